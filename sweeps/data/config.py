@@ -1,0 +1,43 @@
+"""Which data set to train on, how much of it, and how the validation split is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sweeps.checked import checked
+
+
+class DataConfig(BaseModel):
+    """One data set and its split; frozen, and refused if a key is unknown.
+
+    `name` is one of `sweeps.data.names()`. `resolution` (pixels a side), `in_channels` and `classes` describe what the
+    network must fit and are checked against the real images; a smaller `classes` keeps the labels 0 … classes − 1 only.
+    `validation_size` images (or, without it, `validation_fraction` of the training set, in (0, 1)) are held out,
+    stratified by label and drawn from `split_seed`; `subset` then keeps that many of the remaining training images,
+    also stratified, and a larger subset contains the smaller one. `crop_padding` (pixels) and `flip` are the set's usual
+    augmentation: recipes read them from here, so that digits are never mirrored by a recipe made for clothes. `root` is
+    the cache folder (default: $DESIGNSPACE_DATA or ~/.cache/designspace) and takes no part in any identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    resolution: int | None = Field(default=None, ge=1)
+    in_channels: int | None = Field(default=None, ge=1)
+    classes: int | None = Field(default=None, ge=2)
+    subset: int | None = Field(default=None, ge=1)
+    validation_size: int | None = Field(default=None, ge=1)
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    split_seed: int = Field(default=0, ge=0)
+    crop_padding: int = Field(default=0, ge=0)
+    flip: bool = False
+    root: Path | None = None
+
+
+def data_from_config(mapping: Mapping[str, Any]) -> DataConfig:
+    """Build a DataConfig from a plain mapping; ValueError names field, value and what is allowed."""
+    return checked(DataConfig, "data", mapping)

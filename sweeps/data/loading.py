@@ -1,0 +1,141 @@
+"""From a DataConfig to the arrays one trains and validates on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweeps.data import digits, fashion_mnist
+from sweeps.data.cache import cache_root
+from sweeps.data.config import DataConfig
+from sweeps.data.source import LabelledImages, Part, Source
+from sweeps.data.split import stratified_order
+
+SOURCES: dict[str, Source] = {source.name: source for source in (digits.SOURCE, fashion_mnist.SOURCE)}
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """What the trainer sees: never the test split.
+
+    Images are uint8 (N, C, H, W), labels int64 (N,); `mean` and `std` are the training images' own, per channel, on the
+    scale 0 … 1; `data_id` (16 hex) names content, classes and the exact division into training and validation.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    validation_images: np.ndarray
+    validation_labels: np.ndarray
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: int
+    data_id: str
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return int(self.train_images.shape[1])
+
+    @property
+    def resolution(self) -> int:
+        """Pixels a side of the square images."""
+        return int(self.train_images.shape[2])
+
+
+def names() -> tuple[str, ...]:
+    """The data sets that can be asked for by name."""
+    return tuple(SOURCES)
+
+
+def prepare_data(config: DataConfig) -> None:
+    """Fetch what the set needs into the cache, once; safe when several processes call it together."""
+    _source(config).prepare(cache_root(config.root))
+
+
+def load_data(config: DataConfig) -> Splits:
+    """Read the training part and hold the validation split out of it; ValueError if the set and the config disagree."""
+    whole = _load(config, "train")
+    held_out, kept = _divide(config, whole.labels)
+    train = LabelledImages(whole.images[kept], whole.labels[kept])
+    mean, std = _channel_statistics(train.images)
+    classes = config.classes or _source(config).classes
+    return Splits(
+        train_images=train.images,
+        train_labels=train.labels,
+        validation_images=whole.images[held_out],
+        validation_labels=whole.labels[held_out],
+        mean=mean,
+        std=std,
+        classes=classes,
+        data_id=_digest(_source(config).content_id, str(classes), held_out.tobytes(), kept.tobytes()),
+    )
+
+
+def load_test(config: DataConfig) -> LabelledImages:
+    """Read the test part, for the models selected at the end and nothing before."""
+    return _load(config, "test")
+
+
+def _source(config: DataConfig) -> Source:
+    if config.name not in SOURCES:
+        raise ValueError(f"data.name is {config.name!r}; it must be one of {', '.join(SOURCES)}.")
+    return SOURCES[config.name]
+
+
+def _load(config: DataConfig, part: Part) -> LabelledImages:
+    source, root = _source(config), cache_root(config.root)
+    if config.classes is not None and config.classes > source.classes:
+        raise ValueError(f"data.classes is {config.classes}; {source.name} has {source.classes}.")
+    try:
+        whole = source.load(root, part)
+    except FileNotFoundError:
+        source.prepare(root)
+        whole = source.load(root, part)
+    _, channels, height, _ = whole.images.shape
+    for field, wanted, found in (
+        ("resolution", config.resolution, height),
+        ("in_channels", config.in_channels, channels),
+    ):
+        if wanted not in (None, found):
+            raise ValueError(f"data.{field} is {wanted}; the images of {source.name} have {found}.")
+    if config.classes is not None:
+        chosen = whole.labels < config.classes
+        whole = LabelledImages(whole.images[chosen], whole.labels[chosen])
+    return whole
+
+
+def _divide(config: DataConfig, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the validation images and of the training images kept, both in increasing order."""
+    validation = config.validation_size or round(config.validation_fraction * len(labels))
+    remaining = len(labels) - validation
+    if validation < 1 or remaining < 1:
+        raise ValueError(
+            f"data.validation_size (or validation_fraction) asks for {validation} of {len(labels)} images; "
+            f"between 1 and {len(labels) - 1} can be held out."
+        )
+    if config.subset is not None and config.subset > remaining:
+        raise ValueError(
+            f"data.subset is {config.subset}; {remaining} training images remain after {validation} are held out."
+        )
+    order = stratified_order(labels, config.split_seed)
+    train = order[validation : validation + (config.subset or remaining)]
+    return np.sort(order[:validation]), np.sort(train)
+
+
+def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel on the scale 0 … 1, exact: from counts of the 256 values."""
+    values = np.arange(256) / 255
+    counts = [np.bincount(images[:, channel].ravel(), minlength=256) for channel in range(images.shape[1])]
+    mean = [float(np.average(values, weights=count)) for count in counts]
+    std = [float(np.sqrt(np.average((values - m) ** 2, weights=count))) for m, count in zip(mean, counts, strict=True)]
+    return tuple(mean), tuple(max(s, 1e-6) for s in std)
+
+
+def _digest(*parts: str | bytes) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        whole.update(len(content).to_bytes(8, "big") + content)
+    return whole.hexdigest()[:16]

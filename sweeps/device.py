@@ -1,0 +1,124 @@
+"""Where and in what arithmetic a model is trained: decided once from what the hardware can do."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from sweeps.checked import checked
+
+
+class DeviceConfig(BaseModel):
+    """Device, arithmetic type, layout and threads; "auto" follows the hardware.
+
+    dtype auto: bfloat16 where it is native (CPU with AVX512_BF16 or AMX; GPU of compute capability 8 or more), else
+    float16 on older GPUs with tensor cores, else float32. channels_last auto: yes. `threads` are the CPU threads of
+    PyTorch. `compile` runs torch.compile, which costs 16–50 s a model and pays for long trainings only.
+    `deterministic` makes a GPU repeat itself bit for bit, more slowly; a CPU always does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
+    threads: int = Field(default=1, ge=1)
+    compile: bool = False
+    deterministic: bool = False
+
+
+def device_from_config(mapping: Mapping[str, Any]) -> DeviceConfig:
+    """Build a DeviceConfig from a plain mapping; ValueError names field, value and what is allowed."""
+    return checked(DeviceConfig, "device", mapping)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A decided device: the torch device, the autocast type, the layout, and the settings of the process."""
+
+    torch_device: torch.device
+    dtype: torch.dtype
+    memory_format: torch.memory_format
+    threads: int
+    compile: bool
+    deterministic: bool
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether work is queued on a GPU."""
+        return self.torch_device.type == "cuda"
+
+    @property
+    def name(self) -> str:
+        """Name of the GPU or the processor."""
+        return torch.cuda.get_device_name(self.torch_device) if self.is_cuda else processor_name()
+
+    @property
+    def dtype_name(self) -> str:
+        """float32, bfloat16 or float16."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def memory_format_name(self) -> str:
+        """channels_last or contiguous."""
+        return "channels_last" if self.memory_format == torch.channels_last else "contiguous"
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Forward passes in the device's arithmetic; float32 leaves them as they are."""
+        return torch.autocast(self.torch_device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Threads and cuDNN as configured and a private random state, all put back afterwards."""
+        threads = torch.get_num_threads()
+        cudnn = torch.backends.cudnn.flags(
+            enabled=True, benchmark=not self.deterministic, deterministic=self.deterministic, allow_tf32=True
+        )
+        devices = [torch.cuda.current_device()] if self.is_cuda else []
+        torch.set_num_threads(self.threads)
+        try:
+            with cudnn, torch.random.fork_rng(devices=devices):
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def resolve_device(config: DeviceConfig) -> Device:
+    """Decide what is "auto"; ValueError if the machine cannot do what is asked."""
+    cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not cuda:
+        raise ValueError("device.device is 'cuda', but PyTorch sees no GPU here; allowed: auto, cpu.")
+    kind = "cuda" if cuda and config.device != "cpu" else "cpu"
+    if config.dtype == "float16" and kind == "cpu":
+        raise ValueError("device.dtype is 'float16', which needs a GPU; on a CPU: auto, float32 or bfloat16.")
+    dtype = native_dtype(kind) if config.dtype == "auto" else getattr(torch, config.dtype)
+    memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+    device = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
+    return Device(device, dtype, memory_format, config.threads, config.compile, config.deterministic)
+
+
+def native_dtype(kind: str) -> torch.dtype:
+    """The fastest arithmetic type the hardware has of its own; emulated bfloat16 is slower than float32."""
+    if kind == "cuda":
+        major, _ = torch.cuda.get_device_capability()
+        return torch.bfloat16 if major >= 8 else torch.float16 if major >= 7 else torch.float32
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def processor_name() -> str:
+    """The processor's model name as the kernel gives it, else the machine type."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,108 @@
+"""A data set resident on the device as uint8; a batch is cropped, mirrored and normalised there, in one gather."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sweeps.data import Splits
+from sweeps.device import Device
+from sweeps.recipe import Recipe
+from sweeps.seeds import generator
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The draws of one epoch for n images: crop offsets in 0 … 2·padding and whether to mirror; int64 or bool, (n,)."""
+
+    top: Tensor
+    left: Tensor
+    flip: Tensor
+
+    def __getitem__(self, chosen: Tensor) -> Augmentation:
+        return Augmentation(self.top[chosen], self.left[chosen], self.flip[chosen])
+
+
+def draw_augmentation(recipe: Recipe, images: int, seed: int, epoch: int) -> Augmentation:
+    """Draw an epoch's crops and flips for all images, from (seed, epoch) alone."""
+    source = generator(seed, epoch, "augmentation")
+    top, left = torch.randint(0, 2 * recipe.crop_padding + 1, (2, images), generator=source)
+    flip = torch.rand(images, generator=source) < 0.5 if recipe.flip else torch.zeros(images, dtype=torch.bool)
+    return Augmentation(top, left, flip)
+
+
+class ResidentImages:
+    """Labelled images on the device, padded once.
+
+    Args: `images` uint8 (N, C, H, W), `labels` int64 (N,), `mean` and `std` per channel on the scale 0 … 1, `padding`
+    in pixels of black on every side.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, device: Device, padding: int = 0
+    ) -> None:
+        _, _, self.height, self.width = images.shape
+        self.memory_format = device.memory_format
+        # Channels last, so that one gathered element is a whole pixel.
+        padded = functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1).contiguous()
+        self._row, self._image = padded.shape[2], padded.shape[1] * padded.shape[2]
+        self._pixels = padded.view(-1, padded.shape[3]).to(device.torch_device, non_blocking=True)
+        self.labels = labels.to(device.torch_device, non_blocking=True)
+        self._mean = (255 * mean).to(device.torch_device)
+        self._scale = (1 / (255 * std)).to(device.torch_device)
+        self._rows = torch.arange(self.height, device=device.torch_device)[None, :, None]
+        self._columns = torch.arange(self.width, device=device.torch_device)[None, None, :]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, chosen: Tensor, augmentation: Augmentation | None = None) -> Tensor:
+        """Normalised float32 images (B, C, H, W) of the indices (B,), with their augmentation's draws if given."""
+        rows, columns = self._rows, self._columns
+        if augmentation is not None:
+            flip = augmentation.flip[:, None, None]
+            columns = torch.where(flip, self.width - 1 - columns, columns) + augmentation.left[:, None, None]
+            rows = rows + augmentation.top[:, None, None]
+        pixels = self._pixels[chosen[:, None, None] * self._image + rows * self._row + columns]
+        normalised = pixels.to(torch.float32).sub_(self._mean).mul_(self._scale)
+        return normalised.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
+
+
+@dataclass(frozen=True)
+class ResidentSplits:
+    """Training and validation images on the device."""
+
+    train: ResidentImages
+    validation: ResidentImages
+
+    def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Augmented batches (images, labels) of one epoch, in an order drawn from (seed, epoch) alone."""
+        count, device = len(self.train), self.train.labels.device
+        order = torch.randperm(count, generator=generator(seed, epoch, "order"))
+        draws = draw_augmentation(recipe, count, seed, epoch)
+        order, draws = (
+            order.to(device, non_blocking=True),
+            Augmentation(*(part.to(device, non_blocking=True) for part in (draws.top, draws.left, draws.flip))),
+        )
+        for update in range(recipe.updates_per_epoch(count)):
+            chosen = order[update * recipe.batch_size : (update + 1) * recipe.batch_size]
+            yield self.train.batch(chosen, draws[chosen]), self.train.labels[chosen]
+
+
+@functools.lru_cache(maxsize=1)
+def resident(splits: Splits, device: Device, padding: int) -> ResidentSplits:
+    """Put a data set on the device; the last one stays there for the next model."""
+    mean, std = torch.tensor(splits.mean), torch.tensor(splits.std)
+
+    def place(images: object, labels: object, padding: int) -> ResidentImages:
+        return ResidentImages(torch.as_tensor(images), torch.as_tensor(labels), mean, std, device, padding)
+
+    return ResidentSplits(
+        place(splits.train_images, splits.train_labels, padding),
+        place(splits.validation_images, splits.validation_labels, 0),
+    )

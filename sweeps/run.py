@@ -1,0 +1,137 @@
+"""A training in progress: network, optimizer, and the epochs done so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sweeps.device import Device
+from sweeps.evaluate import error_percent
+from sweeps.images import ResidentSplits
+from sweeps.measure import Deadline, Stopwatch
+from sweeps.recipe import Recipe
+from sweeps.result import EpochResult, TrainingStopped
+from sweeps.seeds import derive_seed
+
+UPDATES_BETWEEN_CHECKS = 50
+
+
+class TrainingRun:
+    """The state of one training; `train_epoch` moves it on by an epoch, `state_dict` holds all that the next needs."""
+
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        data: ResidentSplits,
+        recipe: Recipe,
+        seed: int,
+        device: Device,
+        deadline: Deadline,
+    ) -> None:
+        torch.manual_seed(derive_seed(seed, 0, "initialisation"))
+        network = build()  # on the CPU, so that a seed gives the same weights on every device
+        self.network = network.to(device=device.torch_device, memory_format=device.memory_format)  # type: ignore[call-overload]
+        self.optimizer = _optimizer(self.network, recipe, device)
+        self.scaler = torch.amp.GradScaler(device.torch_device.type, enabled=device.dtype == torch.float16)
+        self.epochs_done = 0
+        self.updates = 0
+        self.training = Stopwatch(device)
+        self._forward = torch.compile(self.network) if device.compile else self.network
+        self._data, self._recipe, self._seed, self._device, self._deadline = data, recipe, seed, device, deadline
+
+    def train_epoch(self) -> EpochResult:
+        """Train and evaluate one epoch; TrainingStopped if it diverges or the deadline passes."""
+        recipe, epoch = self._recipe, self.epochs_done
+        whole = Stopwatch(self._device)
+        whole.start()
+        self.network.train()
+        torch.manual_seed(derive_seed(self._seed, epoch, "dropout"))
+        self.training.start()
+        loss_sum, wrong = self._updates(epoch)
+        self.training.stop()
+        per_epoch = recipe.updates_per_epoch(len(self._data.train))
+        validation = error_percent(
+            self.network, self._data.validation, recipe.eval_batch_size, self._device, self._check_deadline
+        )
+        if math.isnan(validation):
+            raise TrainingStopped("diverged", f"Validation outputs were not finite after {self.updates} updates.")
+        self.epochs_done += 1
+        return EpochResult(
+            epoch=epoch,
+            epochs=recipe.epochs,
+            train_loss=loss_sum.item() / per_epoch,
+            train_error_percent=100 * wrong.item() / (per_epoch * recipe.batch_size),
+            validation_error_percent=validation,
+            learning_rate=recipe.learning_rate_at(self.updates - 1, per_epoch),
+            seconds=whole.stop(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next epoch depends on; random streams need nothing, they come from (seed, epoch)."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "epochs_done": self.epochs_done,
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken; the training then ends in the same weights as one never stopped."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.epochs_done, self.updates = state["epochs_done"], state["updates"]
+
+    def _updates(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """All updates of an epoch; the sum of their losses and the number of wrong answers, still on the device."""
+        recipe = self._recipe
+        per_epoch = recipe.updates_per_epoch(len(self._data.train))
+        loss_sum = torch.zeros((), device=self._device.torch_device)
+        wrong = torch.zeros((), dtype=torch.int64, device=self._device.torch_device)
+        for images, labels in self._data.epoch(recipe, self._seed, epoch):
+            for group in self.optimizer.param_groups:
+                group["lr"] = recipe.learning_rate_at(self.updates, per_epoch)
+            with self._device.autocast():
+                logits = self._forward(images)
+            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            loss_sum += loss.detach()
+            wrong += (logits.detach().argmax(1) != labels).sum()
+            self.updates += 1
+            self._check_deadline()
+            if self.updates % UPDATES_BETWEEN_CHECKS == 0:  # looking at the loss waits for the GPU, so not every time
+                self._check_finite(loss_sum)
+        self._check_finite(loss_sum)
+        return loss_sum, wrong
+
+    def _check_finite(self, loss_sum: Tensor) -> None:
+        if not loss_sum.isfinite():
+            raise TrainingStopped("diverged", f"The training loss was not finite after {self.updates} updates.")
+
+    def _check_deadline(self) -> None:
+        if self._deadline.has_passed():
+            limit = f"The limit of {self._deadline.seconds:g} s passed"
+            raise TrainingStopped("timeout", f"{limit} in epoch {self.epochs_done + 1} after {self.updates} updates.")
+
+
+def _optimizer(network: nn.Module, recipe: Recipe, device: Device) -> torch.optim.SGD:
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in parameters if recipe.decay_norm_and_bias or parameter.ndim > 1]
+    vectors = [parameter for parameter in parameters if not recipe.decay_norm_and_bias and parameter.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=recipe.peak_learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        fused=device.is_cuda,
+    )

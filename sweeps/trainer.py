@@ -1,0 +1,154 @@
+"""One model in, one result out: the low-epoch training loop. No Hydra, no files."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import logging
+import socket
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from designspace.network import build_network
+from designspace.spec import ModelSpec
+from sweeps.data import Splits
+from sweeps.device import Device, DeviceConfig, resolve_device
+from sweeps.images import resident
+from sweeps.measure import Deadline, peak_memory_bytes, reset_peak_memory
+from sweeps.recipe import Recipe
+from sweeps.result import EpochResult, TrainingResult, TrainingStopped, failures_told
+from sweeps.run import TrainingRun
+
+log = logging.getLogger(__name__)
+
+OnEpoch = Callable[[EpochResult], None]
+DEFAULT_DEVICE = DeviceConfig()
+
+
+def train_model(
+    spec: ModelSpec,
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device_config: DeviceConfig = DEFAULT_DEVICE,
+    on_epoch: OnEpoch | None = None,
+    deadline_seconds: float | None = None,
+) -> TrainingResult:
+    """Train the network of a spec and return what came of it; a model's failure is a result, not an exception.
+
+    Args:
+        spec: the network; its channels, resolution and classes must be the data's.
+        splits: training and validation images; the error is measured on the latter.
+        recipe: how to train.
+        seed: of initialisation, data order, augmentation and dropout, each in its own stream.
+        device_config: where, and in which arithmetic.
+        on_epoch: called after every epoch; what it raises passes through.
+        deadline_seconds: stop as "timeout" when the whole call takes longer.
+
+    Raises:
+        ValueError: before training, if spec, data, recipe and device do not fit together.
+    """
+    check_fit(spec, splits)
+
+    def build() -> nn.Module:
+        return build_network(spec, zero_init_residual=recipe.zero_init_residual)
+
+    return train_network(
+        build,
+        splits,
+        recipe,
+        seed=seed,
+        device_config=device_config,
+        on_epoch=on_epoch,
+        deadline_seconds=deadline_seconds,
+    )
+
+
+def train_network(
+    build: Callable[[], nn.Module],
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device_config: DeviceConfig = DEFAULT_DEVICE,
+    on_epoch: OnEpoch | None = None,
+    deadline_seconds: float | None = None,
+) -> TrainingResult:
+    """Train whatever module `build` makes (from torch's seeded global generator); otherwise as `train_model`."""
+    device = resolve_device(device_config)
+    check_size(splits, recipe)
+    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    deadline = Deadline(deadline_seconds)
+    reset_peak_memory(device)
+    epochs: list[EpochResult] = []
+    run: TrainingRun | None = None
+    status, message = "ok", ""
+    with device.settings():
+        try:
+            with failures_told():
+                run = TrainingRun(build, resident(splits, device, recipe.crop_padding), recipe, seed, device, deadline)
+            for _ in range(recipe.epochs):
+                with failures_told():
+                    epochs.append(run.train_epoch())
+                if on_epoch is not None:
+                    on_epoch(epochs[-1])
+        except TrainingStopped as stopped:
+            status, message = stopped.status, stopped.message
+            if stopped.__cause__ is not None:
+                log.warning("Training failed: %s", message, exc_info=stopped.__cause__)
+        peak = peak_memory_bytes(device)
+    updates, seconds = (run.updates, run.training.seconds) if run else (0, 0.0)
+    del run
+    if status == "out_of_memory":
+        _give_memory_back(device)
+    images = len(epochs) * recipe.updates_per_epoch(len(splits.train_labels)) * recipe.batch_size
+    return TrainingResult(
+        status=status,
+        message=message,
+        error_percent=epochs[-1].validation_error_percent if status == "ok" else None,
+        epochs_done=len(epochs),
+        updates=updates,
+        train_seconds=seconds,
+        images_per_second=images / seconds if images else None,
+        peak_memory_bytes=peak,
+        epoch_train_loss=tuple(epoch.train_loss for epoch in epochs),
+        epoch_train_error_percent=tuple(epoch.train_error_percent for epoch in epochs),
+        epoch_validation_error_percent=tuple(epoch.validation_error_percent for epoch in epochs),
+        epoch_learning_rate=tuple(epoch.learning_rate for epoch in epochs),
+        epoch_seconds=tuple(epoch.seconds for epoch in epochs),
+        torch_version=torch.__version__,
+        device_name=device.name,
+        threads=device.threads,
+        dtype=device.dtype_name,
+        memory_format=device.memory_format_name,
+        host=socket.gethostname(),
+        started_at=started_at,
+    )
+
+
+def check_fit(spec: ModelSpec, splits: Splits) -> None:
+    """ValueError, naming both sides, unless the spec takes the data's images and has an output for each class."""
+    for field, of_spec, of_data in (
+        ("in_channels", spec.in_channels, splits.in_channels),
+        ("resolution", spec.resolution, splits.resolution),
+        ("head.classes", spec.head.classes, splits.classes),
+    ):
+        if of_spec != of_data:
+            raise ValueError(f"{field} of the spec is {of_spec}; the data set needs {of_data}.")
+
+
+def check_size(splits: Splits, recipe: Recipe) -> None:
+    """ValueError unless the training split fills one batch."""
+    images = len(splits.train_labels)
+    if images < recipe.batch_size:
+        raise ValueError(f"recipe.batch_size is {recipe.batch_size}; the training split has only {images} images.")
+
+
+def _give_memory_back(device: Device) -> None:
+    """Let the next model find the memory this one could not have."""
+    gc.collect()
+    if device.is_cuda:
+        torch.cuda.empty_cache()
