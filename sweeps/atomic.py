@@ -1,0 +1,79 @@
+"""Files that are either there whole or not at all, whatever moment the process is killed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def _write_temporary(path: Path, text: str, durable: bool) -> Path:
+    # Same directory: a rename or a link must not cross file systems.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a text file, replacing an older one in one step.
+
+    Args:
+        path: the file; its directory exists.
+        text: the whole content, written as UTF-8.
+        durable: wait until the disk has it (off for hints that may be lost).
+    Raises:
+        OSError: the disk is full or not writable; the older file is untouched.
+    """
+    temporary = _write_temporary(path, text, durable)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync_directory(path.parent)
+
+
+def create_file(path: Path, text: str, *, durable: bool = True) -> bool:
+    """Write a text file unless there is one of that name: the first writer wins and nothing is ever altered.
+
+    Args:
+        path: the file; its directory exists.
+        text: the whole content, written as UTF-8.
+        durable: wait until the disk has it.
+    Returns:
+        True if this call created the file, False if it was already there.
+    Raises:
+        OSError: the disk is full or not writable; no file is left behind.
+    """
+    temporary = _write_temporary(path, text, durable)
+    try:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except PermissionError:  # a file system without hard links: a rename is as whole, only 'first wins' is weaker
+            if path.exists():
+                return False
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        _sync_directory(path.parent)
+    return True

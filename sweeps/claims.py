@@ -1,0 +1,148 @@
+"""Claims: hints that keep two workers from training the same model.
+
+A claim is a small file with a counter that its owner raises every few seconds. Nothing depends on it: a lost or stale
+claim costs one repeated training, never a record. Staleness is judged without comparing clocks of two machines: a claim is
+stale when its counter stood still for `stale_seconds` of the observer's own clock, or when its owner ran on this machine
+and is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from sweeps.atomic import create_file, replace_file
+from sweeps.study import now
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who trains a model: worker name, host, process, since when (ISO UTC), epochs done, heartbeat counter."""
+
+    key: str
+    worker: str
+    host: str
+    pid: int
+    process_start: str
+    since: str
+    epoch: int = 0
+    beat: int = 0
+
+
+def process_start(pid: int) -> str:
+    """Return the kernel's start mark of a process, '' if there is no such process.
+
+    The mark tells a process from a later one that got the same number.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+        try:  # no /proc on this system: alive or not is all one can know
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return ""
+        except PermissionError:
+            pass
+        return "alive"
+    state, *fields = text.rpartition(")")[2].split()
+    return "" if state in "ZX" else fields[18]
+
+
+def owner_is_gone(claim: Claim) -> bool:
+    """Tell whether the claim's owner ran on this machine and does not any more."""
+    return claim.host == socket.gethostname() and process_start(claim.pid) != claim.process_start
+
+
+class Claims:
+    """The claims folder as one worker sees it.
+
+    Args:
+        directory: the folder; it exists.
+        worker: name of this worker, unique in the study.
+        stale_seconds: how long a foreign counter may stand still.
+    """
+
+    def __init__(self, directory: Path, worker: str, stale_seconds: float) -> None:
+        self._directory = directory
+        self._worker = worker
+        self._stale_seconds = stale_seconds
+        self._mine: dict[str, Claim] = {}
+        self._seen: dict[str, tuple[tuple[str, int], float]] = {}
+
+    @property
+    def mine(self) -> frozenset[str]:
+        """Keys this worker holds."""
+        return frozenset(self._mine)
+
+    def take(self, key: str) -> bool:
+        """Claim a model if nobody does, or if the claim on it is stale.
+
+        Returns:
+            True if this worker holds the claim now.
+        """
+        claim = Claim(
+            key=key,
+            worker=self._worker,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process_start=process_start(os.getpid()),
+            since=now(),
+        )
+        path = self._directory / key
+        if not create_file(path, json.dumps(asdict(claim)), durable=False):
+            if not self._is_stale(key):
+                return False
+            replace_file(path, json.dumps(asdict(claim)), durable=False)
+            held = read_claim(path)
+            if held is None or held.worker != self._worker:  # another worker saw the same stale claim
+                return False
+        self._mine[key] = claim
+        return True
+
+    def beat(self, key: str, epoch: int | None = None) -> None:
+        """Raise the counter of an own claim (and note the epoch); a full disk is no reason to stop."""
+        claim = self._mine[key]
+        self._mine[key] = replace(claim, beat=claim.beat + 1, epoch=claim.epoch if epoch is None else epoch)
+        try:
+            replace_file(self._directory / key, json.dumps(asdict(self._mine[key])), durable=False)
+        except OSError:
+            pass
+
+    def note_epoch(self, key: str, epoch: int) -> None:
+        """Remember the epochs done; the next heartbeat writes them."""
+        self._mine[key] = replace(self._mine[key], epoch=epoch)
+
+    def release(self, key: str) -> None:
+        """Give an own claim back."""
+        self._mine.pop(key, None)
+        (self._directory / key).unlink(missing_ok=True)
+
+    def foreign(self) -> set[str]:
+        """Return the keys that other workers hold."""
+        return {entry.name for entry in os.scandir(self._directory) if not entry.name.startswith(".")} - set(self._mine)
+
+    def _is_stale(self, key: str) -> bool:
+        claim = read_claim(self._directory / key)
+        if claim is not None and owner_is_gone(claim):
+            return True
+        mark = ("", -1) if claim is None else (claim.worker + claim.since, claim.beat)
+        now = time.monotonic()
+        seen_mark, since = self._seen.get(key, (None, now))
+        if seen_mark != mark:
+            self._seen[key] = (mark, now)
+            return False
+        return now - since >= self._stale_seconds
+
+
+def read_claim(path: Path) -> Claim | None:
+    """Read a claim file; None if it is gone or not readable as a claim."""
+    try:
+        return Claim(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

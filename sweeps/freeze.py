@@ -1,0 +1,142 @@
+"""Freezing a study: what the driver does once, before any worker starts.
+
+It draws the populations, checks that every model fits the data, and writes models.jsonl and manifest.json. On an existing
+study it checks that the config is the one the study was frozen with; only `n` may have grown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeps.atomic import replace_file
+from sweeps.environment import environment
+from sweeps.population import Drawn, draw
+from sweeps.study import Study, StudyModel, StudyPaths, lines_hash, now
+
+log = logging.getLogger(__name__)
+
+FROZEN = (
+    "seed",
+    "training_seeds",
+    "spaces",
+    "template",
+    "complexity",
+    "data",
+    "recipe",
+    "device",
+    "deadline_seconds",
+    "trainer",
+)
+"""Config keys that make a study what it is; `n` may grow and all others are free at every start."""
+
+
+def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be equal at every start: the keys in FROZEN without the place of the data cache."""
+    part = {key: config[key] for key in FROZEN}
+    part["data"] = {key: value for key, value in config["data"].items() if key != "root"}
+    return part
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Return 16 hex digits that name the frozen part of a config."""
+    return hashlib.sha256(json.dumps(frozen_part(config), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return one line for each value that differs between two configs, like `recipe.epochs: 2 -> 3`."""
+    before, after = _flat(frozen_part(old)), _flat(frozen_part(new))
+    return [
+        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
+        for key in sorted(before | after)
+        if before.get(key, "absent") != after.get(key, "absent")
+    ]
+
+
+def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
+    """Create the study, or check and where asked grow the existing one, and open it.
+
+    Args:
+        config: the resolved config, plain values.
+        root: the study folder.
+    Raises:
+        ValueError: a value is not allowed, a model does not fit the data, or the study was frozen with another config.
+    """
+    paths = StudyPaths(Path(root))
+    if not paths.manifest.exists() and paths.root.is_dir() and any(p.name != ".lock" for p in paths.root.iterdir()):
+        if not (paths.models.exists() or paths.records.exists()):  # left by a start that was killed early
+            raise ValueError(f"run={root} is a folder with other things in it; allowed: a new folder or a study")
+    paths.root.mkdir(parents=True, exist_ok=True)
+    with _locked(paths.lock):
+        study = Study.open(root) if paths.manifest.exists() else None
+        if study is not None:
+            _check_same(study, config)
+            if int(config["n"]) == study.config["n"]:
+                return study
+        drawn = draw(config)
+        old = study.models if study is not None else ()
+        models = old + _new_models(old, drawn, root)
+        paths.make_folders()
+        lines = [model.to_line() for model in models]
+        replace_file(paths.models, "".join(line + "\n" for line in lines))
+        manifest = (dict(study.manifest) if study else {"created_at": now()}) | {
+            "config": dict(config),
+            "config_hash": config_hash(config),
+            "frozen_at": now(),
+            "recipe_id": drawn.recipe_id,
+            "data_id": drawn.data_id,
+            "sampling": drawn.sampling,
+            "models": len(models),
+            "models_sha256": lines_hash(lines),
+            "environment": environment(),
+        }
+        replace_file(paths.manifest, json.dumps(manifest, indent=1))
+    return Study.open(root)
+
+
+def _check_same(study: Study, config: Mapping[str, Any]) -> None:
+    root = study.paths.root
+    if changed := changes(study.config, config):
+        raise ValueError(
+            f"'{root}' was frozen with another config; use another run=, or undo what changed: " + "; ".join(changed)
+        )
+    if int(config["n"]) < study.config["n"]:
+        raise ValueError(
+            f"n={config['n']} is not allowed: '{root}' was frozen with n={study.config['n']}, and n may only grow"
+        )
+
+
+def _new_models(old: tuple[StudyModel, ...], drawn: Drawn, root: str | Path) -> tuple[StudyModel, ...]:
+    """Return the drawn models the study does not have yet; the ones it has must be drawn again exactly."""
+    again = {model.place: model.key for model in drawn.models}
+    for model in old:
+        if again.get(model.place) != model.key:
+            raise ValueError(
+                f"'{root}' cannot grow: model {model.index} of {model.space} is drawn differently by this version of the program"
+            )
+    known = {model.place for model in old}
+    return tuple(model for model in drawn.models if model.place not in known)
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping) and value:
+        return {
+            k: v
+            for key, item in value.items()
+            for k, v in _flat(item, f"{prefix}.{key}" if prefix else str(key)).items()
+        }
+    return {prefix: value}
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an advisory lock, so that two drivers do not freeze one study at the same moment."""
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

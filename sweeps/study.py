@@ -1,0 +1,203 @@
+"""The study folder: a frozen manifest, the list of models, one atomic record per model.
+
+    DIR/manifest.json       the resolved config, its hash, versions, git revision, sampling reports
+    DIR/models.jsonl        one line per (space, index, seed); only ever grows at its end
+    DIR/records/KEY.json    one record per trained model (designspace.record), written whole and never altered
+    DIR/claims/KEY          hints about who trains what
+    DIR/set_aside/          damaged records, kept for a look
+    DIR/hydra/worker-N/     what Hydra writes for each worker (config, log)
+
+KEY is `designspace.record.record_key`. A model is done when its record exists; nothing else counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from designspace.record import Record, record_key
+from sweeps.atomic import create_file
+
+log = logging.getLogger(__name__)
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Every path of a study folder, in one place."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Frozen description of the study."""
+        return self.root / "manifest.json"
+
+    @property
+    def models(self) -> Path:
+        """The models to train, a JSON object a line."""
+        return self.root / "models.jsonl"
+
+    @property
+    def records(self) -> Path:
+        """Folder of the records."""
+        return self.root / "records"
+
+    @property
+    def claims(self) -> Path:
+        """Folder of the claims."""
+        return self.root / "claims"
+
+    @property
+    def set_aside(self) -> Path:
+        """Folder of damaged or retried records."""
+        return self.root / "set_aside"
+
+    @property
+    def lock(self) -> Path:
+        """Lock file held only while the manifest is written."""
+        return self.root / ".lock"
+
+    def record(self, key: str) -> Path:
+        """Record file of a model."""
+        return self.records / f"{key}.json"
+
+    def make_folders(self) -> None:
+        """Create the folders that are not there yet."""
+        for folder in (self.root, self.records, self.claims):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class StudyModel:
+    """One model to train: where it comes from (space, index), its spec, complexity, training seed and record key."""
+
+    key: str
+    space: str
+    index: int
+    seed: int
+    spec_id: str
+    macs: int
+    params: int
+    acts: int
+    depth: int
+    parameters: dict[str, Any]
+    spec: dict[str, Any]
+
+    def to_line(self) -> str:
+        """Return the model's line in models.jsonl, without the newline."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """(space, index, seed): the row of the table this model is."""
+        return self.space, self.index, self.seed
+
+
+def lines_hash(lines: Iterable[str]) -> str:
+    """Return the SHA-256 of lines of models.jsonl."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Study:
+    """An existing study folder, opened for work or for a look."""
+
+    paths: StudyPaths
+    manifest: Mapping[str, Any]
+    models: tuple[StudyModel, ...]
+
+    @classmethod
+    def open(cls, root: str | Path) -> Study:
+        """Open a study.
+
+        Args:
+            root: the study folder.
+        Raises:
+            FileNotFoundError: there is no study in that folder.
+            ValueError: models.jsonl is not the one the manifest was frozen with.
+        """
+        paths = StudyPaths(Path(root))
+        if not paths.manifest.is_file():
+            raise FileNotFoundError(
+                f"no study in '{root}': it has no manifest.json (start one with: designspace sweep … run={root})"
+            )
+        manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
+        # The file may be ahead of the manifest for the moment in which a study grows: only the frozen lines count.
+        lines = paths.models.read_text(encoding="utf-8").splitlines()[: manifest["models"]]
+        if lines_hash(lines) != manifest["models_sha256"]:
+            raise ValueError(
+                f"{paths.models} was changed after the study was frozen; allowed: the file as it was written"
+            )
+        return cls(paths, manifest, tuple(StudyModel(**json.loads(line)) for line in lines))
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved config the study was frozen with."""
+        config: Mapping[str, Any] = self.manifest["config"]
+        return config
+
+    def recorded_keys(self) -> set[str]:
+        """Return the keys of the models that have a record."""
+        return {
+            entry.name[:-5]
+            for entry in os.scandir(self.paths.records)
+            if entry.name.endswith(".json") and not entry.name.startswith(".")
+        }
+
+    def models_to_train(self) -> list[StudyModel]:
+        """Return the models without a record, the most expensive first, each key once."""
+        recorded = self.recorded_keys()
+        missing = {model.key: model for model in reversed(self.models) if model.key not in recorded}
+        return sorted(missing.values(), key=lambda model: (-model.macs, model.key))
+
+    def write_record(self, model: StudyModel, record: Record) -> bool:
+        """Write the record of a model, whole or not at all; the first record of a model stays.
+
+        Returns:
+            False if the model had a record already.
+        Raises:
+            OSError: the disk is full or not writable; no trace of the record is left.
+        """
+        return create_file(self.paths.record(model.key), record.to_json())
+
+    def set_aside(self, key: str, reason: str) -> None:
+        """Move a record out of the study, so that its model is trained again, and warn."""
+        self.paths.set_aside.mkdir(exist_ok=True)
+        number = sum(1 for _ in self.paths.set_aside.glob(f"{key}.*"))
+        try:
+            os.rename(self.paths.record(key), self.paths.set_aside / f"{key}.{number}.json")
+        except FileNotFoundError:  # another driver was quicker
+            return
+        log.warning("record %s set aside (%s); its model will be trained again", key, reason)
+
+    def set_aside_damaged(self) -> int:
+        """Set aside every record that cannot be read or is not the record of its model.
+
+        Returns:
+            How many there were.
+        """
+        damaged = 0
+        for key in sorted(self.recorded_keys()):
+            try:
+                record = Record.from_json(self.paths.record(key).read_text(encoding="utf-8"))
+                if record_key(record.spec_id, record.recipe_id, record.data_id, record.seed) != key:
+                    raise ValueError("it belongs to another model")
+            except (ValueError, TypeError, KeyError) as error:
+                self.set_aside(key, f"damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+                damaged += 1
+        return damaged

@@ -1,0 +1,127 @@
+"""Studies of made-up models and trainers that misbehave on purpose, for testing the road without training."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from designspace.record import record_key
+from sweeps.atomic import replace_file
+from sweeps.claims import Claims
+from sweeps.study import Study, StudyModel, StudyPaths, lines_hash
+from sweeps.training import TrainModel
+from sweeps.worker import Worker
+
+
+def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Study:
+    """Write a study folder of `count` made-up models per space; the later ones cost more."""
+    models = [
+        StudyModel(
+            key=record_key(f"{space}{index:04d}", "recipe", "data", 0),
+            space=space,
+            index=index,
+            seed=0,
+            spec_id=f"{space}{index:04d}",
+            macs=1000 + index,
+            params=10,
+            acts=10,
+            depth=4,
+            parameters={"depth": 4},
+            spec={},
+        )
+        for index in range(count)
+        for space in spaces
+    ]
+    paths = StudyPaths(root)
+    paths.make_folders()
+    lines = [model.to_line() for model in models]
+    replace_file(paths.models, "".join(line + "\n" for line in lines))
+    manifest = {
+        "config": {"n": count, "spaces": dict.fromkeys(spaces, {})},
+        "recipe_id": "recipe",
+        "data_id": "data",
+        "models": len(lines),
+        "models_sha256": lines_hash(lines),
+    }
+    replace_file(paths.manifest, json.dumps(manifest))
+    return Study.open(root)
+
+
+def work(study: Study, trainer: str, *, processes: int = 1, attempts: int = 2, **options: Any) -> None:
+    """Let one worker finish the study."""
+    claims = Claims(study.paths.claims, "test", stale_seconds=options.pop("stale_seconds", 60))
+    Worker(study, claims, trainer=trainer, processes=processes, attempts=attempts, **options).run()
+
+
+def _trained(model: StudyModel) -> dict[str, Any]:
+    return {"status": "ok", "error_percent": float(model.index), "epochs_done": 1, "host": str(os.getpid())}
+
+
+def _log(config: Mapping[str, Any], model: StudyModel) -> None:
+    if path := os.environ.get("FAKE_STUDY_LOG"):
+        with open(path, "a") as stream:
+            stream.write(model.spec_id + "\n")
+
+
+def open_good(config: Mapping[str, Any], slot: int) -> TrainModel:
+    """Every model trains at once."""
+
+    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+        _log(config, model)
+        on_epoch(1)
+        return _trained(model)
+
+    return train
+
+
+def open_slow(config: Mapping[str, Any], slot: int) -> TrainModel:
+    """Every model takes a fifth of a second."""
+
+    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+        _log(config, model)
+        time.sleep(0.2)
+        return _trained(model)
+
+    return train
+
+
+def open_deadly(config: Mapping[str, Any], slot: int) -> TrainModel:
+    """Model 2 kills its process, model 3 exits it, model 4 raises; the others are good."""
+
+    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+        _log(config, model)
+        if model.index == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if model.index == 3:
+            os._exit(7)
+        if model.index == 4:
+            raise RuntimeError("no such layer")
+        return _trained(model)
+
+    return train
+
+
+def open_never(config: Mapping[str, Any], slot: int) -> TrainModel:
+    """The trainer itself cannot be opened."""
+    raise ValueError("the data are not here")
+
+
+def open_dead(config: Mapping[str, Any], slot: int) -> TrainModel:
+    """The process dies while the trainer is opened."""
+    os._exit(3)
+
+
+def open_hanging(config: Mapping[str, Any], slot: int) -> TrainModel:
+    """Model 0 never ends."""
+
+    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+        if model.index == 0:
+            time.sleep(600)
+        return _trained(model)
+
+    return train

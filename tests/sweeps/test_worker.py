@@ -1,0 +1,209 @@
+"""A worker finishes its study whatever its training processes do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_study import make_study, work
+
+from designspace.record import Record, read_records
+from sweeps.claims import Claims, read_claim
+from sweeps.study import Study
+from sweeps.worker import WorkerError
+
+HERE = Path(__file__).parent
+
+
+def statuses(study: Study) -> dict[str, str]:
+    return {record.spec_id: record.status for record in read_records(study.paths.root)}
+
+
+def test_every_model_gets_one_record_most_expensive_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    study = make_study(tmp_path / "study", 6)
+    work(study, "fake_study.open_good")
+    assert (tmp_path / "log").read_text().split() == [f"a{i:04d}" for i in (5, 4, 3, 2, 1, 0)]
+    assert set(statuses(study).values()) == {"ok"}
+    assert list(study.paths.claims.iterdir()) == []
+    assert not list(study.paths.records.glob(".*"))
+
+
+def test_a_second_run_trains_nothing(tmp_path, monkeypatch):
+    study = make_study(tmp_path / "study", 2)
+    work(study, "fake_study.open_good")
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    work(study, "fake_study.open_good")
+    assert not (tmp_path / "log").exists()
+
+
+def test_hard_deaths_are_failed_attempts_and_the_others_go_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    study = make_study(tmp_path / "study", 6)
+    with caplog.at_level(logging.WARNING):
+        work(study, "fake_study.open_deadly", processes=2, attempts=2)
+    records = {record.index: record for record in read_records(study.paths.root)}
+    assert {i: r.status for i, r in records.items()} == {
+        0: "ok", 1: "ok", 2: "crashed", 3: "crashed", 4: "crashed", 5: "ok",
+    }  # fmt: skip
+    assert "signal 9 (SIGKILL)" in records[2].message
+    assert "exit code 7" in records[3].message
+    assert records[4].message == "RuntimeError: no such layer (2 attempts)"
+    assert records[2].attempts == 2
+    assert records[2].macs == 1002
+    tries = (tmp_path / "log").read_text().split()
+    assert sorted(tries) == ["a0000", "a0001", *["a0002"] * 2, *["a0003"] * 2, *["a0004"] * 2, "a0005"]
+    assert "attempt 1 of 2" in caplog.text
+
+
+def test_a_trainer_that_cannot_be_opened_blames_no_model(tmp_path):
+    study = make_study(tmp_path / "study", 2)
+    with pytest.raises(WorkerError, match="cannot start: ValueError: the data are not here"):
+        work(study, "fake_study.open_never")
+    with pytest.raises(WorkerError, match=r"in a row ended before they were ready: .* exit code 3"):
+        work(study, "fake_study.open_dead")
+    with pytest.raises(WorkerError, match=r"trainer='fake_study.nothing' cannot be imported"):
+        work(study, "fake_study.nothing")
+    assert statuses(study) == {}
+    assert list(study.paths.claims.iterdir()) == []
+
+
+def test_a_model_that_hangs_is_ended(tmp_path):
+    study = make_study(tmp_path / "study", 2)
+    work(study, "fake_study.open_hanging", attempts=1, kill_after_seconds=0.5, heartbeat_seconds=0.2)
+    assert statuses(study) == {"a0000": "crashed", "a0001": "ok"}
+
+
+def test_bad_numbers_are_refused(tmp_path):
+    study = make_study(tmp_path / "study", 1)
+    with pytest.raises(ValueError, match="processes=0 is not allowed; allowed: 1 or more"):
+        work(study, "fake_study.open_good", processes=0)
+
+
+WORKER = """
+import sys
+from fake_study import work
+from sweeps.study import Study
+if __name__ == "__main__":
+    work(Study.open(sys.argv[1]), "fake_study.open_slow", processes=2, heartbeat_seconds=0.2, stale_seconds=2)
+"""
+
+
+def start_worker(study: Study, script: Path) -> subprocess.Popen[bytes]:
+    script.write_text(WORKER)
+    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+    return subprocess.Popen(
+        [sys.executable, str(script), str(study.paths.root)],
+        env=os.environ | {"PYTHONPATH": path},
+        start_new_session=True,
+    )
+
+
+def living_members(group: int) -> list[str]:
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, pgrp, *_ = stat.read_text().rpartition(")")[2].split()
+            if int(pgrp) == group and state not in "ZX":
+                members.append(stat.with_name("cmdline").read_text())
+    return members
+
+
+def wait_for_records(study: Study, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(study.recorded_keys()) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_killed_in_the_middle_and_started_again(tmp_path):
+    study = make_study(tmp_path / "study", 12)
+    worker = start_worker(study, tmp_path / "worker.py")
+    wait_for_records(study, 3)
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+    before = {path.name: path.read_bytes() for path in study.paths.records.glob("*.json")}
+    assert 3 <= len(before) < 12
+    assert len(list(study.paths.claims.iterdir())) in (1, 2)  # what was in training
+    again = start_worker(study, tmp_path / "worker.py")
+    assert again.wait(60) == 0
+    records = read_records(study.paths.root)
+    assert sorted(record.index for record in records) == list(range(12))
+    for name, content in before.items():
+        assert (study.paths.records / name).read_bytes() == content
+
+
+def test_training_processes_end_with_their_worker(tmp_path):
+    study = make_study(tmp_path / "study", 50)
+    worker = start_worker(study, tmp_path / "worker.py")
+    wait_for_records(study, 2)
+    worker.kill()  # the worker alone, not its group
+    worker.wait()
+    time.sleep(0.5)
+    done = len(study.recorded_keys())
+    time.sleep(0.6)
+    assert len(study.recorded_keys()) == done
+    assert living_members(worker.pid) == []
+
+
+def test_two_workers_share_a_study(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    study = make_study(tmp_path / "study", 16)
+    workers = [start_worker(study, tmp_path / f"worker{i}.py") for i in range(2)]
+    assert [worker.wait(60) for worker in workers] == [0, 0]
+    assert sorted((tmp_path / "log").read_text().split()) == [f"a{i:04d}" for i in range(16)]
+    assert len({record.host for record in read_records(study.paths.root)}) == 4  # processes that took part
+
+
+def test_a_claim_is_taken_over_when_its_counter_stands_still(tmp_path):
+    ours = Claims(tmp_path, "ours", stale_seconds=0.2)
+    theirs = Claims(tmp_path, "theirs", stale_seconds=60)
+    assert theirs.take("model")
+    # Another host, and a clock an hour ahead: nobody looks at either.
+    claim = json.loads((tmp_path / "model").read_text())
+    (tmp_path / "model").write_text(json.dumps(claim | {"host": "elsewhere", "since": "2100-01-01T00:00:00+00:00"}))
+    os.utime(tmp_path / "model", (time.time() + 3600,) * 2)
+    assert not ours.take("model")
+    time.sleep(0.25)
+    assert ours.take("model")
+    held = read_claim(tmp_path / "model")
+    assert held is not None and held.worker == "ours"
+
+
+def test_a_beating_claim_is_respected_and_a_dead_owners_is_not(tmp_path):
+    ours = Claims(tmp_path, "ours", stale_seconds=0.2)
+    theirs = Claims(tmp_path, "theirs", stale_seconds=60)
+    assert theirs.take("model")
+    for _ in range(3):
+        assert not ours.take("model")
+        time.sleep(0.1)
+        theirs.beat("model", epoch=1)
+    claim = json.loads((tmp_path / "model").read_text())
+    assert claim["epoch"] == 1
+    (tmp_path / "model").write_text(json.dumps(claim | {"process_start": "1"}))  # its process number was given anew
+    assert ours.take("model")
+
+
+def test_an_unreadable_claim_is_only_a_hint(tmp_path):
+    ours = Claims(tmp_path, "ours", stale_seconds=0.1)
+    (tmp_path / "model").write_text("{")
+    assert not ours.take("model")
+    time.sleep(0.15)
+    assert ours.take("model")
+
+
+def test_the_first_record_stays(tmp_path):
+    study = make_study(tmp_path / "study", 1)
+    model = study.models[0]
+    first, second = (Record(model.spec_id, "recipe", "data", 0, "ok", error_percent=error) for error in (1.0, 2.0))
+    assert study.write_record(model, first)
+    assert not study.write_record(model, second)
+    assert [record.error_percent for record in read_records(study.paths.root)] == [1.0]
