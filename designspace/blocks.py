@@ -1,0 +1,193 @@
+"""Every block and the assembly of a network, once, as layers.
+
+All functions take the parts of a `ModelSpec`, or of a `Population`, whose numbers are arrays with one entry a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from designspace.layers import (
+    Act,
+    AveragePool,
+    BatchNorm,
+    Condition,
+    Conv,
+    Dropout,
+    Layers,
+    Linear,
+    MaxPool,
+    Number,
+    Residual,
+    SqueezeExcite,
+    when,
+)
+from designspace.spec import BasicStage, BottleneckStage, Head, Stem, VanillaStage
+
+
+class Model(Protocol):
+    """What a spec and a population share."""
+
+    @property
+    def resolution(self) -> Any: ...
+    @property
+    def in_channels(self) -> int: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def batch_norm(self) -> bool: ...
+    @property
+    def stem(self) -> Stem | None: ...
+    @property
+    def stages(self) -> tuple[Any, ...]: ...
+    @property
+    def head(self) -> Head: ...
+
+
+class Style(NamedTuple):
+    """What all convolutions of a network share."""
+
+    activation: str
+    batch_norm: bool
+
+    def conv(
+        self,
+        w_in: Number,
+        w_out: Number,
+        kernel_size: Number = 1,
+        stride: int = 1,
+        group_width: Number | None = None,
+        *,
+        padding: str = "same",
+        activate: bool = True,
+        final: bool = False,
+    ) -> Layers:
+        """Convolution, batch norm (or a bias) and, unless told not to, the activation."""
+        layers: Layers = (
+            Conv(
+                w_in,
+                w_out,
+                kernel_size,
+                stride,
+                kernel_size // 2 if padding == "same" else 0,
+                w_in if group_width is None else group_width,
+                not self.batch_norm,
+            ),
+        )
+        if self.batch_norm:
+            layers += (BatchNorm(w_out, final),)
+        return (*layers, *self.act()) if activate else layers
+
+    def act(self) -> Layers:
+        """The activation alone."""
+        return (Act(self.activation),)
+
+    def add_residual(self, body: Layers, residual: Condition, w_in: Number, w_out: Number, stride: int) -> Layers:
+        """The body with a shortcut where `residual` holds: the identity, or 1×1 with BN where the shape changes."""
+        if not np.any(residual):
+            return body
+        project = residual & (np.not_equal(w_in, w_out) | (stride > 1))
+        return (Residual(body, when(project, self.conv(w_in, w_out, 1, stride, activate=False))),)
+
+
+def bottleneck(stage: BottleneckStage, w_in: Number, stride: int, style: Style) -> Layers:
+    """RegNet's X block and its kin (arXiv 2003.13678, Fig. 4): 1×1, k×k in groups, SE, 1×1, add, activation."""
+    inner = round_number(stage.width / stage.bottleneck_ratio)
+    squeeze = when(np.greater(stage.se_ratio, 0), squeeze_excite(inner, w_in, stage.se_ratio, style))
+    body = (
+        *style.conv(w_in, inner),
+        *style.conv(inner, inner, stage.kernel_size, stride, stage.group_width),
+        *squeeze,
+        *style.conv(inner, stage.width, activate=False, final=True),
+    )
+    return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
+
+
+def basic(stage: BasicStage, w_in: Number, stride: int, style: Style) -> Layers:
+    """Two k×k convolutions, add, activation (ResNet, arXiv 1512.03385, Fig. 5 left)."""
+    body = (
+        *style.conv(w_in, stage.width, stage.kernel_size, stride),
+        *style.conv(stage.width, stage.width, stage.kernel_size, activate=False, final=True),
+    )
+    return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
+
+
+def vanilla(stage: VanillaStage, w_in: Number, stride: int, style: Style) -> Layers:
+    """One k×k convolution, with a residual on request (V and VR of arXiv 2003.13678, Fig. 23)."""
+    body = style.conv(w_in, stage.width, stage.kernel_size, stride, padding=stage.padding, activate=False, final=True)
+    return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
+
+
+def squeeze_excite(width: Number, w_in: Number, se_ratio: float | np.ndarray, style: Style) -> Layers:
+    """Squeeze-excitation on `width` channels, squeezed to se_ratio · (width of the block's input)."""
+    return (SqueezeExcite(width, round_number(w_in * se_ratio), style.activation),)
+
+
+def round_number(value: float | np.ndarray) -> Number:
+    """To the nearest integer, half to even, as Python's round and pycls's np.round do."""
+    return np.rint(value).astype(np.int64) if isinstance(value, np.ndarray) else round(value)
+
+
+BLOCKS: dict[str, Callable[[Any, Number, int, Style], Layers]] = {
+    "bottleneck": bottleneck,
+    "basic": basic,
+    "vanilla": vanilla,
+}
+
+
+class Part(NamedTuple):
+    """A piece of the network: its layers, how often they are repeated in a row, and the stage they belong to."""
+
+    name: str
+    layers: Layers
+    repeats: Number
+
+
+def parts(model: Model) -> Iterator[Part]:
+    """The network from the image to the logits.
+
+    A stage is its first block once and its other block depth - 1 times; a stage of depth 0 (in a population of
+    networks with different numbers of stages) passes its input on.
+    """
+    style = Style(model.activation, model.batch_norm)
+    width: Number = model.in_channels
+    if model.stem:
+        yield Part("stem", stem(model.stem, width, style), 1)
+        width = model.stem.width
+    for number, stage in enumerate(model.stages, start=1):
+        block = BLOCKS[stage.block]
+        present = np.minimum(stage.depth, 1) if isinstance(stage.depth, np.ndarray) else 1
+        yield Part(f"stage{number}", block(stage, width, stage.stride, style), present)
+        yield Part(f"stage{number}", block(stage, stage.width, 1, style), stage.depth - present)
+        if getattr(stage, "max_pool", False):
+            yield Part(f"stage{number}", (MaxPool(stage.width, 2, 2, 0),), present)
+        width = stage.width if isinstance(present, int) else np.where(present, stage.width, width)
+    yield Part("head", head(model.head, width, style), 1)
+
+
+def stem(stem: Stem, w_in: Number, style: Style) -> Layers:
+    """The first convolution and its optional max-pool."""
+    layers = style.conv(w_in, stem.width, stem.kernel_size, stem.stride, padding=stem.padding)
+    return (*layers, MaxPool(stem.width, 3, 2, 1, in_stem=True)) if stem.max_pool else layers
+
+
+def head(head: Head, w_in: Number, style: Style) -> Layers:
+    """The classifier."""
+    layers: Layers = ()
+    if head.width is not None:
+        layers += style.conv(w_in, head.width)
+        w_in = head.width
+    layers += (AveragePool(head.pool_size),)
+    w_in = w_in * head.pool_size**2
+    for hidden in head.hidden:
+        layers += (Linear(w_in, hidden), *style.act(), *dropout(head.dropout))
+        w_in = hidden
+    return (*layers, *(() if head.hidden else dropout(head.dropout)), Linear(w_in, head.classes))
+
+
+def dropout(rate: float) -> Layers:
+    """Dropout where the rate is not zero."""
+    return (Dropout(rate),) if rate else ()

@@ -1,0 +1,42 @@
+"""Validation errors as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ValidationError
+
+
+def explain(error: ValidationError) -> str:
+    """One sentence for each mistake: the field, its value, what is allowed."""
+    return "; ".join(_sentence(item) for item in error.errors(include_url=False))
+
+
+def _sentence(item: Mapping) -> str:
+    path, value = _path(item), item["input"]
+    message = item["msg"].removeprefix("Value error, ")
+    match item["type"]:
+        case "extra_forbidden":
+            return f"{path}: unknown key"
+        case "missing":
+            return f"{path}: required and missing"
+        case "union_tag_not_found":
+            return f"{path}.{item['ctx']['discriminator'].strip(chr(39))}: required and missing"
+        case "union_tag_invalid":
+            context = item["ctx"]
+            field = context["discriminator"].strip("'")
+            return (
+                f"{path}.{field} = {context['tag']!r}: must be one of {context['expected_tags'].replace(chr(39), '')}"
+            )
+        case "value_error" if isinstance(value, Mapping | BaseModel):
+            return f"{path}.{message}" if path else message
+    return f"{path} = {value!r}: {message[0].lower()}{message[1:]}"
+
+
+def _path(item: Mapping) -> str:
+    """The field's place; pydantic also names the chosen member of a union in it, which no key of the file does."""
+    steps = [str(step) for step in item["loc"]]
+    union = {i + 1 for i, step in enumerate(item["loc"][:-1]) if isinstance(step, int) and steps[0] == "stages"}
+    if steps[:1] == ["parameters"]:
+        union.add(2)
+    return ".".join(step for i, step in enumerate(steps) if i not in union)

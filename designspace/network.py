@@ -1,0 +1,122 @@
+"""Reading 2 of a network's layers: the torch module."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from designspace import layers as L
+from designspace.blocks import parts
+from designspace.spec import ModelSpec
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
+
+
+class Residual(nn.Module):
+    """body(x) + shortcut(x), shapes (N, C, H, W)."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.shortcut(x)
+
+
+class SqueezeExcite(nn.Module):
+    """x · sigmoid(W2 act(W1 mean(x))), shapes (N, C, H, W) (arXiv 1709.01507)."""
+
+    def __init__(self, width: int, squeezed: int, activation: str) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(width, squeezed, 1)
+        self.activation = activation_module(activation)
+        self.excite = nn.Conv2d(squeezed, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = x.mean((2, 3), keepdim=True)
+        return x * torch.sigmoid(self.excite(self.activation(self.squeeze(scale))))
+
+
+class Network(nn.Module):
+    """Images (N, in_channels, H, W) to logits (N, classes): stem, stages of blocks, head."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        for part in parts(spec):
+            if part.name.startswith("stage"):
+                if not hasattr(self, part.name):
+                    self.add_module(part.name, nn.Sequential())
+                self.get_submodule(part.name).extend(sequence(part.layers) for _ in range(int(part.repeats)))
+            else:
+                self.add_module(part.name, sequence(part.layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self.children():
+            x = part(x)
+        return x
+
+
+def build_network(spec: ModelSpec, *, zero_init_residual: bool = False) -> Network:
+    """The torch module of a spec, with pycls's initialisation drawn from torch's global generator.
+
+    Args:
+        spec: the network.
+        zero_init_residual: start each residual branch at zero (its last BN scale), as in arXiv 1706.02677.
+    """
+    network = Network(spec)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+            nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if zero_init_residual and isinstance(module, Residual):
+            finals = [m for m in module.body.modules() if isinstance(m, nn.BatchNorm2d)]
+            if finals:
+                nn.init.zeros_(finals[-1].weight)
+    return network
+
+
+def activation_module(name: str) -> nn.Module:
+    """The module of an activation's name; in place where torch offers it."""
+    return nn.GELU() if name == "gelu" else ACTIVATIONS[name](inplace=True)
+
+
+def sequence(layers: L.Layers) -> nn.Sequential:
+    """The modules of layers, in a row."""
+    return nn.Sequential(*(module for layer in layers for module in modules(layer)))
+
+
+def modules(layer: L.Layer) -> list[nn.Module]:
+    """The torch modules of one layer."""
+    match layer:
+        case L.Conv(w_in, w_out, kernel_size, stride, padding, group_width, bias):
+            groups = int(w_in // group_width)
+            return [nn.Conv2d(int(w_in), int(w_out), int(kernel_size), stride, int(padding), groups=groups, bias=bias)]
+        case L.BatchNorm(width):
+            return [nn.BatchNorm2d(int(width))]
+        case L.Act(name):
+            return [activation_module(name)]
+        case L.SqueezeExcite(width, squeezed, activation):
+            return [SqueezeExcite(int(width), int(squeezed), activation)]
+        case L.MaxPool(_, kernel_size, stride, padding):
+            return [nn.MaxPool2d(kernel_size, stride, padding)]
+        case L.AveragePool(size):
+            return [nn.AdaptiveAvgPool2d(size), nn.Flatten()]
+        case L.Dropout(rate):
+            return [nn.Dropout(rate)]
+        case L.Linear(w_in, w_out):
+            return [nn.Linear(int(w_in), int(w_out))]
+        case L.Residual(body, shortcut):
+            return [Residual(sequence(body), sequence(shortcut))]
+    raise AssertionError(f"{layer} belongs to a population, not to a network")

@@ -1,0 +1,94 @@
+"""The quantized linear width rule of RegNet (arXiv 2003.13678, Eqs. 2-4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class QuantizedLinear:
+    """Widths of `depth` blocks that grow linearly and are quantized to stages.
+
+    u_j = w_0 + w_a·j (Eq. 2); s_j = log(u_j / w_0) / log(w_m) (Eq. 3); w_j = w_0·w_m^round(s_j) (Eq. 4), then
+    rounded to a multiple of `quantum`.
+
+    Args:
+        depth: blocks, at least 1.
+        w_0: initial width, positive.
+        w_a: slope in channels a block, not negative.
+        w_m: width multiplier between stages, above 1.
+        quantum: widths are multiples of it (8 in the official code; 1 for the continuous reading).
+    """
+
+    depth: int
+    w_0: float
+    w_a: float
+    w_m: float
+    quantum: int = 8
+
+    def __post_init__(self) -> None:
+        for name, valid, allowed in (
+            ("depth", self.depth >= 1, "at least 1"),
+            ("w_0", self.w_0 > 0, "above 0"),
+            ("w_a", self.w_a >= 0, "at least 0"),
+            ("w_m", self.w_m > 1, "above 1"),
+            ("quantum", self.quantum >= 1, "at least 1"),
+        ):
+            if not valid:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be {allowed}")
+
+    def block_widths(self) -> np.ndarray:
+        """The width w_j of each block, shape (depth,), int64."""
+        quantized = self.w_0 * np.power(self.w_m, self._levels())
+        return (np.round(quantized / self.quantum) * self.quantum).astype(np.int64)
+
+    def stages(self) -> tuple[np.ndarray, np.ndarray]:
+        """Width and depth of each stage (runs of equal width), int64."""
+        widths, depths = np.unique(self.block_widths(), return_counts=True)
+        return widths, depths
+
+    def _levels(self) -> np.ndarray:
+        linear = self.w_0 + self.w_a * np.arange(self.depth)
+        return np.round(np.log(linear / self.w_0) / np.log(self.w_m))
+
+
+def stage_arrays(
+    depth: np.ndarray, w_0: np.ndarray, w_a: np.ndarray, w_m: np.ndarray, stages: int, quantum: int = 8
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rule for N networks at once, without a list of blocks.
+
+    Block j has level round(s_j) >= i from the first j with u_j >= w_0·w_m^(i - 1/2), which is solved for j; where
+    that is within rounding error of a whole number, the rule itself decides.
+
+    Args:
+        depth, w_0, w_a, w_m: shape (N,), as in `QuantizedLinear`.
+        stages: S, the number of stages wanted.
+
+    Returns:
+        which networks have exactly S stages of different widths, every level occupied (shape (N,), bool); their stage
+        widths and depths (shape (kept, S), int64).
+    """
+    levels = np.arange(1, stages + 1)
+    with np.errstate(divide="ignore"):
+        first = (w_0 / w_a)[:, None] * (w_m[:, None] ** (levels - 0.5) - 1)
+    starts = np.minimum(np.ceil(first), depth[:, None])
+    kept = (starts[:, -1] == depth) & (np.diff(starts, axis=1, prepend=0) > 0).all(axis=1)
+    close = (np.abs(first - np.rint(first)) < 1e-6).any(axis=1) & (w_a > 0)
+    kept |= close
+    index = np.flatnonzero(kept)
+
+    depths = np.diff(starts[index], axis=1, prepend=0).astype(np.int64)
+    widths = w_0[index, None] * w_m[index, None] ** (levels - 1)
+    widths = (np.rint(widths / quantum) * quantum).astype(np.int64)
+    valid: np.ndarray = (np.diff(widths, axis=1) > 0).all(axis=1)
+    for row in np.flatnonzero(close[index]):
+        i = index[row]
+        rule = QuantizedLinear(int(depth[i]), float(w_0[i]), float(w_a[i]), float(w_m[i]), quantum)
+        exact_widths, exact_depths = rule.stages()
+        valid[row] = len(exact_widths) == stages == int(rule._levels().max()) + 1
+        if valid[row]:
+            widths[row], depths[row] = exact_widths, exact_depths
+    kept[index[~valid]] = False
+    return kept, widths[valid], depths[valid]

@@ -1,0 +1,193 @@
+"""What a network is: a frozen, validated description that is written to files, hashed, counted and built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from designspace.errors import explain
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("must be odd")
+    return value
+
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Kernel = Annotated[Count, AfterValidator(_odd)]
+Stride = Annotated[int, Field(ge=1, le=4, strict=True)]
+Ratio = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Activation = Literal["relu", "relu6", "silu", "gelu"]
+
+
+class _Part(BaseModel):
+    """A part of a spec: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Stem(_Part):
+    """The first convolution (k×k, stride s, BN, activation) and, as in ResNet, a 3×3 max-pool of stride 2."""
+
+    width: Count = 32
+    kernel_size: Kernel = 3
+    stride: Stride = 2
+    max_pool: bool = False
+    padding: Literal["same", "valid"] = "same"
+
+
+class Head(_Part):
+    """The classifier: an optional 1×1 convolution, average pooling, optional hidden linear layers, a linear layer.
+
+    `pool_size` is the number of positions a side that pooling leaves (VGG 7, all others 1).
+    """
+
+    classes: Count = 1000
+    width: Count | None = None
+    pool_size: Count = 1
+    hidden: tuple[Count, ...] = ()
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class _Stage(_Part):
+    """A run of `depth` blocks of one width; the first has the stride, the others stride 1."""
+
+    depth: Count
+    width: Count
+    stride: Stride = 2
+    kernel_size: Kernel = 3
+
+    def check(self, w_in: int) -> None:
+        """Raise ValueError("field = value …") where the fields do not fit each other or the input width."""
+
+
+class BottleneckStage(_Stage):
+    """1×1, k×k group convolution, 1×1 with a residual: RegNet's X block; Y with `se_ratio`; R without groups.
+
+    `bottleneck_ratio` b divides: the inner width is width / b, so b < 1 is an inverted bottleneck.
+    `group_width` is in channels per group; without it the k×k convolution has one group.
+    `se_ratio` is relative to the width of the block's input (RegNet, arXiv 2003.13678, App. D).
+    """
+
+    block: Literal["bottleneck"] = "bottleneck"
+    bottleneck_ratio: Ratio = 1.0
+    group_width: Count | None = None
+    se_ratio: Fraction = 0.0
+    residual: bool = True
+
+    def check(self, w_in: int) -> None:
+        inner = self.width / self.bottleneck_ratio
+        if inner != round(inner) or inner < 1:
+            raise ValueError(
+                f"bottleneck_ratio = {self.bottleneck_ratio:g}: width {self.width} divided by it must be a whole number"
+            )
+        check_group_width(self.group_width, round(inner), "inner width width / bottleneck_ratio")
+        check_se_ratio(self.se_ratio, w_in)
+
+
+class BasicStage(_Stage):
+    """Two k×k convolutions with a residual (ResNet-18); without it, the plain net of the ResNet paper."""
+
+    block: Literal["basic"] = "basic"
+    residual: bool = True
+
+
+class VanillaStage(_Stage):
+    """One k×k convolution a block: RegNet's V, with `residual` VR; `max_pool` ends the stage as in VGG."""
+
+    block: Literal["vanilla"] = "vanilla"
+    residual: bool = False
+    max_pool: bool = False
+    padding: Literal["same", "valid"] = "same"
+
+    def check(self, w_in: int) -> None:
+        if self.residual and self.padding == "valid":
+            raise ValueError('padding = "valid": a block with a residual needs padding "same"')
+
+
+def check_group_width(group_width: int | None, inner: int, meaning: str) -> None:
+    """Raise ValueError unless the groups divide the inner width."""
+    if group_width is not None and inner % group_width:
+        raise ValueError(f"group_width = {group_width}: must divide the {meaning} = {inner}")
+
+
+def check_se_ratio(se_ratio: float, width: int) -> None:
+    """Raise ValueError where squeeze-excitation would squeeze to nothing."""
+    if se_ratio and round(width * se_ratio) < 1:
+        raise ValueError(f"se_ratio = {se_ratio:g}: squeezes the input width {width} to no channel at all")
+
+
+Stage = Annotated[BottleneckStage | BasicStage | VanillaStage, Field(discriminator="block")]
+
+
+class ModelSpec(_Part):
+    """A whole network for square images of `resolution` pixels; equal specs have equal `spec_id`.
+
+    `batch_norm=False` gives every convolution a bias instead (VGG). The name is a label, not part of the identity.
+    """
+
+    name: str | None = None
+    resolution: Count = 224
+    in_channels: Count = 3
+    activation: Activation = "relu"
+    batch_norm: bool = True
+    stem: Stem | None = Stem()
+    stages: tuple[Stage, ...]
+    head: Head = Head()
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Validate a nested mapping, as read from a file; ValueError names field, value and what is allowed."""
+        try:
+            return cls.model_validate(mapping)
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.stages:
+            raise ValueError("stages = []: a network has at least one stage")
+        width = self.stem.width if self.stem else self.in_channels
+        for number, stage in enumerate(self.stages):
+            try:
+                stage.check(width)
+            except ValueError as error:
+                raise ValueError(f"stages.{number}.{error}") from None
+            width = stage.width
+        return self
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The nested mapping of plain values that `from_mapping` reads."""
+        mapping = self.model_dump(mode="json", exclude_none=True) | ({} if self.stem else {"stem": None})
+        mapping["stages"] = [{"block": stage.pop("block"), **stage} for stage in mapping["stages"]]
+        return mapping
+
+    def to_json(self) -> str:
+        """One line of canonical JSON: sorted keys, no spaces."""
+        return json.dumps(self.to_mapping(), sort_keys=True, separators=(",", ":"))
+
+    @cached_property
+    def spec_id(self) -> str:
+        """Sixteen hex digits of SHA-256 over what differs from the defaults, without the name."""
+        content = self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
+        for stage, dumped in zip(self.stages, content["stages"], strict=True):
+            dumped["block"] = stage.block
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def depth(self) -> int:
+        """Blocks in all stages."""
+        return sum(stage.depth for stage in self.stages)
+
+    @property
+    def block_widths(self) -> tuple[int, ...]:
+        """w_j, the width of each block j = 0 … depth - 1."""
+        return tuple(stage.width for stage in self.stages for _ in range(stage.depth))
