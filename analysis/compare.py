@@ -1,0 +1,161 @@
+"""Spaces side by side: one row a space, one row a pair, with the uncertainty and the number of models behind each."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.intervals import (
+    bootstrap_means,
+    probability_of_superiority,
+    stratified_mean,
+    superiority_interval,
+    welch,
+)
+from analysis.kolmogorov_smirnov import holm, kolmogorov_smirnov
+from analysis.matching import complexity_weights, effective_sample_size
+
+REPLICATES = 2000
+POWER = 0.8
+
+COMPARISON_COLUMNS = {
+    "a, b": "the two spaces; differences are a - b, so that negative means a is better",
+    "matched_by": "complexity column on which the two were matched, or 'none'",
+    "bins": "complexity bins, equally weighted; 1 without matching",
+    "n_a, n_b": "models that count (inside the common range)",
+    "effective_n_a, effective_n_b": "Kish's effective sample size under the weights",
+    "min_a, min_b": "smallest error, percent",
+    "mean_a, mean_b": "(weighted) mean error, percent",
+    "difference, difference_lower, difference_upper": "mean_a - mean_b, points, with a bootstrap interval",
+    "difference_p": "Welch's t-test of equal means over the bins",
+    "ks, ks_p, ks_p_holm, ks_method": "Kolmogorov-Smirnov distance, p-value, p-value corrected for the number of pairs",
+    "a_better, a_better_lower, a_better_upper": "P(a random model of a beats one of b), ties half, with interval",
+    "detectable": "smallest difference of means, points, seen with 80 % power at this spread and n (5 % two-sided)",
+    "models_needed": "models per space to see the observed difference with 80 % power",
+}
+
+
+def describe_spaces(frame: pd.DataFrame, by: str = "space") -> pd.DataFrame:
+    """Error distribution of each space in numbers: n, failed, min, quartiles, mean with its 95 % t-interval, percent.
+
+    Args:
+        frame: columns `by`, `error_percent` (finite) and, if failures are to be counted, `failed` (bool).
+    """
+    rows: list[dict[str, Any]] = []
+    for label, part in frame.groupby(by, sort=False):
+        errors = part["error_percent"].to_numpy(dtype=float)
+        n = len(errors)
+        half = float(stats.t.ppf(0.975, n - 1) * errors.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+        low, middle, high = np.quantile(errors, [0.25, 0.5, 0.75])
+        rows.append(
+            {
+                by: label,
+                "n": n,
+                "failed": int(part["failed"].sum()) if "failed" in part else 0,
+                "min": errors.min(),
+                "quarter": low,
+                "median": middle,
+                "three_quarters": high,
+                "max": errors.max(),
+                "mean": errors.mean(),
+                "mean_lower": errors.mean() - half,
+                "mean_upper": errors.mean() + half,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def compare_spaces(
+    frame: pd.DataFrame,
+    by: str = "space",
+    *,
+    match: str | None = "macs",
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare every pair of spaces, at matched complexity by default.
+
+    Args:
+        frame: columns `by`, `error_percent` (finite; apply a failure policy first) and `match`; one row a model.
+        by: the column that names the spaces; at least two of them.
+        match: complexity column to match on (see `analysis.matching`), None to compare the spaces as they are.
+        confidence: of every interval.
+        seed: of the bootstrap (Rao & Wu, 2,000 replicates within bins) and the permutations.
+
+    Returns:
+        One row a pair, columns as in COMPARISON_COLUMNS, ordered as the spaces appear.
+
+    Raises:
+        ValueError: fewer than two spaces, or two that have no common complexity range.
+
+    Sources: matching Radosavovic et al. 2019 (arXiv 1905.13214); probability of improvement Agarwal et al. 2021
+    (arXiv 2108.13264).
+    """
+    spaces = list(dict.fromkeys(frame[by].astype(str)))
+    if len(spaces) < 2:
+        raise ValueError(f"column {by!r} has the one value {spaces}; a comparison needs at least two")
+    result = pd.DataFrame([_pair(frame, by, a, b, match, confidence, seed) for a, b in combinations(spaces, 2)])
+    result.insert(list(result.columns).index("ks_p") + 1, "ks_p_holm", holm(result["ks_p"].to_numpy()))
+    return result
+
+
+def _pair(
+    frame: pd.DataFrame, by: str, a: str, b: str, match: str | None, confidence: float, seed: int
+) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    pair = frame[frame[by].astype(str).isin([a, b])].reset_index(drop=True)
+    if match is None:
+        strata = np.zeros(len(pair), dtype=np.int64)
+        labels = pair[by].astype(str)
+        weights = (1.0 / labels.map(labels.value_counts())).to_numpy(dtype=np.float64)
+    else:
+        matched = complexity_weights(pair, match, space=by)
+        weights, strata = matched.weights, matched.strata
+    counts = strata >= 0
+    errors = pair["error_percent"].to_numpy(dtype=float)[counts]
+    weights, strata = weights[counts], strata[counts]
+    first = (pair[by].astype(str) == a).to_numpy()[counts]
+
+    mean_a, mean_b = stratified_mean(errors[first], strata[first]), stratified_mean(errors[~first], strata[~first])
+    difference = mean_a.mean - mean_b.mean
+    draws = bootstrap_means(errors[first], strata[first], REPLICATES, rng)
+    draws -= bootstrap_means(errors[~first], strata[~first], REPLICATES, rng)
+    lower, upper = np.quantile(draws, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    error, _, p_value = welch(mean_a, mean_b)
+    ks = kolmogorov_smirnov(errors, first, strata, rng)
+    n_a, n_b = effective_sample_size(weights[first]), effective_sample_size(weights[~first])
+    better = probability_of_superiority(errors[first], weights[first], errors[~first], weights[~first])
+    better_lower, better_upper = superiority_interval(better, n_a, n_b, confidence)
+    detectable = float(stats.norm.ppf(0.975) + stats.norm.ppf(POWER)) * error
+    # The standard error falls with the square root of n: scale n until `detectable` equals the observed difference.
+    needed = np.ceil(max(n_a, n_b) * (detectable / difference) ** 2) if difference else np.inf
+    return {
+        "a": a,
+        "b": b,
+        "matched_by": match or "none",
+        "bins": len(np.unique(strata)),
+        "n_a": int(first.sum()),
+        "n_b": int((~first).sum()),
+        "effective_n_a": n_a,
+        "effective_n_b": n_b,
+        "min_a": errors[first].min(),
+        "min_b": errors[~first].min(),
+        "mean_a": mean_a.mean,
+        "mean_b": mean_b.mean,
+        "difference": difference,
+        "difference_lower": lower,
+        "difference_upper": upper,
+        "difference_p": p_value,
+        "ks": ks.statistic,
+        "ks_p": ks.p_value,
+        "ks_method": ks.method,
+        "a_better": better,
+        "a_better_lower": better_lower,
+        "a_better_upper": better_upper,
+        "detectable": detectable,
+        "models_needed": needed,
+    }

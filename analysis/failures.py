@@ -1,0 +1,122 @@
+"""What becomes of models that did not finish: an explicit policy, said aloud with every result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+
+OK = "ok"
+MISSING = "missing"
+"""Status of a model that was drawn and has no record yet: unknown, not failed; never counted under any policy."""
+
+
+@dataclass(frozen=True)
+class FailurePolicy:
+    """How a failed model (diverged, timeout, out_of_memory, crashed) enters an error distribution.
+
+    Args:
+        kind: "worst" gives it the largest error seen among the finished models of all spaces; "error" gives it
+            `error_percent`; "drop" leaves it out, which flatters a space in which many models fail.
+        error_percent: the error of a failed model, in [0, 100]; only for kind "error".
+    """
+
+    kind: Literal["worst", "drop", "error"] = "worst"
+    error_percent: float = math.nan
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("worst", "drop", "error"):
+            raise ValueError(f"failure policy is {self.kind!r}; allowed: worst, drop, error=NUMBER")
+        if self.kind == "error" and not 0 <= self.error_percent <= 100:
+            raise ValueError(f"failure policy error is {self.error_percent}; it must be in [0, 100] percent")
+
+    @classmethod
+    def parse(cls, text: str) -> FailurePolicy:
+        """Read "worst", "drop" or "error=NUMBER"."""
+        name, _, number = text.strip().partition("=")
+        if name == "error":
+            try:
+                return cls("error", float(number))
+            except ValueError as mistake:
+                raise ValueError(
+                    f"failure policy is {text!r}; allowed: worst, drop, error=NUMBER in [0, 100]"
+                ) from mistake
+        if number or name not in ("worst", "drop"):
+            raise ValueError(f"failure policy is {text!r}; allowed: worst, drop, error=NUMBER")
+        return cls("worst" if name == "worst" else "drop")
+
+    def __str__(self) -> str:
+        return f"error={self.error_percent:g}" if self.kind == "error" else self.kind
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A table after the policy: every row has an error and counts.
+
+    Attributes:
+        frame: the rows that count, `error_percent` filled, plus `failed` (bool).
+        policy: the policy applied.
+        failures: number of models by status, without "ok" and "missing".
+        filled_with: the error given to failed models, NaN if none was given.
+        missing: number of drawn models without a record; they are not in `frame`.
+    """
+
+    frame: pd.DataFrame
+    policy: FailurePolicy
+    failures: dict[str, int] = field(default_factory=dict)
+    filled_with: float = math.nan
+    missing: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """The policy and what it did, as one sentence to print under a result."""
+        failed = sum(self.failures.values())
+        if failed:
+            reasons = ", ".join(f"{count} {status}" for status, count in self.failures.items())
+            if self.policy.kind == "drop":
+                what = f"{failed} failed ({reasons}) and were left out (policy drop)"
+            else:
+                given = f"an error of {self.filled_with:.2f} % (policy {self.policy})"
+                what = f"{failed} failed ({reasons}) and count with {given}"
+        else:
+            what = f"no model failed (policy {self.policy})"
+        unfinished = f"; {self.missing} not trained yet and not counted" if self.missing else ""
+        return f"Of {len(self.frame) + (failed if self.policy.kind == 'drop' else 0)} models, {what}{unfinished}."
+
+
+def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "worst") -> Resolved:
+    """Give every failed model its place in the error distribution.
+
+    Args:
+        frame: columns `status` and `error_percent`; one row a model. Rows with status "missing" are set aside.
+        policy: a FailurePolicy or its text ("worst", "drop", "error=100").
+
+    Raises:
+        ValueError: a column is absent, a model with status "ok" has no error, or no model finished.
+    """
+    policy = FailurePolicy.parse(policy) if isinstance(policy, str) else policy
+    for column in ("status", "error_percent"):
+        if column not in frame:
+            raise ValueError(f"the table has no column {column!r}; it has {', '.join(map(str, frame.columns))}")
+    known = frame[frame["status"] != MISSING].copy()
+    known["failed"] = known["status"] != OK
+    known["error_percent"] = pd.to_numeric(known["error_percent"]).astype(float)
+    finished = known.loc[~known["failed"], "error_percent"]
+    if finished.isna().any():
+        raise ValueError(f"{int(finished.isna().sum())} models have status 'ok' but no error_percent")
+    if finished.empty:
+        raise ValueError(f"no model finished: {len(known)} failed, {len(frame) - len(known)} have not been trained yet")
+    failures = {
+        str(status): int(count) for status, count in known.loc[known["failed"], "status"].value_counts().items()
+    }
+    filled_with = math.nan
+    if policy.kind == "drop":
+        known = known[~known["failed"]].copy()
+    elif failures:
+        filled_with = float(finished.max()) if policy.kind == "worst" else policy.error_percent
+        known.loc[known["failed"], "error_percent"] = filled_with
+    return Resolved(
+        known.reset_index(drop=True), policy, failures, filled_with, len(frame) - len(frame[frame["status"] != MISSING])
+    )

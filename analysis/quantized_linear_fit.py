@@ -1,0 +1,183 @@
+"""How close a network's widths are to RegNet's quantized linear rule: the fit and its error e_fit.
+
+The rule (designspace.quantized_linear) is w_j = w_0 * w_m ** round(log(1 + r * j) / log(w_m)), r = w_a / w_0, rounded
+to a multiple of q. For given (r, w_m) the levels round(...) do not depend on the network, and the best w_0 is a median
+of log-ratios; so the three-dimensional grid of the paper shrinks to two dimensions that are searched once per depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+MULTIPLIERS = (1.1, 4.0)
+"""Range of w_m searched; RegNet samples 1.5 to 3."""
+SLOPES = 72
+FACTORS = 48
+STARTS = 24
+ROUNDS = 12
+
+FIT_COLUMNS = {
+    "fit_w_0": "initial width of the fitted rule, channels",
+    "fit_w_a": "slope of the fitted rule, channels a block",
+    "fit_w_m": "width multiplier of the fitted rule",
+    "fit_error": "e_fit: mean over blocks of |log(predicted / observed width)|, prediction rounded to 8 channels",
+    "fit_error_continuous": "e_fit with the prediction rounded to whole channels",
+}
+
+
+@dataclass(frozen=True)
+class QuantizedLinearFit:
+    """The quantized linear rule nearest to a network. Many rules give the same widths: the parameters are one of them.
+
+    Attributes:
+        w_0, w_a, w_m: its parameters (channels, channels a block, factor).
+        quantum: predicted widths are multiples of it.
+        error: e_fit, mean over blocks of |log(predicted / observed)|; 0 is a perfect fit.
+        predicted: widths of the rule, one a block.
+    """
+
+    w_0: float
+    w_a: float
+    w_m: float
+    quantum: int
+    error: float
+    predicted: tuple[int, ...]
+
+
+def fit_quantized_linear(widths: Sequence[int] | NDArray[np.int64], *, quantum: int = 8) -> QuantizedLinearFit:
+    """Fit the quantized linear rule to the widths of one network's blocks.
+
+    Args:
+        widths: shape (d,), positive width of every block, in order; d of at least 1.
+        quantum: the prediction is rounded to multiples of it (8 as in the official code; 1 for the continuous reading).
+
+    Raises:
+        ValueError: no block, a width that is not positive, a quantum below 1.
+
+    Source: Radosavovic et al. 2020 (arXiv 2003.13678), Sec. 3.3, Eqs. 2-4: d is set to the network's depth and a grid
+    over w_0, w_a, w_m is searched for the least mean log-ratio of predicted to observed widths (absolute value: our
+    reading; the grid's spacing is not published). Here a grid over w_a / w_0 and w_m with the exact w_0 is followed by
+    a shrinking local search.
+    """
+    w = np.asarray(widths, dtype=float)
+    if w.ndim != 1 or not len(w) or not np.all(w > 0):
+        raise ValueError(f"widths is {list(widths)}; one positive width a block is needed")
+    if quantum < 1:
+        raise ValueError(f"quantum is {quantum}; it must be at least 1")
+    point, error = _refine(w, _starts(w), quantum)
+    w_0, slope, w_m = (float(x) for x in point)
+    predicted = _predict(point[None], len(w), quantum)[0]
+    return QuantizedLinearFit(w_0, w_0 * slope, w_m, quantum, float(error), tuple(int(x) for x in predicted))
+
+
+def fit_population(block_widths: Iterable[Sequence[int]]) -> pd.DataFrame:
+    """Fit every network of a population; one row each, columns as in FIT_COLUMNS.
+
+    Args:
+        block_widths: the widths of each network's blocks; equal networks are fitted once.
+    """
+    done: dict[tuple[int, ...], dict[str, float]] = {}
+    rows = []
+    for widths in block_widths:
+        key = tuple(int(w) for w in widths)
+        if key not in done:
+            fit = fit_quantized_linear(key, quantum=8)
+            done[key] = {
+                "fit_w_0": fit.w_0,
+                "fit_w_a": fit.w_a,
+                "fit_w_m": fit.w_m,
+                "fit_error": fit.error,
+                "fit_error_continuous": fit_quantized_linear(key, quantum=1).error,
+            }
+        rows.append(done[key])
+    return pd.DataFrame(rows, columns=list(FIT_COLUMNS), dtype=float)
+
+
+def _levels(slope: Array, w_m: Array, depth: int) -> Array:
+    """round(s_j), shape (points, depth)."""
+    j = np.arange(depth)
+    return np.round(np.log1p(slope[:, None] * j) / np.log(w_m)[:, None])
+
+
+def _predict(points: Array, depth: int, quantum: int) -> Array:
+    """Widths of the rule, shape (points, depth), at least one quantum so that a logarithm exists."""
+    w_0, slope, w_m = points.T
+    raw = w_0[:, None] * w_m[:, None] ** _levels(slope, w_m, depth)
+    return np.maximum(np.round(raw / quantum) * quantum, quantum)
+
+
+@lru_cache(maxsize=128)
+def _grid(depth: int) -> tuple[Array, Array, Array]:
+    """Slopes r = w_a / w_0, multipliers w_m, and log(w_j / w_0); slopes that give the same levels are kept once."""
+    # Slope 0 is the constant network; 1 / 64 doubles the width over 64 blocks; 32 = 256 / 8 is the steepest RegNet.
+    slopes = np.concatenate([[0.0], np.geomspace(1 / 64, 32, SLOPES)])
+    factors = np.geomspace(*MULTIPLIERS, FACTORS)
+    r, m = (axis.ravel() for axis in np.meshgrid(slopes, factors, indexing="ij"))
+    levels = _levels(r, m, depth)
+    _, first = np.unique(np.column_stack([m, levels]), axis=0, return_index=True)
+    return r[first], m[first], levels[first] * np.log(m[first])[:, None]
+
+
+def _starts(widths: Array) -> Array:
+    """The best grid points (w_0, r, w_m) in the continuous reading, each again with w_0 the first width."""
+    slope, w_m, rise = _grid(len(widths))
+    gap = np.log(widths) - rise
+    # The sum of absolute gaps is least at their median: the best w_0 for these levels.
+    log_w_0 = np.median(gap, axis=1)
+    loss = np.abs(gap - log_w_0[:, None]).mean(axis=1)
+    best = np.argsort(loss, kind="stable")[:STARTS]
+    points = np.column_stack([np.exp(log_w_0[best]), slope[best], w_m[best]])
+    # Where widths are a few quanta, rounding hides the continuous optimum; the first width is a good second guess.
+    first = points.copy()
+    first[:, 0] = widths[0]
+    return np.concatenate([points, first])
+
+
+def _refine(widths: Array, points: Array, quantum: int) -> tuple[Array, float]:
+    """Search ever smaller boxes around the best points; deterministic. Returns the best point and its e_fit."""
+    log_widths = np.log(widths)
+
+    def losses(candidates: Array) -> Array:
+        return np.abs(np.log(_predict(candidates, len(widths), quantum)) - log_widths).mean(axis=1)
+
+    offsets = _offsets()
+    loss = losses(points)
+    keep = np.argsort(loss, kind="stable")[:STARTS]
+    points, loss = points[keep], loss[keep]
+    scale = np.array([0.1, 0.1, 0.03])  # about the spacing of the grid, in log w_0, log r, log w_m
+    for _ in range(ROUNDS):
+        tried = (points[:, None, :] * np.exp(offsets * scale)).reshape(-1, 3)
+        tried[:, 2] = np.clip(tried[:, 2], *MULTIPLIERS)
+        pool, pool_loss = np.concatenate([points, tried]), np.concatenate([loss, losses(tried)])
+        best = np.argsort(pool_loss, kind="stable")[: len(points)]
+        points, loss = pool[best], pool_loss[best]
+        if loss[0] == 0:
+            break
+        scale = scale * 0.6
+        points, loss = points[: max(2, len(points) - 1)], loss[: max(2, len(loss) - 1)]
+    return points[0], float(loss[0])
+
+
+@lru_cache(maxsize=1)
+def _offsets() -> Array:
+    """Sixty-four points that fill the cube [-1, 1]^3 evenly (Halton), fixed so that a fit never depends on chance."""
+    columns = []
+    for base in (2, 3, 5):
+        values = []
+        for index in range(1, 65):
+            value, fraction = 0.0, 1.0
+            while index:
+                fraction /= base
+                index, digit = divmod(index, base)
+                value += digit * fraction
+            values.append(value)
+        columns.append(values)
+    return 2 * np.array(columns).T - 1

@@ -1,0 +1,138 @@
+"""The table every statistic reads: one row for each model that was drawn, trained or not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.failures import MISSING
+from designspace import ModelSpec
+from designspace.record import COLUMNS as RECORD_COLUMNS
+from designspace.record import Record, read_study, record_key
+
+TABLE_COLUMNS = {
+    "study": "name of the study folder",
+    **{name: column.meaning for name, column in RECORD_COLUMNS.items() if name != "parameters"},
+    "status": "as in a record, or 'missing' for a model that was drawn and has no record yet",
+    "block_widths": "width of each block, a tuple of integers",
+}
+"""Meaning of each column; the space's free parameters follow, flattened (a list becomes name_1, name_2, ...)."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study folder says besides its models: name, folder, manifest."""
+
+    name: str
+    folder: Path
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Models of one or more studies.
+
+    Attributes:
+        frame: one row per (study, space, index, seed), columns as in TABLE_COLUMNS and the free parameters.
+        studies: the studies, in the order given.
+        parameters: names of the free-parameter columns, in the order met, `depth` first if there is one.
+    """
+
+    frame: pd.DataFrame
+    studies: tuple[Study, ...]
+    parameters: tuple[str, ...]
+
+
+def load(*folders: str | Path) -> pd.DataFrame:
+    """The table of one or more study folders as a frame; see `load_table`."""
+    return load_table(*folders).frame
+
+
+def load_table(*folders: str | Path) -> Table:
+    """Read study folders into one table.
+
+    Args:
+        folders: study folders written by `designspace sweep`, complete or not.
+
+    Returns:
+        The table. If a space of the same name is in several studies trained under different recipes or data, its label
+        becomes "study/space", so that it is never pooled by accident.
+
+    Raises:
+        FileNotFoundError: a folder is not a study.
+        ValueError: no folder, the same folder twice, or a study without models.
+    """
+    if not folders:
+        raise ValueError("no study folder given; name at least one, e.g. runs/demo")
+    paths = [Path(folder) for folder in folders]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError(f"a study folder is given twice: {', '.join(map(str, paths))}")
+    studies, rows, parameters = [], [], ["depth"]
+    for path, name in zip(paths, _names(paths), strict=True):
+        manifest, models, records = read_study(path)
+        if not models:
+            raise ValueError(f"{path} has no models in models.jsonl; run `designspace sweep` first")
+        studies.append(Study(name, path, manifest))
+        rows += [{"study": name} | row for row in _rows(path, manifest, models, records)]
+    for row in rows:
+        parameters += [key for key in row if key not in TABLE_COLUMNS and key not in parameters]
+    frame = pd.DataFrame(rows)
+    return Table(_separate(frame), tuple(studies), tuple(p for p in parameters if frame[p].notna().any()))
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """Folder names, lengthened by their parents where two are the same."""
+    for parts in range(1, 1 + max(len(path.resolve().parts) for path in paths)):
+        names = ["/".join(path.resolve().parts[-parts:]) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _rows(
+    path: Path, manifest: dict[str, Any], models: list[dict[str, Any]], records: Iterable[Record]
+) -> list[dict[str, Any]]:
+    # A key says everything a training depends on; two spaces that drew one architecture share its record.
+    found = {record_key(r.spec_id, r.recipe_id, r.data_id, r.seed): r for r in records}
+    used = set()
+    rows = []
+    for model in models:
+        key = model["key"]
+        record = found.get(key)
+        used.add(key)
+        row: dict[str, Any] = {name: model.get(name) for name in RECORD_COLUMNS if name != "parameters"}
+        if record is None:
+            row |= {name: manifest.get(name) for name in ("recipe_id", "data_id")}
+            row |= {"status": MISSING, "message": ""}
+        else:
+            trained = {f.name: getattr(record, f.name) for f in fields(Record) if f.name != "parameters"}
+            # Where a model comes from and what it costs is the list's to say; how it trained is the record's.
+            row = {name: value if row.get(name) is None else row[name] for name, value in trained.items()}
+        row["block_widths"] = ModelSpec.from_mapping(model["spec"]).block_widths
+        rows.append(row | _flat(model.get("parameters", {}), row))
+    strangers = len(set(found) - used)
+    if strangers:
+        warnings.warn(f"{path}: {strangers} records belong to no model of models.jsonl and are left out", stacklevel=4)
+    return rows
+
+
+def _flat(parameters: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if isinstance(value, list | tuple):
+            flat |= {f"{name}_{stage}": item for stage, item in enumerate(value, start=1)}
+        elif name not in row:  # depth is a parameter and a complexity; they agree
+            flat[name] = value
+    return flat
+
+
+def _separate(frame: pd.DataFrame) -> pd.DataFrame:
+    settings = frame.groupby("space")[["recipe_id", "data_id"]].nunique().max(axis=1)
+    mixed = frame["space"].isin(settings.index[settings > 1])
+    frame.loc[mixed, "space"] = frame["study"] + "/" + frame["space"]
+    return frame

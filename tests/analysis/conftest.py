@@ -1,0 +1,162 @@
+"""A study folder of the documented format, written without training: networks drawn, errors made up."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from designspace.record import Record, record_key
+from designspace.spaces import space_from_config
+
+RECIPE, DATA = "0123456789abcdef", "fedcba9876543210"
+SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
+LABELS = {"bottleneck": 1.0, "inverted": 0.5}
+
+TEMPLATE = {"resolution": 28, "in_channels": 1, "head": {"classes": 10}, "stem": {"width": 16, "stride": 1}}
+
+
+def populations(n: int, seed: int) -> dict[str, Any]:
+    """Two RegNet spaces in one regime: without and with an inverted bottleneck."""
+    found = {}
+    for label, ratio in LABELS.items():
+        found[label] = space_from_config(
+            {
+                "base": "regnetx",
+                "template": TEMPLATE,
+                "parameters": {
+                    "depth": {"distribution": "log_uniform", "low": 4, "high": 24},
+                    "w_0": {"distribution": "log_uniform", "low": 8, "high": 64, "step": 8},
+                    "w_a": {"distribution": "log_uniform", "low": 4, "high": 64, "step": 0.1},
+                    "bottleneck_ratio": {"distribution": "choice", "options": [ratio]},
+                },
+                "constraints": {"macs": [2e6, 20e6]},
+            }
+        ).sample(n, seed)
+    return found
+
+
+def write_study(
+    folder: Path,
+    *,
+    n: int = 24,
+    seed: int = 0,
+    failures: dict[int, str] | None = None,
+    untrained: int = 0,
+    recipe_id: str = RECIPE,
+    advantage: float = 2.0,
+) -> Path:
+    """Write a study of two spaces.
+
+    Args:
+        n: models per space.
+        failures: status by position in models.jsonl.
+        untrained: models at the end of the list left without a record.
+        advantage: how many points the space "bottleneck" is better by.
+    """
+    rng = np.random.default_rng(seed)
+    (folder / "records").mkdir(parents=True)
+    models, sampling = [], {}
+    for label, population in populations(n, seed).items():
+        report = population.report
+        sampling[label] = {
+            "asked": n,
+            "drawn": report.drawn,
+            "kept": report.kept,
+            "acceptance": report.acceptance,
+            "rejected": dict(report.rejected),
+        }
+        for row in population.rows():
+            key = record_key(row["spec_id"], recipe_id, DATA, seed)
+            models.append(row | {"space": label, "seed": seed, "key": key})
+    models.sort(key=lambda model: (model["index"], model["space"]))
+    (folder / "models.jsonl").write_text("".join(json.dumps(model) + "\n" for model in models))
+    (folder / "manifest.json").write_text(json.dumps(_manifest(n, seed, sampling, len(models), recipe_id)))
+    for position, model in enumerate(models[: len(models) - untrained]):
+        record = _record(model, (failures or {}).get(position, "ok"), rng, recipe_id, advantage)
+        (folder / "records" / f"{model['key']}.json").write_text(record.to_json())
+    return folder
+
+
+def _record(model: dict[str, Any], status: str, rng: np.random.Generator, recipe_id: str, advantage: float) -> Record:
+    better = advantage if model["space"] == "bottleneck" else 0.0
+    error = 17 - better + 0.15 * abs(model["depth"] - 12) - 3 * math.log10(model["macs"] / 2e6) + rng.gamma(2.0, 1.0)
+    error = round(float(error), 2)
+    ok = status == "ok"
+    return Record(
+        **{name: model[name] for name in ("spec_id", "seed", "space", "index", "spec", "parameters")},
+        **{name: model[name] for name in ("macs", "params", "acts", "depth")},
+        recipe_id=recipe_id,
+        data_id=DATA,
+        status=status,
+        message="" if ok else f"{status} <script>alert(1)</script> after 1 epoch",
+        error_percent=error if ok else None,
+        epochs_done=2 if ok else 1,
+        updates=156,
+        train_seconds=12.5,
+        images_per_second=1600.0,
+        epoch_train_loss=(1.2, 0.8),
+        epoch_validation_error_percent=(error + 6, error) if ok else (90.0,),
+        device_name="made up",
+        torch_version="0",
+        dtype="float32",
+    )
+
+
+def _manifest(n: int, seed: int, sampling: dict[str, Any], models: int, recipe_id: str) -> dict[str, Any]:
+    return {
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "config": {
+            "n": n,
+            "seed": seed,
+            "training_seeds": [seed],
+            "recipe": {"epochs": 2, "batch_size": 128, "learning_rate": 0.1},
+            "data": {"name": "fashion_mnist", "subset": 10000, "validation": 5000},
+            "complexity": {"macs": [2e6, 20e6]},
+            "spaces": {label: {"base": "regnetx"} for label in sampling},
+        },
+        "config_hash": "0" * 16,
+        "frozen_at": "2026-01-01T00:00:00+00:00",
+        "recipe_id": recipe_id,
+        "data_id": DATA,
+        "sampling": sampling,
+        "models": models,
+        "environment": {
+            "python": "3.11",
+            "packages": {"torch": "0", "numpy": "0"},
+            "git": {"revision": "0" * 40, "dirty": False},
+            "host": "somewhere",
+            "platform": "Linux",
+            "cores": 2,
+        },
+    }
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """24 models per space, all trained but three failures and two missing."""
+    return write_study(tmp_path / "study", failures={3: "diverged", 8: "out_of_memory", 10: "diverged"}, untrained=2)
+
+
+@pytest.fixture
+def make_study() -> Callable[..., Path]:
+    """The writer itself, for other studies."""
+    return write_study
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """Path of a published table; the test is skipped, saying so, where it is absent."""
+
+    def find(name: str) -> Path:
+        path = SHARED_DATA / name
+        if not path.exists():
+            pytest.skip(f"the published table {name} is not on this machine ({path})")
+        return path
+
+    return find

@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.select import select_best
+from analysis.table import load, load_table
+from designspace.spec import ModelSpec
+
+
+def test_every_model_that_was_drawn_is_a_row(study):
+    frame = load(study)
+    assert len(frame) == 48
+    assert frame["status"].value_counts().to_dict() == {"ok": 43, "missing": 2, "diverged": 2, "out_of_memory": 1}
+    assert not frame.duplicated(["study", "space", "index", "seed"]).any()
+    assert (frame["error_percent"].notna() == (frame["status"] == "ok")).all()
+    assert frame[["macs", "params", "acts", "depth", "w_0", "w_a", "w_m", "group_width"]].notna().all(axis=None)
+
+
+def test_columns_say_what_the_spec_says(study):
+    table = load_table(study)
+    assert table.parameters[0] == "depth"
+    assert {"w_0", "w_a", "w_m", "bottleneck_ratio", "group_width"} < set(table.parameters)
+    for row in table.frame.itertuples():
+        spec = ModelSpec.from_mapping(row.spec)
+        assert (row.spec_id, row.depth, row.block_widths) == (spec.spec_id, spec.depth, spec.block_widths)
+
+
+def test_an_unstarted_study_is_a_table_of_missing_models(tmp_path, make_study):
+    frame = load(make_study(tmp_path / "new", n=3, untrained=6))
+    assert frame["status"].tolist() == ["missing"] * 6
+    assert frame["error_percent"].isna().all()
+
+
+def test_spaces_trained_differently_are_kept_apart(tmp_path, make_study):
+    a = make_study(tmp_path / "a", n=3)
+    same = make_study(tmp_path / "same", n=3, seed=1)
+    other = make_study(tmp_path / "other", n=3, recipe_id="f" * 16)
+    assert set(load(a, same)["space"]) == {"bottleneck", "inverted"}
+    assert set(load(a, other)["space"]) == {"a/bottleneck", "a/inverted", "other/bottleneck", "other/inverted"}
+    assert load_table(a, other).studies[1].name == "other"
+
+
+def test_a_record_of_another_study_is_left_out_with_a_warning(study, tmp_path, make_study):
+    other = make_study(tmp_path / "other", n=1, seed=5)
+    for record in (other / "records").glob("*.json"):
+        (study / "records" / record.name).write_text(record.read_text())
+    with pytest.warns(UserWarning, match="2 records belong to no model"):
+        assert len(load(study)) == 48
+
+
+def test_mistakes_are_named(study, tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a study folder"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match="no study folder given"):
+        load()
+    with pytest.raises(ValueError, match="given twice"):
+        load(study, study / ".." / study.name)
+    (study / "models.jsonl").write_text("")
+    with pytest.raises(ValueError, match="has no models"):
+        load(study)
+
+
+def test_the_best_are_chosen_once_each_by_their_mean_over_seeds(study):
+    frame = load(study)
+    best = select_best(frame, 3)
+    ok = frame[frame["status"] == "ok"]
+    assert best["error_percent"].tolist() == sorted(ok["error_percent"])[:3]
+    assert best["rank"].tolist() == [1, 2, 3]
+    assert (best["candidates"] == ok["spec_id"].nunique()).all()
+    again = ok.assign(seed=7, error_percent=ok["error_percent"] + 1)
+    twice = select_best(pd.concat([ok, again]), 3)
+    np.testing.assert_allclose(twice["error_percent"], best["error_percent"] + 0.5)
+    assert (twice["seeds"] == 2).all()
+    assert len(select_best(frame, 1000)) == ok["spec_id"].nunique()
+
+
+def test_nothing_to_select_is_said(study):
+    frame = load(study)
+    with pytest.raises(ValueError, match="k is 0"):
+        select_best(frame, 0)
+    with pytest.raises(ValueError, match="no model finished"):
+        select_best(frame[frame["status"] != "ok"], 1)
+
+
+def test_the_format_is_plain_json(study):
+    manifest = json.loads((study / "manifest.json").read_text())
+    assert manifest["models"] == len((study / "models.jsonl").read_text().splitlines())
