@@ -47,6 +47,7 @@ class ResidentImages:
         self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, device: Device, padding: int = 0
     ) -> None:
         _, _, self.height, self.width = images.shape
+        self._padding = padding
         self.memory_format = device.memory_format
         # Channels last, so that one gathered element is a whole pixel.
         padded = functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1).contiguous()
@@ -63,11 +64,12 @@ class ResidentImages:
 
     def batch(self, chosen: Tensor, augmentation: Augmentation | None = None) -> Tensor:
         """Normalised float32 images (B, C, H, W) of the indices (B,), with their augmentation's draws if given."""
-        rows, columns = self._rows, self._columns
-        if augmentation is not None:
+        if augmentation is None:
+            rows, columns = self._rows + self._padding, self._columns + self._padding
+        else:
             flip = augmentation.flip[:, None, None]
-            columns = torch.where(flip, self.width - 1 - columns, columns) + augmentation.left[:, None, None]
-            rows = rows + augmentation.top[:, None, None]
+            columns = torch.where(flip, self.width - 1 - self._columns, self._columns)
+            rows, columns = self._rows + augmentation.top[:, None, None], columns + augmentation.left[:, None, None]
         pixels = self._pixels[chosen[:, None, None] * self._image + rows * self._row + columns]
         normalised = pixels.to(torch.float32).sub_(self._mean).mul_(self._scale)
         return normalised.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)

@@ -21,7 +21,7 @@ class Recipe(BaseModel):
     `learning_rate` is the peak for batches of `reference_batch_size` images and scales linearly with `batch_size`
     (Goyal et al. 2017, arXiv 1706.02677); without a reference it is taken as it is. `warmup_epochs` (may be a fraction)
     rise linearly, then `schedule` falls to zero at the last update. `weight_decay` acts on every parameter, as in
-    pycls, or not on batch norm and biases with `decay_norm_and_bias` false. `crop_padding` (pixels, 0 = no crop) and `flip`
+    pycls, or not on batch norm and biases with `decay_norm_and_bias` false. `crop_padding` (pixels) and `flip`
     are drawn per image and epoch. `name` is a label without influence on `recipe_id`.
     """
 
@@ -54,7 +54,7 @@ class Recipe(BaseModel):
 
     @property
     def recipe_id(self) -> str:
-        """16 hex characters of a hash over everything that can change a result (not the name, not eval_batch_size)."""
+        """16 hex characters of a hash over all but the name and eval_batch_size, which moves errors by rounding only."""
         content = self.model_dump(exclude={"name", "eval_batch_size"}, mode="json")
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -71,7 +71,7 @@ class Recipe(BaseModel):
         """Learning rate of the `update`-th step (from 0) of the whole training."""
         warmup = self.warmup_epochs * updates_per_epoch
         if update < warmup:
-            return self.peak_learning_rate * (update + 1) / (math.floor(warmup) + 1)
+            return self.peak_learning_rate * ((update + 1) / (math.floor(warmup) + 1))
         done = (update - warmup) / (self.epochs * updates_per_epoch - warmup)
         factors = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
         return self.peak_learning_rate * factors[self.schedule]

@@ -1,0 +1,226 @@
+"""Data: stratified nested splits, identities, and a cache that is checked and survives company."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.data import DataConfig, cache_root, data_from_config, fashion_mnist, load_data, load_test, prepare_data
+from sweeps.data.split import stratified_order
+
+DIGITS = DataConfig(name="digits", validation_size=300)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=300), st.integers(0, 2**31), st.data())
+def test_every_prefix_of_a_stratified_order_holds_the_classes_in_proportion(
+    labels: list[int], seed: int, data: st.DataObject
+) -> None:
+    order = stratified_order(np.array(labels), seed)
+    assert sorted(order) == list(range(len(labels)))
+    size = data.draw(st.integers(0, len(labels)))
+    prefix = np.array(labels)[order[:size]]
+    for label in set(labels):
+        share = labels.count(label) / len(labels) * size
+        # Each class is within one of its own share of the way; the way's end itself lies within half a class count.
+        assert abs(np.count_nonzero(prefix == label) - share) <= 1 + len(set(labels)) / 2
+
+
+def test_the_splits_of_digits_share_nothing_and_lose_nothing() -> None:
+    splits, test = load_data(DIGITS), load_test(DIGITS)
+    assert splits.train_images.dtype == splits.validation_images.dtype == np.uint8
+    assert splits.train_images.shape[1:] == (1, 8, 8)
+    assert (len(splits.train_images), len(splits.validation_images), len(test.images)) == (1137, 300, 360)
+    assert np.bincount(splits.validation_labels).min() >= 28
+    from sklearn.datasets import load_digits
+
+    values = np.rint(load_digits().images * (255 / 16)).astype(np.uint8)
+    ours = np.concatenate([splits.train_images, splits.validation_images, test.images])[:, 0]
+    assert sorted(map(bytes, ours)) == sorted(map(bytes, values))
+
+
+def test_a_larger_subset_contains_the_smaller_and_validation_stays() -> None:
+    small, large = (load_data(DIGITS.model_copy(update={"subset": subset})) for subset in (200, 500))
+    assert set(map(bytes, small.train_images)) <= set(map(bytes, large.train_images))
+    assert np.array_equal(small.validation_images, large.validation_images)
+
+
+def test_the_data_id_names_the_division_and_not_the_place(tmp_path: Path) -> None:
+    changes: list[dict[str, object]] = [{"subset": 500}, {"split_seed": 1}, {"validation_size": 301}, {"classes": 5}]
+    ids = {load_data(DIGITS.model_copy(update=change)).data_id for change in changes}
+    assert len(ids | {load_data(DIGITS).data_id}) == len(changes) + 1
+    assert load_data(DIGITS.model_copy(update={"root": tmp_path})).data_id == load_data(DIGITS).data_id
+
+
+def test_mean_and_std_are_the_training_images_own() -> None:
+    splits = load_data(DIGITS)
+    assert splits.mean[0] == pytest.approx(splits.train_images.mean() / 255)
+    assert splits.std[0] == pytest.approx(splits.train_images.std() / 255)
+
+
+def test_fewer_classes_keep_the_first_labels() -> None:
+    splits = load_data(DIGITS.model_copy(update={"classes": 3}))
+    assert splits.classes == 3
+    assert set(splits.train_labels) == set(splits.validation_labels) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": "mnist"}, r"data\.name is 'mnist'; it must be one of digits, fashion_mnist\."),
+        ({"resolution": 28}, r"data\.resolution is 28; the images of digits have 8\."),
+        ({"in_channels": 3}, r"data\.in_channels is 3; the images of digits have 1\."),
+        ({"classes": 11}, r"data\.classes is 11; digits has 10\."),
+        ({"subset": 1138}, r"data\.subset is 1138; 1137 training images remain after 300 are held out\."),
+        ({"validation_size": 1437}, r"asks for 1437 of 1437 images; between 1 and 1436"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_set_is_refused(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        load_data(DIGITS.model_copy(update=change))
+
+
+def test_an_unknown_key_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.sub is not known; data has name"):
+        data_from_config({"name": "digits", "sub": 1})
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DESIGNSPACE_DATA", str(tmp_path))
+    assert cache_root() == tmp_path
+    assert cache_root(tmp_path / "other") == tmp_path / "other"
+    monkeypatch.delenv("DESIGNSPACE_DATA")
+    assert cache_root() == Path.home() / ".cache" / "designspace"
+
+
+def idx(values: np.ndarray) -> bytes:
+    return struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """A tiny Fashion-MNIST in place of the real one: the four files, compressed, by name."""
+    generator = np.random.default_rng(0)
+    contents = {}
+    for part, count in (("train", 200), ("t10k", 50)):
+        contents[f"{part}-images-idx3-ubyte"] = idx(generator.integers(0, 256, (count, 28, 28), np.uint8))
+        contents[f"{part}-labels-idx1-ubyte"] = idx((np.arange(count) % 10).astype(np.uint8))
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setattr(fashion_mnist, "SHA256", sums)
+    return {f"{name}.gz": gzip.compress(content) for name, content in contents.items()}
+
+
+def source(files: dict[str, bytes], calls: list[str] | None = None) -> Callable[[], Iterator[fashion_mnist.Opened]]:
+    def opened() -> Iterator[fashion_mnist.Opened]:
+        if calls is not None:
+            calls.append("opened")
+        yield files.__getitem__
+
+    return opened
+
+
+def test_a_file_with_another_sum_is_refused_by_name(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    false = files | {"t10k-labels-idx1-ubyte.gz": gzip.compress(b"something else")}
+    monkeypatch.setattr(fashion_mnist, "SOURCES", {"the mirror": source(false)})
+    with pytest.raises(FileNotFoundError, match=r"the mirror: .*t10k-labels-idx1-ubyte from the mirror is refused"):
+        prepare_data(DataConfig(name="fashion_mnist", root=tmp_path))
+    assert not list((tmp_path / "fashion_mnist").glob("*ubyte"))
+
+
+def test_the_next_source_is_asked_when_one_fails(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truncated = files | {"train-images-idx3-ubyte.gz": files["train-images-idx3-ubyte.gz"][:100]}
+    monkeypatch.setattr(fashion_mnist, "SOURCES", {"bad": source(truncated), "none": source({}), "good": source(files)})
+    config = DataConfig(name="fashion_mnist", root=tmp_path, validation_size=50)
+    splits = load_data(config)
+    assert splits.train_images.shape == (150, 1, 28, 28)
+    assert np.array_equal(np.bincount(splits.validation_labels), [5] * 10)
+    assert load_test(config).images.shape == (50, 1, 28, 28)
+
+
+def test_a_damaged_cache_is_noticed_and_mended(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fashion_mnist, "SOURCES", {"good": source(files)})
+    config = DataConfig(name="fashion_mnist", root=tmp_path, validation_size=50)
+    before = load_data(config)
+    (tmp_path / "fashion_mnist" / "train-labels-idx1-ubyte").write_bytes(b"rot")
+    with pytest.raises(ValueError, match=r"train-labels-idx1-ubyte from .* is refused"):
+        load_data(config)
+    prepare_data(config)
+    assert load_data(config).data_id == before.data_id
+
+
+def test_callers_at_the_same_time_fetch_once(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(fashion_mnist, "SOURCES", {"good": source(files, calls)})
+    config = DataConfig(name="fashion_mnist", root=tmp_path)
+    threads = [threading.Thread(target=prepare_data, args=(config,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == ["opened"]
+    assert sorted(path.name for path in (tmp_path / "fashion_mnist").glob("[!.]*")) == sorted(fashion_mnist.SHA256)
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_an_installed_package_is_used_where_dpkg_says_it_is(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "usr" / "share"
+    installed.mkdir(parents=True)
+    for name, content in files.items():
+        (installed / name).write_bytes(content)
+    script(tmp_path / "dpkg", f'[ "$2" = dataset-fashion-mnist ] && ls -d {installed} {installed}/*')
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(fashion_mnist, "SOURCES", dict(list(fashion_mnist.SOURCES.items())[:1]))
+    prepare_data(DataConfig(name="fashion_mnist", root=tmp_path / "cache"))
+
+
+def test_a_package_is_fetched_with_lists_of_our_own_when_the_machine_has_none(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    # Stands in for apt-get: knows no package until "update" was called with a lists folder of the caller's.
+    script(
+        tmp_path / "apt-get",
+        'case "$*" in *Dir::State::lists*update) touch lists/known;; *download*) [ -e lists/known ] && touch p.deb '
+        '|| { echo "E: Unable to locate package" >&2; exit 100; };; esac',
+    )
+    script(tmp_path / "dpkg-deb", f'mkdir -p "$3/usr" && cp {tmp_path}/*.gz "$3/usr"')
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(fashion_mnist, "SOURCES", dict(list(fashion_mnist.SOURCES.items())[1:2]))
+    prepare_data(DataConfig(name="fashion_mnist", root=tmp_path / "cache"))
+
+
+def test_without_any_source_every_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(fashion_mnist, "SOURCES", dict(list(fashion_mnist.SOURCES.items())[:2]))
+    with pytest.raises(FileNotFoundError, match=r"could not be had .*installed Debian package.*apt-get download"):
+        prepare_data(DataConfig(name="fashion_mnist", root=tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08\x00rest", idx(np.zeros((2, 2), np.uint8))[:-1]])
+def test_what_is_not_idx_is_refused_by_name(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^labels "):
+        fashion_mnist.parse_idx("labels", content)

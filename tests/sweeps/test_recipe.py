@@ -1,0 +1,108 @@
+"""Recipes: the schedule's shape, identity, and the sentences about mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from sweeps.data import data_from_config
+from sweeps.device import device_from_config
+from sweeps.recipe import Recipe, recipe_from_config
+
+CONF = Path(__file__).parents[2] / "conf"
+
+recipes = st.builds(
+    Recipe,
+    epochs=st.integers(2, 20),
+    schedule=st.sampled_from(["cosine", "linear"]),
+    warmup_epochs=st.sampled_from([0, 0.3, 0.5, 1, 1.5]),
+)
+
+
+def mapping(config: Any) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+@given(recipes, st.integers(8, 60))
+def test_the_learning_rate_rises_once_and_falls_once(recipe: Recipe, per_epoch: int) -> None:
+    rates = [recipe.learning_rate_at(update, per_epoch) for update in range(recipe.epochs * per_epoch)]
+    peak = rates.index(max(rates))
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert peak <= recipe.warmup_epochs * per_epoch + 1
+    assert min(rates) > 0
+    assert max(rates) <= recipe.peak_learning_rate
+    assert rates[-1] < 0.6 * max(rates)
+
+
+def test_half_way_through_its_fall_either_schedule_is_at_half_the_peak() -> None:
+    for schedule in ("cosine", "linear"):
+        recipe = Recipe(epochs=4, warmup_epochs=0, schedule=schedule, learning_rate=0.2)
+        assert recipe.learning_rate_at(20, 10) == pytest.approx(0.1)
+
+
+def test_the_peak_scales_with_the_batch() -> None:
+    assert Recipe(learning_rate=0.2, reference_batch_size=32, batch_size=128).peak_learning_rate == pytest.approx(0.8)
+    assert Recipe(learning_rate=0.2, reference_batch_size=None, batch_size=128).peak_learning_rate == pytest.approx(0.2)
+
+
+def test_identity_is_what_can_change_a_result() -> None:
+    assert Recipe(name="a", eval_batch_size=64).recipe_id == Recipe().recipe_id
+    changed: list[dict[str, object]] = [
+        {"epochs": 3},
+        {"schedule": "linear"},
+        {"flip": False},
+        {"weight_decay": 1e-4},
+        {"label_smoothing": 0.1},
+    ]
+    assert len({recipe_from_config(change).recipe_id for change in changed} | {Recipe().recipe_id}) == len(changed) + 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"epochs": 0}, r"recipe\.epochs = 0: .*greater than or equal to 1"),
+        ({"schedule": "step"}, r"recipe\.schedule = 'step': .*'cosine', 'linear' or 'constant'"),
+        ({"learning_rate": float("nan")}, r"recipe\.learning_rate = nan"),
+        ({"lr": 0.1}, r"recipe\.lr is not known; recipe has name, epochs"),
+        ({"epochs": 1, "warmup_epochs": 1}, r"warmup_epochs is 1\.0; it must be less than epochs \(1\)"),
+        ({"momentum": 0}, r"nesterov is true with momentum 0"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(wrong: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        recipe_from_config(wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_short_training_is_told_so() -> None:
+    assert "only 62 updates" in str(Recipe(epochs=2).advice(1000)).lower()
+    assert Recipe(epochs=2).advice(10_000) is None
+
+
+@pytest.mark.parametrize("recipe", sorted((CONF / "recipe").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("data", sorted((CONF / "data").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_file_fits_every_data_file(recipe: Path, data: Path) -> None:
+    composed = OmegaConf.create({"recipe": OmegaConf.load(recipe), "data": OmegaConf.load(data)})
+    plain = mapping(composed)
+    assert recipe_from_config(plain["recipe"]).flip == data_from_config(plain["data"]).flip
+    assert recipe_from_config(plain["recipe"]).name == recipe.stem
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "device").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_device_file_is_valid(path: Path) -> None:
+    assert device_from_config(mapping(OmegaConf.load(path))).device == path.stem
+
+
+def test_the_default_recipe_is_the_default_file() -> None:
+    default = Recipe()
+    data = {"crop_padding": default.crop_padding, "flip": default.flip}
+    plain = mapping(OmegaConf.create({"data": data, "recipe": OmegaConf.load(CONF / "recipe" / "low_epoch.yaml")}))
+    assert recipe_from_config(plain["recipe"]) == default
