@@ -1,13 +1,14 @@
 """Claims: hints that keep two workers from training the same model.
 
 A claim is a small file with a counter that its owner raises every few seconds. Nothing depends on it: a lost or stale
-claim costs one repeated training, never a record. Staleness is judged without comparing clocks of two machines: a claim is
-stale when its counter stood still for `stale_seconds` of the observer's own clock, or when its owner ran on this machine
-and is gone.
+claim costs one repeated training, never a record. Staleness is judged without comparing clocks of two machines: a claim
+is stale when its counter stood still for `stale_seconds` of the observer's own clock, or when its owner ran on this
+machine and is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -109,10 +110,8 @@ class Claims:
         """Raise the counter of an own claim (and note the epoch); a full disk is no reason to stop."""
         claim = self._mine[key]
         self._mine[key] = replace(claim, beat=claim.beat + 1, epoch=claim.epoch if epoch is None else epoch)
-        try:
+        with contextlib.suppress(OSError):
             replace_file(self._directory / key, json.dumps(asdict(self._mine[key])), durable=False)
-        except OSError:
-            pass
 
     def note_epoch(self, key: str, epoch: int) -> None:
         """Remember the epochs done; the next heartbeat writes them."""

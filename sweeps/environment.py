@@ -18,6 +18,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def worker_name(number: int) -> str:
+    """Return a name no other worker of a study has: number, machine and process."""
+    return f"{number}-{socket.gethostname()}-{os.getpid()}"
+
+
 def environment() -> dict[str, Any]:
     """Return versions, git revision and machine as plain values for the manifest."""
     return {

@@ -1,7 +1,7 @@
 """Freezing a study: what the driver does once, before any worker starts.
 
-It draws the populations, checks that every model fits the data, and writes models.jsonl and manifest.json. On an existing
-study it checks that the config is the one the study was frozen with; only `n` may have grown.
+It draws the populations, checks that every model fits the data, and writes models.jsonl and manifest.json. On an
+existing study it checks that the config is the one the study was frozen with; only `n` may have grown.
 """
 
 from __future__ import annotations
@@ -69,9 +69,6 @@ def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
         ValueError: a value is not allowed, a model does not fit the data, or the study was frozen with another config.
     """
     paths = StudyPaths(Path(root))
-    if not paths.manifest.exists() and paths.root.is_dir() and any(p.name != ".lock" for p in paths.root.iterdir()):
-        if not (paths.models.exists() or paths.records.exists()):  # left by a start that was killed early
-            raise ValueError(f"run={root} is a folder with other things in it; allowed: a new folder or a study")
     paths.root.mkdir(parents=True, exist_ok=True)
     with _locked(paths.lock):
         study = Study.open(root) if paths.manifest.exists() else None
@@ -118,20 +115,20 @@ def _new_models(old: tuple[StudyModel, ...], drawn: Drawn, root: str | Path) -> 
     for model in old:
         if again.get(model.place) != model.key:
             raise ValueError(
-                f"'{root}' cannot grow: model {model.index} of {model.space} is drawn differently by this version of the program"
+                f"'{root}' cannot grow: model {model.index} of {model.space} is drawn differently by this program version"
             )
     known = {model.place for model in old}
     return tuple(model for model in drawn.models if model.place not in known)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping) and value:
-        return {
-            k: v
-            for key, item in value.items()
-            for k, v in _flat(item, f"{prefix}.{key}" if prefix else str(key)).items()
-        }
-    return {prefix: value}
+    """Return nested mappings as one, with dotted names."""
+    if not isinstance(value, Mapping) or not value:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat
 
 
 @contextlib.contextmanager

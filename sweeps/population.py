@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,9 +30,15 @@ def space_mapping(config: Mapping[str, Any], label: str, image: Mapping[str, int
         image: resolution, in_channels and classes of the data, which a template need not repeat.
     """
     space = config["spaces"][label]
+    from_data = {
+        "resolution": image["resolution"],
+        "in_channels": image["in_channels"],
+        "head": {"classes": image["classes"]},
+    }
     return {
+        "name": label,  # names the random stream, so that two spaces of a study are drawn independently
         **space,
-        "template": _merged(_merged(image, config["template"]), space.get("template") or {}),
+        "template": _merged(_merged(from_data, config["template"]), space.get("template") or {}),
         "constraints": {**config["complexity"], **(space.get("constraints") or {})},
     }
 
@@ -44,15 +49,14 @@ def draw(config: Mapping[str, Any]) -> Drawn:
     Raises:
         ValueError: a config value is not allowed, or a model does not fit the data.
     """
+    from sweeps.checked import checked
     from sweeps.data import DataConfig, load_data, prepare_data
     from sweeps.recipe import recipe_from_config
 
     if not config["spaces"]:
-        raise ValueError("spaces is empty; allowed: at least one, like +space@spaces.mine=regnetx or an experiment")
-    if not isinstance(config["n"], int) or config["n"] < 1:
-        raise ValueError(f"n={config['n']} is not allowed; allowed: 1 or more models per space")
+        raise ValueError("spaces is empty; allowed: at least one, like +space@spaces.mine=regnetx, or an experiment")
     recipe = recipe_from_config(config["recipe"])
-    data = DataConfig(**config["data"])
+    data = checked(DataConfig, "data", config["data"])
     prepare_data(data)
     splits = load_data(data)
     image = {"resolution": splits.resolution, "in_channels": splits.in_channels, "classes": splits.classes}
@@ -60,43 +64,30 @@ def draw(config: Mapping[str, Any]) -> Drawn:
     for label in config["spaces"]:
         population = space_from_config(space_mapping(config, label, image)).sample(config["n"], config["seed"])
         report = population.report
-        complexity = population.complexity
         sampling[label] = {
             "asked": config["n"],
-            "drawn": int(report.drawn),
-            "kept": int(report.kept),
-            "acceptance": float(report.acceptance),
-            "rejected": {reason: int(count) for reason, count in report.rejected.items()},
+            "drawn": report.drawn,
+            "kept": report.kept,
+            "acceptance": report.acceptance,
+            "rejected": dict(report.rejected),
         }
-        for index in range(len(population)):
-            spec = population.spec(index)
-            _check_fits(label, index, spec, image)
+        for row in population.rows():
+            _check_fits(label, row["index"], row["spec"], image)
             for seed in config["training_seeds"]:
-                models.append(
-                    StudyModel(
-                        key=record_key(spec.spec_id, recipe.recipe_id, splits.data_id, seed),
-                        space=label,
-                        index=index,
-                        seed=seed,
-                        spec_id=spec.spec_id,
-                        macs=int(complexity.macs[index]),
-                        params=int(complexity.params[index]),
-                        acts=int(complexity.acts[index]),
-                        depth=spec.depth,
-                        parameters={name: _plain(column[index]) for name, column in population.parameters.items()},
-                        spec=json.loads(spec.to_json()),
-                    )
-                )
+                key = record_key(row["spec_id"], recipe.recipe_id, splits.data_id, seed)
+                models.append(StudyModel(**(row | {"key": key, "space": label, "seed": seed})))
     order = {label: number for number, label in enumerate(config["spaces"])}
     models.sort(key=lambda model: (model.index, order[model.space], model.seed))
     return Drawn(tuple(models), sampling, recipe.recipe_id, splits.data_id)
 
 
-def _check_fits(label: str, index: int, spec: Any, image: Mapping[str, int]) -> None:
-    has = {"resolution": spec.resolution, "in_channels": spec.in_channels, "classes": spec.head.classes}
+def _check_fits(label: str, index: int, spec: Mapping[str, Any], image: Mapping[str, int]) -> None:
+    found = {"classes": spec["head"]["classes"]} | {field: spec[field] for field in ("resolution", "in_channels")}
     for field, wanted in image.items():
-        if has[field] != wanted:
-            raise ValueError(f"spaces.{label}: model {index} has {field}={has[field]}; the data need {field}={wanted}")
+        if found[field] != wanted:
+            raise ValueError(
+                f"spaces.{label}: model {index} has {field}={found[field]}; the data need {field}={wanted}"
+            )
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +96,3 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if both else value
     return merged
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value

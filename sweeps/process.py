@@ -12,12 +12,14 @@ It talks to its worker through one pipe. Messages to the worker are tuples whose
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import queue
 import signal
 import threading
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from designspace.record import Record
@@ -73,7 +75,7 @@ def _one_sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
 
 
-def serve(connection: Connection, root: str, trainer: str, slot: int) -> None:
+def serve(connection: Connection, root: str, trainer: str, slot: int, log_file: Path | None) -> None:
     """Train the models that come through the pipe until None comes.
 
     Args:
@@ -81,7 +83,13 @@ def serve(connection: Connection, root: str, trainer: str, slot: int) -> None:
         root: the study folder.
         trainer: import path of the trainer.
         slot: number of this process on its machine, from 0; chooses the device.
+        log_file: where everything printed goes, also by libraries and by a crash.
     """
+    if log_file is not None:
+        with open(log_file, "ab") as stream:
+            os.dup2(stream.fileno(), 1)
+            os.dup2(stream.fileno(), 2)
+    faulthandler.enable()
     # Ctrl-C reaches the whole process group; the worker decides what happens to its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

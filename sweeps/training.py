@@ -51,15 +51,17 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
     """
     import torch
 
-    from designspace import ModelSpec
+    from designspace.spec import ModelSpec
+    from sweeps.checked import checked
     from sweeps.data import DataConfig, load_data
+    from sweeps.device import device_from_config
     from sweeps.recipe import recipe_from_config
-    from sweeps.trainer import DeviceConfig, train_model
+    from sweeps.trainer import train_model
 
-    device = DeviceConfig(**config["device"])
+    device = device_from_config(config["device"])
     if device.device != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
-    splits = load_data(DataConfig(**config["data"]))
+    splits = load_data(checked(DataConfig, "data", config["data"]))
     recipe = recipe_from_config(config["recipe"])
 
     def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
             recipe,
             seed=model.seed,
             device_config=device,
-            on_epoch=lambda epoch: on_epoch(epoch.epoch),
+            on_epoch=lambda epoch: on_epoch(epoch.epoch + 1),
             deadline_seconds=config["deadline_seconds"],
         )
         return {field.name: getattr(result, field.name) for field in fields(result)}

@@ -1,7 +1,7 @@
 """A worker: takes models from the study, the most expensive first, and supervises K training processes.
 
-A training process may die in any way (SIGKILL, os._exit, out of memory): its worker sees the pipe close, counts a failed
-attempt, starts a new process and goes on. A model that used up its attempts gets a record with status "crashed".
+A training process may die in any way (SIGKILL, os._exit, out of memory): its worker sees the pipe close, counts a
+failed attempt, starts a new process and goes on. A model that used up its attempts gets a record with status "crashed".
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from multiprocessing import connection as pipes
+from pathlib import Path
 from typing import Any
 
 from sweeps.claims import Claims
@@ -44,9 +45,10 @@ class TrainingProcess:
         study: the study it works on.
         trainer: import path of the trainer.
         slot: number of the process on its machine.
+        log_file: where its output goes; None leaves it where the worker's goes.
     """
 
-    def __init__(self, study: Study, trainer: str, slot: int) -> None:
+    def __init__(self, study: Study, trainer: str, slot: int, log_file: Path | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, far_end = context.Pipe()
         self.slot = slot
@@ -55,7 +57,7 @@ class TrainingProcess:
         self.failure = ""
         self.began = 0.0
         self._process = context.Process(
-            target=serve, args=(far_end, str(study.paths.root), trainer, slot), name=f"training-{slot}"
+            target=serve, args=(far_end, str(study.paths.root), trainer, slot, log_file), name=f"training-{slot}"
         )
         self._process.start()
         far_end.close()  # ours must close when the process dies
@@ -114,6 +116,7 @@ class Worker:
         first_slot: slot of the first process (other workers of this machine have the lower ones).
         heartbeat_seconds: how often the claims are refreshed.
         kill_after_seconds: end a process that trains one model for longer than this; None waits for ever.
+        log_file: collects what the training processes print.
     """
 
     def __init__(
@@ -127,6 +130,7 @@ class Worker:
         first_slot: int = 0,
         heartbeat_seconds: float = 5.0,
         kill_after_seconds: float | None = None,
+        log_file: Path | None = None,
     ) -> None:
         for field, value in (("processes", processes), ("attempts", attempts)):
             if value < 1:
@@ -138,6 +142,7 @@ class Worker:
         self._attempts = attempts
         self._heartbeat_seconds = heartbeat_seconds
         self._kill_after_seconds = kill_after_seconds
+        self._log_file = log_file
         self._todo = study.models_to_train()
         self._retry: list[StudyModel] = []
         self._failures: dict[str, list[str]] = defaultdict(list)
@@ -171,7 +176,7 @@ class Worker:
                 self._claims.release(key)
 
     def _start(self, slot: int) -> None:
-        self._processes.append(TrainingProcess(self._study, self._trainer, slot))
+        self._processes.append(TrainingProcess(self._study, self._trainer, slot, self._log_file))
 
     def _assign(self) -> bool:
         """Give every free process a model; tell whether anything is left to wait for."""

@@ -42,7 +42,7 @@ def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Stud
     lines = [model.to_line() for model in models]
     replace_file(paths.models, "".join(line + "\n" for line in lines))
     manifest = {
-        "config": {"n": count, "spaces": dict.fromkeys(spaces, {})},
+        "config": {"n": count, "spaces": {space: {} for space in spaces}},
         "recipe_id": "recipe",
         "data_id": "data",
         "models": len(lines),

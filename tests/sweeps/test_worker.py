@@ -175,7 +175,8 @@ def test_a_claim_is_taken_over_when_its_counter_stands_still(tmp_path):
     time.sleep(0.25)
     assert ours.take("model")
     held = read_claim(tmp_path / "model")
-    assert held is not None and held.worker == "ours"
+    assert held is not None
+    assert held.worker == "ours"
 
 
 def test_a_beating_claim_is_respected_and_a_dead_owners_is_not(tmp_path):

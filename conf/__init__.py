@@ -1,0 +1,1 @@
+"""Hydra configuration: config.yaml is the table of contents, each folder a group of choices."""

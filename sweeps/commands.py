@@ -1,0 +1,74 @@
+"""The commands `sweep` and `status` of the program `designspace`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def sweep(argv: list[str]) -> int:
+    """Train the populations of a study; the same command again resumes."""
+    from sweeps.app import sweep as run_sweep
+    from sweeps.status import status_lines
+    from sweeps.worker import WorkerError
+
+    try:
+        outcome = run_sweep(argv)
+    except WorkerError as error:
+        print(f"designspace sweep: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("designspace sweep: interrupted; the same command again goes on where it was", file=sys.stderr)
+        return 130
+    if outcome is None:
+        return 0
+    study, status, config = outcome
+    print("\n".join(status_lines(study.paths.root, status)))
+    if status.total.models > status.total.done + status.total.failures:
+        print("designspace sweep: some models have no record; the same command again trains them", file=sys.stderr)
+        return 1
+    if status.failed_share > config["allowed_failures"]:
+        reasons = ",".join(sorted(status.total.failed))
+        print(
+            f"designspace sweep: {status.failed_share:.0%} of the models failed, more than "
+            f"allowed_failures={config['allowed_failures']:g}; to train only those again add 'retry=[{reasons}]'",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def status(argv: list[str]) -> int:
+    """Tell what of a study is done, running, failed and missing."""
+    from sweeps.status import StudyReader, running_lines, status_lines
+    from sweeps.study import Study
+
+    parser = argparse.ArgumentParser(
+        prog="designspace status",
+        description="Tell what of a study is done, running, failed and missing.",
+        epilog="example:\n  designspace status runs/smoke",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("study", type=Path, help="the study folder")
+    parser.add_argument("--json", action="store_true", help="print numbers for programs")
+    arguments = parser.parse_args(argv)
+    study = Study.open(arguments.study)
+    now = StudyReader(study).read()
+    if arguments.json:
+        groups = {
+            group.label: {
+                "models": group.models,
+                "done": group.done,
+                "running": group.running,
+                "failed": dict(group.failed),
+                "missing": group.missing,
+                "best_error_percent": group.best_error_percent,
+            }
+            for group in (*now.groups, now.total)
+        }
+        print(json.dumps({"groups": groups, "models_per_hour": now.models_per_hour, "seconds_left": now.seconds_left}))
+    else:
+        print("\n".join([*status_lines(study.paths.root, now), *running_lines(now)]))
+    return 0

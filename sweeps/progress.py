@@ -1,0 +1,98 @@
+"""A live view of a study while it is trained: a bar on a terminal, plain lines elsewhere.
+
+It looks at the study folder only, so it shows the work of every worker, wherever it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from sweeps.status import Status, StudyReader, duration
+from sweeps.study import Study
+
+REFRESH_SECONDS = 0.5
+PLAIN_SECONDS = 10.0
+"""On no terminal a line is written at most this often."""
+
+
+class _Numbers(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields.get("numbers", "")))
+
+
+def numbers(status: Status, seconds_left: float | None) -> str:
+    """Return the line beside the bar: done, failed, total, time left, best error."""
+    total = status.total
+    best = total.best_error_percent
+    left = f", {duration(seconds_left)} left" if seconds_left is not None and status.macs_left else ""
+    return (
+        f"{total.done} done, {total.failures} failed of {total.models}{left}, "
+        f"best error {'-' if best is None else f'{best:.2f} %'}"
+    )
+
+
+class _Clock:
+    """Time left by the multiply-adds done since the view was opened."""
+
+    def __init__(self, status: Status) -> None:
+        self._began, self._done = time.monotonic(), status.macs_done
+
+    def seconds_left(self, status: Status) -> float | None:
+        done = status.macs_done - self._done
+        return (time.monotonic() - self._began) * status.macs_left / done if done > 0 else None
+
+
+@contextlib.contextmanager
+def watching(study: Study, console: Console | None = None) -> Iterator[None]:
+    """Show the progress of a study while the block runs.
+
+    Args:
+        study: the study.
+        console: where to show it (standard error by default).
+    """
+    console = console or Console(stderr=True)
+    stop = threading.Event()
+    show = _show_bar if console.is_terminal else _show_lines
+    thread = threading.Thread(target=show, args=(StudyReader(study), console, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _show_bar(reader: StudyReader, console: Console, stop: threading.Event) -> None:
+    status = reader.read()
+    clock = _Clock(status)
+    with Progress(TextColumn("training"), BarColumn(), _Numbers(), console=console, refresh_per_second=4) as progress:
+        task = progress.add_task("", total=status.total.models)
+        while True:
+            last = stop.wait(REFRESH_SECONDS)
+            status = reader.read()
+            done = status.total.done + status.total.failures
+            progress.update(task, completed=done, numbers=numbers(status, clock.seconds_left(status)))
+            if last:
+                return
+
+
+def _show_lines(reader: StudyReader, console: Console, stop: threading.Event) -> None:
+    status = reader.read()
+    clock = _Clock(status)
+    shown, shown_at = "", 0.0
+    while True:
+        last = stop.wait(REFRESH_SECONDS)
+        status = reader.read()
+        line = numbers(status, None)
+        if line != shown and (last or time.monotonic() - shown_at >= PLAIN_SECONDS):
+            console.print(f"training: {numbers(status, clock.seconds_left(status))}", highlight=False, soft_wrap=True)
+            shown, shown_at = line, time.monotonic()
+        if last:
+            return

@@ -1,0 +1,230 @@
+"""Where a study stands: done, running, failed by reason, missing; read from its folder, at any time, by anyone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sweeps.claims import Claim, owner_is_gone, read_claim
+from sweeps.study import Study, StudyModel
+
+
+@dataclass(frozen=True)
+class Group:
+    """How many models of a space (or of all) are in which state, and the lowest error in percent so far."""
+
+    label: str
+    models: int
+    done: int
+    running: int
+    failed: Counter[str]
+    best_error_percent: float | None
+
+    @property
+    def failures(self) -> int:
+        """Models with a record that is not "ok"."""
+        return self.failed.total()
+
+    @property
+    def missing(self) -> int:
+        """Models without a record that nobody trains."""
+        return self.models - self.done - self.failures - self.running
+
+
+@dataclass(frozen=True)
+class Status:
+    """A study at one moment; `macs_done` and `macs_left` sum over its models."""
+
+    groups: tuple[Group, ...]
+    total: Group
+    running: tuple[tuple[StudyModel, Claim], ...]
+    unreadable: int
+    active_seconds: float
+    macs_done: int
+    macs_left: int
+
+    @property
+    def models_per_hour(self) -> float | None:
+        """Records per hour of work; None before there is a record."""
+        records = self.total.done + self.total.failures
+        return 3600 * records / self.active_seconds if records and self.active_seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time the rest takes at the speed so far, by multiply-adds; None before there is a record."""
+        return self.active_seconds * self.macs_left / self.macs_done if self.macs_done else None
+
+    @property
+    def failed_share(self) -> float:
+        """Failed models over all models, 0 … 1."""
+        return self.total.failures / self.total.models if self.total.models else 0.0
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    status: str
+    error_percent: float | None
+    began: float | None
+    ended: float | None
+
+
+class StudyReader:
+    """Reads a study again and again; a record is opened once."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._outcomes: dict[str, _Outcome] = {}
+
+    def read(self) -> Status:
+        """Return the status of this moment."""
+        unreadable = self._read_new_records()
+        claims = self._live_claims()
+        labels = list(dict.fromkeys(model.space for model in self._study.models))
+        models = self._study.models
+        groups = [self._group(label, [m for m in models if m.space == label], claims) for label in labels]
+        times = [o for o in self._outcomes.values() if o.began is not None and o.ended is not None]
+        return Status(
+            groups=tuple(groups),
+            total=self._group("all", models, claims),
+            running=tuple((model, claims[model.key]) for model in models if model.key in claims),
+            unreadable=unreadable,
+            active_seconds=active_seconds([(o.began, o.ended) for o in times]),  # type: ignore[misc]
+            macs_done=sum(model.macs for model in models if model.key in self._outcomes),
+            macs_left=sum(model.macs for model in models if model.key not in self._outcomes),
+        )
+
+    def _read_new_records(self) -> int:
+        keys = self._study.recorded_keys()
+        for gone in self._outcomes.keys() - keys:
+            del self._outcomes[gone]
+        unreadable = 0
+        for key in keys - self._outcomes.keys():
+            try:
+                self._outcomes[key] = _outcome(json.loads(self._study.paths.record(key).read_bytes()))
+            except (OSError, ValueError, TypeError, KeyError):
+                unreadable += 1
+        return unreadable
+
+    def _live_claims(self) -> dict[str, Claim]:
+        oldest = time.time() - self._study.config.get("stale_seconds", 60)
+        claims = {}
+        for entry in os.scandir(self._study.paths.claims):
+            if entry.name.startswith(".") or entry.name in self._outcomes:
+                continue
+            claim = read_claim(Path(entry.path))
+            try:
+                if claim is not None and not owner_is_gone(claim) and entry.stat().st_mtime > oldest:
+                    claims[entry.name] = claim
+            except FileNotFoundError:  # given back just now
+                pass
+        return claims
+
+    def _group(self, label: str, models: Sequence[StudyModel], claims: dict[str, Claim]) -> Group:
+        outcomes = [self._outcomes[model.key] for model in models if model.key in self._outcomes]
+        errors = [o.error_percent for o in outcomes if o.status == "ok" and o.error_percent is not None]
+        return Group(
+            label=label,
+            models=len(models),
+            done=sum(o.status == "ok" for o in outcomes),
+            running=sum(model.key in claims for model in models),
+            failed=Counter(o.status for o in outcomes if o.status != "ok"),
+            best_error_percent=min(errors, default=None),
+        )
+
+
+def _outcome(record: dict[str, Any]) -> _Outcome:
+    began = ended = None
+    if record.get("started_at"):
+        began = datetime.fromisoformat(record["started_at"]).timestamp()
+        ended = began + sum(record.get("epoch_seconds") or ())
+    return _Outcome(record["status"], record.get("error_percent"), began, ended)
+
+
+def active_seconds(spans: Sequence[tuple[float, float]]) -> float:
+    """Return how long a study was worked on: from its first start to its last end without the long pauses.
+
+    Args:
+        spans: (start, end) of each training, seconds.
+    """
+    if not spans:
+        return 0.0
+    ends = [min(began for began, _ in spans), *sorted(ended for _, ended in spans)]
+    gaps = [after - before for before, after in itertools.pairwise(ends)]
+    longest = max(60.0, 20 * statistics.median(gaps), max(ended - began for began, ended in spans))
+    return sum(min(gap, longest) for gap in gaps)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration for people: '42 s', '7 min', '3 h 05 min'."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def status_lines(root: Path, status: Status) -> list[str]:
+    """Return the status as lines to print."""
+    total = status.total
+    lines = [f"{root}: {total.done + total.failures} of {total.models} models have a record"]
+    rows = [("space", "models", "done", "running", "failed", "missing", "best error")]
+    rows += [
+        (
+            g.label,
+            str(g.models),
+            str(g.done),
+            str(g.running),
+            str(g.failures),
+            str(g.missing),
+            _percent(g.best_error_percent),
+        )
+        for g in (*status.groups, total)
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines += [
+        "  " + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    if total.failed:
+        lines.append("failed: " + ", ".join(f"{count} {reason}" for reason, count in total.failed.most_common()))
+    if status.unreadable:
+        lines.append(
+            f"damaged records: {status.unreadable} (the next sweep sets them aside and trains their models again)"
+        )
+    if (rate := status.models_per_hour) is not None:
+        lines.append(
+            f"speed: {rate:,.0f} models an hour"
+            + (f", about {duration(status.seconds_left)} left" if status.macs_left else "")
+        )
+    return lines
+
+
+def running_lines(status: Status) -> list[str]:
+    """Return one line for each model in training: which, where, since when, epochs done."""
+    return [
+        f"running: {model.space} model {model.index} on {claim.host} (worker {claim.worker}), "
+        f"since {claim.since}, epochs done: {claim.epoch}"
+        for model, claim in status.running
+    ]
+
+
+def sampling_lines(study: Study) -> list[str]:
+    """Return one line for each space: how many of its draws were kept."""
+    return [
+        f"{label}: {report['asked']} models; {report['acceptance']:.2%} of {report['drawn']:,} draws kept"
+        for label, report in study.manifest["sampling"].items()
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} %"

@@ -1,0 +1,183 @@
+"""The study folder: frozen once, grown by n alone, records whole or set aside."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+import pytest
+from fake_study import make_study, work
+
+from designspace.record import Record, read_study
+from designspace.spec import ModelSpec
+from sweeps.app import _compose
+from sweeps.atomic import create_file, replace_file
+from sweeps.freeze import changes, freeze
+from sweeps.status import StudyReader, active_seconds, duration, status_lines
+from sweeps.study import Study
+
+
+def compose(*overrides: str) -> dict:
+    return _compose(["experiment=smoke", "n=3", *overrides], "config", None)[0]
+
+
+def test_a_study_is_frozen_and_opened_again(tmp_path):
+    study = freeze(compose(), tmp_path / "study")
+    manifest, models, records = read_study(tmp_path / "study")
+    assert records == []
+    assert [(model["space"], model["index"]) for model in models] == [
+        (space, index) for index in range(3) for space in ("bottleneck_1", "inverted")
+    ]
+    for model in models:
+        spec = ModelSpec.from_mapping(model["spec"])
+        assert (spec.spec_id, spec.in_channels, spec.resolution, spec.head.classes) == (model["spec_id"], 1, 8, 10)
+        low, high = compose()["complexity"]["macs"]
+        assert low <= model["macs"] <= high
+        ratio = model["parameters"]["bottleneck_ratio"]
+        assert ratio == 1 if model["space"] == "bottleneck_1" else ratio in (0.5, 0.25)
+    assert manifest["sampling"]["inverted"]["drawn"] > manifest["sampling"]["inverted"]["kept"] >= 3
+    assert manifest["environment"]["packages"]["torch"]
+    assert len(manifest["config_hash"]) == 16
+    before = {path.name: path.read_bytes() for path in study.paths.root.glob("m*")}
+    freeze(compose("processes=1", "data.root=/elsewhere"), tmp_path / "study")  # not part of what is frozen
+    assert {path.name: path.read_bytes() for path in study.paths.root.glob("m*")} == before
+
+
+def test_another_config_is_refused_with_what_changed(tmp_path):
+    freeze(compose(), tmp_path / "study")
+    with pytest.raises(ValueError, match=r"frozen with another config; .*: recipe.epochs: 2 -> 3; seed: 0 -> 7$"):
+        freeze(compose("recipe.epochs=3", "seed=7"), tmp_path / "study")
+    other = compose(
+        "~spaces.bottleneck_1.parameters.depth", "spaces.inverted.parameters.depth.high=9", "+template.x={}"
+    )
+    assert changes(compose(), other) == [
+        "spaces.bottleneck_1.parameters.depth.distribution: log_uniform -> absent",
+        "spaces.bottleneck_1.parameters.depth.high: 12 -> absent",
+        "spaces.bottleneck_1.parameters.depth.low: 4 -> absent",
+        "spaces.inverted.parameters.depth.high: 12 -> 9",
+        "template.x: absent -> {}",
+    ]
+
+
+def test_n_grows_and_never_shrinks(tmp_path):
+    small = freeze(compose(), tmp_path / "study")
+    grown = freeze(compose("n=5"), tmp_path / "study")
+    assert grown.models[: len(small.models)] == small.models
+    assert sorted(model.index for model in grown.models) == sorted([*range(5)] * 2)
+    assert grown.config["n"] == 5
+    with pytest.raises(ValueError, match=r"n=3 is not allowed: .* frozen with n=5, and n may only grow"):
+        freeze(compose(), tmp_path / "study")
+    assert freeze(compose("n=5"), tmp_path / "whole").models == grown.models
+
+
+def test_a_start_killed_between_models_and_manifest_is_repaired(tmp_path):
+    small = freeze(compose(), tmp_path / "study")
+    manifest = small.paths.manifest.read_bytes()
+    freeze(compose("n=5"), tmp_path / "study")
+    small.paths.manifest.write_bytes(manifest)  # as if killed before the second rename
+    assert Study.open(tmp_path / "study").models == small.models
+    assert len(freeze(compose("n=5"), tmp_path / "study").models) == 10
+
+
+def test_changed_models_are_noticed(tmp_path):
+    study = make_study(tmp_path, 2)
+    study.paths.models.write_text(study.paths.models.read_text().replace("1001", "1002"))
+    with pytest.raises(ValueError, match=r"models.jsonl was changed after the study was frozen"):
+        Study.open(tmp_path)
+
+
+def test_no_study(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no study in .* no manifest.json"):
+        Study.open(tmp_path)
+
+
+def test_models_must_fit_the_data(tmp_path):
+    with pytest.raises(ValueError, match=r"bottleneck_1: model 0 has resolution=16; the data need resolution=8"):
+        freeze(compose("+template.resolution=16", "complexity.macs=null"), tmp_path / "study")
+    assert not (tmp_path / "study" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"spec_id": "a0001", "recipe_', "damaged"),
+        (b"", "damaged"),
+        (b"\xff\xfe", "damaged"),
+        (b"[]", "a record is a JSON object"),
+        (b'{"spec_id": "x", "recipe_id": "recipe", "data_id": "data", "seed": 0, "status": "ok"}', "another model"),
+    ],
+)
+def test_a_damaged_record_is_set_aside_and_trained_again(tmp_path, caplog, content, reason):
+    study = make_study(tmp_path, 3)
+    work(study, "fake_study.open_good")
+    key = study.models[1].key
+    study.paths.record(key).write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert study.set_aside_damaged() == 1
+    assert f"record {key} set aside" in caplog.text
+    assert reason in caplog.text
+    assert [path.read_bytes() for path in study.paths.set_aside.iterdir()] == [content]
+    assert [model.key for model in study.models_to_train()] == [key]
+    work(study, "fake_study.open_good")
+    assert study.set_aside_damaged() == 0
+    assert StudyReader(study).read().total.done == 3
+
+
+def test_one_network_in_two_spaces_is_trained_once(tmp_path):
+    study = make_study(tmp_path, 2)
+    twin = study.models[0].to_line().replace('"space":"a"', '"space":"b"')
+    shared = Study(study.paths, study.manifest, (*study.models, type(study.models[0])(**json.loads(twin))))
+    assert [model.space for model in shared.models_to_train()] == ["a", "a"]
+    assert shared.write_record(shared.models[0], Record(study.models[0].spec_id, "recipe", "data", 0, "ok"))
+    assert {group.label: group.done for group in StudyReader(shared).read().groups} == {"a": 1, "b": 1}
+
+
+def test_status_counts_every_model_once(tmp_path):
+    study = make_study(tmp_path, 6, spaces=("a", "b"))
+    work(study, "fake_study.open_deadly", attempts=1)
+    status = StudyReader(study).read()
+    assert [(group.label, group.done, group.failures, group.missing) for group in status.groups] == [
+        ("a", 3, 3, 0),
+        ("b", 3, 3, 0),
+    ]
+    assert status.failed_share == 0.5
+    text = "\n".join(status_lines(study.paths.root, status))
+    assert "12 of 12 models have a record" in text
+    assert "failed: 6 crashed" in text
+
+
+def test_speed_leaves_pauses_out():
+    spans = [(10.0 * i, 10.0 * i + 10) for i in range(10)]
+    later = [(begin + 1e6, end + 1e6) for begin, end in spans]
+    assert active_seconds(spans) == 100
+    assert active_seconds(spans + later) < 400
+    assert [duration(seconds) for seconds in (None, 42, 600, 11100)] == ["unknown", "42 s", "10 min", "3 h 05 min"]
+
+
+def test_a_big_study_is_read_quickly(tmp_path):
+    study = make_study(tmp_path, 2000)
+    for model in study.models:
+        text = Record(model.spec_id, "recipe", "data", 0, "ok", error_percent=1.0).to_json()
+        study.paths.record(model.key).write_text(text)
+    began = time.perf_counter()
+    assert StudyReader(Study.open(tmp_path)).read().total.done == 2000
+    assert time.perf_counter() - began < 2
+
+
+def test_files_are_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    assert create_file(path, "first")
+    assert not create_file(path, "second")
+    replace_file(path, "third")
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        replace_file(path, "fourth")
+    with pytest.raises(OSError, match="No space left"):
+        create_file(tmp_path / "other", "text")
+    assert path.read_text() == "third"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

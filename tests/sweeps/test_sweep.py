@@ -1,0 +1,216 @@
+"""The command from end to end: Hydra, the driver, workers, records, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from designspace.record import read_records, read_study
+from designspace.spaces import space_from_config
+from sweeps.app import _compose, sweep
+from sweeps.freeze import freeze
+from sweeps.population import space_mapping
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SMOKE = ("experiment=smoke", "run=study")
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "designspace.cli", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT)]), "FAKE_STUDY_LOG": str(folder / "log")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    process = start(folder, *arguments)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def test_smoke_trains_resumes_and_grows(tmp_path):
+    code, out, err = run(tmp_path, "sweep", *SMOKE, "n=2")
+    assert code == 0, err
+    assert "4 of 4 models have a record" in out
+    assert re.search(r"inverted: 2 models; \d+\.\d+% of [\d,]+ draws kept", out)
+    assert re.search(r"training: 4 done, 0 failed of 4, best error \d", err)
+    assert {path.name for path in tmp_path.iterdir()} == {"study"}  # Hydra left nothing elsewhere
+    manifest, models, records = read_study(tmp_path / "study")
+    assert {record.status for record in records} == {"ok"}
+    assert {(r.space, r.index) for r in records} == {(m["space"], m["index"]) for m in models}
+    assert all(record.error_percent < 80 for record in records)
+    assert all(record.recipe_id == manifest["recipe_id"] for record in records)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "study" / "records").iterdir()}
+
+    code, out, err = run(tmp_path, "sweep", *SMOKE, "n=3", "processes=1")
+    assert code == 0, err
+    after = {path.name: path.read_bytes() for path in (tmp_path / "study" / "records").iterdir()}
+    assert len(after) == 6
+    assert before.items() <= after.items()
+
+    code, out, err = run(tmp_path, "status", "study", "--json")
+    assert code == 0
+    assert json.loads(out)["groups"]["all"]["done"] == 6
+
+
+def test_killed_in_the_middle_every_model_once(tmp_path):
+    command = ("sweep", *SMOKE, "n=8", "trainer=fake_study.open_slow")
+    process = start(tmp_path, *command)
+    records = tmp_path / "study" / "records"
+    deadline = time.monotonic() + 60
+    while not records.is_dir() or len(list(records.glob("*.json"))) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = {path.name: path.read_bytes() for path in records.glob("*.json")}
+    assert 4 <= len(before) < 16
+
+    code, out, _ = run(tmp_path, "status", "study")
+    assert code == 0
+    assert f"{len(before)} of 16 models have a record" in out
+    assert re.search(rf"all +16 +{len(before)} +0 +0 +{16 - len(before)} ", out)  # nothing runs any more
+
+    code, out, err = run(tmp_path, *command)
+    assert code == 0, err
+    _, models, found = read_study(tmp_path / "study")
+    assert sorted((r.space, r.index) for r in found) == sorted((m["space"], m["index"]) for m in models)
+    assert before.items() <= {path.name: path.read_bytes() for path in records.glob("*.json")}.items()
+    trained = (tmp_path / "log").read_text().split()
+    assert len(trained) <= 16 + 2  # only what was in training was trained twice
+
+
+def test_two_workers_under_joblib(tmp_path):
+    code, out, err = run(
+        tmp_path, "sweep", "-m", *SMOKE, "n=8", "trainer=fake_study.open_slow", "hydra/launcher=joblib", "worker=0,1"
+    )
+    assert code == 0, err
+    assert "16 of 16 models have a record" in out
+    assert len((tmp_path / "log").read_text().split()) == 16
+    assert len({record.host for record in read_records(tmp_path / "study")}) > 1
+    assert {path.name for path in tmp_path.iterdir()} == {"study", "log"}
+    assert (tmp_path / "study" / "hydra" / "worker-1" / "training.log").exists()
+
+
+def test_too_many_failures_and_retry(tmp_path):
+    command = ("sweep", *SMOKE, "n=5", "attempts=1")
+    code, out, err = run(tmp_path, *command, "trainer=fake_study.open_deadly", "processes=2")
+    assert code == 1
+    assert "failed: 6 crashed" in out
+    assert (
+        "60% of the models failed, more than allowed_failures=0.1; to train only those again add 'retry=[crashed]'"
+        in err
+    )
+    assert "Traceback" not in err
+    code, out, err = run(
+        tmp_path, *command, "trainer=fake_study.open_deadly", "allowed_failures=0.6", "retry=[crashed]"
+    )
+    assert code == 0, err
+    assert len(list((tmp_path / "study" / "set_aside").iterdir())) == 6
+    assert len(read_records(tmp_path / "study")) == 10
+
+
+def test_workers_that_cannot_start(tmp_path):
+    code, out, err = run(tmp_path, "sweep", *SMOKE, "n=1", "trainer=fake_study.open_never")
+    assert code == 1
+    assert err.splitlines()[-1] == (
+        "designspace sweep: the training processes cannot start: ValueError: the data are not here"
+    )
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["n=3"], r"run is missing; give run=… or choose an experiment, like experiment=smoke"),
+        (
+            ["experiment=nothing"],
+            r"Could not find 'experiment/nothing' Available options in 'experiment': bottleneck_demo",
+        ),
+        (["experiment=smoke", "epochs=3"], r"Could not override 'epochs'"),
+        (["experiment=smoke", "n=="], r"mismatched|no viable|token"),
+        (["experiment=smoke", "seed=0,1", "-m"], r"'seed=0,1' would put several configs into one study"),
+        (["experiment=smoke", "worker=0,1"], r"'worker=0,1' starts several workers; that needs -m"),
+        (["experiment=smoke", "n=0"], r"n=0 is not allowed; allowed: 1 or more"),
+        (["experiment=smoke", "processes=none"], r"processes=none is not allowed; allowed: auto, or 1 or more"),
+        (["experiment=smoke", "attempts=0"], r"attempts=0 is not allowed"),
+        (
+            ["experiment=smoke", "allowed_failures=2"],
+            r"allowed_failures=2 is not allowed; allowed: a share from 0 to 1",
+        ),
+        (["experiment=smoke", "retry=[ok]"], r"retry=\['ok'\] is not allowed; allowed: diverged, timeout"),
+        (["experiment=smoke", "recipe.epochs=0"], r"recipe.epochs = 0"),
+        (["experiment=smoke", "data.name=moon"], r"data.name is 'moon'"),
+        (
+            ["experiment=smoke", "+space@spaces.x=regnetx", "spaces.x.base=regnetz"],
+            r"space = 'regnetz': must be one of",
+        ),
+        (["run=study"], r"spaces is empty; allowed: at least one"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=sentence) as mistake:
+        sweep(arguments)
+    assert "\n" not in str(mistake.value)
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_another_config_is_refused(tmp_path):
+    freeze(_compose(["experiment=smoke", "n=1"], "config", None)[0], tmp_path / "study")
+    code, out, err = run(tmp_path, "sweep", *SMOKE, "n=1", "recipe.epochs=5")
+    assert code == 2
+    assert out == ""
+    assert err.strip() == (
+        "designspace sweep: 'study' was frozen with another config; use another run=, or undo what changed: "
+        "recipe.epochs: 2 -> 5"
+    )
+
+
+def test_status_needs_a_study(tmp_path):
+    code, _, err = run(tmp_path, "status", "nowhere")
+    assert code == 2
+    assert err.startswith("designspace status: no study in 'nowhere'")
+
+
+def test_help_and_config_are_hydras(tmp_path):
+    code, out, _ = run(tmp_path, "sweep", "--help")
+    assert code == 0
+    assert "designspace sweep experiment=smoke run=runs/smoke" in out
+    code, out, _ = run(tmp_path, "sweep", "experiment=smoke", "--cfg", "job")
+    assert code == 0
+    assert "spaces:" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_makes_its_spaces(path):
+    text = path.read_text()
+    assert f"designspace sweep experiment={path.stem}" in text.splitlines()[1]
+    config, _ = _compose([f"experiment={path.stem}"], "config", None)
+    data = config["data"]
+    image = {name: data[name] for name in ("resolution", "in_channels", "classes")}
+    for label in config["spaces"]:
+        population = space_from_config(space_mapping(config, label, image)).sample(config["n"], config["seed"])
+        assert len(population) == config["n"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "space").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_space_can_be_chosen(path):
+    config, _ = _compose(["run=x", f"+space@spaces.mine={path.stem}"], "config", None)
+    space = space_from_config(space_mapping(config, "mine", {"resolution": 28, "in_channels": 1, "classes": 10}))
+    assert space.template.resolution == 28
