@@ -115,7 +115,7 @@ def _new_models(old: tuple[StudyModel, ...], drawn: Drawn, root: str | Path) -> 
     for model in old:
         if again.get(model.place) != model.key:
             raise ValueError(
-                f"'{root}' cannot grow: model {model.index} of {model.space} is drawn differently by this program version"
+                f"'{root}' cannot grow: model {model.index} of {model.space} is drawn differently by this version"
             )
     known = {model.place for model in old}
     return tuple(model for model in drawn.models if model.place not in known)

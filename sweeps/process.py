@@ -1,4 +1,4 @@
-"""One training process: spawned by a worker, imports torch once, trains many models, writes their records.
+"""One training process: started by a worker, imports torch once, trains many models, writes their records.
 
 It talks to its worker through one pipe. Messages to the worker are tuples whose first item says what happened:
 
@@ -12,10 +12,12 @@ It talks to its worker through one pipe. Messages to the worker are tuples whose
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -123,6 +125,13 @@ def serve(connection: Connection, root: str, trainer: str, slot: int, log_file: 
         connection.send(("recorded", key))
 
 
+def main() -> None:
+    """Be a training process; the only argument is the number of the pipe's file descriptor."""
+    connection = Connection(int(sys.argv[1]))
+    with contextlib.suppress(EOFError):  # the worker is gone already
+        serve(connection, *connection.recv())
+
+
 def _listen(connection: Connection, tasks: queue.SimpleQueue[Task | None]) -> None:
     while True:
         try:
@@ -132,3 +141,7 @@ def _listen(connection: Connection, tasks: queue.SimpleQueue[Task | None]) -> No
         tasks.put(task)
         if task is None:
             return
+
+
+if __name__ == "__main__":
+    main()

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -20,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.claims import Claims
-from sweeps.process import record_of, serve, write_patiently
+from sweeps.process import record_of, write_patiently
 from sweeps.study import Study, StudyModel, now
 
 log = logging.getLogger(__name__)
@@ -49,21 +52,25 @@ class TrainingProcess:
     """
 
     def __init__(self, study: Study, trainer: str, slot: int, log_file: Path | None = None) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, far_end = context.Pipe()
+        self.connection, far_end = multiprocessing.Pipe()
         self.slot = slot
         self.ready = False
         self.model: StudyModel | None = None
         self.failure = ""
         self.began = 0.0
-        self._process = context.Process(
-            target=serve, args=(far_end, str(study.paths.root), trainer, slot, log_file), name=f"training-{slot}"
+        # A plain program rather than multiprocessing.Process: that one repeats how its parent was started, which fails
+        # inside the processes of joblib, and imports the parent's main module.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "sweeps.process", str(far_end.fileno())],
+            pass_fds=[far_end.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
-        self._process.start()
         far_end.close()  # ours must close when the process dies
+        self._send((str(study.paths.root), trainer, slot, log_file))
 
     @property
-    def pid(self) -> int | None:
+    def pid(self) -> int:
         """Process number."""
         return self._process.pid
 
@@ -72,11 +79,14 @@ class TrainingProcess:
         self._process.kill()
 
     def train(self, model: StudyModel, attempt: int) -> None:
-        """Hand a model over; a process that is dying just now is noticed by its pipe."""
+        """Hand a model over."""
         self.model = model
         self.began = time.monotonic()
-        with contextlib.suppress(OSError):
-            self.connection.send((model, attempt))
+        self._send((model, attempt))
+
+    def _send(self, content: object) -> None:
+        with contextlib.suppress(OSError):  # it is dying just now: its pipe will tell
+            self.connection.send(content)
 
     def messages(self) -> Iterator[tuple[Any, ...]]:
         """Yield what the process has said; ("ended",) last if it is gone."""
@@ -87,18 +97,17 @@ class TrainingProcess:
             yield ("ended",)
 
     def end(self, *, kill: bool = False) -> str:
-        """Let the process end (it does when the pipe closes), or kill it, and say how it ended."""
+        """Let the process end, or kill it, and say how it ended."""
         if kill:
             self._process.kill()
         else:
-            with contextlib.suppress(OSError):
-                self.connection.send(None)
-        self._process.join(10)
-        if self._process.exitcode is None:
+            self._send(None)
+        try:
+            code = self._process.wait(10)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.join()
+            code = self._process.wait()
         self.connection.close()
-        code = self._process.exitcode or 0
         if code >= 0:
             return f"process ended with exit code {code}"
         return f"process was killed by signal {-code} ({signal.Signals(-code).name})"

@@ -125,7 +125,7 @@ def test_too_many_failures_and_retry(tmp_path):
 
 
 def test_workers_that_cannot_start(tmp_path):
-    code, out, err = run(tmp_path, "sweep", *SMOKE, "n=1", "trainer=fake_study.open_never")
+    code, _, err = run(tmp_path, "sweep", *SMOKE, "n=1", "trainer=fake_study.open_never")
     assert code == 1
     assert err.splitlines()[-1] == (
         "designspace sweep: the training processes cannot start: ValueError: the data are not here"
@@ -142,7 +142,7 @@ def test_workers_that_cannot_start(tmp_path):
             r"Could not find 'experiment/nothing' Available options in 'experiment': bottleneck_demo",
         ),
         (["experiment=smoke", "epochs=3"], r"Could not override 'epochs'"),
-        (["experiment=smoke", "n=="], r"mismatched|no viable|token"),
+        (["experiment=smoke", "n=="], r"Error parsing override"),
         (["experiment=smoke", "seed=0,1", "-m"], r"'seed=0,1' would put several configs into one study"),
         (["experiment=smoke", "worker=0,1"], r"'worker=0,1' starts several workers; that needs -m"),
         (["experiment=smoke", "n=0"], r"n=0 is not allowed; allowed: 1 or more"),
