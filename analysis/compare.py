@@ -111,7 +111,7 @@ def _pair(
     if match is None:
         strata = np.zeros(len(pair), dtype=np.int64)
         labels = pair[by].astype(str)
-        weights = (1.0 / labels.map(labels.value_counts())).to_numpy(dtype=np.float64)
+        weights = np.asarray(1.0 / labels.map(labels.value_counts()), dtype=np.float64)
     else:
         matched = complexity_weights(pair, match, space=by)
         weights, strata = matched.weights, matched.strata

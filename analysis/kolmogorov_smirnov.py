@@ -52,25 +52,25 @@ def kolmogorov_smirnov(
         here = s == label
         plus[here] = 1 / (np.sum(a & here) * len(bins))
         minus[here] = 1 / (np.sum(~a & here) * len(bins))
-    observed = _distance(a, plus, minus, ends)
+    observed = float(_distance(a, plus, minus, ends))
     if len(e) > PERMUTE_UP_TO:
         n, m = effective_sample_size(plus[a]), effective_sample_size(minus[~a])
         p = float(stats.kstwobign.sf(np.sqrt(n * m / (n + m)) * observed))
         return KolmogorovSmirnov(observed, p, "asymptotic at the effective sample sizes")
-    places = [np.flatnonzero(s == label) for label in bins]
-    as_large = 0
-    shuffled = a.copy()
-    for _ in range(PERMUTATIONS):
-        for rows in places:
-            shuffled[rows] = rng.permutation(a[rows])
-        as_large += _distance(shuffled, plus, minus, ends) >= observed - 1e-12
+    as_large, at_once = 0, max(1, 1_000_000 // len(e))
+    for done in range(0, PERMUTATIONS, at_once):
+        shuffled = np.tile(a, (min(at_once, PERMUTATIONS - done), 1))
+        for label in bins:
+            shuffled[:, s == label] = rng.permuted(shuffled[:, s == label], axis=1)
+        as_large += int(np.sum(_distance(shuffled, plus, minus, ends) >= observed - 1e-12))
     return KolmogorovSmirnov(
         observed, (as_large + 1) / (PERMUTATIONS + 1), f"{PERMUTATIONS} permutations within complexity bins"
     )
 
 
-def _distance(first: NDArray[np.bool_], plus: Array, minus: Array, ends: NDArray[np.bool_]) -> float:
-    return float(np.abs(np.cumsum(np.where(first, plus, -minus)))[ends].max())
+def _distance(first: NDArray[np.bool_], plus: Array, minus: Array, ends: NDArray[np.bool_]) -> Array:
+    """Largest distance at the ends of runs of ties, along the last axis of `first`."""
+    return np.asarray(np.abs(np.cumsum(np.where(first, plus, -minus), axis=-1))[..., ends].max(axis=-1))
 
 
 def holm(p_values: Array) -> Array:

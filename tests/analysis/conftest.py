@@ -143,7 +143,7 @@ def study(tmp_path: Path) -> Path:
     return write_study(tmp_path / "study", failures={3: "diverged", 8: "out_of_memory", 10: "diverged"}, untrained=2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_study() -> Callable[..., Path]:
     """The writer itself, for other studies."""
     return write_study

@@ -1,0 +1,78 @@
+"""The best models as spec files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.select import select_best
+from analysis.table import Study, Table
+from analysis.words import setting
+from designspace import ModelSpec, save_spec
+
+FORMATS = ("yaml", "json")
+
+
+def export_best(
+    table: Table, folder: Path, *, top: int = 3, formats: tuple[str, ...] = ("yaml",)
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Write the best models of a table as RANK-SPEC_ID.yaml with a `provenance` mapping that `load_spec` leaves alone.
+
+    Args:
+        table: from `load_table`.
+        folder: made if it is not there; files of the same name are replaced.
+        top: number of models, at least 1.
+        formats: of FORMATS.
+
+    Returns:
+        The files in order of rank, each with the model's row as a mapping.
+
+    Raises:
+        ValueError: an unknown format, `top` below 1, or no finished model.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ValueError(f"format is {', '.join(unknown)!r}; allowed: {', '.join(FORMATS)}")
+    studies = {study.name: study for study in table.studies}
+    written = []
+    for row in select_best(table.frame, top).to_dict("records"):
+        model = {str(key): value for key, value in row.items()}
+        spec = ModelSpec.from_mapping(model["spec"])
+        for suffix in formats:
+            path = folder / f"{model['rank']}-{spec.spec_id[:8]}.{suffix}"
+            save_spec(spec, path, provenance(model, studies[model["study"]]))
+            written.append((path, model))
+    return written
+
+
+def provenance(model: dict[str, Any], study: Study) -> dict[str, Any]:
+    """Where an exported model comes from, how it was trained and how it was chosen, as plain values."""
+    keys = (
+        "study",
+        "space",
+        "index",
+        "spec_id",
+        "recipe_id",
+        "data_id",
+        "seed",
+        "macs",
+        "params",
+        "acts",
+        "started_at",
+    )
+    origin = {key: _plain(model.get(key)) for key in keys}
+    git = (study.manifest.get("environment") or {}).get("git") or {}
+    return {
+        **{key: value for key, value in origin.items() if value not in (None, "")},
+        "validation_error_percent": round(float(model["error_percent"]), 4),
+        "chosen": f"rank {model['rank']} of {model['candidates']} by last-epoch validation error, an optimistic number",
+        "trained": setting(study),
+        **({"git_revision": git["revision"]} if git.get("revision") else {}),
+    }
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and pd.isna(value) else value

@@ -1,0 +1,87 @@
+"""How pictures look, applied to one Axes at a time; nothing global is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""Okabe & Ito's palette, told apart with every common colour blindness; yellow is left out as too faint on white."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), "-.", ":", (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
+
+LABELS = {
+    "error_percent": "validation error (%)",
+    "depth": "depth (blocks)",
+    "group_width": "group width (channels)",
+    "bottleneck_ratio": "bottleneck ratio b (inner width = width / b)",
+    "w_0": "initial width w₀ (channels)",
+    "w_a": "width slope wₐ (channels per block)",
+    "w_m": "width multiplier wₘ",
+    "macs": "multiply-adds",
+    "params": "parameters",
+    "acts": "activations (conv outputs)",
+    "fit_error": "fit error of the quantized linear rule, e_fit",
+}
+
+
+def label(column: str) -> str:
+    """Axis label of a column; its own name where none is known."""
+    return LABELS.get(column, column)
+
+
+def look(position: int) -> dict[str, Any]:
+    """Colour, marker and line style of the space at this position: three cues, so that print and any eye can tell."""
+    place = position % len(COLOURS)
+    return {"color": COLOURS[place], "marker": MARKERS[place], "linestyle": LINES[place]}
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """The Axes given, or those of a new pyplot figure."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(layout="constrained")[1]
+
+
+def tidy(ax: Axes) -> Axes:
+    """Faint grid, no box."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(visible=True, color="#e3e3e3", linewidth=0.7)
+    ax.set_axisbelow(True)
+    return ax
+
+
+def scale_x(ax: Axes, values: Iterable[float]) -> None:
+    """Logarithmic ticks of base 2 for powers of two, of base 10 for a range of a decade and more, else linear."""
+    x = np.unique(np.asarray(list(values), dtype=float))
+    if len(x) > 1 and x[0] > 0 and np.allclose(np.log2(x), np.round(np.log2(x))):
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(x[:: 1 + len(x) // 10])
+    elif len(x) > 1 and x[0] > 0 and x[-1] / x[0] >= 10:
+        ax.set_xscale("log")
+        # Less than two decades have too few powers of ten to read a value from.
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if x[-1] / x[0] < 100 else (1.0,)))
+    elif np.allclose(x, np.round(x)) and x[-1] < 1e4:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def legend_above(ax: Axes) -> None:
+    """A legend in a row above the picture, where it hides no point."""
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=3)
+
+
+def short(value: float) -> str:
+    """A number with an SI suffix for thousands, millions and billions: 4.2M."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if suffix == 'k' else size):.4g}{suffix}"
+    return f"{value:.4g}"

@@ -1,0 +1,156 @@
+"""Findings as sentences: every number in them comes from a frame, none is written here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.findings import Findings
+from analysis.style import label, short
+from analysis.table import Study
+
+
+def context(findings: Findings) -> str:
+    """What stands under every picture: data, epochs, regime, number of models."""
+    parts = list(dict.fromkeys(setting(study) for study in findings.table.studies))
+    counts = ", ".join(f"{row['space']} n = {row['n']}" for _, row in findings.spaces.iterrows())
+    return " · ".join([*(part for part in parts if part), counts])
+
+
+def setting(study: Study) -> str:
+    """Data set, training images, epochs and complexity regime of a study, as far as its manifest says."""
+    config: dict[str, Any] = study.manifest.get("config") or {}
+    data, recipe = config.get("data") or {}, config.get("recipe") or {}
+    parts = [str(data.get("name", ""))]
+    if isinstance(data.get("subset"), int):
+        parts.append(f"{data['subset']:,} training images")
+    if "epochs" in recipe:
+        parts.append(f"{recipe['epochs']} epoch{'s' if recipe['epochs'] != 1 else ''}")
+    for name, limits in (config.get("complexity") or {}).items():
+        if limits:
+            parts.append(f"{short(limits[0])} to {short(limits[1])} {name}")
+    return " · ".join(part for part in parts if part)
+
+
+def summary(findings: Findings) -> list[str]:
+    """The findings in words, most important first."""
+    return [
+        *(_pair(row) for _, row in _headline(findings).iterrows()),
+        *(
+            [f"The spaces are compared as drawn, not matched: {findings.match_problem}."]
+            if findings.match_problem
+            else []
+        ),
+        _best(findings),
+        *_trends(findings),
+        _fit(findings),
+        findings.resolved.sentence,
+        *cautions(findings),
+    ]
+
+
+def cautions(findings: Findings) -> list[str]:
+    """What a reader should hold against these findings."""
+    found = list(findings.matching.warnings) if findings.matching is not None else []
+    smallest = int(findings.spaces["n"].min())
+    if smallest < 100:
+        found.append(
+            f"{smallest} models in a space are few: 100 and more are the rule (arXiv 1905.13214, Fig. 7); "
+            "read the intervals, not the means"
+        )
+    if len(findings.table.frame["seed"].unique()) == 1:
+        found.append("every model was trained once, so chance in training is part of every difference")
+    return [f"{text[0].upper()}{text[1:]}." for text in found]
+
+
+def _headline(findings: Findings) -> pd.DataFrame:
+    """The matched pairs if there are any, else the pairs as drawn."""
+    frame = findings.comparison
+    if frame.empty:
+        return frame
+    matched = frame[frame["matched_by"] != "none"]
+    return matched if len(matched) else frame
+
+
+def _pair(row: pd.Series) -> str:
+    a, b, difference = row["a"], row["b"], row["difference"]
+    low, high = row["difference_lower"], row["difference_upper"]
+    at = "As drawn" if row["matched_by"] == "none" else f"At equal {label(row['matched_by'])}"
+    if np.isnan(low):
+        return f"{at}, {a} and {b} have too few models for an interval of their difference."
+    if low > 0 or high < 0:
+        better, worse = (a, b) if difference < 0 else (b, a)
+        ends = sorted([abs(low), abs(high)])
+        first = (
+            f"{at}, {better} beats {worse} by {abs(difference):.2f} points of mean error "
+            f"(95 % interval {ends[0]:.2f} to {ends[1]:.2f})"
+        )
+    else:
+        first = (
+            f"{at}, no difference in mean error between {a} and {b} is shown: {interval(difference, low, high)} points "
+            f"with its 95 % interval"
+        )
+    return (
+        f"{first}; {row['n_a']} and {row['n_b']} models (effective {row['effective_n_a']:.0f} and "
+        f"{row['effective_n_b']:.0f}). Kolmogorov-Smirnov D = {row['ks']:.2f}, {p_text(row['ks_p'])}. "
+        f"A random model of {a} beats one of {b} with probability {row['a_better']:.2f} "
+        f"({row['a_better_lower']:.2f} to {row['a_better_upper']:.2f}). A true difference of "
+        f"{row['detectable']:.2f} points would have been seen four times out of five."
+    )
+
+
+def _best(findings: Findings) -> str:
+    row = findings.best.iloc[0]
+    return (
+        f"The best model is number {row['index']} of {row['space']}, {row['error_percent']:.2f} % validation error; "
+        f"as the best of {row['candidates']} its error is optimistic, a second training will tend to be worse."
+    )
+
+
+def _trends(findings: Findings) -> list[str]:
+    told = []
+    for name in ("depth", "group_width"):
+        parts = []
+        for space in findings.spaces["space"]:
+            found = _row(findings.correlations, space, name)
+            spread = _row(findings.ranges, space, name)
+            if found is not None and spread is not None:
+                parts.append(
+                    f"in {space} rank correlation {interval(found['rho'], found['lower'], found['upper'])}, "
+                    f"the best models lie at {short(spread['lower'])} to {short(spread['upper'])} "
+                    f"(most likely {short(spread['likely'])}; {spread['support']} models stand behind this)"
+                )
+        if parts:
+            told.append(f"Error against {label(name)}: {'; '.join(parts)}.")
+    return told
+
+
+def _fit(findings: Findings) -> str:
+    frame = findings.resolved.frame
+    parts = []
+    for space in findings.spaces["space"]:
+        mine = frame.loc[frame["space"] == space, "fit_error"]
+        found = _row(findings.correlations, space, "fit_error")
+        text = f"{space} median {mine.median():.3f}, largest {mine.max():.3f}"
+        if found is not None and not np.isnan(found["rho"]):
+            text += f", rank correlation with error {interval(found['rho'], found['lower'], found['upper'])}"
+        parts.append(text)
+    return f"Distance of the widths from the quantized linear rule, e_fit (0 is on the rule): {'; '.join(parts)}."
+
+
+def _row(frame: pd.DataFrame, space: str, parameter: str) -> pd.Series | None:
+    mine = frame[(frame["space"] == space) & (frame["parameter"] == parameter)]
+    return None if mine.empty else mine.iloc[0]
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A value with its interval: +0.31 (-0.05 to +0.60)."""
+    text = f"{value:+.2f} ({low:+.2f} to {high:+.2f})" if np.isfinite(low) else f"{value:+.2f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def p_text(p: float) -> str:
+    """A p-value as text: never 'p = 0'."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"

@@ -1,0 +1,178 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import plots
+from analysis.figures import pictures
+from analysis.findings import find
+from analysis.report import write_report
+from analysis.table import load_table
+from analysis.words import p_text, summary
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory, make_study):
+    lost = {3: "diverged", 8: "out_of_memory", 10: "diverged"}
+    return find(load_table(make_study(tmp_path_factory.mktemp("report") / "study", failures=lost, untrained=2)))
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(findings, tmp_path):
+    text = write_report(findings, tmp_path / "out").read_text()
+    page = Page(text)
+    assert not page.all("script")
+    assert not page.all("link")
+    assert "http://" not in re.sub(r"data:[^\"]*", "", text)
+    assert "https://" not in re.sub(r"data:[^\"]*", "", text)
+    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in page.all("img"))
+    assert all(image["alt"] for image in page.all("img"))
+    assert "<script>alert(1)</script>" in page.text  # a message is shown, not run
+
+
+def test_the_page_shows_every_part(findings, tmp_path):
+    page = Page(write_report(findings, tmp_path, "designspace report x").read_text())
+    ids = {figure.get("id") for figure in page.all("figure")}
+    assert {"edf", "edf_matched", "differences", "error_vs_depth", "error_vs_group_width", "error_vs_fit_error"} <= ids
+    assert "error_vs_bottleneck_ratio" not in ids  # fixed in each of these spaces
+    for part in (
+        "2 diverged, 1 out_of_memory",
+        "missing",
+        "acceptance",
+        "designspace report x",
+        "0.1",
+        "learning_rate",
+    ):
+        assert part in page.text
+    for name in ids:
+        assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_findings_give_the_same_pictures(findings):
+    first, second = pictures(findings)[:3], pictures(findings)[:3]
+    for one, other in zip(first, second, strict=True):
+        assert one.png() == other.png()
+        assert one.data_uri() == other.data_uri()
+
+
+def test_the_summary_tells_the_numbers_of_the_frames(findings):
+    told = " ".join(summary(findings))
+    row = findings.comparison.iloc[0]
+    assert row["matched_by"] == "macs"
+    better = "bottleneck" if row["difference"] < 0 else "inverted"
+    assert f"{better} beats" in told or "no difference in mean error" in told
+    assert f"{abs(row['difference']):.2f} points" in told or "no difference" in told
+    assert f"D = {row['ks']:.2f}" in told
+    assert f"{findings.best['error_percent'][0]:.2f} % validation error" in told
+    assert findings.resolved.sentence in told
+    assert "stand behind this" in told
+    assert "few: 100 and more" in told
+
+
+def test_without_a_difference_none_is_claimed(tmp_path, make_study):
+    told = summary(find(load_table(make_study(tmp_path / "same", n=20, advantage=0.0, seed=3))))
+    assert told[0].startswith(
+        "At equal multiply-adds, no difference in mean error between bottleneck and inverted is shown"
+    )
+
+
+def test_one_space_alone_is_a_report_without_comparison(study, tmp_path):
+    table = load_table(study)
+    alone = table.frame[table.frame["space"] == "inverted"].reset_index(drop=True)
+    findings = find(type(table)(alone, table.studies, table.parameters))
+    assert findings.comparison.empty
+    page = Page(write_report(findings, tmp_path).read_text())
+    assert "edf_matched" not in {figure.get("id") for figure in page.all("figure")}
+
+
+def test_a_study_of_two_models_per_space_is_compared_as_drawn(tmp_path, make_study):
+    findings = find(load_table(make_study(tmp_path / "tiny", n=2)))
+    assert findings.matching is None
+    assert "cannot be matched by macs" in findings.match_problem
+    assert findings.comparison["matched_by"].tolist() == ["none"]
+    assert "compared as drawn" in " ".join(summary(findings))
+    write_report(findings, tmp_path)
+
+
+def test_one_model_per_space_is_not_an_error(tmp_path, make_study):
+    findings = find(load_table(make_study(tmp_path / "single", n=1)))
+    assert "too few models for an interval" in summary(findings)[0]
+    write_report(findings, tmp_path)
+
+
+def test_all_models_of_a_space_failing_is_not_an_error(tmp_path, make_study):
+    failures = dict.fromkeys(range(0, 12, 2), "diverged")
+    findings = find(load_table(make_study(tmp_path / "lost", n=6, failures=failures)))
+    assert sorted(findings.spaces["failed"]) == [0, 6]
+    write_report(findings, tmp_path)
+
+
+def test_mistakes_are_named(study):
+    with pytest.raises(ValueError, match="match is 'flops'; allowed: macs, params, acts, none"):
+        find(load_table(study), match="flops")
+
+
+def test_pictures_take_axes_and_return_them(findings):
+    frame = findings.resolved.frame
+    for draw in (
+        lambda ax: plots.plot_edf(findings.curves, ax=ax),
+        lambda ax: plots.plot_parameter(frame, "depth", ax=ax),
+        lambda ax: plots.plot_differences(findings.comparison, ax=ax),
+        lambda ax: plots.plot_width_profiles(findings.profiles, ax=ax),
+    ):
+        ax = Figure().subplots()
+        assert draw(ax) is ax
+        assert isinstance(ax, Axes)
+
+
+def test_the_drawn_curve_is_the_frame(findings):
+    ax = plots.plot_edf(findings.curves, ax=Figure().subplots())
+    line = ax.get_lines()[0]
+    curve = findings.curves[findings.curves["space"] == findings.curves["space"][0]]
+    np.testing.assert_array_equal(line.get_ydata()[1:], curve["fraction"])
+    np.testing.assert_array_equal(line.get_xdata()[1:-1], curve["error"][:-1])
+    assert line.get_drawstyle() == "steps-pre"
+
+
+def test_a_picture_leaves_the_global_style_alone(findings):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    pictures(findings)[0].data_uri()
+    assert dict(mpl.rcParams) == before
+
+
+def test_without_axes_a_figure_is_made(findings):
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    ax = plots.plot_edf(findings.curves)
+    assert ax.figure.number in plt.get_fignums()
+    plt.close(ax.figure)
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0, "p < 0.001"), (0.0123, "p = 0.012"), (0.5, "p = 0.50")])
+def test_p_values_are_never_zero(p, text):
+    assert p_text(p) == text
