@@ -40,8 +40,8 @@ class Recipe(BaseModel):
     decay_norm_and_bias: bool = True
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     zero_init_residual: bool = False
-    crop_padding: int = Field(default=2, ge=0)
-    flip: bool = True
+    crop_padding: int = Field(default=0, ge=0)
+    flip: bool = False
     eval_batch_size: int = Field(default=256, ge=1)
 
     @model_validator(mode="after")
@@ -54,7 +54,7 @@ class Recipe(BaseModel):
 
     @property
     def recipe_id(self) -> str:
-        """16 hex characters of a hash over all but the name and eval_batch_size, which moves errors by rounding only."""
+        """16 hex of a hash over all but the name and eval_batch_size, which moves errors by rounding only."""
         content = self.model_dump(exclude={"name", "eval_batch_size"}, mode="json")
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -19,7 +19,7 @@ class DataConfig(BaseModel):
     `validation_size` images (or, without it, `validation_fraction` of the training set, in (0, 1)) are held out,
     stratified by label and drawn from `split_seed`; `subset` then keeps that many of the remaining training images,
     also stratified, and a larger subset contains the smaller one. `crop_padding` (pixels) and `flip` are the set's
-    usual augmentation: recipes read them from here, so that digits are never mirrored by a recipe made for clothes.
+    usual augmentation in longer trainings; a recipe file may refer to them, so that digits are never mirrored.
     `root` is the cache folder (default: $DESIGNSPACE_DATA or ~/.cache/designspace) and takes no part in any identity.
     """
 

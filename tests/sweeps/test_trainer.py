@@ -112,7 +112,8 @@ def test_stopped_after_an_epoch_and_resumed_it_ends_the_same(splits: Splits) -> 
 def test_training_leaves_the_callers_process_as_it_was(splits: Splits) -> None:
     torch.manual_seed(5)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    train_network(network, splits, RECIPE, seed=0, device_config=DeviceConfig(device="cpu", threads=threads + 1))
+    two = DeviceConfig(device="cpu", threads=threads + 1)
+    train_network(network, splits, Recipe(epochs=1, batch_size=320), seed=0, device_config=two)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
