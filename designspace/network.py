@@ -52,9 +52,8 @@ class Network(nn.Module):
         super().__init__()
         for part in parts(spec):
             if part.name.startswith("stage"):
-                if not hasattr(self, part.name):
-                    self.add_module(part.name, nn.Sequential())
-                self.get_submodule(part.name).extend(sequence(part.layers) for _ in range(int(part.repeats)))
+                stage = getattr(self, part.name, nn.Sequential())
+                self.add_module(part.name, stage.extend(sequence(part.layers) for _ in range(int(part.repeats))))
             else:
                 self.add_module(part.name, sequence(part.layers))
 

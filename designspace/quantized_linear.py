@@ -41,7 +41,7 @@ class QuantizedLinear:
 
     def block_widths(self) -> np.ndarray:
         """The width w_j of each block, shape (depth,), int64."""
-        quantized = self.w_0 * np.power(self.w_m, self._levels())
+        quantized = self.w_0 * np.power(self.w_m, self.levels())
         return (np.round(quantized / self.quantum) * self.quantum).astype(np.int64)
 
     def stages(self) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +49,8 @@ class QuantizedLinear:
         widths, depths = np.unique(self.block_widths(), return_counts=True)
         return widths, depths
 
-    def _levels(self) -> np.ndarray:
+    def levels(self) -> np.ndarray:
+        """round(s_j) of each block (half to even), shape (depth,)."""
         linear = self.w_0 + self.w_a * np.arange(self.depth)
         return np.round(np.log(linear / self.w_0) / np.log(self.w_m))
 
@@ -67,27 +68,28 @@ def stage_arrays(
         stages: S, the number of stages wanted.
 
     Returns:
-        which networks have exactly S stages of different widths, every level occupied (shape (N,), bool); their stage
-        widths and depths (shape (kept, S), int64).
+        which networks have exactly S stages of different widths, every level occupied (shape (N,), bool); their
+        stage widths and depths (shape (kept, S), int64).
     """
     levels = np.arange(1, stages + 1)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         first = (w_0 / w_a)[:, None] * (w_m[:, None] ** (levels - 0.5) - 1)
+    first = np.minimum(first, depth[:, None] + 0.5)  # levels no block reaches
     starts = np.minimum(np.ceil(first), depth[:, None])
     kept = (starts[:, -1] == depth) & (np.diff(starts, axis=1, prepend=0) > 0).all(axis=1)
-    close = (np.abs(first - np.rint(first)) < 1e-6).any(axis=1) & (w_a > 0)
+    close = (np.abs(first - np.rint(first)) < 1e-6).any(axis=1)
     kept |= close
     index = np.flatnonzero(kept)
 
     depths = np.diff(starts[index], axis=1, prepend=0).astype(np.int64)
     widths = w_0[index, None] * w_m[index, None] ** (levels - 1)
     widths = (np.rint(widths / quantum) * quantum).astype(np.int64)
-    valid: np.ndarray = (np.diff(widths, axis=1) > 0).all(axis=1)
+    valid = np.all(np.diff(widths, axis=1) > 0, axis=1)
     for row in np.flatnonzero(close[index]):
         i = index[row]
         rule = QuantizedLinear(int(depth[i]), float(w_0[i]), float(w_a[i]), float(w_m[i]), quantum)
         exact_widths, exact_depths = rule.stages()
-        valid[row] = len(exact_widths) == stages == int(rule._levels().max()) + 1
+        valid[row] = len(exact_widths) == stages == int(rule.levels().max()) + 1
         if valid[row]:
             widths[row], depths[row] = exact_widths, exact_depths
     kept[index[~valid]] = False

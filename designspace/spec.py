@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -173,7 +172,7 @@ class ModelSpec(_Part):
         """One line of canonical JSON: sorted keys, no spaces."""
         return json.dumps(self.to_mapping(), sort_keys=True, separators=(",", ":"))
 
-    @cached_property
+    @property
     def spec_id(self) -> str:
         """Sixteen hex digits of SHA-256 over what differs from the defaults, without the name."""
         content = self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)

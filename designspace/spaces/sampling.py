@@ -58,7 +58,7 @@ def _candidates(space: DesignSpace, rng: np.random.Generator, rejected: Counter[
         name: law.sample(rng, (CHUNK, stages) if law.per_stage else (CHUNK,)) for name, law in space.parameters.items()
     }
     for name in space.increasing:
-        kept: np.ndarray = (np.diff(draws[name], axis=1) >= 0).all(axis=1)
+        kept = np.all(np.diff(draws[name], axis=1) >= 0, axis=1)
         rejected[f"{name} decreases"] += len(kept) - int(kept.sum())
         draws = {key: values[kept] for key, values in draws.items()}
 

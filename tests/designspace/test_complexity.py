@@ -1,0 +1,85 @@
+from collections import Counter
+
+import pandas as pd
+import pytest
+import torch
+from fvcore.nn import FlopCountAnalysis
+
+from designspace import ModelSpec, complexity, spaces, zoo
+from designspace.network import build_network
+from designspace.spaces import space_from_config
+from designspace.spec import BottleneckStage, Stem, VanillaStage
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_published_integers(name: str, published: pd.DataFrame) -> None:
+    if name not in published.index:
+        pytest.skip(f"no published integers for {name}")
+    counts = complexity(zoo.spec(name))
+    assert (counts.macs, counts.params, counts.acts) == tuple(published.loc[name])
+
+
+def conv_and_linear(spec: ModelSpec) -> int:
+    """fvcore's multiply-adds of convolutions and linear layers; it counts no biases."""
+    network = build_network(spec).eval()
+    image = torch.zeros(1, spec.in_channels, spec.resolution, spec.resolution)
+    analysis = FlopCountAnalysis(network, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    by_operator: Counter[str] = analysis.by_operator()
+    return int(by_operator["conv"] + by_operator["linear"])
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_zoo_agrees_with_fvcore_and_torch(name: str) -> None:
+    spec = zoo.spec(name)
+    assert complexity(spec, "conv").macs == conv_and_linear(spec)
+    assert complexity(spec).params == sum(p.numel() for p in build_network(spec).parameters())
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_sampled_models_agree_with_fvcore_and_torch(name: str) -> None:
+    config = {"base": name, "constraints": {"macs": [0.5e6, 30e6], "depth": [4, 10]}}
+    small = {"resolution": 18, "in_channels": 1, "head": {"classes": 10}, "stem": {"stride": 1}}
+    population = space_from_config(config | {"template": small}).sample(50, seed=1)
+    for index in range(50):
+        spec = population.spec(index)
+        counts = complexity(spec)
+        assert counts.macs == population.complexity.macs[index]
+        assert counts.acts == population.complexity.acts[index]
+        assert counts.params == population.complexity.params[index]
+        assert counts.params == sum(p.numel() for p in build_network(spec).parameters())
+        assert complexity(spec, "conv").macs == conv_and_linear(spec)
+
+
+def test_counts_are_plain_integers() -> None:
+    counts = complexity(zoo.spec("ResNet-50"))
+    assert all(type(value) is int for value in (counts.macs, counts.params, counts.acts))
+
+
+def test_the_papers_activations_are_the_convolutions_outputs_alone() -> None:
+    # ResNet-50: 11.1 M in the RegNet paper (Table 3); the pycls integer adds the stem's max-pool and the logits.
+    spec = zoo.spec("ResNet-50")
+    assert complexity(spec).acts - complexity(spec, "conv").acts == 64 * 56**2 + 1000
+    assert round(complexity(spec, "conv").acts / 1e6, 1) == 11.1
+
+
+def test_unknown_convention_is_refused() -> None:
+    with pytest.raises(ValueError, match="convention = 'papers': must be one of pycls, conv"):
+        complexity(zoo.spec("ResNet-50"), "papers")
+
+
+def test_an_image_too_small_is_refused() -> None:
+    pools = (VanillaStage(depth=1, width=8, stride=1, max_pool=True),) * 4
+    with pytest.raises(ValueError, match="resolution = 8: nothing is left of the image after the stage4"):
+        complexity(ModelSpec(resolution=8, stem=Stem(stride=1), stages=pools))
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 1, 2, 4])
+def test_a_ratio_and_its_inverse_cost_alike_in_the_one_by_ones(ratio: float) -> None:
+    # The two 1×1 convolutions of a stride-1 block cost 2 w² / b multiply-adds a position.
+    def block(depth: int) -> ModelSpec:
+        stage = BottleneckStage(depth=depth, width=64, stride=1, bottleneck_ratio=ratio, group_width=1)
+        return ModelSpec(resolution=8, stem=Stem(width=64, stride=1), stages=(stage,))
+
+    inner = int(64 / ratio)
+    added = complexity(block(2)).macs - complexity(block(1)).macs
+    assert added == 8 * 8 * (2 * 64 * inner + 9 * inner)

@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from designspace import ModelSpec, load_spec, save_spec, zoo
+from designspace.spec import BasicStage, BottleneckStage, Head, Stem, VanillaStage
+
+counts = st.integers(1, 8)
+
+
+@st.composite
+def stages(draw: st.DrawFn) -> BottleneckStage | BasicStage | VanillaStage:
+    depth, stride, kernel = draw(counts), draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 3, 5]))
+    common = {"depth": depth, "stride": stride, "kernel_size": kernel}
+    match draw(st.sampled_from(["bottleneck", "basic", "vanilla"])):
+        case "basic":
+            return BasicStage(width=8 * draw(counts), residual=draw(st.booleans()), **common)
+        case "vanilla":
+            return VanillaStage(width=8 * draw(counts), max_pool=draw(st.booleans()), **common)
+    group, ratio = draw(st.sampled_from([1, 2, 8])), draw(st.sampled_from([0.25, 0.5, 1, 2, 4]))
+    width = int(group * draw(counts) * max(ratio, 1))
+    se_ratio = draw(st.sampled_from([0, 1.0]))
+    return BottleneckStage(width=width, bottleneck_ratio=ratio, group_width=group, se_ratio=se_ratio, **common)
+
+
+specs = st.builds(
+    ModelSpec,
+    name=st.none() | st.text(st.characters(codec="ascii"), min_size=1),
+    resolution=st.integers(8, 64),
+    in_channels=st.sampled_from([1, 3]),
+    activation=st.sampled_from(["relu", "silu"]),
+    batch_norm=st.booleans(),
+    stem=st.none() | st.builds(Stem, width=counts, stride=st.sampled_from([1, 2]), max_pool=st.booleans()),
+    stages=st.lists(stages(), min_size=1, max_size=4).map(tuple),
+    head=st.builds(Head, classes=counts, width=st.none() | counts, hidden=st.lists(counts, max_size=2).map(tuple)),
+)
+
+
+@given(spec=specs, suffix=st.sampled_from([".yaml", ".yml", ".json"]))
+def test_every_spec_survives_a_file(spec: ModelSpec, suffix: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("spec") / f"spec{suffix}"
+    save_spec(spec, path, provenance={"study": "x"})
+    loaded = load_spec(path)
+    assert loaded == spec
+    assert loaded.spec_id == spec.spec_id
+    assert ModelSpec.from_mapping(json.loads(spec.to_json())) == spec
+
+
+def test_the_name_is_a_label_and_everything_else_identity() -> None:
+    spec = zoo.spec("RegNetX-200MF")
+    assert spec.model_copy(update={"name": "other"}).spec_id == spec.spec_id
+    assert ModelSpec(**(dict(spec) | {"resolution": 192})).spec_id != spec.spec_id
+    assert ModelSpec(**(dict(spec) | {"stages": spec.stages[:3]})).spec_id != spec.spec_id
+
+
+def test_block_types_with_equal_fields_have_different_ids() -> None:
+    basic, vanilla = BasicStage(depth=1, width=8, residual=True), VanillaStage(depth=1, width=8, residual=True)
+    assert ModelSpec(stages=(basic,)).spec_id != ModelSpec(stages=(vanilla,)).spec_id
+
+
+def bottleneck(**fields: object) -> dict[str, object]:
+    return {"stages": [{"block": "bottleneck", "depth": 1, "width": 24} | fields]}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "sentence"),
+    [
+        ({}, "stages: required and missing"),
+        ({"stages": []}, "stages = []: a network has at least one stage"),
+        (bottleneck(group_width=7), "stages.0.group_width = 7: must divide the inner width"),
+        (bottleneck(bottleneck_ratio=5), "stages.0.bottleneck_ratio = 5: width 24 divided by it"),
+        (bottleneck(width=0), "stages.0.width = 0: input should be greater than or equal to 1"),
+        (bottleneck(width="24"), "stages.0.width = '24': input should be a valid integer"),
+        (bottleneck(kernel_size=2), "stages.0.kernel_size = 2: must be odd"),
+        (bottleneck(groupwidth=8), "stages.0.groupwidth: unknown key"),
+        (bottleneck(block="botleneck"), "stages.0.block = 'botleneck': must be one of bottleneck, basic, vanilla"),
+        (bottleneck(se_ratio=0.001), "stages.0.se_ratio = 0.001: squeezes the input width 32 to no channel"),
+        (bottleneck() | {"activation": "tanh"}, "activation = 'tanh': input should be 'relu'"),
+        (bottleneck() | {"depth": 3}, "depth: unknown key"),
+    ],
+)
+def test_mistakes_name_field_value_and_what_is_allowed(mapping: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        ModelSpec.from_mapping(mapping)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text("!!python/object/apply:os.system ['true']")
+    with pytest.raises(ValueError, match="not valid YAML"):
+        load_spec(path)
+
+
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_spec(tmp_path / "none.yaml")
+    with pytest.raises(ValueError, match="suffix"):
+        load_spec(tmp_path / "spec.txt")
+    (tmp_path / "list.yaml").write_text("[1]")
+    with pytest.raises(ValueError, match=r"list\.yaml: a mapping is expected"):
+        load_spec(tmp_path / "list.yaml")
