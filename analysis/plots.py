@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from analysis.style import axes_or_new, label, legend_above, look, scale_x, short, tidy
+from analysis.style import axes_or_new, label, legend_above, look, padded, scale_x, short, tidy
 
 FEW_VALUES = 12
 """Up to this many distinct values a parameter is drawn as columns of points."""
@@ -80,13 +80,6 @@ def plot_parameter(
     ax = tidy(axes_or_new(ax))
     names = list(frame[by].unique())
     few = frame[parameter].nunique() <= FEW_VALUES
-    # Shifted artists do not stretch the axes, so the data do.
-    heights = [
-        frame["error_percent"],
-        *([trend["lower"].dropna(), trend["upper"].dropna()] if trend is not None else []),
-    ]
-    low, high = min(h.min() for h in heights if len(h)), max(h.max() for h in heights if len(h))
-    ax.update_datalim([(frame[parameter].min(), low), (frame[parameter].max(), high)])
     for position, name in enumerate(names):
         style = look(position)
         # Where values are few, spaces stand beside each other instead of on each other.
@@ -123,7 +116,9 @@ def plot_parameter(
                 transform=place,
             )
     scale_x(ax, frame[parameter])
-    ax.autoscale_view()
+    # The models set the scale: the interval of a small group may reach far beyond, and a shifted artist sets none.
+    ax.set_xlim(*padded(frame[parameter], logarithmic=ax.get_xscale() == "log"))
+    ax.set_ylim(*padded(frame["error_percent"]))
     if ranges is not None and len(ranges):
         _range_bars(ax, ranges, names, by)
     ax.set(xlabel=label(parameter), ylabel=label("error_percent"))

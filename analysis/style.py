@@ -79,6 +79,16 @@ def legend_above(ax: Axes) -> None:
         ax.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=3)
 
 
+def padded(values: Iterable[float], *, logarithmic: bool = False) -> tuple[float, float]:
+    """Axis limits with a margin of 5 % on both sides; a single value gets room around it."""
+    x = np.asarray(list(values), dtype=float)
+    ends = np.array([np.nanmin(x), np.nanmax(x)])
+    ends = np.log(ends) if logarithmic else ends
+    margin = 0.05 * (ends[1] - ends[0]) or 0.5
+    low, high = ends[0] - margin, ends[1] + margin
+    return (float(np.exp(low)), float(np.exp(high))) if logarithmic else (float(low), float(high))
+
+
 def short(value: float) -> str:
     """A number with an SI suffix for thousands, millions and billions: 4.2M."""
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):

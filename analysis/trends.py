@@ -48,18 +48,20 @@ def rank_trend(values: ArrayLike, errors: ArrayLike, *, confidence: float = 0.95
     return RankTrend(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), float(found.pvalue), n)
 
 
-def trend(values: ArrayLike, errors: ArrayLike, *, groups: int = 6, confidence: float = 0.95) -> pd.DataFrame:
+def trend(values: ArrayLike, errors: ArrayLike, *, groups: int | None = None, confidence: float = 0.95) -> pd.DataFrame:
     """Mean and best error over groups of similar parameter values.
 
     Args:
         values, errors: shape (N,); rows with a value that is not finite are left out.
         groups: number of groups of about equal size; a parameter with no more distinct values is grouped by value.
+            By default as many as leave five models a group, 1 to 6: fewer models have an interval of no use.
         confidence: of the interval of the mean.
 
     Returns:
         A frame with the columns of TREND_COLUMNS, by increasing value.
     """
     x, e = _pairs(values, errors)
+    groups = int(np.clip(len(x) // 5, 1, 6)) if groups is None else groups
     if groups < 1:
         raise ValueError(f"groups is {groups}; it must be at least 1")
     distinct, index = np.unique(x, return_inverse=True)

@@ -39,7 +39,7 @@ def test_groups_hold_every_model_once_and_do_not_overlap(pairs, groups):
 
 
 def test_few_values_are_groups_of_their_own_with_scipys_interval():
-    found = trend([1, 1, 1, 2], [3.0, 4.0, 8.0, 1.0])
+    found = trend([1, 1, 1, 2], [3.0, 4.0, 8.0, 1.0], groups=2)
     columns = [name for names in TREND_COLUMNS for name in names.split(", ")]
     assert sorted(found.columns) == sorted(columns)
     interval = stats.ttest_1samp([3.0, 4.0, 8.0], 0).confidence_interval()
