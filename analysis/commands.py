@@ -78,7 +78,7 @@ def _print_summary(findings: Findings) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from analysis.words import summary
+    from analysis.words import headline
 
     console = Console()
     table = Table("space", *(_right(n) for n in ("n", "failed", "min %", "median %", "mean %", "95 % of the mean")))
@@ -87,7 +87,7 @@ def _print_summary(findings: Findings) -> None:
         ends = f"{row['mean_lower']:.2f} to {row['mean_upper']:.2f}"
         table.add_row(str(row["space"]), str(row["n"]), str(row["failed"]), *numbers, ends)
     console.print(table)
-    for sentence in summary(findings):
+    for sentence in [*headline(findings), findings.resolved.sentence]:
         console.print(f"• {sentence}", markup=False, highlight=False)
 
 

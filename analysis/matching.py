@@ -118,7 +118,7 @@ def _warnings(
     found = []
     for name, n in effective.items():
         drawn = count[name] + outside[name]
-        if n < drawn / 2:
+        if n <= drawn / 2:
             found.append(f"{name}: matching by {by} leaves an effective {n:.0f} of {drawn} models, the overlap is poor")
     if bins == 1 and min(count.values()) >= 2 * MIN_PER_BIN:
         found.append(f"the spaces fill the common range of {by} so differently that it could not be cut into bins")

@@ -36,18 +36,16 @@ def setting(study: Study) -> str:
 
 def summary(findings: Findings) -> list[str]:
     """The findings in words, most important first."""
+    return [*headline(findings), *_trends(findings), _fit(findings), findings.resolved.sentence, *cautions(findings)]
+
+
+def headline(findings: Findings) -> list[str]:
+    """The comparison and the best model in words."""
+    unmatched = f"The spaces are compared as drawn, not matched: {findings.match_problem}."
     return [
-        *(_pair(row) for _, row in _headline(findings).iterrows()),
-        *(
-            [f"The spaces are compared as drawn, not matched: {findings.match_problem}."]
-            if findings.match_problem
-            else []
-        ),
+        *(_pair(row) for _, row in _shown_pairs(findings).iterrows()),
+        *([unmatched] if findings.match_problem else []),
         _best(findings),
-        *_trends(findings),
-        _fit(findings),
-        findings.resolved.sentence,
-        *cautions(findings),
     ]
 
 
@@ -65,7 +63,7 @@ def cautions(findings: Findings) -> list[str]:
     return [f"{text[0].upper()}{text[1:]}." for text in found]
 
 
-def _headline(findings: Findings) -> pd.DataFrame:
+def _shown_pairs(findings: Findings) -> pd.DataFrame:
     """The matched pairs if there are any, else the pairs as drawn."""
     frame = findings.comparison
     if frame.empty:
@@ -89,8 +87,8 @@ def _pair(row: pd.Series) -> str:
         )
     else:
         first = (
-            f"{at}, no difference in mean error between {a} and {b} is shown: {interval(difference, low, high)} points "
-            f"with its 95 % interval"
+            f"{at}, no difference in mean error between {a} and {b} is shown: {signed(difference)} points "
+            f"(95 % interval {signed(low)} to {signed(high)})"
         )
     return (
         f"{first}; {row['n_a']} and {row['n_b']} models (effective {row['effective_n_a']:.0f} and "
@@ -145,10 +143,14 @@ def _row(frame: pd.DataFrame, space: str, parameter: str) -> pd.Series | None:
     return None if mine.empty else mine.iloc[0]
 
 
+def signed(value: float) -> str:
+    """A number with its sign: +0.31."""
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 def interval(value: float, low: float, high: float) -> str:
     """A value with its interval: +0.31 (-0.05 to +0.60)."""
-    text = f"{value:+.2f} ({low:+.2f} to {high:+.2f})" if np.isfinite(low) else f"{value:+.2f}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return f"{signed(value)} ({signed(low)} to {signed(high)})" if np.isfinite(low) else signed(value)
 
 
 def p_text(p: float) -> str:
