@@ -1,7 +1,7 @@
 """Statistics and pictures over a table of trained models: arrays or frames in, tidy frames or frozen dataclasses out.
 
 Nothing here trains or imports torch. Names are re-exported lazily, so that importing `analysis` costs nothing
-until a statistic is used.
+until a statistic is used. `edf` has the name of its module and is imported from there: `from analysis.edf import edf`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ _HOME = {
     "apply_failure_policy": "failures",
     "FailurePolicy": "failures",
     "simultaneous_band": "bands",
-    "edf": "edf",
     "edf_by": "edf",
     "edf_area": "edf",
     "complexity_weights": "matching",

@@ -81,9 +81,9 @@ class Resolved:
                 given = f"an error of {self.filled_with:.2f} % (policy {self.policy})"
                 what = f"{failed} failed ({reasons}) and count with {given}"
         else:
-            what = f"no model failed (policy {self.policy})"
+            what = f"none failed (policy {self.policy})"
         unfinished = f"; {self.missing} not trained yet and not counted" if self.missing else ""
-        return f"Of {len(self.frame) + (failed if self.policy.kind == 'drop' else 0)} models, {what}{unfinished}."
+        return f"Of {len(self.frame) + (failed if self.policy.kind == 'drop' else 0)} trainings, {what}{unfinished}."
 
 
 def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "worst") -> Resolved:

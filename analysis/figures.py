@@ -53,7 +53,7 @@ class Picture:
 
 def pictures(findings: Findings) -> list[Picture]:
     """All pictures of a report, in reading order."""
-    frame, found = findings.resolved.frame, []
+    frame, found = findings.models, []
 
     def draw(name: str, title: str, caption: str, onto: Callable[[Axes], Axes], height: float = HEIGHT) -> None:
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -114,7 +114,7 @@ def _scatter(findings: Findings, name: str) -> Callable[[Axes], Axes]:
     trend, ranges = (f[f["parameter"] == name] for f in (findings.trends, findings.ranges))
     # A group mean means little for the fit error, whose values crowd at 0.
     line = None if name == "fit_error" else trend
-    return lambda ax: plots.plot_parameter(findings.resolved.frame, name, trend=line, ranges=ranges, ax=ax)
+    return lambda ax: plots.plot_parameter(findings.models, name, trend=line, ranges=ranges, ax=ax)
 
 
 def _bands(made: object) -> str:
@@ -123,5 +123,5 @@ def _bands(made: object) -> str:
 
 def _weighted_mean(findings: Findings, space: str) -> float:
     assert findings.matching is not None
-    frame, weights = findings.resolved.frame, findings.matching.weights
+    frame, weights = findings.models, findings.matching.weights
     return float(np.sum((weights * frame["error_percent"])[frame["space"].astype(str) == space]))

@@ -14,6 +14,7 @@ from analysis.matching import ComplexityMatch, complexity_weights
 from analysis.profiles import width_profiles
 from analysis.quantized_linear_fit import fit_population
 from analysis.ranges import best_range
+from analysis.seeds import average_seeds
 from analysis.select import select_best
 from analysis.table import Study, Table
 from analysis.trends import rank_trend, trend
@@ -27,7 +28,8 @@ class Findings:
 
     Attributes:
         table: as loaded.
-        resolved: the models that count; its frame has the width-fit columns too.
+        resolved: the trainings that count.
+        models: one row per network, its error the mean over seeds, with the width-fit columns.
         match: complexity column the spaces were matched by, "" if they were not.
         matching: weights of the matching; None with one space or without overlap.
         match_problem: why there is no matching, "" if there is or none was wanted.
@@ -46,6 +48,7 @@ class Findings:
 
     table: Table
     resolved: Resolved
+    models: pd.DataFrame
     match: str
     matching: ComplexityMatch | None
     match_problem: str
@@ -79,8 +82,8 @@ def find(table: Table, *, policy: FailurePolicy | str = "worst", match: str = "m
         raise ValueError(f"match is {match!r}; allowed: {', '.join(COMPLEXITY)}, none")
     resolved = apply_failure_policy(table.frame, policy)
     fits = fit_population(resolved.frame["block_widths"])
-    frame = pd.concat([resolved.frame, fits], axis=1)
-    resolved = Resolved(frame, resolved.policy, resolved.failures, resolved.filled_with, resolved.missing)
+    trainings = pd.concat([resolved.frame, fits], axis=1)
+    frame = average_seeds(trainings)
     matching, problem = _match(frame, match)
     pairs = len(frame["space"].unique()) > 1
     comparison = [compare_spaces(frame, match=match)] if matching is not None else []
@@ -91,6 +94,7 @@ def find(table: Table, *, policy: FailurePolicy | str = "worst", match: str = "m
     return Findings(
         table=table,
         resolved=resolved,
+        models=frame,
         match=match,
         matching=matching,
         match_problem=problem,
@@ -102,7 +106,7 @@ def find(table: Table, *, policy: FailurePolicy | str = "worst", match: str = "m
         ranges=_per_space(frame, names, lambda x, e: pd.DataFrame([asdict(best_range(x, e))])),
         correlations=_per_space(frame, names, lambda x, e: pd.DataFrame([asdict(rank_trend(x, e))])),
         trends=_per_space(frame, names, trend),
-        best=select_best(frame, top),
+        best=select_best(trainings, top),
         profiles=width_profiles(frame),
         failures=_failures(table.frame),
         sampling=_sampling(table.studies),

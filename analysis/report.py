@@ -62,7 +62,7 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
         ranges=records(_ranges(findings)),
         best=records(_best(findings)),
         failures=records(findings.failures),
-        sampling=records(findings.sampling),
+        sampling=records(_sampling(findings.sampling)),
         policy=findings.resolved.sentence,
         studies=[_study(study.name, study.manifest) for study in findings.table.studies],
         command=command,
@@ -145,6 +145,12 @@ def _best(findings: Findings) -> pd.DataFrame:
     columns = ["rank", "space", "index", "spec", "error_percent", "macs", "params", "acts", *numbers, "fit_error"]
     best = findings.best.assign(spec=findings.best["spec_id"].str.slice(0, 8))
     return best[columns].rename(columns={"error_percent": "error %", "fit_error": "e_fit"})
+
+
+def _sampling(frame: pd.DataFrame) -> pd.DataFrame:
+    if frame.empty:
+        return frame
+    return frame.assign(acceptance=[f"{100 * share:.3g} %" for share in frame["acceptance"].astype(float)])
 
 
 def _study(name: str, manifest: dict[str, Any]) -> dict[str, Any]:

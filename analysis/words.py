@@ -58,8 +58,11 @@ def cautions(findings: Findings) -> list[str]:
             f"{smallest} models in a space are few: 100 and more are the rule (arXiv 1905.13214, Fig. 7); "
             "read the intervals, not the means"
         )
-    if len(findings.table.frame["seed"].unique()) == 1:
+    seeds = int(findings.models["seeds"].max())
+    if seeds == 1:
         found.append("every model was trained once, so chance in training is part of every difference")
+    else:
+        found.append(f"the error of a model is its mean over {seeds} trainings from different seeds")
     return [f"{text[0].upper()}{text[1:]}." for text in found]
 
 
@@ -126,7 +129,7 @@ def _trends(findings: Findings) -> list[str]:
 
 
 def _fit(findings: Findings) -> str:
-    frame = findings.resolved.frame
+    frame = findings.models
     parts = []
     for space in findings.spaces["space"]:
         mine = frame.loc[frame["space"] == space, "fit_error"]

@@ -25,14 +25,14 @@ def test_a_failed_model_counts_as_the_policy_says(policy, errors, sentence):
     assert found.frame["error_percent"].tolist() == errors
     assert found.failures == {"diverged": 2, "timeout": 1}
     assert found.missing == 1
-    assert found.sentence.startswith("Of 5 models, 3 failed (2 diverged, 1 timeout) and ")
+    assert found.sentence.startswith("Of 5 trainings, 3 failed (2 diverged, 1 timeout) and ")
     assert sentence in found.sentence
     assert found.sentence.endswith("; 1 not trained yet and not counted.")
     assert FRAME["error_percent"].isna().sum() == 4  # the table itself is left alone
 
 
 def test_without_failures_it_says_so():
-    assert apply_failure_policy(FRAME.iloc[[0, 2]]).sentence == "Of 2 models, no model failed (policy worst)."
+    assert apply_failure_policy(FRAME.iloc[[0, 2]]).sentence == "Of 2 trainings, none failed (policy worst)."
 
 
 @pytest.mark.parametrize("text", ["best", "error", "error=x", "error=120", "worst=3", ""])

@@ -2,6 +2,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -151,7 +152,7 @@ def test_mistakes_are_named(study):
 
 
 def test_pictures_take_axes_and_return_them(findings):
-    frame = findings.resolved.frame
+    frame = findings.models
     for draw in (
         lambda ax: plots.plot_edf(findings.curves, ax=ax),
         lambda ax: plots.plot_parameter(frame, "depth", ax=ax),
@@ -194,3 +195,15 @@ def test_without_axes_a_figure_is_made(findings):
 @pytest.mark.parametrize(("p", "text"), [(0.0, "p < 0.001"), (0.0123, "p = 0.012"), (0.5, "p = 0.50")])
 def test_p_values_are_never_zero(p, text):
     assert p_text(p) == text
+
+
+def test_trainings_of_one_network_from_several_seeds_are_one_model(tmp_path, make_study):
+    table = load_table(make_study(tmp_path / "study", n=12))
+    again = table.frame.assign(seed=1, error_percent=table.frame["error_percent"] + 1)
+    both = pd.concat([table.frame, again], ignore_index=True)
+    once = find(table)
+    twice = find(type(table)(both, table.studies, table.parameters))
+    assert twice.spaces["n"].tolist() == once.spaces["n"].tolist() == [12, 12]
+    np.testing.assert_allclose(twice.spaces["mean"], once.spaces["mean"] + 0.5)
+    np.testing.assert_allclose(twice.comparison["detectable"], once.comparison["detectable"])
+    assert "mean over 2 trainings" in " ".join(summary(twice))
