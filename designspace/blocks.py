@@ -6,6 +6,7 @@ All functions take the parts of a `ModelSpec`, or of a `Population`, whose numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -25,7 +26,16 @@ from designspace.layers import (
     SqueezeExcite,
     when,
 )
-from designspace.spec import BasicStage, BottleneckStage, Head, Stem, VanillaStage
+from designspace.spec import (
+    BasicStage,
+    BottleneckStage,
+    Head,
+    InvertedStage,
+    SeparableStage,
+    Stem,
+    VanillaStage,
+    XceptionStage,
+)
 
 
 class Model(Protocol):
@@ -121,6 +131,58 @@ def vanilla(stage: VanillaStage, w_in: Number, stride: int, style: Style) -> Lay
     return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
 
 
+def inverted(stage: InvertedStage, w_in: Number, stride: int, style: Style) -> Layers:
+    """MobileNetV2's block with EfficientNet's SE (arXiv 1801.04381, Table 1; 1905.11946, § 4)."""
+    body = (*expand(stage, w_in, style), *project(stage, w_in, stride, style))
+    same = np.equal(w_in, stage.width) & (stride == 1)
+    layers = style.add_residual(body, same & (stage.shortcut == "bottlenecks"), w_in, stage.width, stride)
+    return layers if stage.linear else (*layers, *style.act())
+
+
+def expand(stage: InvertedStage, w_in: Number, style: Style) -> Layers:
+    """The 1×1 expansion of an inverted block; none where the expansion ratio is 1."""
+    wide = round_number(w_in * stage.expansion_ratio)
+    return when(np.not_equal(stage.expansion_ratio, 1), style.conv(w_in, wide))
+
+
+def project(stage: InvertedStage, w_in: Number, stride: int, style: Style) -> Layers:
+    """The k×k convolution on the expansion of width w_in, SE, and the projection to the stage's width."""
+    wide = round_number(w_in * stage.expansion_ratio)
+    squeeze = when(np.greater(stage.se_ratio, 0), squeeze_excite(wide, w_in, stage.se_ratio, style))
+    return (
+        *style.conv(wide, wide, stage.kernel_size, stride, stage.group_width),
+        *squeeze,
+        *style.conv(wide, stage.width, activate=False, final=True),
+    )
+
+
+def separable(stage: SeparableStage, w_in: Number, stride: int, style: Style) -> Layers:
+    """Depthwise and pointwise convolution (arXiv 1704.04861, Fig. 3)."""
+    return (
+        *depthwise(w_in, stage.kernel_size, stride, style, stage.activate_depthwise),
+        *style.conv(w_in, stage.width),
+    )
+
+
+def depthwise(width: Number, kernel_size: Number, stride: int, style: Style, activate: bool) -> Layers:
+    """k×k depthwise convolution, bare or with BN and activation."""
+    layers = style.conv(width, width, kernel_size, stride, 1)
+    return layers if activate else layers[:1]
+
+
+def xception(stage: XceptionStage, w_in: Number, stride: int, style: Style) -> Layers:
+    """Activation and separable convolution, several times, max-pool, add (arXiv 1610.02357, Fig. 5)."""
+    first = stage.width if stage.grow == "first" else w_in
+    widths = [w_in, *[first] * (stage.convs - 1), stage.width]
+    body: Layers = ()
+    for before, after in pairwise(widths):
+        body += style.act() + depthwise(before, stage.kernel_size, 1, style, activate=False)
+        body += style.conv(before, after, activate=False)
+    if stride > 1:
+        body += (MaxPool(stage.width, 3, stride, 1),)
+    return style.add_residual(body, True, w_in, stage.width, stride)
+
+
 def squeeze_excite(width: Number, w_in: Number, se_ratio: float | np.ndarray, style: Style) -> Layers:
     """Squeeze-excitation on `width` channels, squeezed to se_ratio · (width of the block's input)."""
     return (SqueezeExcite(width, round_number(w_in * se_ratio), style.activation),)
@@ -135,6 +197,9 @@ BLOCKS: dict[str, Callable[[Any, Number, int, Style], Layers]] = {
     "bottleneck": bottleneck,
     "basic": basic,
     "vanilla": vanilla,
+    "inverted": inverted,
+    "separable": separable,
+    "xception": xception,
 }
 
 
@@ -158,14 +223,45 @@ def parts(model: Model) -> Iterator[Part]:
         yield Part("stem", stem(model.stem, width, style), 1)
         width = model.stem.width
     for number, stage in enumerate(model.stages, start=1):
-        block = BLOCKS[stage.block]
-        present = np.minimum(stage.depth, 1) if isinstance(stage.depth, np.ndarray) else 1
-        yield Part(f"stage{number}", block(stage, width, stage.stride, style), present)
-        yield Part(f"stage{number}", block(stage, stage.width, 1, style), stage.depth - present)
-        if getattr(stage, "max_pool", False):
-            yield Part(f"stage{number}", (MaxPool(stage.width, 2, 2, 0),), present)
-        width = stage.width if isinstance(present, int) else np.where(present, stage.width, width)
+        for layers, repeats in runs(stage, width, style):
+            yield Part(f"stage{number}", layers, repeats)
+        width = np.where(stage.depth, stage.width, width) if isinstance(stage.depth, np.ndarray) else stage.width
     yield Part("head", head(model.head, width, style), 1)
+
+
+def runs(stage: Any, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
+    """The layers of a stage, each with the number of times they are repeated in a row."""
+    once = at_most(stage.depth, 1)
+    if stage.block == "inverted" and stage.shortcut == "expansions":
+        return expansion_runs(stage, w_in, style, once)
+    block = BLOCKS[stage.block]
+    found = [(block(stage, w_in, stage.stride, style), once), (block(stage, stage.width, 1, style), stage.depth - once)]
+    if getattr(stage, "max_pool", False):
+        found.append(((MaxPool(stage.width, 2, 2, 0),), once))
+    return found
+
+
+def expansion_runs(stage: InvertedStage, w_in: Number, style: Style, once: Number) -> list[tuple[Layers, Number]]:
+    """Inverted blocks with the shortcuts round projection and expansion, so that wide tensors are added.
+
+    The layers are those of the other inverted stages in the same order; only the additions are elsewhere.
+    """
+    activation = () if stage.linear else style.act()
+    narrow = (*project(stage, stage.width, 1, style), *activation)
+    widen = expand(stage, stage.width, style)
+    between = style.add_residual((*narrow, *widen), True, stage.width, stage.width, 1)
+    several = at_most(stage.depth, 2) - once
+    return [
+        ((*expand(stage, w_in, style), *project(stage, w_in, stage.stride, style), *activation), once),
+        (widen, several),
+        (between, stage.depth - once - several),
+        (narrow, several),
+    ]
+
+
+def at_most(value: Number, limit: int) -> Number:
+    """The smaller of the two, for numbers and arrays."""
+    return np.minimum(value, limit) if isinstance(value, np.ndarray) else min(value, limit)
 
 
 def stem(stem: Stem, w_in: Number, style: Style) -> Layers:

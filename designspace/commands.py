@@ -80,12 +80,12 @@ def zoo(argv: list[str]) -> int:
     from designspace import zoo as known
 
     _parser("zoo", zoo.__doc__, "designspace zoo").parse_args(argv)
-    table = _table("network", "resolution", "depth", "macs", "params", "acts")
+    table = _table("network", "resolution", "depth", "macs", "params", "acts", "top-1 error %")
     for name in known.names():
-        spec = known.spec(name)
+        spec, error = known.spec(name), known.error_percent(name)
         counts = complexity(spec)
         figures = (spec.resolution, spec.depth, counts.macs, counts.params, counts.acts)
-        table.add_row(name, *(f"{figure:,}" for figure in figures))
+        table.add_row(name, *(f"{figure:,}" for figure in figures), "" if error is None else f"{error:.1f}")
     _print(table)
     return 0
 

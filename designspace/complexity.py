@@ -90,6 +90,8 @@ def by_part(model: Model, convention: str = "pycls") -> dict[str, tuple[Complexi
     resolution = model.resolution
     found: dict[str, tuple[Complexity, Number]] = {}
     for part in parts(model):
+        if isinstance(part.repeats, int) and part.repeats == 0:
+            continue
         (macs, params, acts), after = counter.count(part.layers, resolution)
         resolution = after if isinstance(part.repeats, int) else np.where(part.repeats, after, resolution)
         if np.min(resolution) < 1:

@@ -109,6 +109,54 @@ class VanillaStage(_Stage):
     def check(self, w_in: int) -> None:
         if self.residual and self.padding == "valid":
             raise ValueError('padding = "valid": a block with a residual needs padding "same"')
+        if self.depth > 1 and self.padding == "valid":
+            raise ValueError(f'depth = {self.depth}: a stage with padding "valid" has one block')
+
+
+class InvertedStage(_Stage):
+    """1×1 expansion, k×k depthwise or group convolution, 1×1 linear projection: MobileNetV2 and EfficientNet.
+
+    `expansion_ratio` t multiplies the width of the block's input; t = 1 has no expansion layer.
+    `se_ratio` is relative to the width of the block's input. `linear=False` puts the activation after the projection
+    and `shortcut` says what is added where the shapes agree: the narrow tensors ("bottlenecks"), the wide ones
+    ("expansions") or nothing ("none") — the ablations of arXiv 1801.04381, Fig. 6.
+    """
+
+    block: Literal["inverted"] = "inverted"
+    expansion_ratio: Ratio = 6.0
+    group_width: Count | None = 1
+    se_ratio: Fraction = 0.0
+    linear: bool = True
+    shortcut: Literal["bottlenecks", "expansions", "none"] = "bottlenecks"
+
+    def check(self, w_in: int) -> None:
+        for width in (w_in, self.width)[: self.depth]:
+            inner = width * self.expansion_ratio
+            if round(inner) < 1:
+                raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: leaves no channel of width {width}")
+            check_group_width(self.group_width, round(inner), "inner width expansion_ratio · input width")
+            check_se_ratio(self.se_ratio, width)
+
+
+class SeparableStage(_Stage):
+    """k×k depthwise and 1×1 convolution, BN and activation after each: MobileNetV1.
+
+    `activate_depthwise=False` leaves the depthwise convolution without both, as Xception does.
+    """
+
+    block: Literal["separable"] = "separable"
+    activate_depthwise: bool = True
+
+
+class XceptionStage(_Stage):
+    """`convs` separable convolutions, each after an activation, with a residual; the stride is a 3×3 max-pool's.
+
+    `grow` says which of them changes the width (arXiv 1610.02357, Fig. 5).
+    """
+
+    block: Literal["xception"] = "xception"
+    convs: Count = 3
+    grow: Literal["first", "last"] = "first"
 
 
 def check_group_width(group_width: int | None, inner: int, meaning: str) -> None:
@@ -123,7 +171,10 @@ def check_se_ratio(se_ratio: float, width: int) -> None:
         raise ValueError(f"se_ratio = {se_ratio:g}: squeezes the input width {width} to no channel at all")
 
 
-Stage = Annotated[BottleneckStage | BasicStage | VanillaStage, Field(discriminator="block")]
+Stage = Annotated[
+    BottleneckStage | BasicStage | VanillaStage | InvertedStage | SeparableStage | XceptionStage,
+    Field(discriminator="block"),
+]
 
 
 class ModelSpec(_Part):

@@ -1,0 +1,51 @@
+"""RegNetX and RegNetY (arXiv 2003.13678, Figs. 15 and 16), from the parameters of their width rule.
+
+Errors: official model zoo (facebookresearch/pycls), mean of five trainings of 100 epochs.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from designspace.group_width import fit_group_width
+from designspace.quantized_linear import QuantizedLinear
+from designspace.spec import BottleneckStage, ModelSpec
+
+PARAMETERS: dict[str, tuple[int, int, float, float, int, float]] = {  # d, w_0, w_a, w_m, g, top-1 error
+    "RegNetX-200MF": (13, 24, 36.44, 2.49, 8, 31.1),
+    "RegNetX-400MF": (22, 24, 24.48, 2.54, 16, 27.3),
+    "RegNetX-600MF": (16, 48, 36.97, 2.24, 24, 25.9),
+    "RegNetX-800MF": (16, 56, 35.73, 2.28, 16, 24.8),
+    "RegNetX-1.6GF": (18, 80, 34.01, 2.25, 24, 23.0),
+    "RegNetX-3.2GF": (25, 88, 26.31, 2.25, 48, 21.7),
+    "RegNetX-4.0GF": (23, 96, 38.65, 2.43, 40, 21.4),
+    "RegNetX-6.4GF": (17, 184, 60.83, 2.07, 56, 20.8),
+    "RegNetX-8.0GF": (23, 80, 49.56, 2.88, 120, 20.7),
+    "RegNetX-12GF": (19, 168, 73.36, 2.37, 112, 20.3),
+    "RegNetX-16GF": (22, 216, 55.59, 2.1, 128, 20.0),
+    "RegNetX-32GF": (23, 320, 69.86, 2.0, 168, 19.5),
+    "RegNetY-200MF": (13, 24, 36.44, 2.49, 8, 29.6),
+    "RegNetY-400MF": (16, 48, 27.89, 2.09, 8, 25.9),
+    "RegNetY-600MF": (15, 48, 32.54, 2.32, 16, 24.5),
+    "RegNetY-800MF": (14, 56, 38.84, 2.4, 16, 23.7),
+    "RegNetY-1.6GF": (27, 48, 20.71, 2.65, 24, 22.0),
+    "RegNetY-3.2GF": (21, 80, 42.63, 2.66, 24, 21.0),
+    "RegNetY-4.0GF": (22, 96, 31.41, 2.24, 64, 20.6),
+    "RegNetY-6.4GF": (25, 112, 33.22, 2.27, 72, 20.1),
+    "RegNetY-8.0GF": (17, 192, 76.82, 2.19, 56, 20.1),
+    "RegNetY-12GF": (19, 168, 73.36, 2.37, 112, 19.7),
+    "RegNetY-16GF": (18, 200, 106.23, 2.48, 112, 19.6),
+    "RegNetY-32GF": (20, 232, 115.89, 2.53, 232, 19.0),
+}
+
+
+def models() -> Iterator[tuple[ModelSpec, float]]:
+    """Each network with its top-1 error in percent."""
+    for name, (depth, w_0, w_a, w_m, group_width, error) in PARAMETERS.items():
+        widths, depths = QuantizedLinear(depth, w_0, w_a, w_m).stages()
+        widths, groups = fit_group_width(widths, np.ones(len(widths)), np.full(len(widths), group_width))
+        stages = tuple(
+            BottleneckStage(depth=d, width=w, group_width=g, se_ratio=0.25 if name.startswith("RegNetY") else 0.0)
+            for d, w, g in zip(depths.tolist(), widths.tolist(), groups.tolist(), strict=True)
+        )
+        yield ModelSpec(name=name, stages=stages), error
