@@ -60,6 +60,7 @@ def reset_peak_memory(device: Device) -> None:
     if device.is_cuda:
         torch.cuda.reset_peak_memory_stats(device.torch_device)
         return
+    _give_freed_memory_back()  # what earlier models left behind is not this one's
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak resident size so far (man 5 proc)
 
@@ -81,7 +82,8 @@ def peak_memory_bytes(device: Device) -> int:
 def keep_freed_memory() -> bool:
     """Tell glibc to keep freed blocks for the next batch instead of returning them to the kernel, process-wide.
 
-    Call it once in a process that only trains. Returns whether it could (False outside glibc).
+    Call it once in a process that only trains; `reset_peak_memory` still begins from what is in use.
+    Returns whether it could (False outside glibc).
     """
     trim_threshold, mmap_threshold = -1, -3  # <malloc.h>
     try:
@@ -89,3 +91,8 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(mmap_threshold, 1 << 30)) and bool(mallopt(trim_threshold, (1 << 31) - 1))
+
+
+def _give_freed_memory_back() -> None:
+    with suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL(None).malloc_trim(0)

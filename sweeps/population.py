@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from designspace.record import record_key
 from designspace.spaces import space_from_config
 from sweeps.study import StudyModel
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ def draw(config: Mapping[str, Any]) -> Drawn:
     data = checked(DataConfig, "data", config["data"])
     prepare_data(data)
     splits = load_data(data)
+    if advice := recipe.advice(len(splits.train_labels)):
+        log.warning(advice)
     image = {"resolution": splits.resolution, "in_channels": splits.in_channels, "classes": splits.classes}
     models, sampling = [], {}
     for label in config["spaces"]:

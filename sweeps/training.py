@@ -55,9 +55,11 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
     from sweeps.checked import checked
     from sweeps.data import DataConfig, load_data
     from sweeps.device import device_from_config
+    from sweeps.measure import keep_freed_memory
     from sweeps.recipe import recipe_from_config
     from sweeps.trainer import train_model
 
+    keep_freed_memory()
     device = device_from_config(config["device"])
     if device.device != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())

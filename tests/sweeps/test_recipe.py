@@ -103,3 +103,30 @@ def test_every_device_file_is_valid(path: Path) -> None:
 
 def test_the_default_recipe_is_the_default_file() -> None:
     assert recipe_from_config(mapping(OmegaConf.load(CONF / "recipe" / "low_epoch.yaml"))) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch", "peak", "decay", "warmup"),
+    [  # arXiv 1905.13214 figure 12; 2003.13678 sections 3 and 5 and figure 22; pycls R-56_nds_1gpu.yaml
+        ("nds", 100, 128, 0.1, 5e-4, 0),
+        ("regnet", 10, 128, 0.05, 5e-5, 0),
+        ("pycls_cifar", 200, 128, 0.1, 5e-4, 0),
+        ("effnet", 100, 256, 0.4, 1e-5, 5),
+        ("full", 100, 1024, 0.8, 5e-5, 5),
+    ],
+)
+def test_the_named_recipes_have_the_papers_numbers(
+    name: str, epochs: int, batch: int, peak: float, decay: float, warmup: float
+) -> None:
+    data = {"crop_padding": 4, "flip": True}
+    composed = OmegaConf.create({"recipe": OmegaConf.load(CONF / "recipe" / f"{name}.yaml"), "data": data})
+    recipe = recipe_from_config(mapping(composed)["recipe"])
+    assert (recipe.epochs, recipe.batch_size, recipe.weight_decay, recipe.warmup_epochs) == (
+        epochs,
+        batch,
+        decay,
+        warmup,
+    )
+    assert recipe.peak_learning_rate == pytest.approx(peak)
+    assert (recipe.momentum, recipe.nesterov, recipe.schedule) == (0.9, True, "cosine")
+    assert (recipe.crop_padding, recipe.flip) == (4, True)
