@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.failures import MISSING
+from analysis.foreign import is_foreign, read_foreign
 from designspace import ModelSpec
 from designspace.record import COLUMNS as RECORD_COLUMNS
 from designspace.record import Record, read_study, record_key
 
 TABLE_COLUMNS = {
-    "study": "name of the study folder",
+    "study": "name of the study folder or table",
     **{name: column.meaning for name, column in RECORD_COLUMNS.items() if name != "parameters"},
     "status": "as in a record, or 'missing' for a model that was drawn and has no record yet",
     "block_widths": "width of each block, a tuple of integers",
 }
-"""Meaning of each column; the space's free parameters follow, flattened (a list becomes name_1, name_2, ...)."""
+"""Meaning of each column; the space's free parameters follow, flattened (a list becomes name_1, name_2, ...).
+
+A table of other people's making has whatever of these its file says (`analysis.foreign`): at least error_percent."""
+
+MAX_GROUPS = 12
+"""Spaces that can be told apart in a picture and compared pair by pair."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a study folder says besides its models: name, folder, manifest."""
+    """What a study folder or table says besides its models: name, place, manifest ({} for a table), notes to repeat."""
 
     name: str
     folder: Path
     manifest: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,41 +55,108 @@ class Table:
     parameters: tuple[str, ...]
 
 
-def load(*folders: str | Path) -> pd.DataFrame:
-    """The table of one or more study folders as a frame; see `load_table`."""
-    return load_table(*folders).frame
+def load(*paths: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The table of one or more study folders and table files as a frame; see `load_table`."""
+    return load_table(*paths, columns=columns).frame
 
 
-def load_table(*folders: str | Path) -> Table:
-    """Read study folders into one table.
+def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> Table:
+    """Read study folders and other people's tables into one table.
 
     Args:
-        folders: study folders written by `designspace sweep`, complete or not.
+        paths: study folders written by `designspace sweep`, complete or not; files (.csv, .csv.gz, .parquet, NDS or
+            pycls .json).
+        columns: column map of the files, name to expression, e.g. {"error": "100-acc", "macs": "gmacs*1e9"}; names as
+            in `analysis.foreign.TARGETS`, any other name becomes a parameter.
 
     Returns:
         The table. If a space of the same name is in several studies trained under different recipes or data, its label
         becomes "study/space", so that it is never pooled by accident.
 
     Raises:
-        FileNotFoundError: a folder is not a study.
-        ValueError: no folder, the same folder twice, or a study without models.
+        FileNotFoundError: a folder is not a study, or a file is not there.
+        ValueError: no path, the same path twice, a study without models, a column map that does not fit.
     """
-    if not folders:
-        raise ValueError("no study folder given; name at least one, e.g. runs/demo")
-    paths = [Path(folder) for folder in folders]
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise ValueError(f"a study folder is given twice: {', '.join(map(str, paths))}")
-    studies, rows, parameters = [], [], ["depth"]
-    for path, name in zip(paths, _names(paths), strict=True):
-        manifest, models, records = read_study(path)
-        if not models:
-            raise ValueError(f"{path} has no models in models.jsonl; run `designspace sweep` first")
-        studies.append(Study(name, path, manifest))
-        rows += [{"study": name} | row for row in _rows(path, manifest, models, records)]
-    for row in rows:
-        parameters += [key for key in row if key not in TABLE_COLUMNS and key not in parameters]
-    frame = pd.DataFrame(rows)
-    return Table(_separate(frame), tuple(studies), tuple(p for p in parameters if frame[p].notna().any()))
+    if not paths:
+        raise ValueError("no study folder or table given; name at least one, e.g. runs/demo")
+    places = [Path(path) for path in paths]
+    if len({path.resolve() for path in places}) < len(places):
+        raise ValueError(f"a study folder or table is given twice: {', '.join(map(str, places))}")
+    if columns and not any(map(is_foreign, places)):
+        raise ValueError("map is for tables (.csv, .parquet, .json); study folders name their columns themselves")
+    studies, parts, parameters = [], [], ["depth"]
+    for path, name in zip(places, _names(places), strict=True):
+        if is_foreign(path):
+            part, found, notes = read_foreign(path, columns or {})
+            studies.append(Study(name, path, {}, notes))
+        else:
+            manifest, models, records = read_study(path)
+            if not models:
+                raise ValueError(f"{path} has no models in models.jsonl; run `designspace sweep` first")
+            part = pd.DataFrame(_rows(path, manifest, models, records))
+            found = [str(key) for key in part if key not in TABLE_COLUMNS]
+            studies.append(Study(name, path, manifest))
+        parts.append(part.assign(study=name))
+        parameters += [key for key in found if key not in parameters]
+    frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    frame = frame[["study", *(c for c in frame if c != "study")]]
+    return Table(
+        _separate(frame), tuple(studies), tuple(p for p in parameters if p in frame and frame[p].notna().any())
+    )
+
+
+def keep_where(table: Table, conditions: Sequence[str]) -> Table:
+    """The rows that fulfil every condition "COLUMN=VALUE[,VALUE…]", compared as text.
+
+    Raises:
+        ValueError: a condition of another form, a column that is not there, or no row left.
+    """
+    frame = table.frame
+    for condition in conditions:
+        column, equals, values = condition.partition("=")
+        if not equals or column not in frame:
+            raise ValueError(
+                f"where is {condition!r}; it must be COLUMN=VALUE[,VALUE], columns {', '.join(frame.columns)}"
+            )
+        kept = frame[[_text(value) in values.split(",") for value in frame[column]]]
+        if kept.empty:
+            found = ", ".join(sorted({_text(value) for value in frame[column]})[:20])
+            raise ValueError(f"where {condition!r} keeps no model; {column} is one of {found}")
+        frame = kept
+    return replace(table, frame=frame.reset_index(drop=True))
+
+
+def group_by(table: Table, by: str) -> Table:
+    """The table with the values of a column as its spaces, labelled "column = value" where they are numbers.
+
+    Raises:
+        ValueError: a column that is not there, or one with more than MAX_GROUPS values.
+    """
+    frame = table.frame
+    if by == "space":
+        return table
+    if by not in frame:
+        raise ValueError(f"by is {by!r}; the table has {', '.join(map(str, frame.columns))}")
+    values = frame[by].dropna()
+    distinct = list(dict.fromkeys(values.map(_text)))
+    if not 1 <= len(distinct) <= MAX_GROUPS:
+        raise ValueError(
+            f"by is {by!r}, which has {len(distinct)} values; 1 to {MAX_GROUPS} spaces can be compared; "
+            f"choose with --where {by}=VALUE,VALUE"
+        )
+    frame = frame.loc[values.index].copy()
+    numeric = pd.api.types.is_numeric_dtype(values)
+    frame["space"] = [f"{by} = {_text(value)}" if numeric else _text(value) for value in values]
+    order = sorted(frame["space"].unique(), key=lambda label: float(label.rpartition("= ")[2])) if numeric else None
+    if order:
+        frame["rank_of_space"] = frame["space"].map({label: place for place, label in enumerate(order)})
+        frame = frame.sort_values("rank_of_space", kind="stable").drop(columns="rank_of_space")
+    parameters = tuple(name for name in table.parameters if name != by)
+    return replace(table, frame=frame.reset_index(drop=True), parameters=parameters)
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _names(paths: list[Path]) -> list[str]:

@@ -53,7 +53,7 @@ def test_a_record_of_another_study_is_left_out_with_a_warning(study, tmp_path, m
 def test_mistakes_are_named(study, tmp_path):
     with pytest.raises(FileNotFoundError, match="not a study folder"):
         load(tmp_path)
-    with pytest.raises(ValueError, match="no study folder given"):
+    with pytest.raises(ValueError, match="no study folder or table given"):
         load()
     with pytest.raises(ValueError, match="given twice"):
         load(study, study / ".." / study.name)
