@@ -29,8 +29,9 @@ from sweeps.data import DataConfig, prepare_data
 from sweeps.environment import cores, worker_name
 from sweeps.freeze import freeze
 from sweeps.progress import watching
-from sweeps.status import Status, StudyReader, sampling_lines
+from sweeps.status import Status, StudyReader
 from sweeps.study import Study
+from sweeps.summary import sampling_lines
 from sweeps.worker import Worker
 
 CONFIG = "pkg://conf"

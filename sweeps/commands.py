@@ -11,7 +11,7 @@ from pathlib import Path
 def sweep(argv: list[str]) -> int:
     """Train the populations of a study; the same command again resumes."""
     from sweeps.app import sweep as run_sweep
-    from sweeps.status import status_lines
+    from sweeps.summary import status_lines
     from sweeps.worker import WorkerError
 
     try:
@@ -42,8 +42,9 @@ def sweep(argv: list[str]) -> int:
 
 def status(argv: list[str]) -> int:
     """Tell what of a study is done, running, failed and missing."""
-    from sweeps.status import StudyReader, running_lines, status_lines
+    from sweeps.status import StudyReader
     from sweeps.study import Study
+    from sweeps.summary import running_lines, status_lines
 
     parser = argparse.ArgumentParser(
         prog="designspace status",

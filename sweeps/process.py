@@ -141,7 +141,3 @@ def _listen(connection: Connection, tasks: queue.SimpleQueue[Task | None]) -> No
         tasks.put(task)
         if task is None:
             return
-
-
-if __name__ == "__main__":
-    main()

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
-from sweeps.status import Status, StudyReader, duration
+from sweeps.status import Status, StudyReader
 from sweeps.study import Study
+from sweeps.summary import duration
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
@@ -72,7 +74,13 @@ def watching(study: Study, console: Console | None = None) -> Iterator[None]:
 def _show_bar(reader: StudyReader, console: Console, stop: threading.Event) -> None:
     status = reader.read()
     clock = _Clock(status)
-    with Progress(TextColumn("training"), BarColumn(), _Numbers(), console=console, refresh_per_second=4) as progress:
+    with Progress(
+        TextColumn("training"),
+        BarColumn(12),
+        _Numbers(table_column=Column(no_wrap=True)),
+        console=console,
+        refresh_per_second=4,
+    ) as progress:
         task = progress.add_task("", total=status.total.models)
         while True:
             last = stop.wait(REFRESH_SECONDS)

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -22,6 +18,7 @@ from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
 
+from sweeps.child import TrainingProcess
 from sweeps.claims import Claims
 from sweeps.process import record_of, write_patiently
 from sweeps.study import Study, StudyModel, now
@@ -39,78 +36,6 @@ _NOT_WRITABLE = (
 
 class WorkerError(RuntimeError):
     """The worker cannot go on, and no model is to blame; the message is one sentence."""
-
-
-class TrainingProcess:
-    """The worker's end of one training process.
-
-    Args:
-        study: the study it works on.
-        trainer: import path of the trainer.
-        slot: number of the process on its machine.
-        log_file: where its output goes; None leaves it where the worker's goes.
-    """
-
-    def __init__(self, study: Study, trainer: str, slot: int, log_file: Path | None = None) -> None:
-        self.connection, far_end = multiprocessing.Pipe()
-        self.slot = slot
-        self.ready = False
-        self.model: StudyModel | None = None
-        self.failure = ""
-        self.began = 0.0
-        # A plain program rather than multiprocessing.Process: that one repeats how its parent was started, which fails
-        # inside the processes of joblib, and imports the parent's main module.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sweeps.process", str(far_end.fileno())],
-            pass_fds=[far_end.fileno()],
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-        far_end.close()  # ours must close when the process dies
-        self._send((str(study.paths.root), trainer, slot, log_file))
-
-    @property
-    def pid(self) -> int:
-        """Process number."""
-        return self._process.pid
-
-    def kill(self) -> None:
-        """Kill the process; its pipe will tell."""
-        self._process.kill()
-
-    def train(self, model: StudyModel, attempt: int) -> None:
-        """Hand a model over."""
-        self.model = model
-        self.began = time.monotonic()
-        self._send((model, attempt))
-
-    def _send(self, content: object) -> None:
-        with contextlib.suppress(OSError):  # it is dying just now: its pipe will tell
-            self.connection.send(content)
-
-    def messages(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what the process has said; ("ended",) last if it is gone."""
-        try:
-            while self.connection.poll():
-                yield self.connection.recv()
-        except (EOFError, OSError):
-            yield ("ended",)
-
-    def end(self, *, kill: bool = False) -> str:
-        """Let the process end, or kill it, and say how it ended."""
-        if kill:
-            self._process.kill()
-        else:
-            self._send(None)
-        try:
-            code = self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        self.connection.close()
-        if code >= 0:
-            return f"process ended with exit code {code}"
-        return f"process was killed by signal {-code} ({signal.Signals(-code).name})"
 
 
 class Worker:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import sweeps.process
+import sweeps.study
 from designspace.record import record_key
 from sweeps.atomic import replace_file
 from sweeps.claims import Claims
@@ -114,6 +116,17 @@ def open_never(config: Mapping[str, Any], slot: int) -> TrainModel:
 def open_dead(config: Mapping[str, Any], slot: int) -> TrainModel:
     """The process dies while the trainer is opened."""
     os._exit(3)
+
+
+def open_full_disk(config: Mapping[str, Any], slot: int) -> TrainModel:
+    """Training is good, but no record can be written."""
+
+    def no_space(*_: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    setattr(sweeps.process, "WRITE_ATTEMPTS", 2)  # noqa: B010
+    setattr(sweeps.study, "create_file", no_space)  # noqa: B010
+    return open_good(config, slot)
 
 
 def open_hanging(config: Mapping[str, Any], slot: int) -> TrainModel:

@@ -14,8 +14,9 @@ from designspace.spec import ModelSpec
 from sweeps.app import _compose
 from sweeps.atomic import create_file, replace_file
 from sweeps.freeze import changes, freeze
-from sweeps.status import StudyReader, active_seconds, duration, status_lines
+from sweeps.status import StudyReader, active_seconds
 from sweeps.study import Study
+from sweeps.summary import duration, status_lines
 
 
 def compose(*overrides: str) -> dict:

@@ -74,6 +74,7 @@ def test_killed_in_the_middle_every_model_once(tmp_path):
     deadline = time.monotonic() + 60
     while not records.is_dir() or len(list(records.glob("*.json"))) < 4:
         assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -92,6 +93,33 @@ def test_killed_in_the_middle_every_model_once(tmp_path):
     assert before.items() <= {path.name: path.read_bytes() for path in records.glob("*.json")}.items()
     trained = (tmp_path / "log").read_text().split()
     assert len(trained) <= 16 + 2  # only what was in training was trained twice
+
+
+def test_interrupted_by_the_keyboard(tmp_path):
+    process = start(tmp_path, "sweep", *SMOKE, "n=8", "trainer=fake_study.open_slow")
+    records = tmp_path / "study" / "records"
+    deadline = time.monotonic() + 60
+    while not records.is_dir() or not list(records.glob("*.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; the same command again goes on where it was" in err
+    assert "Traceback" not in err
+    assert list((tmp_path / "study" / "claims").iterdir()) == []
+
+
+def test_two_starts_at_once_share_the_work(tmp_path):
+    command = ("sweep", *SMOKE, "n=6", "trainer=fake_study.open_slow", "processes=1")
+    both = [start(tmp_path, *command) for _ in range(2)]
+    for process in both:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    _, models, records = read_study(tmp_path / "study")
+    assert sorted((r.space, r.index) for r in records) == sorted((m["space"], m["index"]) for m in models)
+    assert len((tmp_path / "log").read_text().split()) == 12
 
 
 def test_two_workers_under_joblib(tmp_path):

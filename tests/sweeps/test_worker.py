@@ -76,6 +76,17 @@ def test_a_trainer_that_cannot_be_opened_blames_no_model(tmp_path):
     assert list(study.paths.claims.iterdir()) == []
 
 
+def test_a_full_disk_stops_the_worker_and_leaves_nothing_half(tmp_path):
+    study = make_study(tmp_path / "study", 2)
+    with pytest.raises(
+        WorkerError, match=r"cannot be written \(OSError: .*No space left on device\); nothing recorded is"
+    ):
+        work(study, "fake_study.open_full_disk")
+    assert list(study.paths.records.iterdir()) == []
+    work(study, "fake_study.open_good")
+    assert set(statuses(study).values()) == {"ok"}
+
+
 def test_a_model_that_hangs_is_ended(tmp_path):
     study = make_study(tmp_path / "study", 2)
     work(study, "fake_study.open_hanging", attempts=1, kill_after_seconds=0.5, heartbeat_seconds=0.2)
