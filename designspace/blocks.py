@@ -24,6 +24,7 @@ from designspace.layers import (
     Number,
     Residual,
     SqueezeExcite,
+    round_number,
     when,
 )
 from designspace.spec import (
@@ -136,7 +137,7 @@ def inverted(stage: InvertedStage, w_in: Number, stride: int, style: Style) -> L
     body = (*expand(stage, w_in, style), *project(stage, w_in, stride, style))
     same = np.equal(w_in, stage.width) & (stride == 1)
     layers = style.add_residual(body, same & (stage.shortcut == "bottlenecks"), w_in, stage.width, stride)
-    return layers if stage.linear else (*layers, *style.act())
+    return layers if np.all(stage.linear) else (*layers, *style.act())
 
 
 def expand(stage: InvertedStage, w_in: Number, style: Style) -> Layers:
@@ -176,7 +177,8 @@ def xception(stage: XceptionStage, w_in: Number, stride: int, style: Style) -> L
     widths = [w_in, *[first] * (stage.convs - 1), stage.width]
     body: Layers = ()
     for before, after in pairwise(widths):
-        body += style.act() + depthwise(before, stage.kernel_size, 1, style, activate=False)
+        body += (Act(style.activation, needed=not body),)  # the shortcut starts from the first one's input
+        body += depthwise(before, stage.kernel_size, 1, style, activate=False)
         body += style.conv(before, after, activate=False)
     if stride > 1:
         body += (MaxPool(stage.width, 3, stride, 1),)
@@ -186,11 +188,6 @@ def xception(stage: XceptionStage, w_in: Number, stride: int, style: Style) -> L
 def squeeze_excite(width: Number, w_in: Number, se_ratio: float | np.ndarray, style: Style) -> Layers:
     """Squeeze-excitation on `width` channels, squeezed to se_ratio · (width of the block's input)."""
     return (SqueezeExcite(width, round_number(w_in * se_ratio), style.activation),)
-
-
-def round_number(value: float | np.ndarray) -> Number:
-    """To the nearest integer, half to even, as Python's round and pycls's np.round do."""
-    return np.rint(value).astype(np.int64) if isinstance(value, np.ndarray) else round(value)
 
 
 BLOCKS: dict[str, Callable[[Any, Number, int, Style], Layers]] = {
@@ -232,7 +229,7 @@ def parts(model: Model) -> Iterator[Part]:
 def runs(stage: Any, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
     """The layers of a stage, each with the number of times they are repeated in a row."""
     once = at_most(stage.depth, 1)
-    if stage.block == "inverted" and stage.shortcut == "expansions":
+    if stage.block == "inverted" and np.all(stage.shortcut == "expansions"):
         return expansion_runs(stage, w_in, style, once)
     block = BLOCKS[stage.block]
     found = [(block(stage, w_in, stage.stride, style), once), (block(stage, stage.width, 1, style), stage.depth - once)]
@@ -246,7 +243,7 @@ def expansion_runs(stage: InvertedStage, w_in: Number, style: Style, once: Numbe
 
     The layers are those of the other inverted stages in the same order; only the additions are elsewhere.
     """
-    activation = () if stage.linear else style.act()
+    activation = () if np.all(stage.linear) else style.act()
     narrow = (*project(stage, stage.width, 1, style), *activation)
     widen = expand(stage, stage.width, style)
     between = style.add_residual((*narrow, *widen), True, stage.width, stage.width, 1)

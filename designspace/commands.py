@@ -62,15 +62,47 @@ _SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0, "out": N
 
 
 def spaces(argv: list[str]) -> int:
-    """List the design spaces with their free parameters."""
+    """List the design spaces: degrees of freedom, number of networks, free parameters."""
     from designspace import spaces as known
 
     _parser("spaces", spaces.__doc__, "designspace spaces").parse_args(argv)
-    table = _table("space", "family", "free parameters")
+    table = _table("space", "family", "degrees of freedom", "networks", "log10", "free parameters (* one a stage)")
+    table.columns[-1].justify = "left"
     for name in known.names():
         space = known.space(name)
-        table.add_row(name, space.family, ", ".join(space.parameters))
+        parameters = [f"{key}*" if law.per_stage else key for key, law in space.parameters.items()]
+        increasing = f"; {' and '.join(space.increasing)} increasing" if space.increasing else ""
+        size = space.log10_size
+        figures = (str(space.degrees_of_freedom), f"{10**size:.1e}", f"{size:.1f}")
+        table.add_row(name, space.family, *figures, ", ".join(parameters) + increasing)
     _print(table)
+    return 0
+
+
+def scale(argv: list[str]) -> int:
+    """Scale a network to a number of multiply-adds by one rule; print it before and after."""
+    from designspace import complexity, save_spec
+    from designspace.scaling import RULES, scale_to
+
+    parser = _parser("scale", scale.__doc__, "designspace scale RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
+    parser.add_argument("model", metavar="NAME|FILE", help="a name of the zoo, or a YAML or JSON spec")
+    parser.add_argument("--macs", type=float, required=True, help="multiply-adds to reach")
+    parser.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
+    parser.add_argument("--out", metavar="FILE", help="write the scaled spec (.yaml or .json)")
+    arguments = parser.parse_args(argv)
+    before = find_spec(arguments.model)
+    after, growth = scale_to(before, arguments.macs, arguments.rule)
+    for spec in (before, after):
+        _print(spec_table(spec))
+    ratios = (
+        getattr(complexity(after), name) / getattr(complexity(before), name) for name in ("macs", "params", "acts")
+    )
+    print(
+        f"rule {arguments.rule}, growth {growth:.4g}: macs, params, acts times " + ", ".join(f"{r:.3f}" for r in ratios)
+    )
+    if arguments.out:
+        save_spec(after, arguments.out)
+        print(f"written to {arguments.out}")
     return 0
 
 

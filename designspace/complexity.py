@@ -104,6 +104,11 @@ def by_part(model: Model, convention: str = "pycls") -> dict[str, tuple[Complexi
     return found
 
 
+def output_resolution(layer: Conv | MaxPool, resolution: Number) -> Number:
+    """Pixels a side after a convolution or max-pool."""
+    return (resolution + 2 * layer.padding - layer.kernel_size) // layer.stride + 1
+
+
 Counts = tuple[Number, Number, Number]
 
 
@@ -125,8 +130,8 @@ class _Counter:
 
     def count_layer(self, layer: Layer, resolution: Number) -> tuple[Counts, Number]:
         match layer:
-            case Conv(_, w_out, kernel_size, stride, padding, group_width, bias):
-                after = (resolution + 2 * padding - kernel_size) // stride + 1
+            case Conv(_, w_out, kernel_size, _, _, group_width, bias):
+                after = output_resolution(layer, resolution)
                 weights = kernel_size * kernel_size * group_width * w_out
                 acts = after * after * w_out
                 macs = weights * (after * after)
@@ -142,8 +147,8 @@ class _Counter:
                 weights = w_in * w_out
                 macs = weights + w_out * self.convention.bias_macs
                 return (macs, weights + w_out, w_out * self.convention.linear_acts), resolution
-            case MaxPool(width, kernel_size, stride, padding, in_stem):
-                after = (resolution + 2 * padding - kernel_size) // stride + 1
+            case MaxPool(width, in_stem=in_stem):
+                after = output_resolution(layer, resolution)
                 return (0, 0, after * after * width if in_stem and self.convention.pool_acts else 0), after
             case AveragePool(size):
                 return (0, 0, 0), size

@@ -86,9 +86,9 @@ def build_network(spec: ModelSpec, *, zero_init_residual: bool = False) -> Netwo
     return network
 
 
-def activation_module(name: str) -> nn.Module:
-    """The module of an activation's name; in place where torch offers it."""
-    return nn.GELU() if name == "gelu" else ACTIVATIONS[name](inplace=True)
+def activation_module(name: str, inplace: bool = True) -> nn.Module:
+    """The module of an activation's name; in place, if wanted, where torch offers it."""
+    return nn.GELU() if name == "gelu" else ACTIVATIONS[name](inplace=inplace)
 
 
 def sequence(layers: L.Layers) -> nn.Sequential:
@@ -104,8 +104,8 @@ def modules(layer: L.Layer) -> list[nn.Module]:
             return [nn.Conv2d(int(w_in), int(w_out), int(kernel_size), stride, int(padding), groups=groups, bias=bias)]
         case L.BatchNorm(width):
             return [nn.BatchNorm2d(int(width))]
-        case L.Act(name):
-            return [activation_module(name)]
+        case L.Act(name, needed):
+            return [activation_module(name, inplace=not needed)]
         case L.SqueezeExcite(width, squeezed, activation):
             return [SqueezeExcite(int(width), int(squeezed), activation)]
         case L.MaxPool(_, kernel_size, stride, padding):

@@ -1,14 +1,147 @@
-"""Scaling networks: rounding of channels, and (in `scale`) depth, width, resolution and group width together."""
+"""Scaling networks: compound scaling of any spec by factors of depth, width, resolution and group width.
+
+EfficientNet (arXiv 1905.11946) raises depth, width and resolution together; fast compound scaling (2103.06877) gives
+most of the growth to the width, which keeps activations near the square root of the multiply-adds.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import numpy as np
 
+from designspace.complexity import complexity
+from designspace.group_width import fit_stage
 from designspace.layers import Number
+from designspace.spec import ModelSpec
+
+Factor = float | np.ndarray
+Rule = Literal["d", "w", "r", "dw", "dr", "wr", "dwr", "dWr"]
+
+# Shares (e_d, e_w, e_r) of the growth s in multiply-adds, d·w²·r² = s (2103.06877, § 4): d = s^e_d, w = s^(e_w/2) …
+RULES: dict[str, tuple[float, float, float]] = {
+    "d": (1, 0, 0),
+    "w": (0, 1, 0),
+    "r": (0, 0, 1),
+    "dw": (1 / 2, 1 / 2, 0),
+    "dr": (1 / 2, 0, 1 / 2),
+    "wr": (0, 1 / 2, 1 / 2),
+    "dwr": (1 / 3, 1 / 3, 1 / 3),
+    "dWr": (0.1, 0.8, 0.1),
+}
 
 
-def round_channels(width: float | np.ndarray, multiple: int = 8) -> Number:
+@dataclass(frozen=True)
+class Factors:
+    """What depth, width, resolution and group width are multiplied by; numbers, or arrays of shape (N,)."""
+
+    depth: Factor = 1.0
+    width: Factor = 1.0
+    resolution: Factor = 1.0
+    group_width: Factor = 1.0
+
+
+def rule_factors(rule: str, growth: Factor) -> Factors:
+    """The factors that multiply the multiply-adds by about `growth`; group widths grow as the widths.
+
+    Raises:
+        ValueError: unknown rule, or growth not above 0.
+    """
+    if rule not in RULES:
+        raise ValueError(f"rule = {rule!r}: must be one of {', '.join(RULES)}")
+    if np.min(growth) <= 0:
+        raise ValueError(f"growth = {growth}: must be above 0")
+    depth, width, resolution = RULES[rule]
+    wider = growth ** (width / 2)
+    return Factors(growth**depth, wider, growth ** (resolution / 2), wider)
+
+
+def efficientnet_factors(alpha: Factor, beta: Factor, gamma: Factor, phi: Factor) -> Factors:
+    """d = α^φ, w = β^φ, r = γ^φ (arXiv 1905.11946, Eq. 3); group widths as they are."""
+    return Factors(alpha**phi, beta**phi, gamma**phi)
+
+
+def scale_networks(
+    spec: ModelSpec, factors: Factors, depth_rounding: Literal["nearest", "up"] = "nearest"
+) -> ModelSpec:
+    """A spec scaled by factors; where these are arrays, a spec whose numbers are arrays.
+
+    Depths are rounded (EfficientNet: up), widths to multiples of 8, resolutions to multiples of 4, group widths to
+    1, 2, 4 or multiples of 8 (as pycls does), then made to fit the widths. A factor of 1 changes nothing.
+    """
+    changes: dict[str, Any] = {}
+    if _matters(factors.resolution):
+        changes["resolution"] = round_to(spec.resolution * factors.resolution, 4)
+    if spec.stem is not None and _matters(factors.width):
+        changes["stem"] = spec.stem.model_construct(
+            **dict(spec.stem) | {"width": round_channels(spec.stem.width * factors.width)}
+        )
+    if spec.head.width is not None and _matters(factors.width):
+        changes["head"] = spec.head.model_construct(
+            **dict(spec.head) | {"width": round_channels(spec.head.width * factors.width)}
+        )
+    stages = []
+    width_in = (changes.get("stem") or spec.stem).width if spec.stem is not None else spec.in_channels
+    for stage in spec.stages:
+        fields = dict(stage)
+        if _matters(factors.depth):
+            rounded = np.ceil if depth_rounding == "up" else np.rint
+            scaled = np.maximum(1, rounded(np.round(stage.depth * np.asarray(factors.depth), 9)))
+            fields["depth"] = _integers(scaled)
+        if _matters(factors.width):
+            fields["width"] = round_channels(stage.width * factors.width)
+        if fields.get("group_width") not in (None, 1) and _matters(factors.group_width):
+            fields["group_width"] = round_group_width(fields["group_width"] * factors.group_width)
+        if _matters(factors.width) or _matters(factors.group_width):
+            fields = fit_stage(fields, width_in)
+        width_in = fields["width"]
+        stages.append(type(stage).model_construct(**fields))
+    return spec.model_construct(**dict(spec) | {"name": None} | changes | {"stages": tuple(stages)})
+
+
+def scale(spec: ModelSpec, factors: Factors, depth_rounding: Literal["nearest", "up"] = "nearest") -> ModelSpec:
+    """One validated spec scaled by numbers; see `scale_networks`."""
+    return ModelSpec.from_mapping(scale_networks(spec, factors, depth_rounding).to_mapping())
+
+
+def scale_to(spec: ModelSpec, macs: float, rule: str = "dWr") -> tuple[ModelSpec, float]:
+    """The spec scaled by a rule so that its multiply-adds come nearest to a target, and the growth that does it.
+
+    Raises:
+        ValueError: unknown rule, or macs not above 0.
+    """
+    if macs <= 0:
+        raise ValueError(f"macs = {macs:g}: must be above 0")
+    guess = macs / complexity(spec).macs
+    growths = guess * np.geomspace(1 / 4, 4, 8001)
+    reached = complexity(scale_networks(spec, rule_factors(rule, growths))).macs
+    growth = float(growths[np.argmin(np.abs(np.log(reached / macs)))])
+    return scale(spec, rule_factors(rule, growth)), growth
+
+
+def round_channels(width: Factor, multiple: int = 8) -> Number:
     """A width rounded to a multiple, at least that multiple, and never below nine tenths of it (MobileNetV2's code)."""
     rounded = np.maximum(multiple, (np.asarray(width) + multiple / 2) // multiple * multiple)
-    rounded = (rounded + multiple * (rounded < 0.9 * np.asarray(width))).astype(np.int64)
-    return rounded if rounded.ndim else int(rounded)
+    return _integers(rounded + multiple * (rounded < 0.9 * np.asarray(width)))
+
+
+def round_to(value: Factor, multiple: int) -> Number:
+    """The nearest multiple, at least one."""
+    return _integers(np.maximum(multiple, np.rint(np.asarray(value) / multiple) * multiple))
+
+
+def round_group_width(group_width: Factor) -> Number:
+    """Up to 2 as it is, up to 5 four, above that a multiple of 8 (pycls `scaler.py`)."""
+    value = np.asarray(group_width)
+    small = np.where(value <= 2, np.maximum(1, np.floor(value)), 4)
+    return _integers(np.where(value <= 5, small, round_to(value, 8)))
+
+
+def _integers(value: np.ndarray) -> Number:
+    whole = np.asarray(value).astype(np.int64)
+    return whole if whole.ndim else int(whole)
+
+
+def _matters(factor: Factor) -> bool:
+    return isinstance(factor, np.ndarray) or factor != 1

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from designspace.spaces import anynet, regnet
+from designspace.spaces import anynet, compound, mobile, nds, regnet
 from designspace.spaces.space import Constraints, DesignSpace, Template
 
 __all__ = ["Constraints", "DesignSpace", "Template", "names", "space", "space_from_config"]
 
 SPACES: dict[str, DesignSpace] = {
-    value.name: value
-    for module in (anynet, regnet)
+    space.name: space
+    for module in (anynet, regnet, nds, mobile, compound)
     for value in vars(module).values()
-    if isinstance(value, DesignSpace)
+    for space in (value.values() if isinstance(value, dict) else (value,))
+    if isinstance(space, DesignSpace)
 }
 
 
@@ -33,7 +34,8 @@ def space(name: str) -> DesignSpace:
 def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
     """A space from a mapping: the named space under `base`, if any, with every given setting replaced.
 
-    A law under `parameters` replaces the base's law whole; null removes the parameter. Other mappings are merged.
+    A law with a `distribution` replaces the base's law (every stage keeps a draw of its own unless `per_stage` is
+    given), one without changes it; null removes the parameter. Other mappings are merged.
 
     Raises:
         ValueError: naming the field, the value and what is allowed.
@@ -41,7 +43,9 @@ def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
     given = dict(config)
     base = given.pop("base", None)
     if base is not None:
-        given = _merge(space(base).model_dump(), given)
+        named = space(base)
+        settings = named.model_dump() | {"template": named.template.model_dump(exclude_unset=True)}
+        given = _merge(settings, given)
     given["parameters"] = {name: law for name, law in given.get("parameters", {}).items() if law is not None}
     return DesignSpace.from_mapping(given)
 
@@ -49,9 +53,11 @@ def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
 def _merge(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in given.items():
-        is_law = isinstance(value, Mapping) and ("distribution" in value or "distribution" in (base.get(key) or {}))
-        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping) and not is_law:
-            merged[key] = _merge(base[key], value)
-        else:
+        old = base.get(key)
+        if not isinstance(value, Mapping) or not isinstance(old, Mapping):
             merged[key] = value
+        elif "distribution" in value:
+            merged[key] = {"per_stage": old.get("per_stage", False)} | dict(value)
+        else:
+            merged[key] = _merge(dict(old), value)
     return merged

@@ -6,8 +6,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from designspace.group_width import fit_group_width
+from designspace import zoo
+from designspace.group_width import fit_stage
+from designspace.layers import round_number
 from designspace.quantized_linear import stage_arrays
+from designspace.scaling import Factors, efficientnet_factors, rule_factors, scale_networks
 from designspace.spaces.space import DesignSpace, Draws, Family
 from designspace.spec import ModelSpec, Stage
 
@@ -15,13 +18,13 @@ STAGES = {kind.model_fields["block"].default: kind for kind in get_args(get_args
 
 
 def anynet(space: DesignSpace, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
-    """Depth and width of each stage are free (arXiv 2003.13678, § 3.2)."""
+    """`depth` and `width` of each stage are free (arXiv 2003.13678, § 3.2)."""
     everyone = np.ones(len(draws["depth"]), bool)
     return everyone, assemble(space, draws["width"], draws["depth"], draws)
 
 
 def regnet(space: DesignSpace, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
-    """Depth, w_0, w_a and w_m give the stages by the quantized linear rule (arXiv 2003.13678, § 3.3).
+    """`depth`, `w_0`, `w_a` and `w_m` give the stages by the quantized linear rule (arXiv 2003.13678, § 3.3).
 
     Draws whose rule does not give exactly the template's number of stages are not kept.
     """
@@ -31,30 +34,61 @@ def regnet(space: DesignSpace, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     return kept, assemble(space, widths, depths, {name: values[kept] for name, values in draws.items()})
 
 
-FAMILIES: dict[str, Family] = {"anynet": anynet, "regnet": regnet}
+def compound(space: DesignSpace, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
+    """The space's spec, scaled (arXiv 1905.11946 and 2103.06877; see `designspace.scaling`).
+
+    The factors come from `growth` and the space's rule, or from `alpha`, `beta`, `gamma` and `phi`, or are drawn
+    themselves: `depth_factor`, `width_factor`, `resolution_factor`, `group_width_factor`.
+    """
+    base = ModelSpec.from_mapping(space.spec) if isinstance(space.spec, dict) else zoo.spec(str(space.spec))
+    template = space.template
+    given = template.model_fields_set & {"resolution", "in_channels", "activation", "batch_norm", "stem"}
+    changes: dict[str, Any] = {name: getattr(template, name) for name in given}
+    if "head" in template.model_fields_set:
+        changes["head"] = base.head.model_copy(update={"classes": template.head.classes})
+    if "strides" in template.model_fields_set:
+        pairs = zip(base.stages, template.strides, strict=True)
+        changes["stages"] = tuple(stage.model_copy(update={"stride": stride}) for stage, stride in pairs)
+    base = base.model_copy(update=changes)
+    everyone = np.ones(len(next(iter(draws.values()))), bool)
+    return everyone, scale_networks(base, factors(space, draws), "up" if "phi" in draws else "nearest")
+
+
+def factors(space: DesignSpace, draws: Draws) -> Factors:
+    """The factors of compound scaling that the draws say."""
+    if "growth" in draws:
+        return rule_factors(space.rule or "dWr", draws["growth"])
+    if "phi" in draws:
+        return efficientnet_factors(*(draws[name] for name in ("alpha", "beta", "gamma", "phi")))
+    names = ("depth", "width", "resolution", "group_width")
+    return Factors(**{name: draws[f"{name}_factor"] for name in names if f"{name}_factor" in draws})
+
+
+FAMILIES: dict[str, Family] = {"anynet": anynet, "regnet": regnet, "compound": compound}
 
 
 def assemble(space: DesignSpace, widths: np.ndarray, depths: np.ndarray, draws: Draws) -> ModelSpec:
-    """A spec of arrays from stage widths and depths, shape (N, S), and the drawn fields of the stages.
+    """A spec of arrays from stage widths and depths, shape (N, S) or (N,), and the drawn fields of the stages.
 
-    Widths are made to fit the group widths, see `fit_group_width`.
+    Widths are made to fit the group widths. A drawn number of `groups` (ResNeXt's cardinality) sets the group width.
     """
     template = space.template
     kind = STAGES[template.stage["block"]]
+    drawn = {name: values for name, values in draws.items() if name in {*kind.model_fields, "groups"}}
+    drawn |= {"width": widths, "depth": depths}
     stages = []
+    w_in: Any = template.stem.width if template.stem else template.in_channels
     for number, stride in enumerate(template.strides):
-        fields: dict[str, Any] = {"width": widths[:, number], "depth": depths[:, number], "stride": stride}
-        for name, values in draws.items():
-            if name in kind.model_fields and name not in ("width", "depth"):
-                fields[name] = values[:, number] if values.ndim == 2 else values
-        fields = template.stage | fields
-        if fields.get("group_width") is not None:
-            fields["width"], fields["group_width"] = fit_group_width(
-                fields["width"], fields.get("bottleneck_ratio", 1.0), fields["group_width"]
-            )
+        fields = template.stage | {"stride": stride}
+        fields |= {name: values[:, number] if values.ndim == 2 else values for name, values in drawn.items()}
+        if (groups := fields.pop("groups", None)) is not None:
+            fields["group_width"] = np.maximum(1, round_number(fields["width"] / fields["bottleneck_ratio"]) // groups)
+        fields = {name: field.default for name, field in kind.model_fields.items()} | fields
+        fields = fit_stage(fields, w_in)
+        w_in = fields["width"]
         stages.append(kind.model_construct(**fields))
     return ModelSpec.model_construct(
-        resolution=template.resolution,
+        resolution=draws.get("resolution", template.resolution),  # type: ignore[arg-type]
         in_channels=template.in_channels,
         activation=template.activation,
         batch_norm=template.batch_norm,

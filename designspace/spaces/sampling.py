@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 
 from designspace.arrays import leaves, map_arrays
-from designspace.complexity import complexity
 from designspace.population import Population, SamplingReport
+from designspace.spaces.constraints import checks
 from designspace.spaces.families import FAMILIES
 from designspace.spaces.space import DesignSpace, Draws
 from designspace.spec import ModelSpec
@@ -67,28 +67,19 @@ def _candidates(space: DesignSpace, rng: np.random.Generator, rejected: Counter[
     draws = {name: values[kept] for name, values in draws.items()}
 
     kept = np.ones(int(kept.sum()), bool)
-    for name, limits in space.constraints:
-        if limits is not None:
-            values = measure(networks, name)
-            inside = (values >= limits[0]) & (values <= limits[1])
-            rejected[name] += int((kept & ~inside).sum())
-            kept &= inside
+    for name, inside in checks(space.constraints, networks, draws):
+        rejected[name] += int(np.sum(kept & ~inside))
+        kept &= inside
     return {name: values[kept] for name, values in draws.items()}, map_arrays(lambda array: array[kept], networks)
-
-
-def measure(networks: ModelSpec, quantity: str) -> np.ndarray:
-    """A constrained quantity of every network, shape (N,)."""
-    if quantity == "depth":
-        return np.sum([stage.depth for stage in networks.stages], axis=0)
-    return getattr(complexity(networks), quantity)
 
 
 def _fresh(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
     """Which networks have not been seen before; adds them to `seen`."""
-    rows = np.stack(list(leaves(networks)), axis=1).astype(np.float64)
+    rows = np.rec.fromarrays(list(leaves(networks)))
+    content, size = rows.tobytes(), rows.itemsize
     fresh = np.zeros(len(rows), bool)
-    for position, row in enumerate(rows):
-        key = row.tobytes()
+    for position in range(len(rows)):
+        key = content[position * size : (position + 1) * size]
         if key not in seen:
             seen.add(key)
             fresh[position] = True

@@ -5,14 +5,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from designspace import Population, spaces
+from designspace import ModelSpec, Population, complexity, spaces
+from designspace.files import read_yaml, to_yaml
+from designspace.memory import training_memory
+from designspace.network import build_network
 from designspace.quantized_linear import QuantizedLinear
 from designspace.spaces import space_from_config
 from designspace.spaces.families import FAMILIES
 
-REGIME = {"macs": [100e6, 120e6]}
+ROOT = Path(__file__).parents[2]
+
+
+def regime(name: str) -> dict[str, list[float]]:
+    """A range of multiply-adds in which the space has many networks."""
+    space = spaces.space(name)
+    if space.family == "compound":
+        return {"macs": [50e6, 8e9]}
+    return {"macs": [20e6, 60e6]} if space.template.resolution == 32 else {"macs": [100e6, 120e6]}
 
 
 def ids(population: Population) -> list[str]:
@@ -20,7 +34,7 @@ def ids(population: Population) -> list[str]:
 
 
 def draw(name: str, n: int, seed: int = 0) -> list[str]:
-    return ids(space_from_config({"base": name, "constraints": REGIME}).sample(n, seed))
+    return ids(space_from_config({"base": name, "constraints": regime(name)}).sample(n, seed))
 
 
 @pytest.mark.parametrize("name", spaces.names())
@@ -59,11 +73,12 @@ def test_every_free_parameter_follows_its_law(name: str) -> None:
 
 @pytest.mark.parametrize("name", spaces.names())
 def test_models_lie_in_their_space(name: str) -> None:
-    space = space_from_config({"base": name, "constraints": REGIME | {"depth": [6, 30]}})
+    limits = regime(name) | {"depth": [6, 300]}
+    space = space_from_config({"base": name, "constraints": limits})
     population = space.sample(64)
-    assert ((population.complexity.macs >= 100e6) & (population.complexity.macs <= 120e6)).all()
     for row in population.rows():
-        assert 6 <= row["depth"] <= 30
+        for quantity, (low, high) in limits.items():
+            assert low <= row[quantity] <= high
         for parameter, value in row["parameters"].items():
             law = space.parameters[parameter]
             assert np.isin(value, law.values).all()
@@ -72,7 +87,7 @@ def test_models_lie_in_their_space(name: str) -> None:
 
 
 def test_widths_of_regnets_are_the_rules() -> None:
-    space = spaces.space("regnetx").with_law(group_width=spaces.space("regnetx").parameters["group_width"])
+    space = spaces.space("regnetx")
     rng = np.random.default_rng(0)
     draws = {name: law.sample(rng, (4000,)) for name, law in space.parameters.items()}
     draws["group_width"][:] = 1
@@ -84,8 +99,117 @@ def test_widths_of_regnets_are_the_rules() -> None:
         assert repeated.tolist() == rule.block_widths().tolist()
 
 
+def test_the_ladder_of_table_1() -> None:
+    # arXiv 2003.13678, Table 1: degrees of freedom and number of networks
+    table = {
+        "anynetx_a": (16, 1.8e18),
+        "anynetx_b": (13, 6.8e16),
+        "anynetx_c": (10, 3.2e14),
+        "anynetx_d": (10, 1.3e13),
+        "anynetx_e": (10, 5.5e11),
+        "regnetx": (6, 3.0e8),
+    }
+    for name, (freedom, size) in table.items():
+        space = spaces.space(name)
+        assert space.degrees_of_freedom == freedom
+        assert 10**space.log10_size == pytest.approx(size, rel=0.04)
+
+
+def test_sizes_of_nds_spaces() -> None:
+    # arXiv 1905.13214, Table 1
+    sizes = {"vanilla": 1_259_712, "resnet": 1_259_712, "resnext_a": 11_390_625, "resnext_b": 52_734_375}
+    assert {name: round(10 ** spaces.space(name).log10_size) for name in sizes} == sizes
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "space").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_space_file_is_a_space(path: Path) -> None:
+    assert space_from_config(read_yaml(path.read_text())).name == path.stem
+
+
+def test_every_space_has_a_file() -> None:
+    assert {path.stem for path in (ROOT / "conf" / "space").glob("*.yaml")} == set(spaces.names())
+
+
+@given(
+    name=st.sampled_from(spaces.names()),
+    seed=st.integers(0, 1000),
+    strides=st.lists(st.sampled_from([1, 2]), min_size=2, max_size=5),
+)
+@settings(max_examples=40, deadline=None)
+def test_draws_build_and_survive_yaml(name: str, seed: int, strides: list[int]) -> None:
+    space = spaces.space(name)
+    if space.family != "compound":
+        space = space.with_template(resolution=16, strides=tuple(strides))
+    spec = space.with_constraints(depth=(2, 20)).sample(1, seed).spec(0)
+    assert ModelSpec.from_mapping(read_yaml(to_yaml(spec.to_mapping()))) == spec
+    with torch.device("meta"):
+        network = build_network(spec)
+        images = torch.zeros(2, spec.in_channels, spec.resolution, spec.resolution)
+        assert network(images).shape == (2, spec.head.classes)
+    assert sum(p.numel() for p in network.parameters()) == complexity(spec).params
+
+
+def test_training_memory_is_a_constraint() -> None:
+    limits = {"macs": [50e6, 500e6], "training_memory": [1e9, 2e9], "batch_size": 64}
+    population = space_from_config({"base": "regnetx", "constraints": limits}).sample(20)
+    needed = training_memory(population.networks, 64, "bfloat16").total
+    assert ((needed >= 1e9) & (needed <= 2e9)).all()
+    assert population.report.rejected["training_memory"] > 0
+
+
+def test_the_envelope_of_constrained_regnets() -> None:
+    # params < 3 + 5.5 F M, acts < 6.5 √F M (pycls sweep/config.py)
+    counts = spaces.space("regnetx_constrained").sample(200).complexity
+    giga = counts.macs / 1e9
+    assert (counts.params / 1e6 < 3 + 5.5 * giga).all()
+    assert (counts.acts / 1e6 < 6.5 * giga**0.5).all()
+
+
+def test_efficientnets_grid_doubles_the_multiply_adds() -> None:
+    draws = spaces.space("compound").sample(100).parameters
+    growth = draws["alpha"] * draws["beta"] ** 2 * draws["gamma"] ** 2
+    assert ((growth >= 1.9) & (growth <= 2.1)).all()
+
+
+def test_residual_on_and_off_cost_alike_but_for_the_projections() -> None:
+    population = spaces.space("residual").sample(40)
+    assert set(population.parameters["residual"].tolist()) == {True, False}
+    spec = population.spec(int(np.flatnonzero(population.parameters["residual"])[0]))
+    plain = spec.model_copy(update={"stages": tuple(s.model_copy(update={"residual": False}) for s in spec.stages)})
+    assert 0 < complexity(spec).macs - complexity(plain).macs < 0.2 * complexity(spec).macs
+
+
+def test_a_space_of_ones_own_needs_no_python() -> None:
+    space = space_from_config(
+        {
+            "name": "mine",
+            "family": "anynet",
+            "parameters": {
+                "depth": {"distribution": "uniform", "low": 1, "high": 4, "per_stage": True},
+                "width": {"distribution": "log_uniform", "low": 16, "high": 128, "step": 16, "per_stage": True},
+                "kernel_size": {"distribution": "choice", "options": [3, 5], "per_stage": True},
+                "se_ratio": {"distribution": "choice", "options": [0, 0.25]},
+            },
+            "increasing": ["width"],
+            "constraints": {"macs": [1e6, 50e6]},
+            "template": {"resolution": 32, "strides": [1, 2, 2], "stage": {"block": "bottleneck", "group_width": 8}},
+        }
+    )
+    specs = [space.sample(30).spec(index) for index in range(30)]
+    assert {stage.kernel_size for spec in specs for stage in spec.stages} == {3, 5}
+    assert {len(spec.stages) for spec in specs} == {3}
+
+
+def test_a_law_of_ones_own_keeps_the_rest_of_the_base() -> None:
+    law = {"distribution": "choice", "options": [16, 32]}
+    space = space_from_config({"base": "anynetx_a", "parameters": {"width": law, "depth": {"high": 4}}})
+    assert space.parameters["width"].per_stage
+    assert space.parameters["depth"].values.tolist() == [1, 2, 3, 4]
+    assert space.sample(4).parameters["width"].shape == (4, 4)
+
+
 def test_report_accounts_for_every_draw() -> None:
-    report = space_from_config({"base": "anynetx_d", "constraints": REGIME}).sample(50).report
+    report = space_from_config({"base": "anynetx_d", "constraints": regime("anynetx_d")}).sample(50).report
     assert report.drawn == report.kept + sum(report.rejected.values())
     assert set(report.rejected) == {"width decreases", "macs"}
 

@@ -1,0 +1,173 @@
+"""Reading 3 of a network's layers: the memory that training takes, in closed form.
+
+Counts what autograd keeps for the backward pass: the input of every convolution, linear layer and batch norm, the
+result of every activation (each tensor once, however many layers keep it), a max-pool's indices, the batch norms'
+statistics, and under autocast the low-precision copies of the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from designspace.blocks import Model, parts
+from designspace.complexity import complexity, output_resolution
+from designspace.layers import (
+    Act,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Layer,
+    Layers,
+    Linear,
+    Masked,
+    MaxPool,
+    Number,
+    Residual,
+    SqueezeExcite,
+)
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Optimizer = Literal["sgd", "adam"]
+INDEX_BYTES = 8  # max-pool positions are int64
+FLOAT_BYTES = 4  # parameters, gradients, optimizer state and batch-norm statistics stay float32
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes of one training step (ints, or int64 arrays of shape (N,) for a population).
+
+    Attributes:
+        activations: kept for the backward pass.
+        parameters, gradients, optimizer: float32.
+    """
+
+    activations: Any
+    parameters: Any
+    gradients: Any
+    optimizer: Any
+
+    @property
+    def total(self) -> Any:
+        """The sum of all four."""
+        return self.activations + self.parameters + self.gradients + self.optimizer
+
+
+def training_memory(
+    model: Model, batch_size: int, precision: Precision = "float32", optimizer: Optimizer = "sgd"
+) -> TrainingMemory:
+    """Memory that one training step needs, without the kernels' work space and the allocator's slack.
+
+    Args:
+        model: a `ModelSpec` or the networks of a `Population`.
+        batch_size: images a step.
+        precision: of the activations; the two short ones mean autocast with float32 parameters.
+        optimizer: "sgd" with momentum keeps one number for each parameter, "adam" two.
+
+    Raises:
+        ValueError: batch_size below 1, unknown precision or optimizer.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size = {batch_size}: must be at least 1")
+    if precision not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"precision = {precision!r}: must be one of float32, bfloat16, float16")
+    if optimizer not in ("sgd", "adam"):
+        raise ValueError(f"optimizer = {optimizer!r}: must be one of sgd, adam")
+    reader = _Reader(batch_size, 4 if precision == "float32" else 2)
+    kept: Number = 0
+    state = _Tensor(model.in_channels, model.resolution, False)
+    for part in parts(model):
+        if isinstance(part.repeats, int) and part.repeats == 0:
+            continue
+        added, after = reader.read(part.layers, state)
+        kept = kept + added * part.repeats
+        state = after if isinstance(part.repeats, int) else after.where(part.repeats, state)
+    params = complexity(model).params * FLOAT_BYTES
+    return TrainingMemory(kept, params, params, params * (2 if optimizer == "adam" else 1))
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """The tensor between two layers: its shape, and whether it is kept already."""
+
+    width: Number
+    resolution: Number
+    kept: bool | np.ndarray
+
+    @property
+    def elements(self) -> Number:
+        return self.width * self.resolution * self.resolution
+
+    def where(self, condition: np.ndarray, other: _Tensor) -> _Tensor:
+        """This tensor where the condition holds, else the other."""
+        return _Tensor(
+            np.where(condition, self.width, other.width),
+            np.where(condition, self.resolution, other.resolution),
+            np.where(condition, self.kept, other.kept),
+        )
+
+
+class _Reader:
+    """Folds layers into bytes kept, following the tensor between them."""
+
+    def __init__(self, batch_size: int, element_bytes: int) -> None:
+        self.batch_size = batch_size
+        self.element_bytes = element_bytes
+        self.autocast = element_bytes < FLOAT_BYTES
+
+    def read(self, layers: Layers, tensor: _Tensor) -> tuple[Number, _Tensor]:
+        kept: Number = 0
+        for layer in layers:
+            added, tensor = self.read_layer(layer, tensor)
+            kept = kept + added
+        return kept, tensor
+
+    def keep(self, tensor: _Tensor) -> Number:
+        """Bytes that keeping the tensor adds."""
+        return self.bytes(tensor.elements) * np.logical_not(tensor.kept).astype(np.int64)
+
+    def bytes(self, elements: Number) -> Number:
+        """Bytes of activations, for the batch."""
+        return elements * (self.batch_size * self.element_bytes)
+
+    def copies(self, weights: Number) -> Number:
+        """Bytes of the weights' copies under autocast."""
+        return weights * self.element_bytes if self.autocast else 0
+
+    def read_layer(self, layer: Layer, tensor: _Tensor) -> tuple[Number, _Tensor]:
+        match layer:
+            case Conv(_, w_out, kernel_size, _, _, group_width):
+                copies = self.copies(kernel_size * kernel_size * group_width * w_out)
+                return self.keep(tensor) + copies, _Tensor(w_out, output_resolution(layer, tensor.resolution), False)
+            case BatchNorm(width):
+                return self.keep(tensor) + 2 * FLOAT_BYTES * width, _Tensor(width, tensor.resolution, False)
+            case Act("relu", needed):
+                result = _Tensor(tensor.width, tensor.resolution, True)
+                return (self.bytes(tensor.elements) if needed else self.keep(tensor)), result
+            case Act():  # the others need their input, and give a new tensor
+                return self.keep(tensor), _Tensor(tensor.width, tensor.resolution, False)
+            case SqueezeExcite(width, squeezed, activation):
+                vectors = 2 * width + squeezed * (1 if activation == "relu" else 2)
+                small = self.bytes(vectors) + self.copies(2 * width * squeezed)
+                return self.keep(tensor) + small, _Tensor(width, tensor.resolution, False)
+            case MaxPool(width):
+                after = _Tensor(width, output_resolution(layer, tensor.resolution), False)
+                return self.keep(tensor) + after.elements * (self.batch_size * INDEX_BYTES), after
+            case AveragePool(size):
+                return (0 if size == 1 else self.keep(tensor)), _Tensor(tensor.width * size * size, 1, False)
+            case Linear(w_in, w_out):
+                return self.keep(tensor) + self.copies(w_in * w_out), _Tensor(w_out, 1, False)
+            case Dropout():
+                return self.bytes(tensor.elements), _Tensor(tensor.width, tensor.resolution, False)
+            case Residual(body, shortcut):
+                inner, after = self.read(body, tensor)
+                kept = tensor.kept if isinstance(body[0], Act) else True  # by the body's first convolution
+                outer, _ = self.read(shortcut, _Tensor(tensor.width, tensor.resolution, kept))
+                return inner + outer, _Tensor(after.width, after.resolution, False)
+            case Masked(masked, present):
+                added, after = self.read(masked, tensor)
+                return added * present, after.where(present, tensor)
+        raise AssertionError(f"{layer} is no layer")

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from designspace import ModelSpec, zoo
+from designspace.memory import training_memory
+from designspace.network import build_network
+from designspace.spaces import space_from_config
+
+BATCH = 4
+SMALL = {"resolution": 32, "in_channels": 3, "head": {"classes": 10}, "stem": {"stride": 1}}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def kept_by_autograd(spec: ModelSpec, precision: str) -> int:
+    """Bytes of the different storages that autograd keeps in one forward pass, without the parameters themselves."""
+    network = build_network(spec).train()
+    own = {tensor.untyped_storage().data_ptr() for tensor in [*network.parameters(), *network.buffers()]}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    images = torch.randn(BATCH, spec.in_channels, spec.resolution, spec.resolution)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"),
+    ):
+        logits = network(images)
+    del logits
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def closed_form(spec: ModelSpec, precision: str) -> int:
+    return training_memory(spec, BATCH, precision).activations  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("base", ["regnetx", "regnety", "anynetx_a", "regnet_vr", "regnet_basic", "inverted"])
+def test_sampled_models_keep_what_the_closed_form_says(base: str, precision: str) -> None:
+    config = {"base": base, "constraints": {"macs": [1e6, 40e6], "depth": [4, 12]}, "template": SMALL}
+    population = space_from_config(config).sample(6, seed=5)
+    counted = training_memory(population.networks, BATCH, precision).activations  # type: ignore[arg-type]
+    for index in range(6):
+        spec = population.spec(index)
+        assert closed_form(spec, precision) == counted[index]
+        assert counted[index] == pytest.approx(kept_by_autograd(spec, precision), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "name", ["VGG-11", "ResNet-50", "Xception-299", "MobileNetV1-0.25-128", "MobileNetV2-0.35-96", "EfficientNet-B0"]
+)
+def test_published_networks_keep_what_the_closed_form_says(name: str) -> None:
+    spec = zoo.spec(name)
+    assert closed_form(spec, "float32") == pytest.approx(kept_by_autograd(spec, "float32"), rel=0.05)
+
+
+def test_the_other_terms() -> None:
+    sgd, adam = (training_memory(zoo.spec("ResNet-50"), 1, optimizer=o) for o in ("sgd", "adam"))
+    assert sgd.parameters == sgd.gradients == sgd.optimizer == 4 * 25_557_032
+    assert adam.optimizer == 2 * sgd.optimizer
+    assert adam.total == adam.activations + 4 * adam.parameters
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"batch_size": 1, "precision": "int8"}, "precision = 'int8': must be one of float32"),
+        ({"batch_size": 1, "optimizer": "lion"}, "optimizer = 'lion': must be one of sgd, adam"),
+    ],
+)
+def test_mistakes(settings: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        training_memory(zoo.spec("ResNet-50"), **settings)  # type: ignore[arg-type]

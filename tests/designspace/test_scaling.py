@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from designspace import ModelSpec, complexity, zoo
+from designspace.arrays import unpack
+from designspace.scaling import (
+    RULES,
+    Factors,
+    round_channels,
+    round_group_width,
+    rule_factors,
+    scale,
+    scale_networks,
+    scale_to,
+)
+from designspace.spec import Head
+
+
+def test_efficientnets_are_scaled_b0() -> None:
+    # The official code's width and depth factors give B0's descendants; resolutions there are written by hand.
+    for number, width, depth in ((1, 1.0, 1.1), (4, 1.4, 1.8), (7, 2.0, 3.1)):
+        published = zoo.spec(f"EfficientNet-B{number}")
+        ours = scale(zoo.spec("EfficientNet-B0"), Factors(depth=depth, width=width), depth_rounding="up")
+        fields = dict(ours) | {"resolution": published.resolution, "head": published.head}
+        assert ours.head.width == published.head.width
+        assert ModelSpec(**fields).spec_id == published.spec_id
+
+
+@pytest.mark.parametrize("name", ["ResNet-50", "RegNetX-400MF", "EfficientNet-B0", "Xception-299", "VGG-11"])
+def test_a_factor_of_one_changes_nothing(name: str) -> None:
+    assert scale(zoo.spec(name), Factors()).spec_id == zoo.spec(name).spec_id
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_growth_is_shared_so_that_macs_grow_by_it(rule: str) -> None:
+    factors = rule_factors(rule, 3.0)
+    assert factors.depth * factors.width**2 * factors.resolution**2 == pytest.approx(3.0)
+
+
+# Exponents of params and acts against macs (arXiv 2103.06877, Table 2: w p1 a.5, d p1 a1, r p0 a1, dwr, dWr)
+@pytest.mark.parametrize(
+    ("rule", "params", "acts"),
+    [("w", 1, 0.5), ("d", 1, 1), ("r", 0, 1), ("dwr", 2 / 3, 5 / 6), ("dWr", 0.9, 0.6)],
+)
+def test_exponents_of_the_rules(rule: str, params: float, acts: float) -> None:
+    base = zoo.spec("RegNetY-4.0GF").model_copy(update={"head": Head(classes=1)})
+    growth = np.geomspace(4, 64, 200)
+    counts = complexity(scale_networks(base, rule_factors(rule, growth)))
+    slopes = (np.polyfit(np.log(counts.macs), np.log(values), 1)[0] for values in (counts.params, counts.acts))
+    assert list(slopes) == pytest.approx([params, acts], abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["RegNetX-200MF", "EfficientNet-B0", "MobileNetV1-0.5-160", "ResNet-50"])
+@pytest.mark.parametrize("rule", ["dWr", "w"])
+def test_a_target_is_reached(name: str, rule: str) -> None:
+    base = zoo.spec(name)
+    target = 2.5 * complexity(base).macs
+    scaled, growth = scale_to(base, target, rule)
+    assert complexity(scaled).macs == pytest.approx(target, rel=0.05)
+    assert 1.5 < growth < 4
+
+
+def test_arrays_of_factors_are_the_single_ones() -> None:
+    base = zoo.spec("RegNetY-800MF")
+    growth = np.geomspace(0.3, 5, 20)
+    networks = scale_networks(base, rule_factors("dWr", growth))
+    for index, value in enumerate(growth):
+        assert unpack(networks, index) == scale(base, rule_factors("dWr", float(value)))
+
+
+def test_rounding() -> None:
+    assert [round_channels(w) for w in (3, 11.9, 12, 32 * 0.35, 1280 * 1.4)] == [8, 16, 16, 16, 1792]
+    assert [round_group_width(g) for g in (1, 1.7, 2.4, 3, 5, 6, 11, 13)] == [1, 1, 4, 4, 4, 8, 8, 16]
+
+
+def test_mistakes() -> None:
+    with pytest.raises(ValueError, match="rule = 'x': must be one of d, w, r"):
+        rule_factors("x", 2.0)
+    with pytest.raises(ValueError, match="macs = -1"):
+        scale_to(zoo.spec("ResNet-50"), -1)
+    with pytest.raises(ValueError, match="growth = 0"):
+        rule_factors("w", 0)
