@@ -1,4 +1,4 @@
-"""The commands `sweep` and `status` of the program `designspace`."""
+"""The commands `sweep`, `status` and `calibrate` of the program `designspace`."""
 
 from __future__ import annotations
 
@@ -73,3 +73,53 @@ def status(argv: list[str]) -> int:
     else:
         print("\n".join([*status_lines(study.paths.root, now), *running_lines(now)]))
     return 0
+
+
+def calibrate(argv: list[str]) -> int:
+    """Find the learning rate and weight decay that suit a space, and write the recipe."""
+    import yaml
+
+    from sweeps.calibrate import EVIDENCE, RECOMMENDED, table, told
+    from sweeps.calibrate import calibrate as run_calibration
+    from sweeps.worker import WorkerError
+
+    parser = argparse.ArgumentParser(
+        prog="designspace calibrate",
+        description=(
+            "Train a few models of each space of an experiment with every pair of learning rate and weight decay, and "
+            f"write the best recipe (OUT/{RECOMMENDED}) with its evidence (OUT/{EVIDENCE})."
+        ),
+        epilog=(
+            "All other words go to Hydra as in designspace sweep.\n\nexample:\n"
+            "  designspace calibrate experiment=bottleneck_demo lr=[0.05,0.1,0.2,0.4] models=4 out=runs/calibration"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="lr=[…] wd=[…] models=N out=DIR, and overrides")
+    words = parser.parse_args(argv).words
+    own: dict[str, object] = {"lr": [], "wd": [], "models": 4, "out": "runs/calibration"}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in own:
+            own[key] = yaml.safe_load(value)
+    rest = [word for word in words if word.partition("=")[0] not in own]
+    models = own["models"]
+    if not isinstance(models, int) or models < 1:
+        raise ValueError(f"models={models} is not allowed; allowed: 1 or more of each space")
+    try:
+        rows, _ = run_calibration(
+            rest, _numbers("lr", own["lr"]), _numbers("wd", own["wd"]), models, Path(str(own["out"]))
+        )
+    except WorkerError as error:
+        print(f"designspace calibrate: {error}", file=sys.stderr)
+        return 1
+    print(f"{table(rows)}\n{told(rows)} Recipe: {own['out']}/{RECOMMENDED}")
+    return 0
+
+
+def _numbers(key: str, value: object) -> list[float]:
+    values = value if isinstance(value, list) else [value]
+    try:
+        return [float(str(number)) for number in values]
+    except ValueError:
+        raise ValueError(f"{key}={value} is not allowed; allowed: numbers, like {key}=[0.05,0.1]") from None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sweeps.convolutions import merge_narrow_groups
 from sweeps.device import Device
 from sweeps.evaluate import error_percent
 from sweeps.images import ResidentSplits
@@ -36,7 +37,8 @@ class TrainingRun:
         torch.manual_seed(derive_seed(seed, 0, "initialisation"))
         network = build()  # on the CPU, so that a seed gives the same weights on every device
         self.network = network.to(device=device.torch_device, memory_format=device.memory_format)  # type: ignore[call-overload]
-        self.optimizer = _optimizer(self.network, recipe, device)
+        merge_narrow_groups(self.network, device)
+        self.optimizer = _optimizer(self.network, recipe)
         self.scaler = torch.amp.GradScaler(device.torch_device.type, enabled=device.dtype == torch.float16)
         self.epochs_done = 0
         self.updates = 0
@@ -123,7 +125,7 @@ class TrainingRun:
             raise TrainingStopped("timeout", f"{limit} in epoch {self.epochs_done + 1} after {self.updates} updates.")
 
 
-def _optimizer(network: nn.Module, recipe: Recipe, device: Device) -> torch.optim.SGD:
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in parameters if recipe.decay_norm_and_bias or parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if not recipe.decay_norm_and_bias and parameter.ndim <= 1]
@@ -133,5 +135,5 @@ def _optimizer(network: nn.Module, recipe: Recipe, device: Device) -> torch.opti
         lr=recipe.peak_learning_rate,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
-        fused=device.is_cuda,
+        fused=True,
     )

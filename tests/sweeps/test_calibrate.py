@@ -1,0 +1,75 @@
+"""Calibration: pairs compared on the same models, an optimum at the edge told, mistakes in a sentence."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from designspace.record import Record
+from sweeps import app
+from sweeps.calibrate import calibrate, compare, table, to_csv, told
+from sweeps.commands import calibrate as command
+
+
+def records(*errors: float | None) -> list[Record]:
+    return [
+        Record(
+            *("spec", "recipe", "data", 0),
+            status="diverged" if error is None else "ok",
+            index=index,
+            error_percent=error,
+            spec={"head": {"classes": 10}},
+        )
+        for index, error in enumerate(errors)
+    ]
+
+
+def test_pairs_are_compared_on_the_same_models() -> None:
+    rows = compare({(0.1, 0.0): records(20, 30), (0.2, 0.0): records(18, 28), (0.4, 0.0): records(17, None)})
+    assert [row.learning_rate for row in rows] == [0.2, 0.1, 0.4]
+    assert (rows[0].behind_best, rows[0].mean_error, rows[0].failed) == (0, 23, 0)
+    assert (rows[1].behind_best, rows[1].behind_best_se) == (2, 0)  # each model the same 2 points worse
+    assert (rows[2].failed, rows[2].worst_error) == (1, 90)
+    read = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    assert [float(row["mean_error"]) for row in read] == [23, 25, 53.5]
+    assert "1 of 2" in table(rows)
+    assert "edge" not in told(rows)
+
+
+def test_an_optimum_at_the_edge_is_told() -> None:
+    assert "widen lr" in told(compare({(0.1, 0.0): records(20), (0.2, 0.0): records(18)}))
+
+
+def test_every_pair_is_a_study_and_the_best_becomes_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sweep(argv: list[str]) -> tuple[None, None, dict[str, object]]:
+        values = dict(word.split("=", 1) for word in argv)
+        rate, decay = float(values["recipe.learning_rate"]), float(values["recipe.weight_decay"])
+        folder = Path(values["run"]) / "records"
+        folder.mkdir(parents=True)
+        for record in records(20 + abs(rate - 0.2) + decay, 30):
+            (folder / f"{record.index}.json").write_text(record.to_json())
+        return None, None, {"recipe": {"name": "low_epoch", "learning_rate": rate, "weight_decay": decay, "epochs": 2}}
+
+    monkeypatch.setattr(app, "sweep", sweep)
+    rows, recipe = calibrate(["experiment=smoke"], [0.1, 0.2, 0.4], [0.0, 1e-4], 2, tmp_path)
+    assert recipe == {"name": "calibrated", "learning_rate": 0.2, "weight_decay": 0.0, "epochs": 2}
+    assert len(rows) == 6
+    assert (tmp_path / "recipe.yaml").read_text().startswith("# Recommended by")
+    assert (tmp_path / "calibration.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["experiment=smoke"], "lr is empty"),
+        (["lr=[0.1,high]"], r"lr=\[0\.1, 'high'\] is not allowed; allowed: numbers"),
+        (["lr=[-1]"], "lr and wd hold -1"),
+        (["lr=[0.1]", "models=0"], "models=0 is not allowed"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        command(words)
