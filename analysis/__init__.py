@@ -9,24 +9,37 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME = {
-    "load": "table",
-    "Table": "table",
-    "apply_failure_policy": "failures",
-    "FailurePolicy": "failures",
-    "simultaneous_band": "bands",
-    "edf_by": "edf",
-    "edf_area": "edf",
-    "complexity_weights": "matching",
-    "compare_spaces": "compare",
-    "describe_spaces": "compare",
-    "fit_quantized_linear": "quantized_linear_fit",
-    "fit_population": "quantized_linear_fit",
-    "best_range": "ranges",
-    "trend": "trends",
-    "rank_trend": "trends",
-    "select_best": "select",
+_MODULES = {
+    "table": ["load", "load_table", "Table", "keep_where", "group_by"],
+    "failures": ["apply_failure_policy", "FailurePolicy"],
+    "seeds": ["average_seeds"],
+    "bands": ["simultaneous_band"],
+    "edf": ["edf_by", "edf_area"],
+    "matching": ["complexity_weights"],
+    "compare": ["compare_spaces", "describe_spaces"],
+    "random_search": ["random_search_curve", "random_search_by", "expected_best", "models_needed"],
+    "quantized_linear_fit": ["fit_quantized_linear", "fit_population"],
+    "profiles": ["width_profiles", "linear_structure"],
+    "ranges": ["best_range"],
+    "trends": ["trend", "rank_trend"],
+    "regimes": ["best_by_regime", "regime_trends"],
+    "exponents": ["power_law", "scaling_exponents"],
+    "noise": ["noise_floor"],
+    "fidelity": [
+        "rank_agreement",
+        "order_agreement",
+        "epoch_fidelity",
+        "cheapest_epoch",
+        "recipe_fidelity",
+        "seed_agreement",
+    ],
+    "curves": ["learning_curves"],
+    "pareto": ["pareto_front"],
+    "shrinkage": ["shrink"],
+    "select": ["select_best"],
+    "importance": ["permutation_importance"],
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_HOME)
 

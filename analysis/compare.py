@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.intervals import (
@@ -32,7 +33,13 @@ COMPARISON_COLUMNS = {
     "mean_a, mean_b": "(weighted) mean error, percent",
     "difference, difference_lower, difference_upper": "mean_a - mean_b, points, with a bootstrap interval",
     "difference_p": "Welch's t-test of equal means over the bins",
+    "area, area_lower, area_upper": "area under the EDF of a minus that of b, as a share of the area up to "
+    "area_limit, with a bootstrap interval; positive means a is better",
+    "area_limit": "error up to which areas are taken, percent; by default the pair's median, so that it is about the "
+    "good half (the area up to the worst error says the same as the mean)",
     "ks, ks_p, ks_p_holm, ks_method": "Kolmogorov-Smirnov distance, p-value, p-value corrected for the number of pairs",
+    "lead, lead_p, lag, lag_p": "largest lead of a's curve over b's and the reverse, with one-sided p-values",
+    "order": "stochastic order shown: one dominates (leads somewhere, not shown to lag), they cross, not decided",
     "a_better, a_better_lower, a_better_upper": "P(a random model of a beats one of b), ties half, with interval",
     "detectable": "smallest difference of means, points, seen with 80 % power at this spread and n (5 % two-sided)",
     "models_needed": "models per space to see the observed difference with 80 % power",
@@ -75,6 +82,7 @@ def compare_spaces(
     *,
     match: str | None = "macs",
     confidence: float = 0.95,
+    area_limit: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Compare every pair of spaces, at matched complexity by default.
@@ -84,6 +92,7 @@ def compare_spaces(
         by: the column that names the spaces; at least two of them.
         match: complexity column to match on (see `analysis.matching`), None to compare the spaces as they are.
         confidence: of every interval.
+        area_limit: error up to which EDF areas are compared, percent; the median of each pair by default.
         seed: of the bootstrap (Rao & Wu, 2,000 replicates within bins) and the permutations.
 
     Returns:
@@ -98,13 +107,22 @@ def compare_spaces(
     spaces = list(dict.fromkeys(frame[by].astype(str)))
     if len(spaces) < 2:
         raise ValueError(f"column {by!r} has the one value {spaces}; a comparison needs at least two")
-    result = pd.DataFrame([_pair(frame, by, a, b, match, confidence, seed) for a, b in combinations(spaces, 2)])
+    result = pd.DataFrame(
+        [_pair(frame, by, a, b, match, confidence, area_limit, seed) for a, b in combinations(spaces, 2)]
+    )
     result.insert(list(result.columns).index("ks_p") + 1, "ks_p_holm", holm(result["ks_p"].to_numpy()))
     return result
 
 
 def _pair(
-    frame: pd.DataFrame, by: str, a: str, b: str, match: str | None, confidence: float, seed: int
+    frame: pd.DataFrame,
+    by: str,
+    a: str,
+    b: str,
+    match: str | None,
+    confidence: float,
+    area_limit: float | None,
+    seed: int,
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     pair = frame[frame[by].astype(str).isin([a, b])].reset_index(drop=True)
@@ -122,9 +140,14 @@ def _pair(
 
     mean_a, mean_b = stratified_mean(errors[first], strata[first]), stratified_mean(errors[~first], strata[~first])
     difference = mean_a.mean - mean_b.mean
-    draws = bootstrap_means(errors[first], strata[first], REPLICATES, rng)
-    draws -= bootstrap_means(errors[~first], strata[~first], REPLICATES, rng)
-    lower, upper = np.quantile(draws, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    lower, upper = _bootstrap_difference(errors, first, strata, confidence, rng)
+    limit = float(np.median(errors)) if area_limit is None else area_limit
+    if not limit > 0:
+        raise ValueError(f"area_limit is {limit}; it must be a positive error in percent")
+    # The area under an EDF up to a limit is a mean too: of how far below the limit each error is.
+    below = 1 - np.minimum(1, errors / limit)
+    area = stratified_mean(below[first], strata[first]).mean - stratified_mean(below[~first], strata[~first]).mean
+    area_lower, area_upper = _bootstrap_difference(below, first, strata, confidence, rng)
     error, _, p_value = welch(mean_a, mean_b)
     ks = kolmogorov_smirnov(errors, first, strata, rng)
     n_a, n_b = effective_sample_size(weights[first]), effective_sample_size(weights[~first])
@@ -150,12 +173,34 @@ def _pair(
         "difference_lower": lower,
         "difference_upper": upper,
         "difference_p": p_value,
+        "area": area,
+        "area_lower": area_lower,
+        "area_upper": area_upper,
+        "area_limit": limit,
         "ks": ks.statistic,
         "ks_p": ks.p_value,
         "ks_method": ks.method,
+        "lead": ks.above,
+        "lead_p": ks.above_p,
+        "lag": ks.below,
+        "lag_p": ks.below_p,
+        "order": ks.order(a, b),
         "a_better": better,
         "a_better_lower": better_lower,
         "a_better_upper": better_upper,
         "detectable": detectable,
         "models_needed": needed,
     }
+
+
+def _bootstrap_difference(
+    values: NDArray[np.float64],
+    first: NDArray[np.bool_],
+    strata: NDArray[np.int64],
+    confidence: float,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    draws = bootstrap_means(values[first], strata[first], REPLICATES, rng)
+    draws -= bootstrap_means(values[~first], strata[~first], REPLICATES, rng)
+    lower, upper = np.quantile(draws, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(lower), float(upper)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,18 +13,46 @@ from analysis.matching import effective_sample_size
 
 Array = NDArray[np.float64]
 
+EXACT_UP_TO = 2000
+"""Up to this many models of both spaces scipy's exact p-value is quick and sure."""
 PERMUTATIONS = 2000
 PERMUTE_UP_TO = 5000
-"""Above this many models the asymptotic law at the effective sample sizes replaces the permutations."""
+"""Above this many models with complexity bins the asymptotic law at the effective sample sizes replaces the permutations."""
 
 
 @dataclass(frozen=True)
 class KolmogorovSmirnov:
-    """Largest distance between two (weighted) EDFs, its p-value, and how the p-value was made."""
+    """Largest distance between two (weighted) EDFs, its p-value, and how the p-value was made.
+
+    Attributes:
+        statistic, p_value: two-sided.
+        above, above_p: largest lead of the first curve over the second (0 if it never leads) with its one-sided
+            p-value.
+        below, below_p: the same for the second over the first.
+        method: how the p-values were made.
+    """
 
     statistic: float
     p_value: float
+    above: float
+    above_p: float
+    below: float
+    below_p: float
     method: str
+
+    def order(self, a: str, b: str, level: float = 0.05) -> str:
+        """Stochastic order in words: the first (in errors: the smaller ones) dominates, they cross, or nothing is
+        shown.
+
+        Each direction is tested at half the level. "a dominates" says that a's curve is shown to lead somewhere and b's
+        nowhere: consistent with dominance, which no test can prove.
+        """
+        leads, trails = self.above_p < level / 2, self.below_p < level / 2
+        if leads and trails:
+            return "the curves cross"
+        if leads or trails:
+            return f"{a if leads else b} dominates"
+        return "not decided"
 
 
 def kolmogorov_smirnov(
@@ -40,8 +69,15 @@ def kolmogorov_smirnov(
             hypothesis that complexity explains all of the difference.
     """
     if len(np.unique(strata)) == 1:
-        found = stats.ks_2samp(errors[first], errors[~first])
-        return KolmogorovSmirnov(float(found.statistic), float(found.pvalue), "scipy, exact for small samples")
+        method = "exact" if len(errors) <= EXACT_UP_TO else "asymp"
+        found, more, less = (
+            stats.ks_2samp(errors[first], errors[~first], alternative=side, method=method)
+            for side in ("two-sided", "greater", "less")
+        )
+        # scipy's "greater" is about the first distribution function, which is large where errors are small.
+        tests = (found, more, less)
+        distances = [float(test.statistic) for test in tests]
+        return _result(distances, [float(test.pvalue) for test in tests], f"scipy, {method}")
     # Rows ordered by error; only the last of a run of ties is a place where the two curves may be compared.
     order = np.argsort(errors, kind="stable")
     e, a, s = errors[order], first[order], strata[order]
@@ -52,25 +88,31 @@ def kolmogorov_smirnov(
         here = s == label
         plus[here] = 1 / (np.sum(a & here) * len(bins))
         minus[here] = 1 / (np.sum(~a & here) * len(bins))
-    observed = float(_distance(a, plus, minus, ends))
+    observed = _distances(a, plus, minus, ends)
     if len(e) > PERMUTE_UP_TO:
         n, m = effective_sample_size(plus[a]), effective_sample_size(minus[~a])
-        p = float(stats.kstwobign.sf(np.sqrt(n * m / (n + m)) * observed))
-        return KolmogorovSmirnov(observed, p, "asymptotic at the effective sample sizes")
-    as_large, at_once = 0, max(1, 1_000_000 // len(e))
+        scaled = np.sqrt(n * m / (n + m)) * observed
+        p = [float(stats.kstwobign.sf(scaled[0])), *np.exp(-2 * scaled[1:] ** 2)]
+        return _result(observed, p, "asymptotic at the effective sample sizes")
+    as_large, at_once = np.zeros(3), max(1, 1_000_000 // len(e))
     for done in range(0, PERMUTATIONS, at_once):
         shuffled = np.tile(a, (min(at_once, PERMUTATIONS - done), 1))
         for label in bins:
             shuffled[:, s == label] = rng.permuted(shuffled[:, s == label], axis=1)
-        as_large += int(np.sum(_distance(shuffled, plus, minus, ends) >= observed - 1e-12))
-    return KolmogorovSmirnov(
-        observed, (as_large + 1) / (PERMUTATIONS + 1), f"{PERMUTATIONS} permutations within complexity bins"
-    )
+        as_large += np.sum(_distances(shuffled, plus, minus, ends) >= observed[:, None] - 1e-12, axis=1)
+    return _result(observed, (as_large + 1) / (PERMUTATIONS + 1), f"{PERMUTATIONS} permutations within complexity bins")
 
 
-def _distance(first: NDArray[np.bool_], plus: Array, minus: Array, ends: NDArray[np.bool_]) -> Array:
-    """Largest distance at the ends of runs of ties, along the last axis of `first`."""
-    return np.asarray(np.abs(np.cumsum(np.where(first, plus, -minus), axis=-1))[..., ends].max(axis=-1))
+def _result(observed: Sequence[float] | Array, p: Sequence[float] | Array, method: str) -> KolmogorovSmirnov:
+    both, above, below = ((float(d), float(q)) for d, q in zip(observed, p, strict=True))
+    return KolmogorovSmirnov(*both, *above, *below, method)
+
+
+def _distances(first: NDArray[np.bool_], plus: Array, minus: Array, ends: NDArray[np.bool_]) -> Array:
+    """Largest distance, largest lead, largest lag at the ends of runs of ties; shape (3,) or (3, permutations)."""
+    gap = np.cumsum(np.where(first, plus, -minus), axis=-1)[..., ends]
+    lead, lag = np.maximum(gap.max(axis=-1), 0), np.maximum(-gap.min(axis=-1), 0)
+    return np.stack([np.maximum(lead, lag), lead, lag])
 
 
 def holm(p_values: Array) -> Array:

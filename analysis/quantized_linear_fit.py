@@ -78,16 +78,27 @@ def fit_quantized_linear(widths: Sequence[int] | NDArray[np.int64], *, quantum: 
     return QuantizedLinearFit(w_0, w_0 * slope, w_m, quantum, float(error), tuple(int(x) for x in predicted))
 
 
-def fit_population(block_widths: Iterable[Sequence[int]]) -> pd.DataFrame:
+def fit_population(block_widths: Iterable[Sequence[int] | None], *, most: int | None = None) -> pd.DataFrame:
     """Fit every network of a population; one row each, columns as in FIT_COLUMNS.
 
     Args:
-        block_widths: the widths of each network's blocks; equal networks are fitted once.
+        block_widths: the widths of each network's blocks, None where they are not known (a row of NaN); equal networks
+            are fitted once.
+        most: fit at most so many different networks, spread evenly over the population; the others are NaN. A fit takes
+            some milliseconds.
     """
     done: dict[tuple[int, ...], dict[str, float]] = {}
-    rows = []
-    for widths in block_widths:
-        key = tuple(int(w) for w in widths)
+    keys = [None if widths is None else tuple(int(w) for w in widths) for widths in block_widths]
+    wanted = list(dict.fromkeys(key for key in keys if key))
+    if most is not None and len(wanted) > most:
+        wanted = [wanted[place] for place in np.linspace(0, len(wanted) - 1, most).astype(int)]
+    chosen = set(wanted)
+    unknown = dict.fromkeys(FIT_COLUMNS, np.nan)
+    rows: list[dict[str, float]] = []
+    for key in keys:
+        if key is None or key not in chosen:
+            rows.append(unknown)
+            continue
         if key not in done:
             fit = fit_quantized_linear(key, quantum=8)
             done[key] = {

@@ -1,36 +1,124 @@
-"""Choosing the best models of a population."""
+"""Choosing the best models of a population, and saying how much of their lead was luck."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
+from analysis.noise import selection_noise
+from analysis.pareto import pareto_front
+from analysis.regimes import regime_index
+from analysis.shrinkage import shrink
 
-def select_best(frame: pd.DataFrame, k: int = 3) -> pd.DataFrame:
-    """The k models with the smallest error, best first, each architecture once.
+OWN_PRIOR = 20
+"""A space with at least this many models is its own reference; smaller ones are taken together."""
+
+SELECT_COLUMNS = {
+    "rank": "1 the best; within a regime if there are regimes",
+    "error_percent": "measured error, percent; the mean over seeds; optimistic, as the model was chosen by it",
+    "seeds": "trainings behind it",
+    "candidates": "architectures it was chosen from",
+    "estimate, estimate_lower, estimate_upper": "what the same model should show when trained again, with interval",
+    "noise_sd": "standard deviation of error_percent by chance, points; NaN if nothing is known of it",
+    "noise_from": "where that comes from: repeated seeds, the size of the validation split, given, or unknown",
+    "tied": "its lead over or distance to the first is within what chance makes of equal models (two-sided 5 %)",
+    "pareto": "whether no other candidate is at least as good in every objective",
+    "regime, regime_low, regime_high": "regime and its ends; only with regimes",
+}
+
+
+def select_best(
+    frame: pd.DataFrame,
+    k: int | None = 3,
+    *,
+    noise_sd: float | None = None,
+    validation_size: int | None = None,
+    objectives: Sequence[str] = (),
+    regimes: int | None = None,
+    complexity: str = "macs",
+) -> pd.DataFrame:
+    """The k models with the smallest error, best first, each architecture once, with a winner's-curse correction.
 
     Several seeds of an architecture (trained under one recipe on one data set) are averaged first. The error of a model
-    chosen as the best of n is optimistic: a part of it is luck that a second training will not repeat.
+    chosen as the best of n is optimistic: a part of it is luck that a second training will not repeat. `estimate` takes
+    that part away (`analysis.shrinkage`), as far as the noise of a measurement is known.
 
     Args:
         frame: columns `spec_id`, `status`, `error_percent`; only models with status "ok" can be chosen.
-        k: number of models, at least 1; fewer are returned if the table has fewer.
+        k: number of models (in each regime), at least 1; fewer are returned if the table has fewer; None for all.
+        noise_sd: standard deviation of one training's error, points; by default from repeated seeds, else from
+            `validation_size`, else unknown.
+        validation_size: images of the validation split.
+        objectives: columns to be small besides the error, e.g. ("macs",); only models on the Pareto front are chosen.
+        regimes: choose in each of so many regimes of `complexity`, of equal numbers of models.
 
     Returns:
-        Rows of `frame` (of the first seed), with `rank` (1 the best), `error_percent` the mean over seeds, `seeds`
-        their number and `candidates` the number of architectures they were chosen from.
+        Rows of `frame` (of the first seed) with the columns of SELECT_COLUMNS.
+
+    Raises:
+        ValueError: k below 1, no finished model, objectives or complexity that are not columns.
     """
-    if k < 1:
+    if k is not None and k < 1:
         raise ValueError(f"k is {k}; it must be at least 1")
     finished = frame[frame["status"] == "ok"]
-    keys = [key for key in ("spec_id", "recipe_id", "data_id") if key in finished]
     if not len(finished):
         raise ValueError("no model finished, so there is none to select")
+    first = _candidates(finished)
+    first["candidates"] = len(first)
+    first["noise_sd"], first["noise_from"] = selection_noise(finished, noise_sd, validation_size)
+    first = pd.concat([first, _estimates(first)], axis=1)
+    first["pareto"] = pareto_front(first, ("error_percent", *objectives)) if objectives else False
+    chosen = first[first["pareto"]] if objectives else first
+    if regimes is None:
+        chosen = chosen.head(len(chosen) if k is None else k)
+        chosen.insert(0, "rank", range(1, len(chosen) + 1))
+        return _with_ties(chosen).reset_index(drop=True)
+    if complexity not in first:
+        raise ValueError(f"complexity is {complexity!r}; the table has {', '.join(map(str, frame))}")
+    index = pd.Series(regime_index(first[complexity].to_numpy(dtype=float), regimes), index=first.index)
+    parts = []
+    for regime in range(index.max() + 1):
+        mine = first.loc[index == regime, complexity]
+        part = chosen[index[chosen.index] == regime]
+        part = part.head(len(part) if k is None else k)
+        part.insert(0, "rank", range(1, len(part) + 1))
+        part = part.assign(regime=regime, regime_low=mine.min(), regime_high=mine.max())
+        parts.append(_with_ties(part))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _candidates(finished: pd.DataFrame) -> pd.DataFrame:
+    keys = [key for key in ("spec_id", "recipe_id", "data_id") if key in finished]
     grouped = finished.groupby(keys, sort=False, dropna=False)
     first = grouped.head(1).copy()
     first["error_percent"] = grouped["error_percent"].mean().to_numpy()
     first["seeds"] = grouped.size().to_numpy()
     first = first.sort_values("error_percent", kind="stable").drop_duplicates("spec_id")
-    first["candidates"] = len(first)
-    chosen = first.head(k).reset_index(drop=True)
-    chosen.insert(0, "rank", range(1, len(chosen) + 1))
-    return chosen
+    return first.reset_index(drop=True)
+
+
+def _estimates(first: pd.DataFrame) -> pd.DataFrame:
+    noise = (first["noise_sd"] / np.sqrt(first["seeds"])).to_numpy(dtype=float)
+    names = ["estimate", "estimate_lower", "estimate_upper"]
+    estimates = pd.DataFrame(np.nan, index=first.index, columns=names)
+    if not np.all(noise > 0):
+        return estimates
+    size = (
+        first.groupby("space")["spec_id"].transform("size") if "space" in first else pd.Series(len(first), first.index)
+    )
+    group = first["space"].where(size >= OWN_PRIOR, "") if "space" in first else pd.Series("", index=first.index)
+    errors = first["error_percent"].to_numpy(dtype=float)
+    for label in group.unique():
+        mine = (group == label).to_numpy()
+        estimates.loc[mine, names] = shrink(errors[mine], noise[mine]).to_numpy()
+    return estimates
+
+
+def _with_ties(chosen: pd.DataFrame) -> pd.DataFrame:
+    if chosen.empty:
+        return chosen.assign(tied=pd.Series(dtype=bool))
+    variance = chosen["noise_sd"] ** 2 / chosen["seeds"]
+    chance = 1.96 * np.sqrt(variance + variance.iloc[0])
+    return chosen.assign(tied=(chosen["error_percent"] - chosen["error_percent"].iloc[0] <= chance) & chance.notna())

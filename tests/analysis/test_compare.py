@@ -154,3 +154,47 @@ def test_description_of_a_space():
     assert (row["n"], row["failed"], row["min"], row["median"], row["mean"], row["max"]) == (4, 1, 1, 2.5, 3, 6)
     interval = stats.ttest_1samp([1.0, 2, 3, 6], 0).confidence_interval()
     assert (row["mean_lower"], row["mean_upper"]) == pytest.approx((interval.low, interval.high))
+
+
+def test_area_is_the_area_between_the_curves():
+    frame = two_spaces(np.random.default_rng(9), n=80)
+    found = compare_spaces(frame, match=None, area_limit=14.0).iloc[0]
+    grid = np.linspace(0, 14, 200_001)
+    areas = []
+    for name in "ab":
+        e = np.sort(frame.loc[frame["space"] == name, "error_percent"])
+        areas.append(np.mean(np.searchsorted(e, grid, side="left") / len(e)))
+    assert found["area"] == pytest.approx(areas[0] - areas[1], abs=1e-4)
+    assert found["area_lower"] < found["area"] < found["area_upper"]
+    worst = frame["error_percent"].max()
+    whole = compare_spaces(frame, match=None, area_limit=worst).iloc[0]
+    assert whole["area"] == pytest.approx(-whole["difference"] / worst)
+    with pytest.raises(ValueError, match="area_limit is 0"):
+        compare_spaces(frame, match=None, area_limit=0)
+
+
+@pytest.mark.parametrize("match", ["macs", None])
+def test_order_of_curves(match):
+    rng = np.random.default_rng(10)
+    n = 200
+    macs = rng.uniform(1, 3, 2 * n)
+
+    def told(a, b):
+        frame = pd.DataFrame({"space": np.repeat(["a", "b"], n), "macs": macs, "error_percent": np.concatenate([a, b])})
+        return compare_spaces(frame, match=match).iloc[0]
+
+    shifted = told(rng.normal(10, 1, n), rng.normal(11, 1, n))
+    assert shifted["order"] == "a dominates"
+    assert shifted["lead_p"] < 0.001 < shifted["lag_p"]
+    assert told(rng.normal(11, 1, n), rng.normal(10, 1, n))["order"] == "b dominates"
+    assert told(rng.normal(10, 3, n), rng.normal(10, 0.5, n))["order"] == "the curves cross"
+    assert told(rng.normal(10, 1, n), rng.normal(10, 1, n))["order"] == "not decided"
+
+
+def test_one_sided_distances_are_scipys():
+    rng = np.random.default_rng(11)
+    frame = two_spaces(rng, n=60, effect=0.3, confounded=False)
+    found = compare_spaces(frame, match=None).iloc[0]
+    a, b = (frame.loc[frame["space"] == name, "error_percent"] for name in "ab")
+    assert found["lead"] == pytest.approx(stats.ks_2samp(a, b, alternative="greater").statistic)
+    assert found["lag_p"] == pytest.approx(stats.ks_2samp(a, b, alternative="less").pvalue)

@@ -1,0 +1,97 @@
+"""How the best parameters move as models grow: best ranges regime by regime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.exponents import PowerLaw, power_law
+from analysis.ranges import BestRange, best_range
+
+MODELS_PER_REGIME = 12
+"""Fewer models than carry a best range would make it a range over all of them."""
+MOST = 6
+
+
+def regime_index(complexity: Sequence[float] | NDArray[np.float64], regimes: int | None = None) -> NDArray[np.int64]:
+    """Cut models into regimes of equal number by complexity.
+
+    Args:
+        complexity: shape (N,), positive; a value that is not finite is in no regime (-1).
+        regimes: their number; by default as many as leave 12 models each, 1 to 6.
+    """
+    x = np.asarray(complexity, dtype=float)
+    known = np.isfinite(x)
+    number = int(np.clip(known.sum() // MODELS_PER_REGIME, 1, MOST)) if regimes is None else regimes
+    if number < 1:
+        raise ValueError(f"regimes is {number}; it must be at least 1")
+    index = np.full(len(x), -1, dtype=np.int64)
+    if known.any():
+        inner = np.quantile(x[known], np.linspace(0, 1, number + 1)[1:-1])
+        index[known] = np.searchsorted(inner, x[known], side="right")
+    return index
+
+
+def best_by_regime(
+    frame: pd.DataFrame,
+    parameters: Sequence[str],
+    *,
+    by: str = "space",
+    complexity: str = "macs",
+    regimes: int | None = None,
+) -> pd.DataFrame:
+    """Best range of every parameter in every regime of complexity.
+
+    Args:
+        frame: columns `by`, `complexity`, `parameters`, `error_percent`; one row a model.
+        parameters: numbers; complexities such as acts and params are welcome.
+        regimes: number of regimes in each space, of equal numbers of models; see `regime_index`.
+
+    Returns:
+        One row per space, regime and parameter: by, parameter, regime (from 0), complexity (geometric middle of the
+        regime's models), low, high (its ends) and the fields of `BestRange`.
+
+    Source: Radosavovic et al. 2020 (arXiv 2003.13678), Fig. 11, where each regime is a population of its own.
+    """
+    rows = []
+    for label, part in frame.groupby(by, sort=False):
+        x = part[complexity].to_numpy(dtype=float)
+        index = regime_index(np.where(x > 0, x, np.nan), regimes)
+        for regime in range(index.max(initial=-1) + 1):
+            mine = part[index == regime]
+            if mine.empty:
+                continue
+            ends = mine[complexity].astype(float)
+            place = {"regime": regime, "complexity": float(np.exp(np.log(ends).mean()))}
+            place |= {"low": float(ends.min()), "high": float(ends.max())}
+            for name in parameters:
+                values = pd.to_numeric(mine[name], errors="coerce").to_numpy(dtype=float)
+                known = np.isfinite(values)
+                if known.any():
+                    errors = mine["error_percent"].to_numpy(dtype=float)
+                    rows.append(
+                        {by: label, "parameter": name} | place | asdict(best_range(values[known], errors[known]))
+                    )
+    columns = [by, "parameter", "regime", "complexity", "low", "high", *BestRange.__dataclass_fields__]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def regime_trends(regimes: pd.DataFrame, *, by: str = "space") -> pd.DataFrame:
+    """Power law of each parameter's likely best value over the regimes; one row per space and parameter.
+
+    Args:
+        regimes: from `best_by_regime`.
+
+    Returns:
+        by, parameter and the fields of `PowerLaw`; only where there are three regimes and more.
+    """
+    rows = []
+    for (label, name), part in regimes.groupby([by, "parameter"], sort=False):
+        law = power_law(part["complexity"].to_numpy(), part["likely"].to_numpy())
+        if law.n >= 3:
+            rows.append({by: label, "parameter": name, **asdict(law)})
+    return pd.DataFrame(rows, columns=[by, "parameter", *PowerLaw.__dataclass_fields__])

@@ -1,0 +1,162 @@
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.curves import learning_curves
+from analysis.fidelity import (
+    cheapest_epoch,
+    epoch_fidelity,
+    order_agreement,
+    rank_agreement,
+    recipe_fidelity,
+    seed_agreement,
+)
+from analysis.noise import noise_floor, selection_noise
+
+
+def repeated(rng, models=200, seeds=3, sd=0.4, spread=2.0):
+    truth = rng.normal(20, spread, models)
+    errors = truth[:, None] + rng.normal(0, sd, (models, seeds))
+    index, seed = np.divmod(np.arange(models * seeds), seeds)
+    return pd.DataFrame({"space": "a", "index": index, "seed": seed, "error_percent": errors.ravel()})
+
+
+def test_noise_floor_finds_both_variances():
+    found = noise_floor(repeated(np.random.default_rng(0)))
+    assert found.seed_sd_lower < 0.4 < found.seed_sd_upper
+    assert found.architecture_sd == pytest.approx(2.0, rel=0.15)
+    assert found.reliability == pytest.approx(4 / 4.16, abs=0.02)
+    assert found.smallest_difference == pytest.approx(1.96 * np.sqrt(2) * found.seed_sd, rel=1e-3)
+    assert found.difference(4) == pytest.approx(found.smallest_difference / 2)
+    assert (found.models, found.trainings) == (200, 600)
+
+
+def test_noise_floor_is_the_analysis_of_variance():
+    frame = repeated(np.random.default_rng(1), models=12)
+    groups = [part["error_percent"].to_numpy() for _, part in frame.groupby("index")]
+    found = noise_floor(frame)
+    f = stats.f_oneway(*groups).statistic  # = between / within
+    assert 1 + 3 * (found.architecture_sd / found.seed_sd) ** 2 == pytest.approx(f)
+
+
+def test_two_equal_models_differ_by_more_than_the_floor_in_one_of_twenty_cases():
+    frame = repeated(np.random.default_rng(2), models=3000, seeds=2, spread=1.0)
+    floor = noise_floor(frame)
+    wide = frame.pivot_table(index="index", columns="seed", values="error_percent")
+    assert np.mean(np.abs(wide[0] - wide[1]) > floor.smallest_difference) == pytest.approx(0.05, abs=0.012)
+
+
+def test_without_repeats_nothing_is_claimed():
+    frame = repeated(np.random.default_rng(3), seeds=1)
+    assert noise_floor(frame) is None
+    assert selection_noise(frame)[1] == "unknown"
+    assert np.isnan(selection_noise(frame)[0])
+    sd, source = selection_noise(frame, validation_size=10_000)
+    share = frame["error_percent"].quantile(0.25) / 100
+    assert sd == pytest.approx(100 * stats.binom(10_000, share).std() / 10_000)
+    assert "validation" in source
+    assert selection_noise(frame, 0.3) == (0.3, "given")
+    with pytest.raises(ValueError, match="noise_sd is 0"):
+        selection_noise(frame, 0)
+    with pytest.raises(ValueError, match="best is 0"):
+        noise_floor(frame, best=0)
+
+
+def test_rank_agreement():
+    rng = np.random.default_rng(4)
+    reference = rng.normal(size=100)
+    cheap = reference + rng.normal(0, 0.5, 100)
+    found = rank_agreement(cheap, reference)
+    assert found.spearman == pytest.approx(stats.spearmanr(cheap, reference).statistic)
+    assert found.kendall == pytest.approx(stats.kendalltau(cheap, reference).statistic)
+    best, mine = set(np.argsort(reference)[:10]), set(np.argsort(cheap)[:10])
+    assert found.top_overlap == len(best & mine) / 10
+    assert found.n_top == 10
+    top = list(best)
+    assert found.top_spearman == pytest.approx(stats.spearmanr(cheap[top], reference[top]).statistic)
+    same = rank_agreement(reference, reference)
+    assert (same.spearman, same.kendall, same.top_overlap) == pytest.approx((1, 1, 1))
+    assert np.isnan(rank_agreement([1.0, 2], [1.0, 2]).spearman)
+    with pytest.raises(ValueError, match="top is 0"):
+        rank_agreement([1.0], [1.0], top=0)
+
+
+def test_order_of_spaces():
+    spaces = np.repeat(["a", "b", "c"], 10)
+    reference = np.concatenate([np.arange(10), np.arange(10) + 3, np.arange(10) + 6.0])
+    swapped = np.concatenate([np.arange(10) + 3, np.arange(10), np.arange(10) + 6.0])
+    assert order_agreement(reference, reference, spaces) == 1
+    assert order_agreement(swapped, reference, spaces) == pytest.approx(2 / 3)
+    assert np.isnan(order_agreement(reference[:10], reference[:10], spaces[:10]))
+
+
+def curves(rng, n=80, epochs=6):
+    quality = rng.normal(0, 2, n)
+    noise = rng.normal(0, 1, (n, epochs)) * np.array([6, 3, 1.0, 0.3, 0.1, 0])[:epochs]
+    errors = 20 + quality[:, None] + np.linspace(20, 0, epochs) + noise
+    frame = pd.DataFrame({"space": np.where(np.arange(n) % 2, "a", "b"), "error_percent": errors[:, -1]})
+    frame["epoch_validation_error_percent"] = [tuple(row) for row in errors]
+    return frame, errors
+
+
+def test_epochs_agree_with_the_last_one_more_and_more():
+    frame, errors = curves(np.random.default_rng(5))
+    frame.loc[0, "error_percent"] = np.nan
+    frame.at[0, "epoch_validation_error_percent"] = (90.0,)  # noqa: PD008 - a tuple in a cell
+    found = epoch_fidelity(frame)
+    assert found["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert found["n"].tolist() == [79] * 6
+    assert found["spearman"].iloc[-1] == pytest.approx(1)
+    assert found["spearman"][1] == pytest.approx(stats.spearmanr(errors[1:, 1], errors[1:, -1]).statistic)
+    assert all(a < b + 0.02 for a, b in pairwise(found["spearman"]))
+    epoch = cheapest_epoch(found, 0.9)
+    assert epoch is not None
+    assert (found.loc[found["epoch"] >= epoch, "spearman_lower"] >= 0.9).all()
+    assert found.loc[found["epoch"] == epoch - 1, "spearman_lower"].item() < 0.9
+    assert cheapest_epoch(found, 0.9999) is None
+    assert epoch_fidelity(frame.assign(epoch_validation_error_percent=None)).empty
+    with pytest.raises(ValueError, match="threshold is 2"):
+        cheapest_epoch(found, 2)
+
+
+def test_learning_curves_are_quantiles():
+    frame, errors = curves(np.random.default_rng(6))
+    found = learning_curves(frame)
+    mine = found[found["space"] == "a"]
+    rows = errors[1::2]
+    np.testing.assert_allclose(mine["median"], np.median(rows, axis=0))
+    np.testing.assert_allclose(mine["best"], rows[np.argmin(rows[:, -1])])
+    assert mine["n"].unique().tolist() == [40]
+    assert learning_curves(frame.drop(columns="epoch_validation_error_percent")).empty
+
+
+def test_recipes_are_compared_on_the_networks_they_share():
+    rng = np.random.default_rng(7)
+    error = rng.normal(20, 2, 30)
+    long = pd.DataFrame({"study": "long", "space": "a", "spec_id": range(30), "error_percent": error})
+    short = long.assign(study="short", error_percent=error + 10 + rng.normal(0, 0.5, 30)).iloc[:20]
+    found = recipe_fidelity(pd.concat([short, long])).iloc[0]
+    assert (found["cheap"], found["reference"], found["n"]) == ("short", "long", 20)
+    assert found["spearman"] == pytest.approx(stats.spearmanr(short["error_percent"], error[:20]).statistic)
+    assert recipe_fidelity(long).empty
+
+
+def test_seeds_on_a_real_table(shared_data):
+    macro = pd.read_csv(shared_data("nas-bench-macro.csv"), dtype={"arch": str})
+    frame = pd.concat(
+        [
+            pd.DataFrame({"index": macro.index, "seed": seed, "error_percent": 100 - macro[f"acc{seed}"]})
+            for seed in (1, 2, 3)
+        ]
+    )
+    found = seed_agreement(frame)
+    assert found.spearman == pytest.approx(0.98, abs=0.005)
+    assert found.top_spearman == pytest.approx(0.27, abs=0.015)
+    assert (found.n, found.n_top) == (6561, 656)
+    everything, best = noise_floor(frame), noise_floor(frame, best=0.1)
+    assert everything.reliability > 0.99
+    assert best.reliability < 0.35  # among the best, two thirds of the differences are chance
+    assert best.seed_sd == pytest.approx(0.186, abs=0.002)
