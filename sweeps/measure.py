@@ -44,11 +44,11 @@ class Stopwatch:
 
 
 class Deadline:
-    """A limit in seconds from now; None never passes."""
+    """A limit in seconds, of which some may be spent already; None never passes."""
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, spent: float = 0.0) -> None:
         self.seconds = seconds
-        self._end = float("inf") if seconds is None else time.monotonic() + seconds
+        self._end = float("inf") if seconds is None else time.monotonic() + seconds - spent
 
     def has_passed(self) -> bool:
         """Whether the time is over."""

@@ -1,4 +1,4 @@
-"""One model in, one result out: the low-epoch training loop. No Hydra, no files."""
+"""One model in, one result out: the low-epoch training loop. No Hydra, and no files but an optional checkpoint."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import gc
 import logging
 import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from designspace.network import build_network
 from designspace.spec import ModelSpec
+from sweeps.checkpoint import LONG_SECONDS, Checkpoint, Progress
 from sweeps.data import Splits
 from sweeps.device import Device, DeviceConfig, resolve_device
 from sweeps.images import resident
@@ -36,6 +39,8 @@ def train_model(
     device_config: DeviceConfig = DEFAULT_DEVICE,
     on_epoch: OnEpoch | None = None,
     deadline_seconds: float | None = None,
+    checkpoint: Path | None = None,
+    long_seconds: float = LONG_SECONDS,
 ) -> TrainingResult:
     """Train the network of a spec and return what came of it; a model's failure is a result, not an exception.
 
@@ -46,16 +51,27 @@ def train_model(
         seed: of initialisation, data order, augmentation and dropout, each in its own stream.
         device_config: where, and in which arithmetic.
         on_epoch: called after every epoch; what it raises passes through.
-        deadline_seconds: stop as "timeout" when the whole call takes longer.
+        deadline_seconds: stop as "timeout" when the whole training takes longer, interruptions not counted.
+        checkpoint: file to go on from, and to write after every epoch of a long training; the caller removes it.
+        long_seconds: predicted length of training from which checkpoints are written.
 
     Raises:
-        ValueError: before training, if spec, data, recipe and device do not fit together.
+        ValueError: before training, if spec, data, recipe, device and checkpoint do not fit together.
     """
     check_fit(spec, splits)
 
     def build() -> nn.Module:
         return build_network(spec, zero_init_residual=recipe.zero_init_residual)
 
+    place = None
+    if checkpoint is not None:
+        identity = {
+            "spec_id": spec.spec_id,
+            "recipe_id": recipe.recipe_id,
+            "data_id": splits.data_id,
+            "seed": seed,
+        }
+        place = Checkpoint(checkpoint, identity, arithmetic(resolve_device(device_config)), long_seconds)
     return train_network(
         build,
         splits,
@@ -64,6 +80,7 @@ def train_model(
         device_config=device_config,
         on_epoch=on_epoch,
         deadline_seconds=deadline_seconds,
+        checkpoint=place,
     )
 
 
@@ -76,30 +93,41 @@ def train_network(
     device_config: DeviceConfig = DEFAULT_DEVICE,
     on_epoch: OnEpoch | None = None,
     deadline_seconds: float | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Train whatever module `build` makes (from torch's seeded global generator); otherwise as `train_model`."""
     device = resolve_device(device_config)
     check_size(splits, recipe)
+    before = checkpoint.load() if checkpoint else None
+    epochs = list(before.epochs) if before else []
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    deadline = Deadline(deadline_seconds)
+    deadline = Deadline(deadline_seconds, before.seconds if before else 0.0)
     reset_peak_memory(device)
-    epochs: list[EpochResult] = []
     run: TrainingRun | None = None
     status, message = "ok", ""
+
+    def peak() -> int:
+        return max(peak_memory_bytes(device), before.peak_memory_bytes if before else 0)
+
     with device.settings():
         try:
             with failures_told():
                 run = TrainingRun(build, resident(splits, device, recipe.crop_padding), recipe, seed, device, deadline)
-            for _ in range(recipe.epochs):
+                if before:
+                    run.load_state_dict(before.state)
+                    run.training.seconds = before.train_seconds
+            while len(epochs) < recipe.epochs:
                 with failures_told():
                     epochs.append(run.train_epoch())
+                if checkpoint and checkpoint.is_due(recipe.epochs, epochs):
+                    checkpoint.save(Progress(run.state_dict(), tuple(epochs), run.training.seconds, peak()))
                 if on_epoch is not None:
                     on_epoch(epochs[-1])
         except TrainingStopped as stopped:
             status, message = stopped.status, stopped.message
             if stopped.__cause__ is not None:
                 log.warning("Training failed: %s", message, exc_info=stopped.__cause__)
-        peak = peak_memory_bytes(device)
+        peak_bytes = peak()
     updates, seconds = (run.updates, run.training.seconds) if run else (0, 0.0)
     del run
     if status == "out_of_memory":
@@ -113,7 +141,7 @@ def train_network(
         updates=updates,
         train_seconds=seconds,
         images_per_second=images / seconds if images else None,
-        peak_memory_bytes=peak,
+        peak_memory_bytes=peak_bytes,
         epoch_train_loss=tuple(epoch.train_loss for epoch in epochs),
         epoch_train_error_percent=tuple(epoch.train_error_percent for epoch in epochs),
         epoch_validation_error_percent=tuple(epoch.validation_error_percent for epoch in epochs),
@@ -127,6 +155,17 @@ def train_network(
         host=socket.gethostname(),
         started_at=started_at,
     )
+
+
+def arithmetic(device: Device) -> dict[str, Any]:
+    """What the bits of a result hang on besides spec, recipe, data and seed."""
+    return {
+        "device_name": device.name,
+        "dtype": device.dtype_name,
+        "memory_format": device.memory_format_name,
+        "threads": device.threads,
+        "torch_version": str(torch.__version__),
+    }
 
 
 def check_fit(spec: ModelSpec, splits: Splits) -> None:

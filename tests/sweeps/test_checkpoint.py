@@ -1,0 +1,142 @@
+"""Checkpoints: a training stopped after any epoch ends as if it never was, and only its own file is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from designspace import ModelSpec
+from sweeps.checkpoint import Checkpoint, Progress
+from sweeps.data import DataConfig, Splits, load_data
+from sweeps.device import DeviceConfig, resolve_device
+from sweeps.recipe import Recipe
+from sweeps.result import EpochResult, TrainingResult
+from sweeps.trainer import arithmetic, train_model
+
+CPU = DeviceConfig(device="cpu")
+RECIPE = Recipe(epochs=3, batch_size=32, crop_padding=1)
+STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 2}
+SPEC = ModelSpec.from_mapping(
+    {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "stages": [STAGE], "head": {"classes": 10}}
+)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return load_data(DataConfig(name="digits", validation_size=300, subset=320))
+
+
+def train(
+    splits: Splits,
+    checkpoint: Path | None = None,
+    stop_after: int = 99,
+    recipe: Recipe = RECIPE,
+    seed: int = 0,
+    **options: float,
+) -> TrainingResult:
+    def stop(epoch: EpochResult) -> None:
+        if epoch.epoch + 1 == stop_after:
+            raise Killed
+
+    options = {"long_seconds": 0.0} | options
+    return train_model(
+        SPEC, splits, recipe, seed=seed, device_config=CPU, on_epoch=stop, checkpoint=checkpoint, **options
+    )  # type: ignore[arg-type]
+
+
+def curves(result: TrainingResult) -> tuple[object, ...]:
+    return (
+        result.status,
+        result.updates,
+        result.epochs_done,
+        result.epoch_train_loss,
+        result.epoch_train_error_percent,
+        result.epoch_validation_error_percent,
+        result.epoch_learning_rate,
+    )
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_killed_after_any_epoch_and_resumed_it_ends_bit_for_bit_the_same(
+    splits: Splits, tmp_path: Path, stop_after: int
+) -> None:
+    file = tmp_path / "folder" / "model.pt"
+    with pytest.raises(Killed):
+        train(splits, file, stop_after)
+    resumed = train(splits, file)
+    assert curves(resumed) == curves(train(splits))
+    assert resumed.train_seconds > 0
+    assert [path.name for path in file.parent.iterdir()] == ["model.pt"]
+
+
+def test_a_short_training_writes_nothing(splits: Splits, tmp_path: Path) -> None:
+    train(splits, tmp_path / "model.pt", long_seconds=300.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_deadline_counts_what_was_spent_before_the_interruption(splits: Splits, tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    with pytest.raises(Killed):
+        train(splits, file, 1)
+    content = torch.load(file, weights_only=True)
+    content["epochs"][0]["seconds"] = 1000.0
+    torch.save(content, file)
+    outcome = train(splits, file, deadline_seconds=900.0)
+    assert (outcome.status, outcome.epochs_done) == ("timeout", 1)
+
+
+def test_the_checkpoint_of_another_training_is_refused(splits: Splits, tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    with pytest.raises(Killed):
+        train(splits, file, 1)
+    with pytest.raises(ValueError, match=r"model\.pt is the checkpoint of another training: seed 0 there and 1 here"):
+        train(splits, file, seed=1)
+    with pytest.raises(ValueError, match=r"another training: recipe_id \w+ there and \w+ here"):
+        train(splits, file, recipe=RECIPE.model_copy(update={"epochs": 4}))
+
+
+def test_other_arithmetic_or_a_damaged_file_starts_the_training_again(
+    splits: Splits, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "model.pt"
+    with pytest.raises(Killed):
+        train(splits, file, 1)
+    content = torch.load(file, weights_only=True)
+    other = content | {"arithmetic": content["arithmetic"] | {"dtype": "float8"}}
+    whole = file.read_bytes()
+    torch.save(other, file)
+    damaged = [file.read_bytes(), whole[: len(whole) // 2], b"", b"not a checkpoint"]
+    expected = curves(train(splits))
+    for content in damaged:
+        file.write_bytes(content)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert curves(train(splits, file)) == expected
+        assert "the training starts again" in caplog.text
+
+
+def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint(tmp_path / "model.pt", {"seed": 0}, arithmetic(resolve_device(CPU)))
+    epoch = EpochResult(0, 3, 1.0, 50.0, 50.0, 0.1, 2.0)
+    first = Progress({"updates": 1}, (epoch,), 1.5, 10)
+    checkpoint.save(first)
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(dataclasses.replace(first, train_seconds=3.0))
+    assert checkpoint.load() == first
+    checkpoint.remove()
+    checkpoint.remove()
+    assert checkpoint.load() is None
