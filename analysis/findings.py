@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from analysis.compare import compare_spaces, describe_spaces
+from analysis.curves import learning_curves
 from analysis.edf import edf_by
+from analysis.exponents import scaling_exponents
 from analysis.failures import FailurePolicy, Resolved, apply_failure_policy
+from analysis.fidelity import RankAgreement, epoch_fidelity, recipe_fidelity, seed_agreement
+from analysis.importance import Importance, permutation_importance
+from analysis.kolmogorov_smirnov import holm
 from analysis.matching import ComplexityMatch, complexity_weights
-from analysis.profiles import width_profiles
+from analysis.noise import NoiseFloor, noise_floor
+from analysis.pareto import pareto_front
+from analysis.profiles import LinearStructure, linear_structure, width_profiles
 from analysis.quantized_linear_fit import fit_population
+from analysis.random_search import random_search_by
 from analysis.ranges import best_range
+from analysis.regimes import best_by_regime
 from analysis.seeds import average_seeds
 from analysis.select import select_best
-from analysis.table import Study, Table
+from analysis.table import Study, Table, group_by
 from analysis.trends import rank_trend, trend
 
 COMPLEXITY = ("macs", "params", "acts")
+MOST_FITS = 2000
+"""Different networks whose widths are fitted; a fit takes some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +40,31 @@ class Findings:
     """What a table says, under one failure policy.
 
     Attributes:
-        table: as loaded.
+        table: as loaded, its spaces those asked for.
         resolved: the trainings that count.
-        models: one row per network, its error the mean over seeds, with the width-fit columns.
+        models: one row per network, its error the mean over seeds, with the width-fit columns and `pareto`.
         match: complexity column the spaces were matched by, "" if they were not.
-        matching: weights of the matching; None with one space or without overlap.
+        matching: weights of the matching of all spaces together; None with one space or without overlap.
         match_problem: why there is no matching, "" if there is or none was wanted.
         spaces: `describe_spaces`, one row a space.
         curves, matched_curves: `edf_by` as drawn and at matched complexity (empty without matching).
         comparison: `compare_spaces`, matched pairs first, then as drawn; empty with one space.
+        search: `random_search_by`, at matched complexity where there is a matching.
         parameters: numbers that vary within some space: free parameters, then complexity, then fit_error.
         ranges: one row per space and parameter, fields of `BestRange`.
         correlations: one row per space and parameter, fields of `RankTrend`.
         trends: rows of `trend` per space and parameter.
+        importance: of the free parameters, all spaces together; None with few models.
+        regimes: `best_by_regime` where some space spans several regimes, else empty.
+        exponents: `scaling_exponents` of all models and (space "… best quarter") of the best quarter of each space.
+        structures: line through the widths of the best 20 of each space.
+        learning: `learning_curves`; empty without curves.
+        fidelity: `epoch_fidelity`; empty without curves.
+        recipes: `recipe_fidelity` between studies.
+        noise, noise_best: `noise_floor` of all models and of the best tenth; None without repeated seeds.
+        seeds: `seed_agreement`; None without repeated seeds.
         best: the best models, `select_best`.
+        front: the Pareto front of error and `match` (or macs), best first; empty without complexity.
         profiles: `width_profiles`.
         failures: one row per space and status that is not ok: count and one message.
         sampling: one row per study and space: asked, drawn, kept, acceptance, turned down for which reasons.
@@ -56,41 +80,63 @@ class Findings:
     curves: pd.DataFrame
     matched_curves: pd.DataFrame
     comparison: pd.DataFrame
+    search: pd.DataFrame
     parameters: tuple[str, ...]
     ranges: pd.DataFrame
     correlations: pd.DataFrame
     trends: pd.DataFrame
+    importance: Importance | None
+    regimes: pd.DataFrame
+    exponents: pd.DataFrame
+    structures: dict[str, LinearStructure]
+    learning: pd.DataFrame
+    fidelity: pd.DataFrame
+    recipes: pd.DataFrame
+    noise: NoiseFloor | None
+    noise_best: NoiseFloor | None
+    seeds: RankAgreement | None
     best: pd.DataFrame
+    front: pd.DataFrame
     profiles: pd.DataFrame
     failures: pd.DataFrame
     sampling: pd.DataFrame
 
 
-def find(table: Table, *, policy: FailurePolicy | str = "worst", match: str = "macs", top: int = 5) -> Findings:
+def find(
+    table: Table, *, policy: FailurePolicy | str = "worst", match: str = "macs", by: str = "space", top: int = 5
+) -> Findings:
     """Compute all findings of a table.
 
     Args:
         table: from `load_table`.
         policy: what a failed model counts as.
         match: "macs", "params" or "acts" to compare at equal complexity, "" to compare only as drawn.
+        by: the column whose values are the spaces.
         top: number of best models.
 
     Raises:
-        ValueError: no model finished, or an unknown `match`.
+        ValueError: no model finished, an unknown `match`, or a `by` that names no spaces.
     """
     if match not in ("", *COMPLEXITY):
         raise ValueError(f"match is {match!r}; allowed: {', '.join(COMPLEXITY)}, none")
+    table = group_by(table, by)
     resolved = apply_failure_policy(table.frame, policy)
-    fits = fit_population(resolved.frame["block_widths"])
+    fits = fit_population(resolved.frame["block_widths"], most=MOST_FITS)
     trainings = pd.concat([resolved.frame, fits], axis=1)
     frame = average_seeds(trainings)
+    cost = match or "macs"
+    priced = frame[cost].notna().any()
+    ok = frame[~frame["failed"]]
+    frame["pareto"] = False
+    if priced:
+        frame.loc[ok.index, "pareto"] = pareto_front(ok, ("error_percent", cost))
     matching, problem = _match(frame, match)
-    pairs = len(frame["space"].unique()) > 1
-    comparison = [compare_spaces(frame, match=match)] if matching is not None else []
-    comparison += [compare_spaces(frame, match=None)] if pairs else []
+    weights = None if matching is None else matching.weights
     spaces = [part for _, part in frame.groupby("space", sort=False)]
-    candidates = (*table.parameters, *COMPLEXITY, "fit_error")
-    names = tuple(name for name in candidates if any(_varies(part[name]) for part in spaces))
+    free = tuple(name for name in table.parameters if any(_varies(part[name]) for part in spaces))
+    derived = (*COMPLEXITY, "fit_error")
+    names = (*free, *(name for name in derived if any(_varies(part[name]) for part in spaces)))
+    size = _validation_size(table.studies)
     return Findings(
         table=table,
         resolved=resolved,
@@ -100,13 +146,25 @@ def find(table: Table, *, policy: FailurePolicy | str = "worst", match: str = "m
         match_problem=problem,
         spaces=describe_spaces(frame),
         curves=edf_by(frame),
-        matched_curves=pd.DataFrame() if matching is None else edf_by(frame, weights=matching.weights),
-        comparison=pd.concat(comparison, ignore_index=True) if comparison else pd.DataFrame(),
+        matched_curves=pd.DataFrame() if matching is None else edf_by(frame, weights=weights),
+        comparison=_comparison(frame, match),
+        search=random_search_by(frame, weights=weights),
         parameters=names,
         ranges=_per_space(frame, names, lambda x, e: pd.DataFrame([asdict(best_range(x, e))])),
         correlations=_per_space(frame, names, lambda x, e: pd.DataFrame([asdict(rank_trend(x, e))])),
         trends=_per_space(frame, names, trend),
-        best=select_best(trainings, top),
+        importance=permutation_importance(frame, _across(frame, table.parameters)),
+        regimes=_regimes(ok, names),
+        exponents=_exponents(ok),
+        structures=_structures(ok),
+        learning=learning_curves(ok),
+        fidelity=epoch_fidelity(ok),
+        recipes=recipe_fidelity(resolved.frame) if len(table.studies) > 1 else pd.DataFrame(),
+        noise=noise_floor(resolved.frame),
+        noise_best=noise_floor(resolved.frame, best=0.1),
+        seeds=seed_agreement(resolved.frame),
+        best=select_best(trainings, top, validation_size=size),
+        front=select_best(trainings, None, objectives=(cost,), validation_size=size) if priced else pd.DataFrame(),
         profiles=width_profiles(frame),
         failures=_failures(table.frame),
         sampling=_sampling(table.studies),
@@ -116,18 +174,75 @@ def find(table: Table, *, policy: FailurePolicy | str = "worst", match: str = "m
 def _match(frame: pd.DataFrame, match: str) -> tuple[ComplexityMatch | None, str]:
     if not match or len(frame["space"].unique()) < 2:
         return None, ""
+    unknown = int(frame[match].isna().sum())
+    if unknown:
+        return None, f"{match} is not known for {unknown} of {len(frame)} models"
     try:
         return complexity_weights(frame, match), ""
     except ValueError as reason:
         return None, str(reason)
 
 
+def _comparison(frame: pd.DataFrame, match: str) -> pd.DataFrame:
+    """Matched pairs, as far as two spaces overlap, then all pairs as drawn."""
+    labels = list(dict.fromkeys(frame["space"]))
+    if len(labels) < 2:
+        return pd.DataFrame()
+    matched = []
+    for pair in combinations(labels, 2):
+        try:
+            if match and frame[match].notna().all():
+                matched.append(compare_spaces(frame[frame["space"].isin(pair)], match=match))
+        except ValueError:
+            continue  # no common range: the pair stands among those as drawn
+    parts = [pd.concat(matched, ignore_index=True)] if matched else []
+    for part in parts:
+        part["ks_p_holm"] = holm(part["ks_p"].to_numpy())
+    return pd.concat([*parts, compare_spaces(frame, match=None)], ignore_index=True)
+
+
+def _across(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
+    """Parameters every model has; one that differs between spaces only is a parameter here, too."""
+    return [name for name in names if _varies(frame[name]) and frame[name].notna().mean() > 0.9]
+
+
+def _regimes(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    wanted = [name for name in names if name not in ("macs", "fit_error")]
+    if not frame["macs"].notna().any():
+        return pd.DataFrame()
+    found = best_by_regime(frame, wanted)
+    return found if found["regime"].max() > 0 else pd.DataFrame()
+
+
+def _exponents(frame: pd.DataFrame) -> pd.DataFrame:
+    if not frame["macs"].notna().any():
+        return pd.DataFrame()
+    quarter = frame.groupby("space")["error_percent"].transform(lambda e: e <= e.quantile(0.25))
+    best = frame[quarter.astype(bool)]
+    return pd.concat(
+        [scaling_exponents(frame), scaling_exponents(best.assign(space=best["space"] + ", best quarter"))],
+        ignore_index=True,
+    )
+
+
+def _structures(frame: pd.DataFrame) -> dict[str, LinearStructure]:
+    found = {str(space): linear_structure(part) for space, part in frame.groupby("space", sort=False)}
+    return {space: line for space, line in found.items() if line is not None}
+
+
+def _validation_size(studies: tuple[Study, ...]) -> int | None:
+    sizes = [((study.manifest.get("config") or {}).get("data") or {}).get("validation_size") for study in studies]
+    known = [int(size) for size in sizes if isinstance(size, int) and size > 0]
+    return min(known) if known and len(known) == len(studies) else None
+
+
 def _varies(column: pd.Series) -> bool:
     return bool(pd.api.types.is_numeric_dtype(column) and column.min() < column.max())
 
 
-def _per_space(frame: pd.DataFrame, names: tuple[str, ...], statistic: object) -> pd.DataFrame:
-    assert callable(statistic)
+def _per_space(
+    frame: pd.DataFrame, names: tuple[str, ...], statistic: Callable[[np.ndarray, np.ndarray], pd.DataFrame]
+) -> pd.DataFrame:
     parts = []
     for space, part in frame.groupby("space", sort=False):
         for name in names:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from analysis import remarks
 from analysis.compare import COMPARISON_COLUMNS
+from analysis.explorer import explorer_json
 from analysis.figures import Picture, pictures
 from analysis.findings import Findings
 from analysis.style import label
+from analysis.table import Study
 from analysis.words import interval, p_text, setting, summary
 from designspace.files import write_whole
 
-FIRST = ("edf", "edf_matched", "differences")
+AREA = ("area", "area_lower", "area_upper")
 
 
 def write_report(findings: Findings, folder: str | Path, command: str = "") -> Path:
@@ -48,25 +53,43 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
         lstrip_blocks=True,
     )
     environment.filters |= {"cell": cell, "label": label}
+    models, left_out = explorer_json(findings)
     return environment.get_template("report.html.j2").render(
         title=", ".join(study.name for study in findings.table.studies),
         subtitle=" | ".join(dict.fromkeys(filter(None, map(setting, findings.table.studies)))),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         summary=summary(findings),
-        main_pictures=[p for p in drawn if p.name in FIRST],
-        fit_pictures=[p for p in drawn if p.name in ("error_vs_fit_error", "width_profiles")],
-        trend_pictures=[p for p in drawn if p.name not in (*FIRST, "error_vs_fit_error", "width_profiles")],
+        remarks={
+            "search": remarks.search(findings),
+            "parameters": remarks.parameters(findings),
+            "structure": remarks.structure(findings),
+            "exponents": remarks.exponents(findings),
+            "training": remarks.training(findings),
+            "best": remarks.best(findings),
+        },
+        pictures=drawn,
+        models=models,
+        left_out=left_out,
+        all_models=len(findings.models),
         spaces=records(_spaces(findings.spaces)),
         comparison=records(_comparison(findings.comparison)),
         meanings=COMPARISON_COLUMNS,
         ranges=records(_ranges(findings)),
-        best=records(_best(findings)),
+        exponents=records(findings.exponents.drop(columns=["factor", "against"], errors="ignore")),
+        best=records(_best(findings, findings.best)),
+        front=records(_best(findings, findings.front)) if len(findings.front) else [],
         failures=records(findings.failures),
         sampling=records(_sampling(findings.sampling)),
         policy=findings.resolved.sentence,
-        studies=[_study(study.name, study.manifest) for study in findings.table.studies],
+        studies=[_study(study) for study in findings.table.studies],
         command=command,
+        versions=_versions(),
     )
+
+
+def _versions() -> str:
+    packages = ("cnn-designspace", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib")
+    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in packages)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -97,8 +120,11 @@ def _comparison(frame: pd.DataFrame) -> pd.DataFrame:
             + frame["effective_n_b"].map("{:.0f}".format),
             "mean error": frame["mean_a"].map("{:.2f}".format) + " / " + frame["mean_b"].map("{:.2f}".format),
             "difference (95 %)": _with_ends(frame, "difference"),
+            "area difference, % of box": _with_ends(frame.assign(**{n: 100 * frame[n] for n in AREA}), "area"),
+            "curves": frame["order"],
             "KS D": frame["ks"].map("{:.2f}".format) + ", " + frame["ks_p"].map(p_text),
             "P(first better)": _with_ends(frame, "a_better"),
+            "Holm": frame["ks_p_holm"].map(p_text),
             "detectable": frame["detectable"].map("{:.2f}".format),
         }
     )
@@ -106,7 +132,7 @@ def _comparison(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _with_ends(frame: pd.DataFrame, name: str) -> list[str]:
     columns = (frame[name], frame[f"{name}_lower"], frame[f"{name}_upper"])
-    return [interval(*ends) if name == "difference" else unsigned(*ends) for ends in zip(*columns, strict=True)]
+    return [interval(*ends) if name != "a_better" else unsigned(*ends) for ends in zip(*columns, strict=True)]
 
 
 def unsigned(value: float, low: float, high: float) -> str:
@@ -140,11 +166,17 @@ def _ranges(findings: Findings) -> pd.DataFrame:
     ).sort_values("parameter", kind="stable")
 
 
-def _best(findings: Findings) -> pd.DataFrame:
+def _best(findings: Findings, chosen: pd.DataFrame) -> pd.DataFrame:
     numbers = [n for n in findings.parameters if n not in ("macs", "params", "acts", "fit_error")]
-    columns = ["rank", "space", "index", "spec", "error_percent", "macs", "params", "acts", *numbers, "fit_error"]
-    best = findings.best.assign(spec=findings.best["spec_id"].str.slice(0, 8))
-    return best[columns].rename(columns={"error_percent": "error %", "fit_error": "e_fit"})
+    known = [n for n in ("macs", "params", "acts") if chosen[n].notna().any()]
+    fit = ["fit_error"] if chosen["fit_error"].notna().any() else []
+    ends = chosen[["estimate", "estimate_lower", "estimate_upper"]].itertuples(index=False)
+    again = [unsigned(*row) if pd.notna(row[0]) else "–" for row in ends]
+    specs = [isinstance(spec, dict) for spec in chosen["spec"]]
+    name = [str(i)[:8] if known_spec else str(i) for i, known_spec in zip(chosen["spec_id"], specs, strict=True)]
+    columns = ["rank", "space", "index", "name", "error_percent", "again", "seeds", *known, *numbers, *fit]
+    names = {"error_percent": "error %", "fit_error": "e_fit", "again": "again % (95 %)"}
+    return chosen.assign(name=name, again=again)[columns].rename(columns=names)
 
 
 def _sampling(frame: pd.DataFrame) -> pd.DataFrame:
@@ -153,19 +185,25 @@ def _sampling(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(acceptance=[f"{100 * share:.3g} %" for share in frame["acceptance"].astype(float)])
 
 
-def _study(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
+def _study(study: Study) -> dict[str, Any]:
+    manifest = study.manifest
     environment = manifest.get("environment") or {}
     git = environment.get("git") or {}
     packages = {"python": environment.get("python"), **(environment.get("packages") or {})}
+    config = manifest.get("config") or {}
+    revision = git.get("revision")
     facts = {
+        "from": str(study.folder),
+        "seed": config.get("seed"),
         "created": manifest.get("created_at"),
         "config hash": manifest.get("config_hash"),
         "recipe": manifest.get("recipe_id"),
         "data": manifest.get("data_id"),
-        "git revision": (git.get("revision") or "unknown") + (" with uncommitted changes" if git.get("dirty") else ""),
+        "git revision": revision and revision + (" with uncommitted changes" if git.get("dirty") else ""),
         "machine": environment.get("platform"),
         "cores": environment.get("cores"),
         "packages": ", ".join(f"{k} {v}" for k, v in packages.items() if v),
     }
-    config = json.dumps(manifest.get("config") or {}, indent=2, ensure_ascii=False)
-    return {"name": name, "facts": {k: v for k, v in facts.items() if v}, "config": config}
+    text = json.dumps(config, indent=2, ensure_ascii=False) if config else ""
+    known = {key: value for key, value in facts.items() if value not in (None, "")}
+    return {"name": study.name, "facts": known, "config": text}

@@ -11,6 +11,13 @@ from analysis.findings import Findings
 from analysis.style import label, short
 from analysis.table import Study
 
+ORDERS = {
+    "not decided": "no order of the curves is shown",
+    "the curves cross": "the curves cross: which space is better depends on how far down one looks",
+}
+MOST_PAIRS = 3
+"""Pairs told in words; a reader of ten sentences of one form reads none of them."""
+
 
 def context(findings: Findings) -> str:
     """What stands under every picture: data, epochs, regime, number of models."""
@@ -36,15 +43,22 @@ def setting(study: Study) -> str:
 
 def summary(findings: Findings) -> list[str]:
     """The findings in words, most important first."""
-    return [*headline(findings), *_trends(findings), _fit(findings), findings.resolved.sentence, *cautions(findings)]
+    return [*headline(findings), *_trends(findings), *_fit(findings), findings.resolved.sentence, *cautions(findings)]
 
 
 def headline(findings: Findings) -> list[str]:
     """The comparison and the best model in words."""
     unmatched = f"The spaces are compared as drawn, not matched: {findings.match_problem}."
+    pairs = shown_pairs(findings)
+    told = pairs
+    if len(pairs) > MOST_PAIRS:  # the clearest differences first, the others are in the table
+        clear = (pairs["difference"].abs() / pairs["detectable"]).sort_values(ascending=False, kind="stable")
+        told = pairs.loc[clear.index[:MOST_PAIRS]]
+    rest = len(pairs) - len(told)
     return [
-        *(_pair(row) for _, row in _shown_pairs(findings).iterrows()),
-        *([unmatched] if findings.match_problem else []),
+        *(pair_sentence(row) for _, row in told.iterrows()),
+        *([f"{rest} more pairs of spaces are in the table of pairs."] if rest else []),
+        *([unmatched] if findings.match_problem and (pairs["matched_by"] == "none").all() else []),
         _best(findings),
     ]
 
@@ -52,11 +66,12 @@ def headline(findings: Findings) -> list[str]:
 def cautions(findings: Findings) -> list[str]:
     """What a reader should hold against these findings."""
     found = list(findings.matching.warnings) if findings.matching is not None else []
-    smallest = int(findings.spaces["n"].min())
-    if smallest < 100:
+    found += [note for study in findings.table.studies for note in study.notes]
+    few = findings.spaces.nsmallest(1, "n").iloc[0]
+    if few["n"] < 100:
         found.append(
-            f"{smallest} models in a space are few: 100 and more are the rule (arXiv 1905.13214, Fig. 7); "
-            "read the intervals, not the means"
+            f"{few['n']} model{'s' if few['n'] != 1 else ''} in {few['space']} {'are' if few['n'] != 1 else 'is'} few: "
+            "100 and more are the rule (arXiv 1905.13214, Fig. 7); read the intervals, not the means"
         )
     seeds = int(findings.models["seeds"].max())
     if seeds == 1:
@@ -66,7 +81,7 @@ def cautions(findings: Findings) -> list[str]:
     return [f"{text[0].upper()}{text[1:]}." for text in found]
 
 
-def _shown_pairs(findings: Findings) -> pd.DataFrame:
+def shown_pairs(findings: Findings) -> pd.DataFrame:
     """The matched pairs if there are any, else the pairs as drawn."""
     frame = findings.comparison
     if frame.empty:
@@ -75,12 +90,13 @@ def _shown_pairs(findings: Findings) -> pd.DataFrame:
     return matched if len(matched) else frame
 
 
-def _pair(row: pd.Series) -> str:
+def pair_sentence(row: pd.Series) -> str:
     a, b, difference = row["a"], row["b"], row["difference"]
     low, high = row["difference_lower"], row["difference_upper"]
     at = "As drawn" if row["matched_by"] == "none" else f"At equal {label(row['matched_by'])}"
     if np.isnan(low):
         return f"{at}, {a} and {b} have too few models for an interval of their difference."
+    order = ORDERS.get(row["order"], row["order"])
     if low > 0 or high < 0:
         better, worse = (a, b) if difference < 0 else (b, a)
         ends = sorted([abs(low), abs(high)])
@@ -97,17 +113,23 @@ def _pair(row: pd.Series) -> str:
         f"{first}; {row['n_a']} and {row['n_b']} models (effective {row['effective_n_a']:.0f} and "
         f"{row['effective_n_b']:.0f}). Kolmogorov-Smirnov D = {row['ks']:.2f}, {p_text(row['ks_p'])}. "
         f"A random model of {a} beats one of {b} with probability {row['a_better']:.2f} "
-        f"({row['a_better_lower']:.2f} to {row['a_better_upper']:.2f}). A true difference of "
+        f"({row['a_better_lower']:.2f} to {row['a_better_upper']:.2f}); {order}. A true difference of "
         f"{row['detectable']:.2f} points would have been seen four times out of five."
     )
 
 
 def _best(findings: Findings) -> str:
     row = findings.best.iloc[0]
-    return (
-        f"The best model is number {row['index']} of {row['space']}, {row['error_percent']:.2f} % validation error; "
-        f"as the best of {row['candidates']} its error is optimistic, a second training will tend to be worse."
-    )
+    name = f"number {row['index']} of {row['space']}" if isinstance(row["spec"], dict) else f"{row['spec_id']}"
+    told = f"The best model is {name}, {row['error_percent']:.2f} % validation error"
+    if np.isfinite(row["estimate"]):
+        low, high = row["estimate_lower"], row["estimate_upper"]
+        return (
+            f"{told}; as the best of {row['candidates']:,} it was lucky, too: trained again it should show about "
+            f"{row['estimate']:.2f} % ({low:.2f} to {high:.2f}; noise from {row['noise_from']})."
+        )
+    chosen = f"as the best of {row['candidates']:,} its error is optimistic, a second training will tend to be worse"
+    return f"{told}; {chosen}."
 
 
 def _trends(findings: Findings) -> list[str]:
@@ -124,21 +146,26 @@ def _trends(findings: Findings) -> list[str]:
                     f"(most likely {short(spread['likely'])}; {spread['support']} models stand behind this)"
                 )
         if parts:
-            told.append(f"Error against {label(name)}: {'; '.join(parts)}.")
+            told.append(f"Error against {label(name)}: {'; '.join(parts[:MOST_PAIRS])}.")
     return told
 
 
-def _fit(findings: Findings) -> str:
+def _fit(findings: Findings) -> list[str]:
     frame = findings.models
     parts = []
     for space in findings.spaces["space"]:
         mine = frame.loc[frame["space"] == space, "fit_error"]
+        if mine.isna().all():
+            continue
         found = _row(findings.correlations, space, "fit_error")
         text = f"{space} median {mine.median():.3f}, largest {mine.max():.3f}"
         if found is not None and not np.isnan(found["rho"]):
             text += f", rank correlation with error {interval(found['rho'], found['lower'], found['upper'])}"
         parts.append(text)
-    return f"Distance of the widths from the quantized linear rule, e_fit (0 is on the rule): {'; '.join(parts)}."
+    if not parts:
+        return []
+    what = "Distance of the widths from the quantized linear rule, e_fit (0 is on the rule)"
+    return [f"{what}: {'; '.join(parts[: 2 * MOST_PAIRS])}."]
 
 
 def _row(frame: pd.DataFrame, space: str, parameter: str) -> pd.Series | None:

@@ -1,8 +1,7 @@
-"""Pictures of what the statistics found: each draws a frame onto Axes and returns them, and computes nothing."""
+"""Pictures of the error against what a network is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,50 +13,6 @@ from analysis.style import axes_or_new, label, legend_above, look, padded, scale
 
 FEW_VALUES = 12
 """Up to this many distinct values a parameter is drawn as columns of points."""
-
-
-def plot_edf(
-    frame: pd.DataFrame,
-    *,
-    by: str = "space",
-    legend: Mapping[str, str] | None = None,
-    limit: float | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Error distributions with their simultaneous bands.
-
-    Args:
-        frame: as made by `analysis.edf.edf_by`.
-        legend: text of each space in the legend, e.g. with n, min and mean; its label by default.
-        limit: right end of the error axis, percent; by default a little beyond the largest error.
-        ax: where to draw; a new figure by default.
-    """
-    ax = tidy(axes_or_new(ax))
-    finite = frame.loc[np.isfinite(frame["error"]), "error"]
-    low, high = float(finite.min()), float(finite.max()) if limit is None else limit
-    room = 0.04 * (high - low or 1)
-    for position, name in enumerate(frame[by].unique()):
-        curve = frame[frame[by] == name]
-        # The curve is 0 from the left edge to the first error and 1 from the last error to the right edge.
-        ends = np.concatenate([[low - room], np.minimum(curve["error"], high + room)])
-        style = look(position)
-        fraction, lower, upper = (
-            np.concatenate([[curve[column].iloc[0]], curve[column]]) for column in ("fraction", "lower", "upper")
-        )
-        ax.fill_between(ends, lower, upper, step="pre", color=style["color"], alpha=0.15, linewidth=0)
-        ax.step(
-            ends,
-            fraction,
-            where="pre",
-            color=style["color"],
-            linestyle=style["linestyle"],
-            linewidth=2,
-            label=(legend or {}).get(str(name), str(name)),
-        )
-    ax.set(xlim=(low - room, high + room), ylim=(-0.02, 1.02))
-    ax.set(xlabel=label("error_percent"), ylabel="fraction of models below")
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="none", loc="lower right", fontsize="small")
-    return ax
 
 
 def plot_parameter(
@@ -140,55 +95,89 @@ def _range_bars(ax: Axes, ranges: pd.DataFrame, names: list[str], by: str) -> No
         ax.plot([row["likely"]], [y], marker="|", markersize=11, markeredgewidth=2, color=colour, transform=place)
 
 
-def plot_differences(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Differences of mean error with their intervals, one line a pair.
+def plot_regimes(frame: pd.DataFrame, parameter: str, *, by: str = "space", ax: Axes | None = None) -> Axes:
+    """Best range of a parameter in every regime of complexity, the likely best joined by a line.
 
     Args:
-        frame: as made by `analysis.compare.compare_spaces`; several stacked frames (matched and not) are fine.
+        frame: as made by `analysis.regimes.best_by_regime`.
+        parameter: of the frame's column `parameter`.
+        by: the column that names the spaces.
         ax: where to draw; a new figure by default.
     """
     ax = tidy(axes_or_new(ax))
-    for place, (_, row) in enumerate(frame.iterrows()):
-        style = look(0 if row["matched_by"] != "none" else 6)
-        y = -place
-        ax.plot([row["difference_lower"], row["difference_upper"]], [y, y], color=style["color"], linewidth=2)
-        ax.plot([row["difference"]], [y], marker=style["marker"], color=style["color"])
-    ax.axvline(0, color="#888888", linewidth=1)
-    ax.set_yticks([-place for place in range(len(frame))], [_pair_label(row) for _, row in frame.iterrows()])
-    ax.set_ylim(-len(frame) + 0.4, 0.6)
-    ax.set_xlabel("difference of mean error (points); left of 0 the first is better")
+    mine = frame[frame["parameter"] == parameter]
+    for position, name in enumerate(mine[by].unique()):
+        style, line = look(position), mine[mine[by] == name]
+        # Bars of several spaces stand beside each other.
+        x = line["complexity"] * 1.02 ** (position - (mine[by].nunique() - 1) / 2)
+        ax.vlines(x, line["lower"], line["upper"], color=style["color"], linewidth=4, alpha=0.3)
+        ax.plot(x, line["likely"], **style, linewidth=1.6, markersize=5, label=str(name))
+    scale_x(ax, [*mine["low"], *mine["high"]])
+    values = mine[["lower", "upper"]].to_numpy(dtype=float)
+    if values.min() > 0 and values.max() / values.min() >= 8:
+        ax.set_yscale("log", base=2)
+        ax.yaxis.set_major_formatter(lambda value, _: short(value))
+    ax.set(xlabel=label("macs"), ylabel=label(parameter))
+    legend_above(ax)
     return ax
 
 
-def _pair_label(row: pd.Series) -> str:
-    how = "as drawn" if row["matched_by"] == "none" else f"at equal {row['matched_by']}"
-    return f"{row['a']} − {row['b']}\n{how}"
-
-
-def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Widths of networks block by block with the quantized linear rule fitted to them, on a logarithmic axis.
+def plot_importance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Permutation importance of each parameter as a bar with its spread.
 
     Args:
-        frame: as made by `analysis.profiles.width_profiles`: columns model, block, width, predicted, group.
+        frame: `analysis.importance.Importance.table`.
         ax: where to draw; a new figure by default.
     """
     ax = tidy(axes_or_new(ax))
-    for position, group in enumerate(frame["group"].unique()):
-        style = look(position)
-        for place, (_, line) in enumerate(frame[frame["group"] == group].groupby("model", sort=False)):
-            ax.step(
-                line["block"],
-                line["width"],
-                where="mid",
-                color=style["color"],
-                linestyle=style["linestyle"],
-                linewidth=1.6,
-                alpha=0.85,
-                label=group if place == 0 else None,
-            )
-            ax.plot(line["block"], line["predicted"], marker=".", markersize=3, linestyle="", color=style["color"])
-    ax.set_yscale("log", base=2)
-    ax.yaxis.set_major_formatter(lambda value, _: short(value))
-    ax.set(xlabel="block", ylabel="width (channels)")
+    place = -np.arange(len(frame))
+    ax.barh(place, frame["importance"], color=look(0)["color"], alpha=0.75, height=0.6)
+    ax.hlines(place, frame["lower"], frame["upper"], color="#222222", linewidth=1.4)
+    ax.axvline(0, color="#888888", linewidth=1)
+    ax.set_yticks(place, [label(name) for name in frame["parameter"]])
+    ax.set_xlabel("points of prediction error added by shuffling it")
+    return ax
+
+
+def plot_dependence(frame: pd.DataFrame, parameter: str, *, ax: Axes | None = None) -> Axes:
+    """Mean predicted error with one parameter set to a value in every model.
+
+    Args:
+        frame: `analysis.importance.Importance.dependence`.
+        parameter: of the frame's column `parameter`.
+        ax: where to draw; a new figure by default.
+    """
+    ax = tidy(axes_or_new(ax))
+    line = frame[frame["parameter"] == parameter]
+    ax.plot(line["value"], line["error"], **look(0), linewidth=1.8, markersize=4)
+    scale_x(ax, line["value"])
+    ax.set_ylim(*padded(frame["error"]))  # one scale for all parameters: a flat line is an unimportant one
+    ax.set(xlabel=label(parameter), ylabel="predicted error (%)")
+    return ax
+
+
+def plot_pareto(
+    frame: pd.DataFrame, objective: str = "macs", *, by: str = "space", front: str = "pareto", ax: Axes | None = None
+) -> Axes:
+    """Every model by complexity and error, those that no other beats joined by steps.
+
+    Args:
+        frame: columns `by`, `objective`, `error_percent` and `front` (bool, as from `analysis.pareto.pareto_front`).
+        objective: the horizontal axis.
+        by: the column that names the spaces.
+        front: the column that marks the front.
+        ax: where to draw; a new figure by default.
+    """
+    ax = tidy(axes_or_new(ax))
+    for position, name in enumerate(frame[by].unique()):
+        style, mine = look(position), frame[frame[by] == name]
+        point: dict[str, Any] = {"color": style["color"], "marker": style["marker"], "linewidths": 0}
+        ax.scatter(mine[objective], mine["error_percent"], s=14, alpha=0.3, **point)
+        best = mine[mine[front]]
+        ax.scatter(best[objective], best["error_percent"], s=42, label=str(name), zorder=3, **point)
+    line = frame[frame[front]].sort_values(objective)
+    ax.step(line[objective], line["error_percent"], where="post", color="#444444", linewidth=1.2, zorder=2)
+    scale_x(ax, frame[objective].dropna())
+    ax.set(xlabel=label(objective), ylabel=label("error_percent"))
     legend_above(ax)
     return ax

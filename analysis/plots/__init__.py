@@ -1,0 +1,21 @@
+"""Pictures of what the statistics found: each draws a frame onto Axes and returns them, and computes nothing."""
+
+from analysis.plots.distributions import plot_differences, plot_edf, plot_random_search
+from analysis.plots.parameters import plot_dependence, plot_importance, plot_parameter, plot_pareto, plot_regimes
+from analysis.plots.training import plot_learning_curves, plot_rank_agreement
+from analysis.plots.widths import plot_linear_structure, plot_width_profiles
+
+__all__ = [
+    "plot_dependence",
+    "plot_differences",
+    "plot_edf",
+    "plot_importance",
+    "plot_learning_curves",
+    "plot_linear_structure",
+    "plot_parameter",
+    "plot_pareto",
+    "plot_random_search",
+    "plot_rank_agreement",
+    "plot_regimes",
+    "plot_width_profiles",
+]

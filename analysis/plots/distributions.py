@@ -1,0 +1,104 @@
+"""Pictures of whole error distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.style import axes_or_new, label, look, tidy
+
+
+def plot_edf(
+    frame: pd.DataFrame,
+    *,
+    by: str = "space",
+    legend: Mapping[str, str] | None = None,
+    limit: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Error distributions with their simultaneous bands.
+
+    Args:
+        frame: as made by `analysis.edf.edf_by`.
+        legend: text of each space in the legend, e.g. with n, min and mean; its label by default.
+        limit: right end of the error axis, percent; by default a little beyond the largest error.
+        ax: where to draw; a new figure by default.
+    """
+    ax = tidy(axes_or_new(ax))
+    finite = frame.loc[np.isfinite(frame["error"]), "error"]
+    low, high = float(finite.min()), float(finite.max()) if limit is None else limit
+    room = 0.04 * (high - low or 1)
+    for position, name in enumerate(frame[by].unique()):
+        curve = frame[frame[by] == name]
+        # The curve is 0 from the left edge to the first error and 1 from the last error to the right edge.
+        ends = np.concatenate([[low - room], np.minimum(curve["error"], high + room)])
+        style = look(position)
+        fraction, lower, upper = (
+            np.concatenate([[curve[column].iloc[0]], curve[column]]) for column in ("fraction", "lower", "upper")
+        )
+        ax.fill_between(ends, lower, upper, step="pre", color=style["color"], alpha=0.15, linewidth=0)
+        ax.step(
+            ends,
+            fraction,
+            where="pre",
+            color=style["color"],
+            linestyle=style["linestyle"],
+            linewidth=2,
+            label=(legend or {}).get(str(name), str(name)),
+        )
+    ax.set(xlim=(low - room, high + room), ylim=(-0.02, 1.02))
+    ax.set(xlabel=label("error_percent"), ylabel="fraction of models below")
+    ax.legend(frameon=True, framealpha=0.9, edgecolor="none", loc="lower right", fontsize="small")
+    return ax
+
+
+def plot_differences(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Differences of mean error with their intervals, one line a pair.
+
+    Args:
+        frame: as made by `analysis.compare.compare_spaces`; several stacked frames (matched and not) are fine.
+        ax: where to draw; a new figure by default.
+    """
+    ax = tidy(axes_or_new(ax))
+    for place, (_, row) in enumerate(frame.iterrows()):
+        style = look(0 if row["matched_by"] != "none" else 6)
+        y = -place
+        ax.plot([row["difference_lower"], row["difference_upper"]], [y, y], color=style["color"], linewidth=2)
+        ax.plot([row["difference"]], [y], marker=style["marker"], color=style["color"])
+    ax.axvline(0, color="#888888", linewidth=1)
+    ax.set_yticks([-place for place in range(len(frame))], [_pair_label(row) for _, row in frame.iterrows()])
+    ax.set_ylim(-len(frame) + 0.4, 0.6)
+    ax.set_xlabel("difference of mean error (points); left of 0 the first is better")
+    return ax
+
+
+def _pair_label(row: pd.Series) -> str:
+    how = "as drawn" if row["matched_by"] == "none" else f"at equal {row['matched_by']}"
+    return f"{row['a']} − {row['b']}\n{how}"
+
+
+def plot_random_search(frame: pd.DataFrame, *, by: str = "space", ax: Axes | None = None) -> Axes:
+    """Error of the best of m random models against m, with the band of its median.
+
+    Args:
+        frame: as made by `analysis.random_search.random_search_by`.
+        by: the column that names the spaces.
+        ax: where to draw; a new figure by default.
+    """
+    ax = tidy(axes_or_new(ax))
+    for position, name in enumerate(frame[by].unique()):
+        style, line = look(position), frame[frame[by] == name]
+        # Where the models set no bound the band ends; drawing it down to 0 % would squeeze everything else.
+        bounded = line[(line["lower"] > 0) & (line["upper"] < 100)]
+        ax.fill_between(
+            bounded["draws"], bounded["lower"], bounded["upper"], color=style["color"], alpha=0.15, linewidth=0
+        )
+        ax.plot(line["draws"], line["expected"], **style, linewidth=1.8, markersize=4, label=f"{name}: expected")
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
+    ax.set(xlabel="random models trained", ylabel="error of the best of them (%)")
+    ax.legend(frameon=False, fontsize="small", loc="upper right")
+    return ax

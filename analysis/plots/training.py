@@ -1,0 +1,68 @@
+"""Pictures of training: learning curves, and how early they tell the end."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from analysis.style import axes_or_new, label, legend_above, look, tidy
+
+AGREEMENTS = {
+    "spearman": "Spearman's ρ",
+    "kendall": "Kendall's τ",
+    "top_overlap": "overlap of the best tenths",
+    "order": "pairs of spaces in the same order",
+}
+
+
+def plot_learning_curves(frame: pd.DataFrame, *, by: str = "space", ax: Axes | None = None) -> Axes:
+    """Median validation error of every epoch with a ribbon from quartile to quartile, and the best model's curve, thin.
+
+    Args:
+        frame: as made by `analysis.curves.learning_curves`.
+        by: the column that names the spaces.
+        ax: where to draw; a new figure by default.
+    """
+    ax = tidy(axes_or_new(ax))
+    for position, name in enumerate(frame[by].unique()):
+        style, line = look(position), frame[frame[by] == name]
+        ax.fill_between(line["epoch"], line["lower"], line["upper"], color=style["color"], alpha=0.18, linewidth=0)
+        ax.plot(line["epoch"], line["median"], **style, linewidth=1.8, markersize=4, label=f"{name}: median")
+        ax.plot(line["epoch"], line["best"], color=style["color"], linestyle=style["linestyle"], linewidth=0.8)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if frame["upper"].max() > 8 * frame["best"].min() > 0:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.yaxis.set_minor_formatter(lambda value, _: "")
+    ax.set(xlabel="epoch", ylabel=label("error_percent"))
+    legend_above(ax)
+    return ax
+
+
+def plot_rank_agreement(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
+    """How well each epoch ranks the models as the last one does.
+
+    Args:
+        frame: as made by `analysis.fidelity.epoch_fidelity`.
+        threshold: drawn as a horizontal line.
+        ax: where to draw; a new figure by default.
+    """
+    ax = tidy(axes_or_new(ax))
+    for position, (column, name) in enumerate(AGREEMENTS.items()):
+        if frame[column].notna().any():
+            ax.plot(frame["epoch"], frame[column], **look(position), linewidth=1.8, markersize=4, label=name)
+    ax.fill_between(
+        frame["epoch"],
+        frame["spearman_lower"],
+        frame["spearman_upper"],
+        color=look(0)["color"],
+        alpha=0.15,
+        linewidth=0,
+    )
+    if threshold is not None:
+        ax.axhline(threshold, color="#888888", linewidth=1, linestyle=":")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="epoch", ylabel="agreement with the last epoch", ylim=(min(0.0, frame["kendall"].min()), 1.03))
+    legend_above(ax)
+    return ax

@@ -1,0 +1,133 @@
+"""Sentences that stand beside the pictures of a report: every number in them comes from a frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.fidelity import TRUSTWORTHY, cheapest_epoch
+from analysis.findings import Findings
+from analysis.random_search import models_needed
+from analysis.style import label
+from analysis.words import signed
+
+WITHIN = 0.5
+"""Points of error: near enough to the best to stop searching."""
+SURELY = 0.9
+
+
+def search(findings: Findings) -> list[str]:
+    """Models needed to come near the best, space by space."""
+    frame, told = findings.models, []
+    weights = None if findings.matching is None else findings.matching.weights
+    for space in findings.spaces["space"]:
+        mine = (frame["space"] == space).to_numpy()
+        mine = mine if weights is None else mine & (weights > 0)
+        if mine.sum() < 2:
+            continue
+        own = None if weights is None else weights[mine]
+        found = models_needed(frame.loc[mine, "error_percent"], WITHIN, own, probability=SURELY)
+        most = f"{found.upper:,.0f}" if np.isfinite(found.upper) else "no bound"
+        told.append(f"{space} {found.models:,.0f} ({found.lower:,.0f} to {most})")
+    if not told:
+        return []
+    return [
+        f"Random models needed to be within {WITHIN:g} points of the best known of their space with probability "
+        f"{SURELY:.0%} (95 % interval): {'; '.join(told)}."
+    ]
+
+
+def parameters(findings: Findings) -> list[str]:
+    """What a forest explains, and by which parameter."""
+    found = findings.importance
+    if found is None:
+        return []
+    first = found.table.iloc[0]
+    quality = "little, so that the bars mean little" if found.explained < 0.2 else "what the bars below divide"
+    return [
+        f"A random forest over {', '.join(found.table['parameter'])} explains {max(found.explained, 0):.0%} of the "
+        "variance "
+        f"of the error of models it has not seen: {quality}. The most important is {label(first['parameter'])}: "
+        "shuffling "
+        f"it adds {first['importance']:.2f} points ({first['lower']:.2f} to {first['upper']:.2f}) to the "
+        "prediction's error."
+    ]
+
+
+def structure(findings: Findings) -> list[str]:
+    """The line through the widths of the best models."""
+    told = [
+        f"{space}: w = {found.slope:.1f}·j {signed(found.intercept)} (slope {found.slope_lower:.1f} to "
+        f"{found.slope_upper:.1f}), R² {found.r_squared:.2f}"
+        for space, found in findings.structures.items()
+    ]
+    return [f"Widths of the best 20 models of each space by block number j: {'; '.join(told)}."] if told else []
+
+
+def exponents(findings: Findings) -> list[str]:
+    """How params and acts grow with macs."""
+    if findings.exponents.empty:
+        return []
+    told = [
+        f"{row['space']}: {row['of']} ∝ macs^{row['exponent']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
+        for _, row in findings.exponents.head(6).iterrows()
+    ]
+    return [
+        f"{'; '.join(told)}. For RegNet's best models params grow in proportion and acts as the root "
+        "(arXiv 2003.13678, Fig. 12)."
+    ]
+
+
+def training(findings: Findings) -> list[str]:
+    """Noise between seeds and how early the ranking stands."""
+    told = []
+    noise, best, seeds = findings.noise, findings.noise_best, findings.seeds
+    if noise is None:
+        told.append("No model was trained from several seeds, so that the noise floor is unknown.")
+    else:
+        told.append(
+            f"One training differs from the model's mean by {noise.seed_sd:.2f} points (standard deviation over seeds, "
+            f"{noise.seed_sd_lower:.2f} to {noise.seed_sd_upper:.2f}), architectures differ by "
+            f"{noise.architecture_sd:.2f}: "
+            f"two single trainings have to differ by {noise.smallest_difference:.2f} points before it is more than "
+            "chance."
+        )
+    if best is not None:
+        told.append(
+            f"Among the best tenth only {best.reliability:.0%} of the variance of a single training is the "
+            "architecture's."
+        )
+    if seeds is not None:
+        told.append(
+            f"Two seeds rank the models with Spearman's ρ = {seeds.spearman:.2f}, and {seeds.top_spearman:.2f} "
+            "within the "
+            f"best tenth: no cheaper training can be expected to do better."
+        )
+    if len(findings.fidelity) > 1:
+        epoch, last = cheapest_epoch(findings.fidelity), int(findings.fidelity["epoch"].iloc[-1])
+        if epoch is None:
+            text = f"No epoch before the last ({last}) ranks the models well enough to stop there"
+        else:
+            text = f"From epoch {epoch} of {last} on the ranking stands"
+        told.append(
+            f"{text} (interval of Spearman's ρ with the last epoch above {TRUSTWORTHY:g}, spaces in the same order)."
+        )
+    for _, row in findings.recipes.iterrows():
+        told.append(
+            f"{row['cheap']} and {row['reference']} rank their {row['n']} common networks with ρ = "
+            f"{row['spearman']:.2f} "
+            f"({row['spearman_lower']:.2f} to {row['spearman_upper']:.2f}); {row['top_overlap']:.0%} of the best "
+            "tenth agree."
+        )
+    return told
+
+
+def best(findings: Findings) -> list[str]:
+    """How far the first places can be told apart."""
+    frame = findings.best
+    tied = int(frame["tied"].sum()) - 1
+    if len(frame) < 2 or frame["noise_sd"].isna().all():
+        return []
+    return [
+        f"Of the {len(frame)} best, {tied} differ from the first by no more than chance between equal models "
+        f"(noise {frame['noise_sd'].iloc[0]:.2f} points, from {frame['noise_from'].iloc[0]})."
+    ]
