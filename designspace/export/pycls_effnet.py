@@ -1,0 +1,85 @@
+"""The EN section of pycls: EfficientNet-like networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from designspace.export.pycls_keys import Section, per_stage
+from designspace.export.refusal import Support
+from designspace.spec import InvertedStage, ModelSpec
+
+EN = Section(
+    "EN",
+    {
+        "STEM_W": 32,
+        "DEPTHS": [],
+        "WIDTHS": [],
+        "EXP_RATIOS": [],
+        "SE_R": 0.25,
+        "STRIDES": [],
+        "KERNELS": [],
+        "HEAD_W": 1280,
+        "DC_RATIO": 0.0,
+        "DROPOUT_RATIO": 0.0,
+    },
+)
+SUPPORT = Support("pycls effnet", ("inverted",), ("relu", "silu"), kernel_sizes=(), head_width=True, dropout=True)
+
+
+def read(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec's mapping of an EN section; drop-connect is a matter of training and left alone."""
+    section = EN.read(config)
+    keys = ("DEPTHS", "WIDTHS", "STRIDES", "KERNELS", "EXP_RATIOS")
+    stages = [
+        {
+            "block": "inverted",
+            "depth": depth,
+            "width": width,
+            "stride": stride,
+            "kernel_size": kernel_size,
+            "expansion_ratio": float(expansion),
+            "se_ratio": section["SE_R"],
+        }
+        for depth, width, stride, kernel_size, expansion in per_stage("EN", section, keys)
+    ]
+    head = {"width": section["HEAD_W"], "dropout": section["DROPOUT_RATIO"]}
+    return {"stem": {"width": section["STEM_W"]}, "stages": stages, "head": head}
+
+
+def section(spec: ModelSpec) -> dict[str, Any]:
+    """The EN section of a network; NotExpressible where pycls's MBConv is another block."""
+    SUPPORT.check(spec)
+    stem = spec.stem
+    assert stem is not None
+    if (stem.kernel_size, stem.stride, stem.max_pool) != (3, 2, False):
+        SUPPORT.refuse("stem", stem, "its stem is 3×3 with stride 2")
+    if spec.head.width is None:
+        SUPPORT.refuse("head.width", None, "its head has a 1×1 convolution")
+    width = stem.width
+    stages = [stage for stage in spec.stages if isinstance(stage, InvertedStage)]
+    for number, stage in enumerate(stages):
+        if (stage.group_width, stage.linear, stage.shortcut) != (1, True, "bottlenecks"):
+            SUPPORT.refuse(
+                f"stages.{number}", stage, "its blocks are depthwise with a linear projection and its shortcut"
+            )
+        if stage.se_ratio == 0 or stage.se_ratio != stages[0].se_ratio:
+            SUPPORT.refuse(f"stages.{number}.se_ratio", stage.se_ratio, "all its blocks have SE of one ratio")
+        for w_in in (width, stage.width)[: stage.depth]:
+            for field, ratio in (("expansion_ratio", stage.expansion_ratio), ("se_ratio", stage.se_ratio)):
+                if int(w_in * ratio) != round(w_in * ratio):
+                    SUPPORT.refuse(
+                        f"stages.{number}.{field}", ratio, f"it rounds {w_in}·{ratio:g} down, not to nearest"
+                    )
+        width = stage.width
+    return {
+        "STEM_W": stem.width,
+        "STRIDES": [stage.stride for stage in stages],
+        "DEPTHS": [stage.depth for stage in stages],
+        "WIDTHS": [stage.width for stage in stages],
+        "EXP_RATIOS": [stage.expansion_ratio for stage in stages],
+        "KERNELS": [stage.kernel_size for stage in stages],
+        "SE_R": stages[0].se_ratio,
+        "HEAD_W": spec.head.width,
+        **({"DROPOUT_RATIO": spec.head.dropout} if spec.head.dropout else {}),
+    }

@@ -1,0 +1,138 @@
+"""pycls configurations: the published ones give the zoo's networks, and what goes out comes back."""
+
+import pytest
+
+from designspace import ModelSpec, complexity, zoo
+from designspace.export import NotExpressible, from_pycls, load_pycls, to_pycls
+from designspace.files import to_yaml
+from designspace.quantized_linear import QuantizedLinear
+from designspace.zoo.efficientnet import B0_STAGES
+from designspace.zoo.regnet import PARAMETERS
+
+
+def anynet(**section) -> dict:
+    return {"MODEL": {"TYPE": "anynet", "NUM_CLASSES": 1000}, "ANYNET": section}
+
+
+def regnet(name: str) -> dict:
+    depth, w_0, w_a, w_m, group_width, _ = PARAMETERS[name]
+    section = {"SE_ON": "RegNetY" in name, "DEPTH": depth, "W0": w_0, "WA": w_a, "WM": w_m, "GROUP_W": group_width}
+    return {"MODEL": {"TYPE": "regnet", "NUM_CLASSES": 1000}, "REGNET": section, "OPTIM": {"BASE_LR": 0.8}}
+
+
+def resnet(depths, multiplier, group_widths) -> dict:
+    return anynet(
+        STEM_TYPE="res_stem_in",
+        STEM_W=64,
+        BLOCK_TYPE="res_bottleneck_block",
+        STRIDES=[1, 2, 2, 2],
+        DEPTHS=list(depths),
+        WIDTHS=[256, 512, 1024, 2048],
+        BOT_MULS=[multiplier] * 4,
+        GROUP_WS=list(group_widths),
+    )
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_published_regnets_are_the_zoos(name):
+    assert from_pycls(regnet(name)).spec_id == zoo.spec(name).spec_id
+
+
+@pytest.mark.parametrize(("layers", "depths"), [(50, (3, 4, 6, 3)), (101, (3, 4, 23, 3)), (152, (3, 8, 36, 3))])
+def test_published_resnets_are_the_zoos(layers, depths):
+    plain = from_pycls(resnet(depths, 0.25, (64, 128, 256, 512)))
+    grouped = from_pycls(resnet(depths, 0.5, (4, 8, 16, 32)))
+    assert plain.spec_id == zoo.spec(f"ResNet-{layers}").spec_id
+    assert grouped.spec_id == zoo.spec(f"ResNeXt-{layers}-32x4d").spec_id
+
+
+def test_published_efficientnet_is_the_zoos_without_the_dropout_it_leaves_out():
+    expansions, widths, depths, kernels, strides = (list(column) for column in zip(*B0_STAGES, strict=True))
+    section = {"STEM_W": 32, "STRIDES": strides, "DEPTHS": depths, "WIDTHS": widths, "EXP_RATIOS": expansions}
+    model = {"TYPE": "effnet", "NUM_CLASSES": 1000, "ACTIVATION_FUN": "silu"}
+    config = {"MODEL": model, "EN": {**section, "KERNELS": kernels, "HEAD_W": 1280, "DROPOUT_RATIO": 0.2}}
+    assert from_pycls(config).spec_id == zoo.spec("EfficientNet-B0").spec_id
+
+
+def test_the_vanilla_block_of_pycls_has_two_convolutions():
+    """V-56 of the NDS baselines is ResNet-56 without shortcuts: 9 blocks of two convolutions a stage."""
+    config = anynet(
+        STEM_TYPE="res_stem_cifar",
+        STEM_W=16,
+        BLOCK_TYPE="vanilla_block",
+        DEPTHS=[9, 9, 9],
+        WIDTHS=[16, 32, 64],
+        STRIDES=[1, 2, 2],
+    )
+    spec = from_pycls(config | {"MODEL": {"TYPE": "anynet", "NUM_CLASSES": 10}, "TRAIN": {"IM_SIZE": 32}})
+    assert [(stage.block, stage.residual) for stage in spec.stages] == [("basic", False)] * 3
+    weights = 3 * 16 + 18 * 16 * 16 + (16 * 32 + 17 * 32 * 32) + (32 * 64 + 17 * 64 * 64)
+    assert complexity(spec).params == 9 * weights + 2 * (19 * 16 + 18 * 32 + 18 * 64) + 64 * 10 + 10
+    assert to_pycls(spec)["ANYNET"]["BLOCK_TYPE"] == "vanilla_block"
+
+
+@pytest.mark.parametrize("name", [n for n in zoo.names() if n.startswith(("RegNet", "ResNe", "EfficientNet"))])
+def test_round_trip_of_the_zoo(name):
+    spec = zoo.spec(name)
+    assert complexity(from_pycls(to_pycls(spec))) == complexity(spec)
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0, 2.0, 4.0])
+def test_bottleneck_ratio_is_inverted(ratio):
+    stage = {"block": "bottleneck", "depth": 2, "width": 64, "bottleneck_ratio": ratio, "group_width": 8}
+    spec = ModelSpec.from_mapping({"stages": [stage, stage | {"width": 128}], "activation": "silu"})
+    config = to_pycls(spec)
+    assert config["ANYNET"]["BOT_MULS"] == [1 / ratio] * 2
+    assert from_pycls(config).spec_id == spec.spec_id
+
+
+def test_a_regnet_is_written_with_its_rule(tmp_path):
+    spec = zoo.spec("RegNetY-400MF")
+    depth, w_0, w_a, w_m, group_width, _ = PARAMETERS["RegNetY-400MF"]
+    config = to_pycls(spec, QuantizedLinear(depth, w_0, w_a, w_m))
+    assert (config["MODEL"]["TYPE"], config["REGNET"]["GROUP_W"]) == ("regnet", group_width)
+    (tmp_path / "mine.yaml").write_text(to_yaml(config))
+    assert load_pycls(tmp_path / "mine.yaml") == spec.model_copy(update={"name": "mine"})
+    with pytest.raises(ValueError, match="does not give the widths and depths"):
+        to_pycls(spec, QuantizedLinear(depth + 1, w_0, w_a, w_m))
+
+
+BASE = {"depth": 1, "width": 16, "stride": 1}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        (
+            {"stages": [BASE | {"block": "vanilla"}]},
+            r"pycls: stages.0.block = 'vanilla': it has only bottleneck, basic",
+        ),
+        ({"stages": [BASE | {"block": "basic"}], "in_channels": 1}, r"in_channels = 1: its stems read three channels"),
+        ({"stages": [BASE | {"block": "basic", "kernel_size": 5}]}, r"stages.0.kernel_size = 5: it has only 3"),
+        ({"stages": [BASE | {"block": "bottleneck", "residual": False}]}, r"bottleneck blocks always have one"),
+        ({"stages": [BASE | {"block": "basic"}, BASE | {"block": "bottleneck"}]}, r"same for all stages"),
+        ({"stages": [BASE | {"block": "basic"}], "stem": {"kernel_size": 5}}, r"stem = \(5, 2, False\)"),
+        ({"stages": [BASE | {"block": "basic"}], "head": {"dropout": 0.1}}, r"head.dropout = 0.1: it has no dropout"),
+        ({"stages": [BASE | {"block": "basic"}], "batch_norm": False}, r"batch_norm = False"),
+        ({"stages": [BASE | {"block": "inverted"}], "head": {"width": 64}}, r"all its blocks have SE"),
+    ],
+)
+def test_what_pycls_cannot_say_is_refused_with_the_reason(mapping, message):
+    with pytest.raises(NotExpressible, match=message):
+        to_pycls(ModelSpec.from_mapping(mapping))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"MODEL": {"TYPE": "vit"}}, "MODEL.TYPE = 'vit': must be one of anynet, regnet, effnet"),
+        (anynet(GROUPS=[1]), "ANYNET.GROUPS: unknown key"),
+        (anynet(BLOCK_TYPE="res_bottleneck_linear_block"), "must be one of res_bottleneck_block"),
+        (anynet(DEPTHS=[1, 1], WIDTHS=[8]), r"ANYNET.WIDTHS = \[8\]: must have as many values as DEPTHS \(2\)"),
+        (resnet((3, 4, 6, 3), 0.25, (6, 128, 256, 512)), "group_width = 6: must divide the inner width"),
+        (regnet("RegNetX-200MF") | {"REGNET": {"W0": 20}}, "REGNET.W0 = 20: must be a multiple of 8"),
+    ],
+)
+def test_mistakes_in_a_configuration_are_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        from_pycls(config)
