@@ -24,9 +24,9 @@ from designspace.layers import (
     Number,
     Residual,
     SqueezeExcite,
-    round_number,
     when,
 )
+from designspace.rounding import round_number
 from designspace.spec import (
     BasicStage,
     BottleneckStage,

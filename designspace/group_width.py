@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from designspace.layers import Number, round_number
+from designspace.layers import Number
+from designspace.rounding import round_number
 
 
 def fit_group_width(

@@ -103,8 +103,3 @@ def when(present: Condition, layers: Layers) -> Layers:
     if present.all():
         return layers
     return (Masked(layers, present),) if present.any() else ()
-
-
-def round_number(value: float | np.ndarray) -> Number:
-    """To the nearest integer, half to even, as Python's round and pycls's np.round do."""
-    return np.rint(value).astype(np.int64) if isinstance(value, np.ndarray) else round(value)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CLOSE = 1e-6  # blocks; nearer to a stage's boundary than this, rounding errors matter
+
 
 @dataclass(frozen=True)
 class QuantizedLinear:
@@ -71,26 +73,27 @@ def stage_arrays(
         which networks have exactly S stages of different widths, every level occupied (shape (N,), bool); their
         stage widths and depths (shape (kept, S), int64).
     """
-    levels = np.arange(1, stages + 1)
     with np.errstate(divide="ignore", over="ignore"):
-        first = (w_0 / w_a)[:, None] * (w_m[:, None] ** (levels - 0.5) - 1)
-    first = np.minimum(first, depth[:, None] + 0.5)  # levels no block reaches
-    starts = np.minimum(np.ceil(first), depth[:, None])
-    kept = (starts[:, -1] == depth) & (np.diff(starts, axis=1, prepend=0) > 0).all(axis=1)
-    close = (np.abs(first - np.rint(first)) < 1e-6).any(axis=1)
-    kept |= close
-    index = np.flatnonzero(kept)
+        slope = w_0 / w_a
+    last = slope * (w_m ** (stages - 0.5) - 1)  # the block before which the network must end
+    before = slope * (w_m ** (stages - 1.5) - 1)  # the first block of the last stage
+    index = np.flatnonzero((last > depth - 1 - CLOSE) & (before < depth - 1 + CLOSE))
 
-    depths = np.diff(starts[index], axis=1, prepend=0).astype(np.int64)
+    levels = np.arange(1, stages + 1)
+    first = slope[index, None] * (w_m[index, None] ** (levels - 0.5) - 1)
+    first = np.minimum(first, depth[index, None] + 0.5)  # levels no block reaches
+    depths = np.diff(np.minimum(np.ceil(first), depth[index, None]), axis=1, prepend=0).astype(np.int64)
     widths = w_0[index, None] * w_m[index, None] ** (levels - 1)
     widths = (np.rint(widths / quantum) * quantum).astype(np.int64)
-    valid = np.all(np.diff(widths, axis=1) > 0, axis=1)
-    for row in np.flatnonzero(close[index]):
+    valid = np.all(depths > 0, axis=1) & np.all(np.diff(widths, axis=1) > 0, axis=1)
+    close = np.any(np.abs(first - np.rint(first)) < CLOSE, axis=1)
+    for row in np.flatnonzero(close):
         i = index[row]
         rule = QuantizedLinear(int(depth[i]), float(w_0[i]), float(w_a[i]), float(w_m[i]), quantum)
         exact_widths, exact_depths = rule.stages()
         valid[row] = len(exact_widths) == stages == int(rule.levels().max()) + 1
         if valid[row]:
             widths[row], depths[row] = exact_widths, exact_depths
-    kept[index[~valid]] = False
+    kept = np.zeros(len(depth), bool)
+    kept[index[valid]] = True
     return kept, widths[valid], depths[valid]

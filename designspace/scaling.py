@@ -13,7 +13,7 @@ import numpy as np
 
 from designspace.complexity import complexity
 from designspace.group_width import fit_stage
-from designspace.layers import Number
+from designspace.rounding import integers, round_channels, round_group_width, round_to
 from designspace.spec import ModelSpec
 
 Factor = float | np.ndarray
@@ -88,7 +88,7 @@ def scale_networks(
         if _matters(factors.depth):
             rounded = np.ceil if depth_rounding == "up" else np.rint
             scaled = np.maximum(1, rounded(np.round(stage.depth * np.asarray(factors.depth), 9)))
-            fields["depth"] = _integers(scaled)
+            fields["depth"] = integers(scaled)
         if _matters(factors.width):
             fields["width"] = round_channels(stage.width * factors.width)
         if fields.get("group_width") not in (None, 1) and _matters(factors.group_width):
@@ -118,29 +118,6 @@ def scale_to(spec: ModelSpec, macs: float, rule: str = "dWr") -> tuple[ModelSpec
     reached = complexity(scale_networks(spec, rule_factors(rule, growths))).macs
     growth = float(growths[np.argmin(np.abs(np.log(reached / macs)))])
     return scale(spec, rule_factors(rule, growth)), growth
-
-
-def round_channels(width: Factor, multiple: int = 8) -> Number:
-    """A width rounded to a multiple, at least that multiple, and never below nine tenths of it (MobileNetV2's code)."""
-    rounded = np.maximum(multiple, (np.asarray(width) + multiple / 2) // multiple * multiple)
-    return _integers(rounded + multiple * (rounded < 0.9 * np.asarray(width)))
-
-
-def round_to(value: Factor, multiple: int) -> Number:
-    """The nearest multiple, at least one."""
-    return _integers(np.maximum(multiple, np.rint(np.asarray(value) / multiple) * multiple))
-
-
-def round_group_width(group_width: Factor) -> Number:
-    """Up to 2 as it is, up to 5 four, above that a multiple of 8 (pycls `scaler.py`)."""
-    value = np.asarray(group_width)
-    small = np.where(value <= 2, np.maximum(1, np.floor(value)), 4)
-    return _integers(np.where(value <= 5, small, round_to(value, 8)))
-
-
-def _integers(value: np.ndarray) -> Number:
-    whole = np.asarray(value).astype(np.int64)
-    return whole if whole.ndim else int(whole)
 
 
 def _matters(factor: Factor) -> bool:

@@ -8,8 +8,8 @@ import numpy as np
 
 from designspace import zoo
 from designspace.group_width import fit_stage
-from designspace.layers import round_number
 from designspace.quantized_linear import stage_arrays
+from designspace.rounding import round_number
 from designspace.scaling import Factors, efficientnet_factors, rule_factors, scale_networks
 from designspace.spaces.space import DesignSpace, Draws, Family
 from designspace.spec import ModelSpec, Stage

@@ -75,8 +75,9 @@ def _candidates(space: DesignSpace, rng: np.random.Generator, rejected: Counter[
 
 def _fresh(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
     """Which networks have not been seen before; adds them to `seen`."""
-    rows = np.rec.fromarrays(list(leaves(networks)))
-    content, size = rows.tobytes(), rows.itemsize
+    columns = [np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1) for array in leaves(networks)]
+    rows = np.concatenate(columns, axis=1)
+    content, size = rows.tobytes(), rows.shape[1]
     fresh = np.zeros(len(rows), bool)
     for position in range(len(rows)):
         key = content[position * size : (position + 1) * size]

@@ -6,7 +6,7 @@ Errors: Table 2.
 from collections.abc import Iterator
 from math import ceil
 
-from designspace.scaling import round_channels
+from designspace.rounding import round_channels
 from designspace.spec import Head, InvertedStage, ModelSpec, Stem
 
 B0_STAGES = (  # expansion, width, depth, kernel, stride

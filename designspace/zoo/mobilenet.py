@@ -5,7 +5,7 @@ Errors: V1 from Tables 6 and 7; V2 from the official model table (tensorflow/mod
 
 from collections.abc import Iterator
 
-from designspace.scaling import round_channels
+from designspace.rounding import round_channels
 from designspace.spec import Head, InvertedStage, ModelSpec, SeparableStage, Stem
 
 V1_STAGES = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))  # width, depth, stride

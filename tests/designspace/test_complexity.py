@@ -11,12 +11,10 @@ from designspace.spaces import space_from_config
 from designspace.spec import BottleneckStage, Stem, VanillaStage
 
 
-@pytest.mark.parametrize("name", zoo.names())
-def test_published_integers(name: str, published: pd.DataFrame) -> None:
-    if name not in published.index:
-        pytest.skip(f"no published integers for {name}")
-    counts = complexity(zoo.spec(name))
-    assert (counts.macs, counts.params, counts.acts) == tuple(published.loc[name])
+def test_published_integers(published: pd.DataFrame) -> None:
+    for name, row in published.iterrows():
+        counts = complexity(zoo.spec(str(name)))
+        assert (name, counts.macs, counts.params, counts.acts) == (name, *row)
 
 
 def conv_and_linear(spec: ModelSpec) -> int:
@@ -39,12 +37,14 @@ def test_zoo_agrees_with_fvcore_and_torch(name: str) -> None:
 def test_sampled_models_agree_with_fvcore_and_torch(name: str) -> None:
     small = {"resolution": 18, "in_channels": 1, "head": {"classes": 10}, "stem": {"stride": 1}}
     config: dict[str, object] = {"base": name, "template": small}
+    n = 50
     if spaces.space(name).family == "compound":
-        config["spec"] = "MobileNetV1-0.25-128"
+        config |= {"spec": "MobileNetV1-0.25-128", "constraints": {"depth": [13, 30]}}
+        n = 12 if spaces.space(name).rule else 50  # scaled from a small network, one rule gives few different ones
     else:
-        config["constraints"] = {"macs": [0.2e6, 30e6], "depth": [3, 10]}
-    population = space_from_config(config).sample(50, seed=1)
-    for index in range(50):
+        config["constraints"] = {"params": [0, 4e5], "depth": [3, 7]}  # small ones, to be quick
+    population = space_from_config(config).sample(n, seed=1)
+    for index in range(n):
         spec = population.spec(index)
         counts = complexity(spec)
         assert counts.macs == population.complexity.macs[index]

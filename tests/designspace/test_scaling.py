@@ -3,16 +3,8 @@ import pytest
 
 from designspace import ModelSpec, complexity, zoo
 from designspace.arrays import unpack
-from designspace.scaling import (
-    RULES,
-    Factors,
-    round_channels,
-    round_group_width,
-    rule_factors,
-    scale,
-    scale_networks,
-    scale_to,
-)
+from designspace.rounding import round_channels, round_group_width
+from designspace.scaling import RULES, Factors, rule_factors, scale, scale_networks, scale_to
 from designspace.spec import Head
 
 

@@ -1,0 +1,36 @@
+"""How widths and resolutions are rounded; each takes a number or an array and gives whole numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from designspace.layers import Number
+
+
+def round_number(value: float | np.ndarray) -> Number:
+    """To the nearest integer, half to even, as Python's round and pycls's np.round do."""
+    return np.rint(value).astype(np.int64) if isinstance(value, np.ndarray) else round(value)
+
+
+def round_channels(width: float | np.ndarray, multiple: int = 8) -> Number:
+    """A width rounded to a multiple, at least that multiple, and never below nine tenths of it (MobileNetV2's code)."""
+    rounded = np.maximum(multiple, (np.asarray(width) + multiple / 2) // multiple * multiple)
+    return integers(rounded + multiple * (rounded < 0.9 * np.asarray(width)))
+
+
+def round_to(value: float | np.ndarray, multiple: int) -> Number:
+    """The nearest multiple, at least one."""
+    return integers(np.maximum(multiple, np.rint(np.asarray(value) / multiple) * multiple))
+
+
+def round_group_width(group_width: float | np.ndarray) -> Number:
+    """Up to 2 as it is, up to 5 four, above that a multiple of 8 (pycls `scaler.py`)."""
+    value = np.asarray(group_width)
+    small = np.where(value <= 2, np.maximum(1, np.floor(value)), 4)
+    return integers(np.where(value <= 5, small, round_to(value, 8)))
+
+
+def integers(value: np.ndarray) -> Number:
+    """Whole numbers as int64, one alone as int."""
+    whole = np.asarray(value).astype(np.int64)
+    return whole if whole.ndim else int(whole)
