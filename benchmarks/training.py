@@ -1,0 +1,165 @@
+"""Models per hour of our trainer against the commonly written one, its share of the machine's peak, and what gave it.
+
+    python -m benchmarks.training [--models 4] [--images 4000] [--macs 6e6] [--out FILE]
+
+Both trainers get the same models, images, recipe and cores, in turns in the same run: the reference one model after
+another with a thread per core, ours one model per core with one thread each. The peak is a matrix product of 1024 in
+bfloat16 (float32 where that is native), one thread per core at once; training counts 6 operations a multiply-add.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.ingredients import ingredients
+from benchmarks.reference_trainer import train_reference
+from designspace import ModelSpec, complexity
+from designspace.network import build_network
+from designspace.spaces import space_from_config
+from sweeps.data import DataConfig, Splits, load_data
+from sweeps.device import DeviceConfig, native_dtype, processor_name
+from sweeps.environment import cores
+from sweeps.measure import keep_freed_memory
+from sweeps.recipe import Recipe
+from sweeps.trainer import train_model
+
+CPU = DeviceConfig(device="cpu")
+
+splits: Splits  # of this process
+
+
+def models(count: int, macs: float) -> list[ModelSpec]:
+    """RegNetX networks for 28×28 images within 10 % of `macs` multiply-adds."""
+    template = {"resolution": 28, "in_channels": 1, "head": {"classes": 10}}
+    template |= {"stem": {"width": 16, "stride": 1}, "strides": [1, 2, 2, 2]}
+    constraints = {"macs": [0.9 * macs, 1.1 * macs]}
+    population = space_from_config({"base": "regnetx", "template": template, "constraints": constraints}).sample(count)
+    return [population.spec(index) for index in range(len(population))]
+
+
+def data(images: int) -> DataConfig:
+    """Fashion-MNIST with a fifth as many validation images."""
+    return DataConfig(name="fashion_mnist", subset=images, validation_size=images // 5)
+
+
+def open_process(images: int) -> None:
+    """What a training process does once: data, allocator, a first step."""
+    global splits
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    splits = load_data(data(images))
+
+
+def ours(mapping: dict[str, Any], recipe: Recipe) -> float:
+    """Train one model in a training process; returns the seconds in training epochs."""
+    result = train_model(ModelSpec.from_mapping(mapping), splits, recipe, seed=0, device_config=CPU)
+    assert result.status == "ok", result.message
+    return result.train_seconds
+
+
+def gemm_peak(seconds: float = 1.0) -> float:
+    """Operations per second of a matrix product of 1024, one thread."""
+    a, b = (torch.randn(1024, 1024, dtype=native_dtype("cpu")) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        begun = time.perf_counter()
+        for _ in range(5):
+            torch.mm(a, b)
+        best = min(best, (time.perf_counter() - begun) / 5)
+    return 2 * 1024**3 / best
+
+
+def contest(
+    pool: ProcessPoolExecutor, specs: Sequence[ModelSpec], recipe: Recipe, images: int
+) -> tuple[list[float], list[float]]:
+    """Seconds per model of the reference and of ours, in turns of `cores()` models each."""
+    open_process(images)
+    theirs, mine = [], []
+    for first in range(0, len(specs), cores()):
+        together = specs[first : first + cores()]
+        torch.set_num_threads(cores())
+        begun = time.perf_counter()
+        for spec in together:
+            torch.manual_seed(0)
+            train_reference(build_network(spec), splits, recipe)
+        theirs.append((time.perf_counter() - begun) / len(together))
+        begun = time.perf_counter()
+        list(pool.map(ours, [spec.to_mapping() for spec in together], [recipe] * len(together)))
+        mine.append((time.perf_counter() - begun) / len(together))
+    return theirs, mine
+
+
+def shares(pool: ProcessPoolExecutor, specs: Sequence[ModelSpec], images: int) -> dict[int, tuple[float, float]]:
+    """Share of the peak in the training epochs by batch size: mean and best model, all cores busy."""
+    table = {}
+    for batch in (32, 64, 128):
+        recipe = Recipe(epochs=1, warmup_epochs=0.5, batch_size=batch)
+        found = []
+        for first in range(0, len(specs), cores()):
+            together = specs[first : first + cores()]
+            peak = statistics.mean(pool.map(gemm_peak, [0.5] * cores()))
+            seconds = pool.map(ours, [spec.to_mapping() for spec in together], [recipe] * len(together))
+            done = images // batch * batch
+            found += [
+                6 * complexity(spec).macs * done / took / peak for spec, took in zip(together, seconds, strict=True)
+            ]
+        table[batch] = statistics.mean(found), max(found)
+    return table
+
+
+def main() -> None:
+    """Run everything and print one page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=int, default=4)
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--macs", type=float, nargs="+", default=[3e6, 6e6])
+    parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--skip-ingredients", action="store_true")
+    parser.add_argument("--out", type=Path, help="also write the page here")
+    arguments = parser.parse_args()
+    lines = [
+        f"{processor_name()}, {cores()} cores, torch {torch.__version__}, {native_dtype('cpu')}, {platform.system()}",
+        f"{arguments.models} RegNetX, {arguments.images} images, one epoch, {arguments.images // 5} validation images",
+    ]
+    with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), open_process, (arguments.images,)) as pool:
+        warm = Recipe(epochs=1, batch_size=arguments.images // 2)
+        list(pool.map(ours, [spec.to_mapping() for spec in models(cores(), 1e6)], [warm] * cores()))
+        for macs in arguments.macs:
+            specs = models(arguments.models, macs)
+            for batch in arguments.batch:
+                recipe = Recipe(epochs=1, batch_size=batch, crop_padding=2, flip=True)
+                theirs, mine = contest(pool, specs, recipe, arguments.images)
+                ratios = sorted(a / b for a, b in zip(theirs, mine, strict=True))
+                slow, fast = statistics.mean(theirs), statistics.mean(mine)
+                lines.append(
+                    f"{macs:.0e} macs, batch {batch:3}: reference {slow:5.2f} s a model ({3600 / slow:4.0f} an hour), "
+                    f"ours {fast:5.2f} s ({3600 / fast:4.0f} an hour): {slow / fast:.2f}x "
+                    f"({ratios[0]:.2f}–{ratios[-1]:.2f})"
+                )
+                print(lines[-1], flush=True)
+        for macs in arguments.macs:
+            for batch, (mean, best) in shares(pool, models(arguments.models, macs), arguments.images).items():
+                lines.append(f"{macs:.0e} macs, batch {batch:3}: {mean:.1%} of peak, best model {best:.1%}")
+                print(lines[-1], flush=True)
+    if not arguments.skip_ingredients:
+        for line in ingredients(models(2, arguments.macs[-1]), splits):
+            lines.append(line)
+            print(line, flush=True)
+    if arguments.out:
+        arguments.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+    main()
