@@ -216,7 +216,7 @@ def to_regnet(anynet: dict[str, Any], rule: QuantizedLinear) -> dict[str, Any]:
             raise ValueError(f"rule = {rule}: a regnet has one value of {key} for all stages, not {anynet.get(key)}")
     kept: dict[str, Any] = {key: anynet[key] for key in ("STEM_TYPE", "STEM_W", "BLOCK_TYPE")}
     rest = {key: anynet[key] for key in ("SE_ON", "SE_R", "HEAD_W") if key in anynet}
-    return kept | {
+    parameters: dict[str, Any] = {
         "STRIDE": anynet["STRIDES"][0],
         "DEPTH": rule.depth,
         "W0": rule.w_0,
@@ -224,8 +224,8 @@ def to_regnet(anynet: dict[str, Any], rule: QuantizedLinear) -> dict[str, Any]:
         "WM": rule.w_m,
         "GROUP_W": max(anynet["GROUP_WS"]),
         "BOT_MUL": anynet["BOT_MULS"][0],
-        **rest,
     }
+    return kept | parameters | rest
 
 
 def _sizes(spec: ModelSpec) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Specs as RegNets of torchvision (`torchvision.models.regnet`)."""
+
+from __future__ import annotations
+
+from designspace.export.keys import key_map
+from designspace.export.refusal import Support
+from designspace.export.source import python_file
+from designspace.spec import BottleneckStage, ModelSpec
+
+VERSION = "0.28.0"
+SUPPORT = Support("torchvision", ("bottleneck",), ("relu", "relu6", "silu"), residuals=False)
+
+IMPORTS = """from torch import nn
+from torchvision.models.regnet import BlockParams, RegNet
+from torchvision.ops.misc import Conv2dNormActivation"""
+
+BODY = '''BLOCKS = BlockParams(
+    depths={depths},
+    widths={widths},
+    group_widths={group_widths},
+    bottleneck_multipliers={multipliers},
+    strides={strides},
+    se_ratio={se_ratio},
+)
+
+
+def stem(_, width, norm_layer, activation_layer):
+    """The first convolution; RegNet's own is 3×3 on three channels with stride 2."""
+    layers = Conv2dNormActivation(
+        {in_channels},
+        width,
+        kernel_size={kernel_size},
+        stride={stride},
+        norm_layer=norm_layer,
+        activation_layer=activation_layer,
+    )
+{pool}    return layers
+
+
+def build():
+    """The network: images (N, {in_channels}, {resolution}, {resolution}) to logits (N, {classes})."""
+    return RegNet(BLOCKS, num_classes={classes}, stem_width={stem_width}, stem_type=stem, activation=nn.{activation})'''
+
+POOL = "    layers.append(nn.MaxPool2d(3, stride=2, padding=1))\n"
+ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU"}
+
+BLOCK = "trunk_output.block{stage1}.block{stage1}-{block}."
+NAMES = {
+    "stem": {"conv1": "stem.0", "bn1": "stem.1"},
+    "head": {"linear1": "fc"},
+    "bottleneck": {
+        "conv1": f"{BLOCK}f.a.0",
+        "bn1": f"{BLOCK}f.a.1",
+        "conv2": f"{BLOCK}f.b.0",
+        "bn2": f"{BLOCK}f.b.1",
+        "se.squeeze": f"{BLOCK}f.se.fc1",
+        "se.excite": f"{BLOCK}f.se.fc2",
+        "conv3": f"{BLOCK}f.c.0",
+        "bn3": f"{BLOCK}f.c.1",
+        "shortcut.conv1": f"{BLOCK}proj.0",
+        "shortcut.bn1": f"{BLOCK}proj.1",
+    },
+}
+
+
+def torchvision_source(spec: ModelSpec) -> str:
+    """A Python file that builds the network in torchvision: `BlockParams`, `build()`, `load(weights)`, the key map.
+
+    Raises:
+        NotExpressible: torchvision's RegNet has no words for the network.
+    """
+    SUPPORT.check(spec)
+    stages = [stage for stage in spec.stages if isinstance(stage, BottleneckStage)]
+    ratios = {stage.se_ratio for stage in stages}
+    if len(ratios) > 1:
+        SUPPORT.refuse("stages.*.se_ratio", sorted(ratios), "it is the same for all stages")
+    stem = spec.stem
+    assert stem is not None
+    body = BODY.format(
+        depths=[stage.depth for stage in stages],
+        widths=[stage.width for stage in stages],
+        group_widths=[stage.group_width or round(stage.width / stage.bottleneck_ratio) for stage in stages],
+        multipliers=[1 / stage.bottleneck_ratio for stage in stages],
+        strides=[stage.stride for stage in stages],
+        se_ratio=stages[0].se_ratio or None,
+        in_channels=spec.in_channels,
+        kernel_size=stem.kernel_size,
+        stride=stem.stride,
+        pool=POOL if stem.max_pool else "",
+        resolution=spec.resolution,
+        classes=spec.head.classes,
+        stem_width=stem.width,
+        activation=ACTIVATIONS[spec.activation],
+    )
+    return python_file(spec.name or spec.spec_id, f"torchvision {VERSION}", IMPORTS, body, key_map(spec, NAMES))

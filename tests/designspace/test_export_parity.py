@@ -1,0 +1,160 @@
+"""The exported files build the same networks: same parameters, same logits with the same weights."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from designspace import ModelSpec, complexity, zoo
+from designspace.export import NotExpressible, timm_source, torchvision_source
+from designspace.network import build_network
+
+sys.path.insert(0, str(Path(__file__).parent))
+from other_libraries import need
+
+TARGETS = {"timm": timm_source, "torchvision": torchvision_source}
+
+
+def bottleneck(**fields) -> dict:
+    return {"block": "bottleneck", "depth": 2, "width": 32, **fields}
+
+
+def two(stage: dict, **rest) -> dict:
+    """Two stages, the second wider."""
+    return {"resolution": 32, "stages": [stage, stage | {"width": 2 * stage["width"], "depth": 1}], **rest}
+
+
+SMALL = {"stem": {"width": 16, "stride": 1}, "in_channels": 1, "resolution": 28, "head": {"classes": 10}}
+BOTH = {
+    "X": two(bottleneck(group_width=8)),
+    "X depthwise": two(bottleneck(group_width=1)),
+    "R, one group": two(bottleneck()),
+    "Y": two(bottleneck(group_width=16, se_ratio=0.25)),
+    "Y SiLU": two(bottleneck(group_width=16, se_ratio=0.25), activation="silu"),
+    **{f"X b={b}": two(bottleneck(bottleneck_ratio=b, group_width=8)) for b in (0.25, 0.5, 1, 2, 4)},
+    **{f"Y b={b}": two(bottleneck(bottleneck_ratio=b, group_width=8, se_ratio=0.25)) for b in (0.5, 2)},
+    "g differs": {"resolution": 32, "stages": [bottleneck(group_width=4), bottleneck(width=48, group_width=24)]},
+    "X 28 px, 1 channel": two(bottleneck(group_width=8, stride=1), **SMALL),
+    "Y 28 px, 1 channel": two(bottleneck(group_width=8, se_ratio=0.25), **SMALL),
+    "7×7 stem with pool": two(bottleneck(bottleneck_ratio=4), stem={"width": 64, "kernel_size": 7, "max_pool": True}),
+    "7 stages": {"resolution": 64, "stages": [bottleneck(depth=1)] * 7},
+}
+TIMM = {
+    "basic": two({"block": "basic", "depth": 2, "width": 16}),
+    "basic 28 px, 1 channel": two({"block": "basic", "depth": 2, "width": 16}, **SMALL),
+    "basic and X": {"resolution": 32, "stages": [{"block": "basic", "depth": 1, "width": 16}, bottleneck()]},
+    "5×5": two(bottleneck(group_width=8, kernel_size=5)),
+    "GELU, ReLU6": two(bottleneck(group_width=8), activation="gelu"),
+    "1×1 head, dropout": two(bottleneck(se_ratio=0.5), activation="relu6", head={"width": 100, "dropout": 0.1}),
+}
+CASES = [(target, name, mapping) for target in TARGETS for name, mapping in BOTH.items()]
+CASES += [("timm", name, mapping) for name, mapping in TIMM.items()]
+
+
+def module_of(text: str) -> ModuleType:
+    module = ModuleType("exported")
+    exec(compile(text, "exported.py", "exec"), module.__dict__)
+    return module
+
+
+def difference(spec: ModelSpec, target: str, tmp_path: Path) -> float:
+    """The largest difference of two images' logits (relative where they exceed 1), batch norm not as initialised."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    ours = build_network(spec).eval()
+    for module in ours.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values, low, high in (
+                (module.weight, 0.5, 1.5),
+                (module.bias, -0.2, 0.2),
+                (module.running_var, 0.5, 2),
+            ):
+                torch.nn.init.uniform_(values, low, high)
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+        if isinstance(module, torch.nn.Linear):  # logits of the order of 1
+            torch.nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    save_file(ours.state_dict(), tmp_path / "model.safetensors")
+    exported = module_of(TARGETS[target](spec))
+    theirs = exported.load(tmp_path / "model.safetensors")
+    assert sum(p.numel() for p in theirs.parameters()) == complexity(spec).params
+    images = torch.randn(2, spec.in_channels, spec.resolution, spec.resolution)
+    with torch.inference_mode():
+        logits = ours(images)
+        scale = max(1.0, float(logits.abs().max()))
+        assert float(logits.std()) > 0.01
+        return float((logits - theirs(images)).abs().max()) / scale
+
+
+@pytest.mark.parametrize(("target", "name", "mapping"), CASES, ids=[f"{target}: {name}" for target, name, _ in CASES])
+def test_same_logits(target, name, mapping, tmp_path):
+    need("safetensors", target, "torchvision")
+    assert difference(ModelSpec.from_mapping(mapping), target, tmp_path) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("timm", "RegNetX-200MF"),
+        ("timm", "RegNetY-400MF"),
+        ("timm", "ResNet-50"),
+        ("torchvision", "RegNetX-400MF"),
+        ("torchvision", "RegNetY-200MF"),
+        ("torchvision", "ResNeXt-50-32x4d"),
+    ],
+)
+def test_same_logits_of_published_networks(target, name, tmp_path):
+    need("safetensors", target, "torchvision")
+    assert difference(zoo.spec(name), target, tmp_path) < 1e-5
+
+
+def test_weights_in_the_wrong_place_are_seen(tmp_path, monkeypatch):
+    need("safetensors", "timm", "torchvision")
+    spec = ModelSpec.from_mapping(BOTH["Y"])
+    text = timm_source(spec)
+    first, second = '"stages.0.1.conv1_1x1.bn"', '"stages.0.1.conv2_kxk.bn"'
+    crossed = text.replace(first, "?").replace(second, first).replace("?", second)
+    monkeypatch.setitem(TARGETS, "timm", lambda _: crossed)
+    assert difference(spec, "timm", tmp_path) > 1e-3
+
+
+def test_an_exported_regnet_has_the_parameters_of_the_librarys_own():
+    need("safetensors", "timm", "torchvision")
+    from timm.models.regnet import RegNet, RegNetCfg
+    from torchvision.models import regnet_y_400mf
+
+    spec = zoo.spec("RegNetY-400MF")
+    rule = RegNetCfg(depth=16, w0=48, wa=27.89, wm=2.09, group_size=8, se_ratio=0.25)
+    for theirs in (RegNet(rule), regnet_y_400mf()):
+        assert sum(p.numel() for p in theirs.parameters()) == complexity(spec).params
+
+
+@pytest.mark.parametrize(
+    ("target", "mapping", "message"),
+    [
+        ("timm", two(bottleneck(width=20)), "stages.0.width = 20: a ByobNet rounds widths to multiples of 8"),
+        ("timm", two(bottleneck(bottleneck_ratio=8)), "width / bottleneck_ratio = 4"),
+        ("timm", two(bottleneck(residual=False)), "stages.0.residual = False: its blocks always have one"),
+        ("timm", two(bottleneck(stride=3)), "stages.0.stride = 3: it has only 1, 2"),
+        ("timm", two({"block": "vanilla", "depth": 1, "width": 16}), "stages.0.block = 'vanilla'"),
+        ("timm", {"stages": [bottleneck()]}, "stages = 1: a ByobNet has at least two"),
+        ("timm", two(bottleneck(), stem={"kernel_size": 5}), "3×3 or 7×7"),
+        ("timm", two(bottleneck(), stem=None), "stem = None"),
+        ("torchvision", two({"block": "basic", "depth": 1, "width": 16}), "block = 'basic': it has only bottleneck"),
+        ("torchvision", two(bottleneck(), activation="gelu"), "activation = 'gelu'"),
+        ("torchvision", two(bottleneck(kernel_size=5)), "stages.0.kernel_size = 5: it has only 3"),
+        ("torchvision", two(bottleneck(), head={"width": 64}), "head.width = 64"),
+        ("torchvision", two(bottleneck(), head={"hidden": [64]}), r"head.hidden = \(64,\)"),
+        ("torchvision", two(bottleneck(), head={"dropout": 0.5}), "head.dropout = 0.5"),
+        (
+            "torchvision",
+            {"stages": [bottleneck(), bottleneck(se_ratio=0.25)]},
+            "se_ratio = .*: it is the same for all stages",
+        ),
+    ],
+)
+def test_what_the_library_cannot_build_is_refused_with_the_reason(target, mapping, message):
+    with pytest.raises(NotExpressible, match=f"^{target}: .*{message}"):
+        TARGETS[target](ModelSpec.from_mapping(mapping))
