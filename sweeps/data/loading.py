@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeps.data import digits, fashion_mnist
+from sweeps.data import cifar, digits, fashion_mnist
 from sweeps.data.cache import cache_root
 from sweeps.data.config import DataConfig
 from sweeps.data.source import LabelledImages, Part, Source
 from sweeps.data.split import stratified_order
 
-SOURCES: dict[str, Source] = {source.name: source for source in (digits.SOURCE, fashion_mnist.SOURCE)}
+SOURCES: dict[str, Source] = {
+    source.name: source for source in (digits.SOURCE, fashion_mnist.SOURCE, cifar.CIFAR10, cifar.CIFAR100)
+}
 
 
 @dataclass(frozen=True, eq=False)
