@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sweeps.device import Device
-from sweeps.images import ResidentImages
 
 
 class Float32Linear(nn.Module):
@@ -46,17 +45,18 @@ def evaluation_copy(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def error_percent(
-    network: nn.Module, images: ResidentImages, batch_size: int, device: Device, each_batch: Callable[[], None]
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: Device, each_batch: Callable[[], None]
 ) -> float:
     """Top-1 error in percent over all images; NaN if any output is not finite. `each_batch` may raise to stop."""
     replica = evaluation_copy(network)
     wrong = torch.zeros((), dtype=torch.int64, device=device.torch_device)
     finite = torch.ones((), dtype=torch.bool, device=device.torch_device)
-    indices = torch.arange(len(images), device=device.torch_device)
+    count = 0
     with device.autocast():  # around the loop: weights are cast once
-        for chosen in indices.split(batch_size):
-            logits = replica(images.batch(chosen))
-            wrong += (logits.argmax(1) != images.labels[chosen]).sum()
+        for images, labels in batches:
+            logits = replica(images)
+            wrong += (logits.argmax(1) != labels).sum()
             finite &= logits.isfinite().all()
+            count += len(labels)
             each_batch()
-    return 100 * wrong.item() / len(images) if finite.item() else float("nan")
+    return 100 * wrong.item() / count if finite.item() else float("nan")

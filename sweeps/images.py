@@ -82,6 +82,22 @@ class ResidentSplits:
     train: ResidentImages
     validation: ResidentImages
 
+    @property
+    def train_size(self) -> int:
+        """Training images."""
+        return len(self.train)
+
+    @property
+    def validation_size(self) -> int:
+        """Validation images."""
+        return len(self.validation)
+
+    def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The validation images in their own order."""
+        labels = self.validation.labels
+        for chosen in torch.arange(len(labels), device=labels.device).split(batch_size):
+            yield self.validation.batch(chosen), labels[chosen]
+
     def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented batches (images, labels) of one epoch, in an order drawn from (seed, epoch) alone."""
         count, device = len(self.train), self.train.labels.device

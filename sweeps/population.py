@@ -53,7 +53,7 @@ def draw(config: Mapping[str, Any]) -> Drawn:
         ValueError: a config value is not allowed, or a model does not fit the data.
     """
     from sweeps.checked import checked
-    from sweeps.data import DataConfig, load_data, prepare_data
+    from sweeps.data import DataConfig, open_data, prepare_data
     from sweeps.recipe import recipe_from_config
 
     if not config["spaces"]:
@@ -61,7 +61,7 @@ def draw(config: Mapping[str, Any]) -> Drawn:
     recipe = recipe_from_config(config["recipe"])
     data = checked(DataConfig, "data", config["data"])
     prepare_data(data)
-    splits = load_data(data)
+    splits = open_data(data)
     if advice := recipe.advice(len(splits.train_labels)):
         log.warning(advice)
     image = {"resolution": splits.resolution, "in_channels": splits.in_channels, "classes": splits.classes}

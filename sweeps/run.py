@@ -18,6 +18,7 @@ from sweeps.measure import Deadline, Stopwatch
 from sweeps.recipe import Recipe
 from sweeps.result import EpochResult, TrainingStopped
 from sweeps.seeds import derive_seed
+from sweeps.stream import Stream
 
 UPDATES_BETWEEN_CHECKS = 50
 
@@ -28,7 +29,7 @@ class TrainingRun:
     def __init__(
         self,
         build: Callable[[], nn.Module],
-        data: ResidentSplits,
+        data: ResidentSplits | Stream,
         recipe: Recipe,
         seed: int,
         device: Device,
@@ -56,9 +57,9 @@ class TrainingRun:
         self.training.start()
         loss_sum, wrong = self._updates(epoch)
         self.training.stop()
-        per_epoch = recipe.updates_per_epoch(len(self._data.train))
+        per_epoch = recipe.updates_per_epoch(self._data.train_size)
         validation = error_percent(
-            self.network, self._data.validation, recipe.eval_batch_size, self._device, self._check_deadline
+            self.network, self._data.validation_batches(recipe.eval_batch_size), self._device, self._check_deadline
         )
         if math.isnan(validation):
             raise TrainingStopped("diverged", f"Validation outputs were not finite after {self.updates} updates.")
@@ -93,7 +94,7 @@ class TrainingRun:
     def _updates(self, epoch: int) -> tuple[Tensor, Tensor]:
         """All updates of an epoch; the sum of their losses and the number of wrong answers, still on the device."""
         recipe = self._recipe
-        per_epoch = recipe.updates_per_epoch(len(self._data.train))
+        per_epoch = recipe.updates_per_epoch(self._data.train_size)
         loss_sum = torch.zeros((), device=self._device.torch_device)
         wrong = torch.zeros((), dtype=torch.int64, device=self._device.torch_device)
         for images, labels in self._data.epoch(recipe, self._seed, epoch):

@@ -16,13 +16,14 @@ from torch import nn
 from designspace.network import build_network
 from designspace.spec import ModelSpec
 from sweeps.checkpoint import LONG_SECONDS, Checkpoint, Progress
-from sweeps.data import Splits
+from sweeps.data import Splits, StreamedSplits
 from sweeps.device import Device, DeviceConfig, resolve_device
-from sweeps.images import resident
+from sweeps.images import ResidentSplits, resident
 from sweeps.measure import Deadline, peak_memory_bytes, reset_peak_memory
 from sweeps.recipe import Recipe
 from sweeps.result import EpochResult, TrainingResult, TrainingStopped, failures_told
 from sweeps.run import TrainingRun
+from sweeps.stream import Stream
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ DEFAULT_DEVICE = DeviceConfig()
 
 def train_model(
     spec: ModelSpec,
-    splits: Splits,
+    splits: Splits | StreamedSplits,
     recipe: Recipe,
     *,
     seed: int,
@@ -86,7 +87,7 @@ def train_model(
 
 def train_network(
     build: Callable[[], nn.Module],
-    splits: Splits,
+    splits: Splits | StreamedSplits,
     recipe: Recipe,
     *,
     seed: int,
@@ -112,7 +113,7 @@ def train_network(
     with device.settings():
         try:
             with failures_told():
-                run = TrainingRun(build, resident(splits, device, recipe.crop_padding), recipe, seed, device, deadline)
+                run = TrainingRun(build, _placed(splits, device, recipe), recipe, seed, device, deadline)
                 if before:
                     run.load_state_dict(before.state)
                     run.training.seconds = before.train_seconds
@@ -168,7 +169,7 @@ def arithmetic(device: Device) -> dict[str, Any]:
     }
 
 
-def check_fit(spec: ModelSpec, splits: Splits) -> None:
+def check_fit(spec: ModelSpec, splits: Splits | StreamedSplits) -> None:
     """ValueError, naming both sides, unless the spec takes the data's images and has an output for each class."""
     for field, of_spec, of_data in (
         ("in_channels", spec.in_channels, splits.in_channels),
@@ -179,11 +180,17 @@ def check_fit(spec: ModelSpec, splits: Splits) -> None:
             raise ValueError(f"{field} of the spec is {of_spec}; the data set needs {of_data}.")
 
 
-def check_size(splits: Splits, recipe: Recipe) -> None:
+def check_size(splits: Splits | StreamedSplits, recipe: Recipe) -> None:
     """ValueError unless the training split fills one batch."""
     images = len(splits.train_labels)
     if images < recipe.batch_size:
         raise ValueError(f"recipe.batch_size is {recipe.batch_size}; the training split has only {images} images.")
+
+
+def _placed(splits: Splits | StreamedSplits, device: Device, recipe: Recipe) -> ResidentSplits | Stream:
+    if isinstance(splits, StreamedSplits):
+        return Stream(splits, device)
+    return resident(splits, device, recipe.crop_padding)
 
 
 def _give_memory_back(device: Device) -> None:

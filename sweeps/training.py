@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Protocol
 
 from sweeps.study import StudyModel, now
@@ -19,8 +20,11 @@ from sweeps.study import StudyModel, now
 class TrainModel(Protocol):
     """Trains one model; returns the outcome, curve and environment fields of a Record by name."""
 
-    def __call__(self, model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
-        """Train; call `on_epoch(epochs done)` after every epoch."""
+    def __call__(self, model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+        """Train; call `on_epoch(epochs done)` after every epoch, and let out what it raises.
+
+        A training may write to `checkpoint` after an epoch and go on from there in another process.
+        """
         ...
 
 
@@ -46,14 +50,14 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
     """Open the real trainer: the study's data, recipe and device.
 
     Args:
-        config: the study's frozen config.
+        config: the study's frozen config, with `checkpoint_seconds` of this start.
         slot: number of this process on its machine; with several GPUs it chooses one.
     """
     import torch
 
     from designspace.spec import ModelSpec
     from sweeps.checked import checked
-    from sweeps.data import DataConfig, load_data
+    from sweeps.data import DataConfig, open_data
     from sweeps.device import device_from_config
     from sweeps.measure import keep_freed_memory
     from sweeps.recipe import recipe_from_config
@@ -63,10 +67,10 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
     device = device_from_config(config["device"])
     if device.device != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
-    splits = load_data(checked(DataConfig, "data", config["data"]))
+    splits = open_data(checked(DataConfig, "data", config["data"]))
     recipe = recipe_from_config(config["recipe"])
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
         result = train_model(
             ModelSpec.from_mapping(model.spec),
             splits,
@@ -75,6 +79,8 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
             device_config=device,
             on_epoch=lambda epoch: on_epoch(epoch.epoch + 1),
             deadline_seconds=config["deadline_seconds"],
+            checkpoint=checkpoint,
+            long_seconds=config["checkpoint_seconds"],
         )
         return {field.name: getattr(result, field.name) for field in fields(result)}
 
@@ -88,7 +94,7 @@ def open_empty_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
     """
     seconds = float(os.environ.get("DESIGNSPACE_EMPTY_SECONDS", "0"))
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
         time.sleep(seconds)
         on_epoch(1)
         return {"status": "ok", "error_percent": model.macs % 1000 / 10, "epochs_done": 1, "started_at": now()}

@@ -1,21 +1,24 @@
 """Data sets by name: fetched once, checked, divided by a recorded seed, handed over as uint8 arrays.
 
-`prepare_data` fills the cache, `load_data` gives training and validation splits, `load_test` the test part.
+`prepare_data` fills the cache, `open_data` gives training and validation splits (`load_data` those of small sets as
+arrays), `load_test` the test part.
 """
 
 from sweeps.data.cache import cache_root
 from sweeps.data.config import DataConfig, data_from_config
-from sweeps.data.loading import Splits, load_data, load_test, names, prepare_data
+from sweeps.data.loading import Splits, StreamedSplits, load_data, load_test, names, open_data, prepare_data
 from sweeps.data.source import LabelledImages
 
 __all__ = [
     "DataConfig",
     "LabelledImages",
     "Splits",
+    "StreamedSplits",
     "cache_root",
     "data_from_config",
     "load_data",
     "load_test",
     "names",
+    "open_data",
     "prepare_data",
 ]

@@ -20,7 +20,9 @@ class DataConfig(BaseModel):
     stratified by label and drawn from `split_seed`; `subset` then keeps that many of the remaining training images,
     also stratified, and a larger subset contains the smaller one. `crop_padding` (pixels) and `flip` are the set's
     usual augmentation in longer trainings; a recipe file may refer to them, so that digits are never mirrored.
-    `root` is the cache folder (default: $DESIGNSPACE_DATA or ~/.cache/designspace) and takes no part in any identity.
+    `path` names a set of the `datasets` library (name hf), and `workers` are the processes that decode pictures
+    (image_folder and hf; 0 decodes in the training process). `root` is the cache folder (default: $DESIGNSPACE_DATA or
+    ~/.cache/designspace), for image_folder the folder of the pictures; it takes no part in any identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +37,8 @@ class DataConfig(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     crop_padding: int = Field(default=0, ge=0)
     flip: bool = False
+    path: str | None = None
+    workers: int = Field(default=2, ge=0)
     root: Path | None = None
 
 

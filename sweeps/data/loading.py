@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sweeps.data import cifar, digits, fashion_mnist
 from sweeps.data.cache import cache_root
 from sweeps.data.config import DataConfig
+from sweeps.data.pictures import IMAGENET_MEAN, IMAGENET_STD, PICTURES, Pictures
 from sweeps.data.source import LabelledImages, Part, Source
 from sweeps.data.split import stratified_order
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SOURCES: dict[str, Source] = {
     source.name: source for source in (digits.SOURCE, fashion_mnist.SOURCE, cifar.CIFAR10, cifar.CIFAR100)
@@ -46,14 +52,70 @@ class Splits:
         return int(self.train_images.shape[2])
 
 
+@dataclass(frozen=True, eq=False)
+class StreamedSplits:
+    """Training and validation pictures that stay on disk; the test split is not among them.
+
+    `train` and `validation` are indices into `labels` (int64) and for `opened`; pictures become `resolution` pixels a
+    side. `mean` and `std` are ImageNet's; `data_id` is as in Splits.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    labels: np.ndarray
+    opened: Callable[[int], Image]
+    resolution: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: int
+    data_id: str
+    workers: int
+    in_channels: int = 3
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Labels of the training pictures."""
+        return self.labels[self.train]
+
+
 def names() -> tuple[str, ...]:
     """The data sets that can be asked for by name."""
-    return tuple(SOURCES)
+    return (*SOURCES, *PICTURES)
 
 
 def prepare_data(config: DataConfig) -> None:
     """Fetch what the set needs into the cache, once; safe when several processes call it together."""
-    _source(config).prepare(cache_root(config.root))
+    if config.name in PICTURES:
+        PICTURES[config.name](config, "train")
+    else:
+        _source(config).prepare(cache_root(config.root))
+
+
+def open_data(config: DataConfig) -> Splits | StreamedSplits:
+    """The splits of a set, resident or streamed; ValueError if the set and the config disagree."""
+    if config.name not in PICTURES:
+        return load_data(config)
+    if config.resolution is None:
+        raise ValueError(f"data.resolution is missing; pictures of {config.name} are resized to it, like 224.")
+    if config.in_channels not in (None, 3):
+        raise ValueError(f"data.in_channels is {config.in_channels}; the pictures of {config.name} have 3.")
+    pictures = PICTURES[config.name](config, "train")
+    classes = _classes(config, pictures)
+    among = np.flatnonzero(pictures.labels < classes)
+    held_out, kept = (among[part] for part in _divide(config, pictures.labels[among]))
+    size = str((classes, config.resolution))
+    return StreamedSplits(
+        train=kept,
+        validation=held_out,
+        labels=pictures.labels,
+        opened=pictures.opened,
+        resolution=config.resolution,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        classes=classes,
+        data_id=_digest(pictures.content_id, size, held_out.tobytes(), kept.tobytes()),
+        workers=config.workers,
+    )
 
 
 def load_data(config: DataConfig) -> Splits:
@@ -80,9 +142,19 @@ def load_test(config: DataConfig) -> LabelledImages:
     return _load(config, "test")
 
 
+def _classes(config: DataConfig, pictures: Pictures) -> int:
+    if config.classes is not None and config.classes > pictures.classes:
+        raise ValueError(f"data.classes is {config.classes}; {config.name} has {pictures.classes}.")
+    return config.classes or pictures.classes
+
+
 def _source(config: DataConfig) -> Source:
+    if config.name in PICTURES:
+        raise ValueError(
+            f"{config.name} stays on disk; open_data gives its splits, and its test split is not read here."
+        )
     if config.name not in SOURCES:
-        raise ValueError(f"data.name is {config.name!r}; it must be one of {', '.join(SOURCES)}.")
+        raise ValueError(f"data.name is {config.name!r}; it must be one of {', '.join(names())}.")
     return SOURCES[config.name]
 
 
