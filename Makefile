@@ -3,6 +3,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
 DEMO   := runs/demo
+# only the tests of exports use these; without their dependencies, none of which may bring another torch
+COMPARED := timm==1.0.31 torchvision==0.28.0 huggingface_hub==2.4.0
 
 .PHONY: help setup demo test lint clean
 .DEFAULT_GOAL := help
@@ -14,8 +16,12 @@ setup: $(BIN)/.installed ## virtual environment with everything that demo and te
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,slurm]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,slurm,onnx]'
 	@touch $@
+
+$(BIN)/.compared: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(COMPARED) && touch $@ \
+	|| echo "no timm or torchvision: the tests that compare with them are skipped"
 
 demo: setup ## draw, train, compare and export on Fashion-MNIST (about 8 minutes on two cores); again: resume
 	$(BIN)/designspace sweep experiment=bottleneck_demo run=$(DEMO)
@@ -23,7 +29,7 @@ demo: setup ## draw, train, compare and export on Fashion-MNIST (about 8 minutes
 	$(BIN)/designspace export $(DEMO) --top 3 --to yaml --out $(DEMO)/specs
 	@echo "look at $(DEMO)/report.html and $(DEMO)/specs/"
 
-test: setup lint ## tests, formatter, linter, type checker, import directions
+test: setup $(BIN)/.compared lint ## tests, formatter, linter, type checker, import directions
 	$(BIN)/python -m pytest
 
 lint: setup

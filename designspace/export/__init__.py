@@ -1,8 +1,42 @@
-"""Networks in the words of other tools: pycls configurations, timm and torchvision modules."""
+"""Networks in the words of other tools: pycls, timm, torchvision, torch.export, ONNX, safetensors.
 
+Nothing here imports torch until weights or programs are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from designspace.export.folder import FORMATS, Written, write
 from designspace.export.pycls import from_pycls, load_pycls, to_pycls
 from designspace.export.refusal import NotExpressible
 from designspace.export.timm import timm_source
 from designspace.export.torchvision import torchvision_source
 
-__all__ = ["NotExpressible", "from_pycls", "load_pycls", "timm_source", "to_pycls", "torchvision_source"]
+if TYPE_CHECKING:
+    from designspace.export.weights import load_network, save_weights
+
+LAZY = ("load_network", "save_weights")
+
+
+def __getattr__(name: str) -> Any:
+    if name in LAZY:
+        from designspace.export import weights
+
+        return getattr(weights, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "FORMATS",
+    "NotExpressible",
+    "Written",
+    "from_pycls",
+    "load_network",
+    "load_pycls",
+    "save_weights",
+    "timm_source",
+    "to_pycls",
+    "torchvision_source",
+    "write",
+]

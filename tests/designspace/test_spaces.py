@@ -19,6 +19,7 @@ from designspace.spaces import space_from_config
 from designspace.spaces.families import FAMILIES
 
 ROOT = Path(__file__).parents[2]
+ONE = {"distribution": "choice", "options": [1]}
 
 
 def regime(name: str) -> dict[str, list[float]]:
@@ -227,6 +228,14 @@ def test_a_hopeless_regime_says_what_rejects_how_much(monkeypatch: pytest.Monkey
         ({"base": "regnex"}, "space = 'regnex': must be one of anynetx_a"),
         ({"base": "regnetx", "constraints": {"macs": [2, 1]}}, "constraints.macs = [2.0, 1.0]: the lower limit"),
         ({"base": "regnetx", "constraints": {"flops": [1, 2]}}, "constraints.flops: unknown key"),
+        ({"base": "regnetx", "parameters": {"w_a": None}}, "parameters.w_a: required by the family regnet"),
+        ({"base": "regnetx", "parameters": {"groupwidth": ONE}}, "parameters.groupwidth: unknown to this space"),
+        ({"base": "regnet_v", "parameters": {"group_width": ONE}}, "parameters.group_width: unknown to this space"),
+        ({"base": "regnetx", "increasing": ["w_0"]}, "increasing = w_0: must be a parameter that every stage"),
+        ({"base": "regnetx", "template": {"stage": {"block": "x"}}}, "template.stage.block = 'x': must be one of"),
+        ({"base": "regnetx", "template": {"stage": {"se": 1}}}, "template.stage.se: unknown key"),
+        ({"base": "compound", "spec": None}, "spec: required by the family compound"),
+        ({"base": "compound", "parameters": {"phi": None}}, "parameters.phi: required by the family compound"),
         ({"base": "regnetx", "parameters": {"w_m": {"distribution": "normal"}}}, "parameters.w_m.distribution"),
         ({"base": "regnetx", "parameters": {"w_m": {"distribution": "uniform", "low": 2, "high": 1}}}, "low = 2"),
     ],

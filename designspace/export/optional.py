@@ -1,0 +1,22 @@
+"""Packages that only some formats need."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class MissingPackage(ImportError, ValueError):
+    """A package that is not installed; the message says how to install it."""
+
+
+def optional(package: str, extra: str) -> ModuleType:
+    """Import a package, or raise MissingPackage naming the extra that brings it."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != package.split(".")[0]:
+            raise
+        raise MissingPackage(
+            f"{package.split('.')[0]} is not installed; pip install 'cnn-designspace[{extra}]' brings it"
+        ) from None

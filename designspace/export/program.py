@@ -1,0 +1,86 @@
+"""Networks as programs that run without our code: torch.export and ONNX, for any batch size."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from designspace.export.optional import optional
+from designspace.files import write_whole
+from designspace.spec import ModelSpec
+
+TOLERANCE = 1e-4
+
+
+def trace(network: nn.Module, spec: ModelSpec) -> torch.export.ExportedProgram:
+    """The network in evaluation mode as a graph for images (N, in_channels, resolution, resolution), any N."""
+    images = example(spec, 2)
+    return torch.export.export(
+        network.eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+    )
+
+
+def save_program(program: torch.export.ExportedProgram, path: str | Path) -> None:
+    """Write a .pt2 file; `torch.export.load` reads it."""
+    with _without_torchs_own_warnings():
+        content = io.BytesIO()
+        torch.export.save(program, content)
+    write_whole(path, content.getvalue())
+
+
+def save_onnx(program: torch.export.ExportedProgram, path: str | Path) -> None:
+    """Write an ONNX file with the input `images`, the output `logits` and the weights inside.
+
+    Raises:
+        MissingPackage: onnx or onnxscript is not installed.
+    """
+    for package in ("onnx", "onnxscript"):
+        optional(package, "onnx")
+    with _without_torchs_own_warnings():
+        converted = torch.onnx.export(
+            program, (), dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
+        )
+    assert converted is not None
+    write_whole(path, converted.model_proto.SerializeToString())
+
+
+def onnx_difference(path: str | Path, network: nn.Module, spec: ModelSpec, batches: tuple[int, ...] = (1, 3)) -> float:
+    """The largest difference of logits between onnxruntime and torch on random images, relative where they exceed 1.
+
+    Raises:
+        MissingPackage: onnxruntime is not installed.
+        ValueError: the difference is above TOLERANCE, so the file should not be used.
+    """
+    options = optional("onnxruntime", "onnx").SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = optional("onnxruntime", "onnx").InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for batch in batches:
+        images = example(spec, batch)
+        with torch.inference_mode():
+            expected = network.eval()(images).numpy()
+        (found,) = session.run(["logits"], {"images": images.numpy()})
+        worst = max(worst, float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max())))
+    if worst > TOLERANCE:
+        raise ValueError(f"{path}: onnxruntime's logits differ from torch's by {worst:.1e}, more than {TOLERANCE:g}")
+    return worst
+
+
+def example(spec: ModelSpec, batch: int) -> Tensor:
+    """Random images of the spec's size, always the same."""
+    generator = torch.Generator().manual_seed(batch)
+    return torch.randn(batch, spec.in_channels, spec.resolution, spec.resolution, generator=generator)
+
+
+class _without_torchs_own_warnings(warnings.catch_warnings):
+    """PyTorch's exporters call deprecated parts of PyTorch."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -1,0 +1,122 @@
+"""The folder of an exported network: weights, programs, card, schema."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from designspace import ModelSpec, complexity, load_spec, zoo
+from designspace.export import FORMATS, load_network, optional, schema, write
+from designspace.network import build_network
+
+DOCS = Path(__file__).parents[2] / "docs"
+SMALL = ModelSpec.from_mapping(
+    {
+        "resolution": 28,
+        "in_channels": 1,
+        "stem": {"width": 8, "stride": 1},
+        "stages": [
+            {"block": "bottleneck", "depth": 2, "width": 16, "group_width": 8, "se_ratio": 0.25},
+            {"block": "bottleneck", "depth": 1, "width": 32, "group_width": 8, "bottleneck_ratio": 0.5},
+        ],
+        "head": {"classes": 10},
+    }
+)
+BLOCKS = ["basic", "vanilla", "inverted", "separable", "xception"]
+
+
+def trained(spec: ModelSpec) -> torch.nn.Module:
+    """A network whose batch norms have seen data, in evaluation mode."""
+    torch.manual_seed(1)
+    network = build_network(spec)
+    network(torch.randn(4, spec.in_channels, spec.resolution, spec.resolution))
+    return network.eval()
+
+
+def test_everything_that_is_written_computes_the_same(tmp_path):
+    pytest.importorskip("safetensors")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    network = trained(SMALL)
+    provenance = {"study": "demo", "validation_error_percent": 9.5}
+    written = write(SMALL, FORMATS, tmp_path, provenance=provenance, weights=network.state_dict())
+    assert sorted(written.files) == sorted(path.name for path in tmp_path.iterdir())
+    assert written.refused == {
+        "pycls": "pycls: in_channels = 1: its stems read three channels",
+        "torchvision": "torchvision: stages.*.se_ratio = [0.0, 0.25]: it is the same for all stages",
+    }
+    images = torch.randn(5, 1, 28, 28)
+    with torch.inference_mode():
+        expected = network(images)
+        torch.testing.assert_close(load_network(tmp_path)(images), expected, rtol=0, atol=0)
+        program = torch.export.load(tmp_path / "model.pt2").module()
+        torch.testing.assert_close(program(images), expected, rtol=0, atol=1e-5)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_block_runs_in_onnxruntime(block, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    mapping = SMALL.to_mapping() | {"stages": [{"block": block, "depth": 2, "width": 16}]}
+    written = write(ModelSpec.from_mapping(mapping), ["onnx"], tmp_path)
+    assert "model.onnx" in written.files
+
+
+def test_spec_file_has_version_complexity_and_provenance_and_loads_back(tmp_path):
+    write(SMALL, ["yaml", "json"], tmp_path, provenance={"seed": 3})
+    origin = yaml.safe_load((tmp_path / "spec.yaml").read_text())["provenance"]
+    assert origin == json.loads((tmp_path / "spec.json").read_text())["provenance"]
+    assert (origin["schema_version"], origin["seed"]) == (schema.VERSION, 3)
+    assert origin["complexity"]["params"] == complexity(SMALL).params
+    assert load_spec(tmp_path / "spec.yaml") == load_spec(tmp_path / "spec.json") == SMALL
+
+
+def test_card_says_what_it_is_and_whether_it_was_trained(tmp_path):
+    spec = zoo.spec("RegNetX-200MF")
+    write(
+        spec, ["yaml", "timm", "pycls"], tmp_path, provenance={"validation_error_percent": 31.1, "trained": "10 epochs"}
+    )
+    card = (tmp_path / "README.md").read_text()
+    for text in ("# RegNetX-200MF", "2,684,792", "validation error percent | 31.1", "build()", "There are no weights"):
+        assert text in card
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["pipeline_tag"] == "image-classification"
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    pytest.importorskip("safetensors")
+    other = SMALL.model_copy(update={"head": SMALL.head.model_copy(update={"classes": 3})})
+    with pytest.raises(ValueError, match=f"weights: not those of the network {SMALL.spec_id}"):
+        write(SMALL, ["yaml"], tmp_path, weights=build_network(other).state_dict())
+    write(SMALL, ["yaml"], tmp_path)
+    with pytest.raises(FileNotFoundError, match="exported without weights"):
+        load_network(tmp_path)
+
+
+def test_unknown_format_is_named(tmp_path):
+    with pytest.raises(ValueError, match="format = 'tflite': must be one of yaml, json, pycls"):
+        write(SMALL, ["yaml", "tflite"], tmp_path)
+
+
+def test_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match=r"onnxruntime is not installed; pip install 'cnn-designspace\[onnx\]'"):
+        optional.optional("onnxruntime", "onnx")
+
+
+def test_published_schema_is_that_of_the_specs():
+    assert (DOCS / "spec.schema.json").read_text() == schema.text(), "write schema.text() there"
+    properties = schema.spec_schema()["properties"]
+    assert set(properties) == {*ModelSpec.model_fields, "provenance"}
+
+
+def test_descriptions_are_written_without_torch():
+    code = "import sys, designspace.export; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
