@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sweeps.process import WORKERS_SIGNALS
 from sweeps.study import Study, StudyModel
 
 
@@ -23,10 +24,13 @@ class TrainingProcess:
         study: the study it works on.
         trainer: import path of the trainer.
         slot: number of the process on its machine.
+        settings: what the trainer is told beyond the study's config.
         log_file: where its output goes; None leaves it where the worker's goes.
     """
 
-    def __init__(self, study: Study, trainer: str, slot: int, log_file: Path | None = None) -> None:
+    def __init__(
+        self, study: Study, trainer: str, slot: int, settings: Mapping[str, Any], log_file: Path | None = None
+    ) -> None:
         self.connection, far_end = multiprocessing.Pipe()
         self.slot = slot
         self.ready = False
@@ -35,14 +39,15 @@ class TrainingProcess:
         self.began = 0.0
         # A plain program rather than multiprocessing.Process: that one repeats how its parent was started, which fails
         # inside the processes of joblib, and imports the parent's main module.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from sweeps.process import main; main()", str(far_end.fileno())],
-            pass_fds=[far_end.fileno()],
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
+        with _signals_held_back():
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", "from sweeps.process import main; main()", str(far_end.fileno())],
+                pass_fds=[far_end.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
         far_end.close()  # ours must close when the process dies
-        self._send((str(study.paths.root), trainer, slot, log_file))
+        self._send((str(study.paths.root), trainer, slot, dict(settings), log_file))
 
     @property
     def pid(self) -> int:
@@ -58,6 +63,10 @@ class TrainingProcess:
         self.model = model
         self.began = time.monotonic()
         self._send((model, attempt))
+
+    def stop(self) -> None:
+        """Ask the process to leave the model in training at its next checkpoint."""
+        self._send("stop")
 
     def _send(self, content: object) -> None:
         with contextlib.suppress(OSError):  # it is dying just now: its pipe will tell
@@ -86,3 +95,13 @@ class TrainingProcess:
         if code >= 0:
             return f"process ended with exit code {code}"
         return f"process was killed by signal {-code} ({signal.Signals(-code).name})"
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Start a process with the worker's signals blocked: SLURM sends them to every process of a job, also new ones."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WORKERS_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

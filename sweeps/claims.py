@@ -9,6 +9,7 @@ machine and is gone.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -22,7 +23,10 @@ from sweeps.study import now
 
 @dataclass(frozen=True)
 class Claim:
-    """Who trains a model: worker name, host, process, since when (ISO UTC), epochs done, heartbeat counter."""
+    """Who trains a model: worker name, host, process, since when (ISO UTC), epochs done, heartbeat counter.
+
+    `machine` is where process numbers mean the same; `takeovers` counts owners before this one that vanished.
+    """
 
     key: str
     worker: str
@@ -32,6 +36,8 @@ class Claim:
     since: str
     epoch: int = 0
     beat: int = 0
+    machine: str = ""
+    takeovers: int = 0
 
 
 def process_start(pid: int) -> str:
@@ -55,9 +61,18 @@ def process_start(pid: int) -> str:
     return "" if state in "ZX" else fields[18]
 
 
+@functools.cache
+def this_machine() -> str:
+    """Return a mark of the running system and its process numbers: containers may share a host name, or a kernel."""
+    marks = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # no /proc: the host name must do
+        marks += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    return " ".join(marks)
+
+
 def owner_is_gone(claim: Claim) -> bool:
     """Tell whether the claim's owner ran on this machine and does not any more."""
-    return claim.host == socket.gethostname() and process_start(claim.pid) != claim.process_start
+    return claim.machine == this_machine() and process_start(claim.pid) != claim.process_start
 
 
 class Claims:
@@ -87,24 +102,39 @@ class Claims:
         Returns:
             True if this worker holds the claim now.
         """
-        claim = Claim(
+        path = self._directory / key
+        held = read_claim(path)
+        if path.exists():
+            if not self._is_stale(key, held):
+                return False
+            vanished = 0 if held is None or held.epoch else held.takeovers + 1
+            claim = self._new_claim(key, vanished)
+            replace_file(path, json.dumps(asdict(claim)), durable=False)
+            now_held = read_claim(path)
+            if now_held is None or now_held.worker != self._worker:  # another worker saw the same stale claim
+                return False
+        else:
+            claim = self._new_claim(key)
+            if not create_file(path, json.dumps(asdict(claim)), durable=False):
+                return False
+        self._mine[key] = claim
+        return True
+
+    def _new_claim(self, key: str, takeovers: int = 0) -> Claim:
+        return Claim(
             key=key,
             worker=self._worker,
             host=socket.gethostname(),
             pid=os.getpid(),
             process_start=process_start(os.getpid()),
             since=now(),
+            machine=this_machine(),
+            takeovers=takeovers,
         )
-        path = self._directory / key
-        if not create_file(path, json.dumps(asdict(claim)), durable=False):
-            if not self._is_stale(key):
-                return False
-            replace_file(path, json.dumps(asdict(claim)), durable=False)
-            held = read_claim(path)
-            if held is None or held.worker != self._worker:  # another worker saw the same stale claim
-                return False
-        self._mine[key] = claim
-        return True
+
+    def takeovers(self, key: str) -> int:
+        """Return how many owners of an own claim vanished, one after another, before the end of an epoch."""
+        return self._mine[key].takeovers
 
     def beat(self, key: str, epoch: int | None = None) -> None:
         """Raise the counter of an own claim (and note the epoch); a full disk is no reason to stop."""
@@ -118,16 +148,17 @@ class Claims:
         self._mine[key] = replace(self._mine[key], epoch=epoch)
 
     def release(self, key: str) -> None:
-        """Give an own claim back."""
+        """Give an own claim back, unless another worker has taken it over meanwhile."""
         self._mine.pop(key, None)
-        (self._directory / key).unlink(missing_ok=True)
+        held = read_claim(self._directory / key)
+        if held is None or held.worker == self._worker:
+            (self._directory / key).unlink(missing_ok=True)
 
     def foreign(self) -> set[str]:
         """Return the keys that other workers hold."""
         return {entry.name for entry in os.scandir(self._directory) if not entry.name.startswith(".")} - set(self._mine)
 
-    def _is_stale(self, key: str) -> bool:
-        claim = read_claim(self._directory / key)
+    def _is_stale(self, key: str, claim: Claim | None) -> bool:
         if claim is not None and owner_is_gone(claim):
             return True
         mark = ("", -1) if claim is None else (claim.worker + claim.since, claim.beat)

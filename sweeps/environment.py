@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import socket
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -15,12 +16,14 @@ PACKAGES = ("cnn-designspace", "torch", "numpy", "scikit-learn", "pydantic", "hy
 
 def cores() -> int:
     """Return the processor cores this process may use (a batch system may allow fewer than there are)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("SLURM_CPUS_PER_TASK", "")  # not every SLURM binds its jobs to the cores they asked for
+    return min(found, int(asked)) if asked.isdigit() else found
 
 
 def worker_name(number: int) -> str:
-    """Return a name no other worker of a study has: number, machine and process."""
-    return f"{number}-{socket.gethostname()}-{os.getpid()}"
+    """Return a name no other worker of a study has: number, machine, process, and a mark for containers alike."""
+    return f"{number}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def environment() -> dict[str, Any]:

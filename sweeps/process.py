@@ -6,13 +6,15 @@ It talks to its worker through one pipe. Messages to the worker are tuples whose
     ("unusable", sentence)                  the trainer cannot be opened; no model is to blame
     ("epoch", key, epochs_done)
     ("recorded", key)                       the record is on disk
+    ("stopped", key)                        left at its checkpoint, as asked
     ("failed", key, sentence)               an exception came out of the training function
-    ("disk", sentence)                      the record cannot be written
+    ("disk", sentence)                      the record or the checkpoint cannot be written
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import os
 import queue
@@ -25,12 +27,18 @@ from pathlib import Path
 from typing import Any
 
 from designspace.record import Record
+from sweeps.stop import WARNING
 from sweeps.study import Study, StudyModel
 from sweeps.training import find_trainer
 
 WRITE_ATTEMPTS = 5
 """How often a record is tried to be written, with a pause that doubles from a quarter of a second."""
 
+
+WORKERS_SIGNALS = (signal.SIGINT, signal.SIGTERM, WARNING)
+"""Signals that reach every process of a terminal or a job; the worker decides what happens to its processes."""
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 
 Task = tuple[StudyModel, int]
 """A model and the number of this attempt at it, from 1."""
@@ -77,7 +85,13 @@ def _one_sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
 
 
-def serve(connection: Connection, root: str, trainer: str, slot: int, log_file: Path | None) -> None:
+class Stopped(Exception):
+    """The training was left at its checkpoint."""
+
+
+def serve(
+    connection: Connection, root: str, trainer: str, slot: int, settings: dict[str, Any], log_file: Path | None
+) -> None:
     """Train the models that come through the pipe until None comes.
 
     Args:
@@ -85,6 +99,7 @@ def serve(connection: Connection, root: str, trainer: str, slot: int, log_file: 
         root: the study folder.
         trainer: import path of the trainer.
         slot: number of this process on its machine, from 0; chooses the device.
+        settings: what the trainer is told beyond the study's config.
         log_file: where everything printed goes, also by libraries and by a crash.
     """
     if log_file is not None:
@@ -92,36 +107,48 @@ def serve(connection: Connection, root: str, trainer: str, slot: int, log_file: 
             os.dup2(stream.fileno(), 1)
             os.dup2(stream.fileno(), 2)
     faulthandler.enable()
-    # Ctrl-C reaches the whole process group; the worker decides what happens to its processes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in WORKERS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKERS_SIGNALS)
     tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, tasks), daemon=True).start()
+    stop = threading.Event()
+    threading.Thread(target=_listen, args=(connection, tasks, stop), daemon=True).start()
     try:
         study = Study.open(root)
-        train = find_trainer(trainer)(study.config, slot)
+        train = find_trainer(trainer)({**study.config, **settings}, slot)
     except Exception as error:
         connection.send(("unusable", _one_sentence(error)))
         return
+    epochs = study.config.get("recipe", {}).get("epochs", 0)
     connection.send(("ready",))
     while (task := tasks.get()) is not None:
         model, attempt = task
         key = model.key
 
-        def on_epoch(epoch: int, key: str = key) -> None:
+        checkpoint = study.paths.checkpoint(key)
+
+        def on_epoch(epoch: int, key: str = key, checkpoint: Path = checkpoint) -> None:
             connection.send(("epoch", key, epoch))
+            # The last epoch leads to a record; and a training without a checkpoint gains nothing by being left.
+            if stop.is_set() and epoch < epochs and checkpoint.exists():
+                raise Stopped
 
         try:
-            record = record_of(study, model, attempt, train(model, on_epoch))
+            record = record_of(study, model, attempt, train(model, on_epoch, checkpoint))
+        except Stopped:
+            connection.send(("stopped", key))
+            continue
         except Exception as error:
             # The process may be spoiled (CUDA errors stick): it reports and ends, and a fresh one goes on.
-            connection.send(("failed", key, _one_sentence(error)))
+            of_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
+            connection.send(("disk", _one_sentence(error)) if of_disk else ("failed", key, _one_sentence(error)))
             return
         try:
             write_patiently(study, model, record)
         except OSError as error:
             connection.send(("disk", _one_sentence(error)))
             return
+        checkpoint.unlink(missing_ok=True)
         connection.send(("recorded", key))
 
 
@@ -132,12 +159,15 @@ def main() -> None:
         serve(connection, *connection.recv())
 
 
-def _listen(connection: Connection, tasks: queue.SimpleQueue[Task | None]) -> None:
+def _listen(connection: Connection, tasks: queue.SimpleQueue[Task | None], stop: threading.Event) -> None:
     while True:
         try:
             task = connection.recv()
         except (EOFError, OSError):
             os._exit(1)  # the worker died: no process may go on unseen
+        if task == "stop":
+            stop.set()
+            continue
         tasks.put(task)
         if task is None:
             return

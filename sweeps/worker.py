@@ -2,18 +2,18 @@
 
 A training process may die in any way (SIGKILL, os._exit, out of memory): its worker sees the pipe close, counts a
 failed attempt, starts a new process and goes on. A model that used up its attempts gets a record with status "crashed".
+
+Asked to stop (SIGTERM, or the batch system's warning), the worker takes no more models, lets those in training reach
+the end of their epoch and its checkpoint, gives its claims back and ends; see `sweeps.stop`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import signal
 import socket
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Mapping
 from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from sweeps.child import TrainingProcess
 from sweeps.claims import Claims
 from sweeps.process import record_of, write_patiently
+from sweeps.stop import StopSignals
 from sweeps.study import Study, StudyModel, now
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,11 @@ log = logging.getLogger(__name__)
 EARLY_DEATHS = 3
 """Training processes that may die in a row before they are ready."""
 
+LOOK_SECONDS = 2.0
+"""How old a worker's list of the records may be; before a model is trained its own record is looked for again."""
+
+MOST_TAKEOVERS = 10
+"""Workers that may vanish while they train a model before it is not tried any more."""
 
 _NOT_WRITABLE = (
     "the study folder '{}' cannot be written ({}); nothing recorded is lost: make room and run the same command again"
@@ -50,6 +56,8 @@ class Worker:
         first_slot: slot of the first process (other workers of this machine have the lower ones).
         heartbeat_seconds: how often the claims are refreshed.
         kill_after_seconds: end a process that trains one model for longer than this; None waits for ever.
+        stop_seconds: how long a worker that was asked to stop waits for its trainings.
+        settings: what the trainer is told beyond the study's config.
         log_file: collects what the training processes print.
     """
 
@@ -64,6 +72,8 @@ class Worker:
         first_slot: int = 0,
         heartbeat_seconds: float = 5.0,
         kill_after_seconds: float | None = None,
+        stop_seconds: float = 60.0,
+        settings: Mapping[str, Any] | None = None,
         log_file: Path | None = None,
     ) -> None:
         for field, value in (("processes", processes), ("attempts", attempts)):
@@ -76,8 +86,13 @@ class Worker:
         self._attempts = attempts
         self._heartbeat_seconds = heartbeat_seconds
         self._kill_after_seconds = kill_after_seconds
+        self._stop_seconds = stop_seconds
+        self._settings = dict(settings or {})
         self._log_file = log_file
         self._todo = study.models_to_train()
+        self._next_look = 0.0
+        self._stop = StopSignals()
+        self._stop_by: float | None = None
         self._retry: list[StudyModel] = []
         self._failures: dict[str, list[str]] = defaultdict(list)
         self._processes: list[TrainingProcess] = []
@@ -89,18 +104,20 @@ class Worker:
 
         Raises:
             WorkerError: training processes cannot start, or the study folder cannot be written.
-            KeyboardInterrupt: on Ctrl-C and on SIGTERM; claims are given back before.
+            KeyboardInterrupt: on Ctrl-C; claims are given back before.
+            SystemExit: it was asked to stop; claims are given back before.
         """
         try:
-            with _sigterm_interrupts():
+            with self._stop:
                 for slot in self._slots[: len(self._todo)]:
                     self._start(slot)
-                while self._assign():
+                while self._assign() and not self._out_of_time():
                     self._listen()
                     self._beat()
-                for process in self._processes:
-                    process.end()
-                self._processes.clear()
+                if self._stop_by is None:
+                    for process in self._processes:
+                        process.end()
+                    self._processes.clear()
         except OSError as error:
             raise WorkerError(_NOT_WRITABLE.format(self._study.paths.root, error)) from error
         finally:
@@ -108,9 +125,22 @@ class Worker:
                 process.end(kill=True)
             for key in self._claims.mine:
                 self._claims.release(key)
+        if self._stop_by is not None:
+            self._stop.hand_on()
+
+    def _out_of_time(self) -> bool:
+        """Notice a request to stop; tell whether the time to stop in good order is over."""
+        if self._stop.received and self._stop_by is None:
+            log.warning("asked to stop: takes no more models, and ends when those in training have a checkpoint")
+            self._stop_by = time.monotonic() + self._stop_seconds
+            self._todo.clear()
+            self._retry.clear()
+            for process in self._processes:
+                process.stop()
+        return self._stop_by is not None and time.monotonic() > self._stop_by
 
     def _start(self, slot: int) -> None:
-        self._processes.append(TrainingProcess(self._study, self._trainer, slot, self._log_file))
+        self._processes.append(TrainingProcess(self._study, self._trainer, slot, self._settings, self._log_file))
 
     def _assign(self) -> bool:
         """Give every free process a model; tell whether anything is left to wait for."""
@@ -126,23 +156,32 @@ class Worker:
             return self._retry.pop()
         if not self._todo:
             return None
-        recorded = self._study.recorded_keys()
-        self._todo = [model for model in self._todo if model.key not in recorded]
+        if time.monotonic() >= self._next_look:  # on a shared file system a look at thousands of files takes its time
+            recorded = self._study.recorded_keys()
+            self._todo = [model for model in self._todo if model.key not in recorded]
+            self._next_look = time.monotonic() + LOOK_SECONDS
         foreign = self._claims.foreign()
         # Free models first; then those another worker holds, in case it is gone.
         for model in sorted(self._todo, key=lambda model: model.key in foreign):
             if self._claims.take(model.key):
                 self._todo.remove(model)
-                if not self._study.paths.record(model.key).exists():
+                if self._study.paths.record(model.key).exists():  # finished since our last look
+                    self._claims.release(model.key)
+                elif self._claims.takeovers(model.key) > MOST_TAKEOVERS:
+                    self._give_up(model, MOST_TAKEOVERS, f"{MOST_TAKEOVERS} workers vanished while they trained it")
+                else:
                     return model
-                self._claims.release(model.key)  # finished between our two looks
         return None
 
     def _listen(self) -> None:
         timeout = max(0.0, self._next_beat - time.monotonic())
         if any(process.ready and process.model is None for process in self._processes):
             timeout = min(timeout, 0.5)  # only others' models are left: look again soon
-        for ready in pipes.wait([process.connection for process in self._processes], timeout):
+        connections = [process.connection for process in self._processes]
+        for ready in pipes.wait([self._stop.connection, *connections], timeout):
+            if ready is self._stop.connection:
+                self._stop.connection.recv_bytes()
+                continue
             process = next(process for process in self._processes if process.connection is ready)
             for message in process.messages():
                 self._handle(process, *message)
@@ -154,7 +193,7 @@ class Worker:
                 self._early_deaths = 0
             case "epoch", (key, epoch):
                 self._claims.note_epoch(key, epoch)
-            case "recorded", (key,):
+            case "recorded" | "stopped", (key,):
                 self._claims.release(key)
                 process.model = None
             case "failed", (_, sentence):
@@ -169,6 +208,8 @@ class Worker:
     def _bury(self, process: TrainingProcess) -> None:
         how = process.end(kill=True)
         self._processes.remove(process)
+        if self._stop_by is not None:
+            return  # what a dying job does to its processes is no model's fault
         if process.model is not None:
             self._count_failure(process.model, process.failure or how)
         elif not process.ready:
@@ -190,10 +231,12 @@ class Worker:
         elif attempt < self._attempts:
             self._retry.append(model)
         else:
-            message = "; ".join(dict.fromkeys(failures)) + f" ({attempt} attempts)"
-            fields = {"status": "crashed", "message": message, "host": socket.gethostname(), "started_at": now()}
-            write_patiently(self._study, model, record_of(self._study, model, attempt, fields))
-            self._claims.release(model.key)
+            self._give_up(model, attempt, "; ".join(dict.fromkeys(failures)) + f" ({attempt} attempts)")
+
+    def _give_up(self, model: StudyModel, attempts: int, message: str) -> None:
+        fields = {"status": "crashed", "message": message, "host": socket.gethostname(), "started_at": now()}
+        write_patiently(self._study, model, record_of(self._study, model, attempts, fields))
+        self._claims.release(model.key)
 
     def _beat(self) -> None:
         now = time.monotonic()
@@ -208,22 +251,3 @@ class Worker:
                     "process %s trains for more than %.0f s and is ended", process.pid, self._kill_after_seconds
                 )
                 process.kill()
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the worker as Ctrl-C does, unless somebody else handles it."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    in_charge = (
-        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    )
-    if in_charge:
-        signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        if in_charge:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -73,7 +73,7 @@ def _log(config: Mapping[str, Any], model: StudyModel) -> None:
 def open_good(config: Mapping[str, Any], slot: int) -> TrainModel:
     """Every model trains at once."""
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
         _log(config, model)
         on_epoch(1)
         return _trained(model)
@@ -84,7 +84,7 @@ def open_good(config: Mapping[str, Any], slot: int) -> TrainModel:
 def open_slow(config: Mapping[str, Any], slot: int) -> TrainModel:
     """Every model takes a fifth of a second."""
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
         _log(config, model)
         time.sleep(0.2)
         return _trained(model)
@@ -95,7 +95,7 @@ def open_slow(config: Mapping[str, Any], slot: int) -> TrainModel:
 def open_deadly(config: Mapping[str, Any], slot: int) -> TrainModel:
     """Model 2 kills its process, model 3 exits it, model 4 raises; the others are good."""
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
         _log(config, model)
         if model.index == 2:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -132,7 +132,7 @@ def open_full_disk(config: Mapping[str, Any], slot: int) -> TrainModel:
 def open_hanging(config: Mapping[str, Any], slot: int) -> TrainModel:
     """Model 0 never ends."""
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
         if model.index == 0:
             time.sleep(600)
         return _trained(model)

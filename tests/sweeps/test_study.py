@@ -11,20 +11,20 @@ from fake_study import make_study, work
 
 from designspace.record import Record, read_study
 from designspace.spec import ModelSpec
-from sweeps.app import _compose
 from sweeps.atomic import create_file, replace_file
+from sweeps.compose import compose
 from sweeps.freeze import changes, freeze
 from sweeps.status import StudyReader, active_seconds
 from sweeps.study import Study
 from sweeps.summary import duration, status_lines
 
 
-def compose(*overrides: str) -> dict:
-    return _compose(["experiment=smoke", "n=3", *overrides], "config", None)[0]
+def config(*overrides: str) -> dict:
+    return compose(["experiment=smoke", "n=3", *overrides]).config
 
 
 def test_a_study_is_frozen_and_opened_again(tmp_path):
-    study = freeze(compose(), tmp_path / "study")
+    study = freeze(config(), tmp_path / "study")
     manifest, models, records = read_study(tmp_path / "study")
     assert records == []
     assert [(model["space"], model["index"]) for model in models] == [
@@ -33,7 +33,7 @@ def test_a_study_is_frozen_and_opened_again(tmp_path):
     for model in models:
         spec = ModelSpec.from_mapping(model["spec"])
         assert (spec.spec_id, spec.in_channels, spec.resolution, spec.head.classes) == (model["spec_id"], 1, 8, 10)
-        low, high = compose()["complexity"]["macs"]
+        low, high = config()["complexity"]["macs"]
         assert low <= model["macs"] <= high
         ratio = model["parameters"]["bottleneck_ratio"]
         assert ratio == 1 if model["space"] == "bottleneck_1" else ratio in (0.5, 0.25)
@@ -41,18 +41,16 @@ def test_a_study_is_frozen_and_opened_again(tmp_path):
     assert manifest["environment"]["packages"]["torch"]
     assert len(manifest["config_hash"]) == 16
     before = {path.name: path.read_bytes() for path in study.paths.root.glob("m*")}
-    freeze(compose("processes=1", "data.root=/elsewhere"), tmp_path / "study")  # not part of what is frozen
+    freeze(config("processes=1", "data.root=/elsewhere"), tmp_path / "study")  # not part of what is frozen
     assert {path.name: path.read_bytes() for path in study.paths.root.glob("m*")} == before
 
 
 def test_another_config_is_refused_with_what_changed(tmp_path):
-    freeze(compose(), tmp_path / "study")
+    freeze(config(), tmp_path / "study")
     with pytest.raises(ValueError, match=r"frozen with another config; .*: recipe.epochs: 2 -> 3; seed: 0 -> 7$"):
-        freeze(compose("recipe.epochs=3", "seed=7"), tmp_path / "study")
-    other = compose(
-        "~spaces.bottleneck_1.parameters.depth", "spaces.inverted.parameters.depth.high=9", "+template.x={}"
-    )
-    assert changes(compose(), other) == [
+        freeze(config("recipe.epochs=3", "seed=7"), tmp_path / "study")
+    other = config("~spaces.bottleneck_1.parameters.depth", "spaces.inverted.parameters.depth.high=9", "+template.x={}")
+    assert changes(config(), other) == [
         "spaces.bottleneck_1.parameters.depth.distribution: log_uniform -> absent",
         "spaces.bottleneck_1.parameters.depth.high: 12 -> absent",
         "spaces.bottleneck_1.parameters.depth.low: 4 -> absent",
@@ -62,23 +60,23 @@ def test_another_config_is_refused_with_what_changed(tmp_path):
 
 
 def test_n_grows_and_never_shrinks(tmp_path):
-    small = freeze(compose(), tmp_path / "study")
-    grown = freeze(compose("n=5"), tmp_path / "study")
+    small = freeze(config(), tmp_path / "study")
+    grown = freeze(config("n=5"), tmp_path / "study")
     assert grown.models[: len(small.models)] == small.models
     assert sorted(model.index for model in grown.models) == sorted([*range(5)] * 2)
     assert grown.config["n"] == 5
     with pytest.raises(ValueError, match=r"n=3 is not allowed: .* frozen with n=5, and n may only grow"):
-        freeze(compose(), tmp_path / "study")
-    assert freeze(compose("n=5"), tmp_path / "whole").models == grown.models
+        freeze(config(), tmp_path / "study")
+    assert freeze(config("n=5"), tmp_path / "whole").models == grown.models
 
 
 def test_a_start_killed_between_models_and_manifest_is_repaired(tmp_path):
-    small = freeze(compose(), tmp_path / "study")
+    small = freeze(config(), tmp_path / "study")
     manifest = small.paths.manifest.read_bytes()
-    freeze(compose("n=5"), tmp_path / "study")
+    freeze(config("n=5"), tmp_path / "study")
     small.paths.manifest.write_bytes(manifest)  # as if killed before the second rename
     assert Study.open(tmp_path / "study").models == small.models
-    assert len(freeze(compose("n=5"), tmp_path / "study").models) == 10
+    assert len(freeze(config("n=5"), tmp_path / "study").models) == 10
 
 
 def test_changed_models_are_noticed(tmp_path):
@@ -95,7 +93,7 @@ def test_no_study(tmp_path):
 
 def test_models_must_fit_the_data(tmp_path):
     with pytest.raises(ValueError, match=r"bottleneck_1: model 0 has resolution=16; the data need resolution=8"):
-        freeze(compose("+template.resolution=16", "complexity.macs=null"), tmp_path / "study")
+        freeze(config("+template.resolution=16", "complexity.macs=null"), tmp_path / "study")
     assert not (tmp_path / "study" / "manifest.json").exists()
 
 

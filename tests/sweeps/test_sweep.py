@@ -15,7 +15,8 @@ import pytest
 
 from designspace.record import read_records, read_study
 from designspace.spaces import space_from_config
-from sweeps.app import _compose, sweep
+from sweeps.app import sweep
+from sweeps.compose import compose
 from sweeps.freeze import freeze
 from sweeps.population import space_mapping
 
@@ -199,7 +200,7 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, monkeypatch, arguments, sen
 
 
 def test_another_config_is_refused(tmp_path):
-    freeze(_compose(["experiment=smoke", "n=1"], "config", None)[0], tmp_path / "study")
+    freeze(compose(["experiment=smoke", "n=1"]).config, tmp_path / "study")
     code, out, err = run(tmp_path, "sweep", *SMOKE, "n=1", "recipe.epochs=5")
     assert code == 2
     assert out == ""
@@ -229,7 +230,7 @@ def test_help_and_config_are_hydras(tmp_path):
 def test_every_experiment_makes_its_spaces(path):
     text = path.read_text()
     assert f"designspace sweep experiment={path.stem}" in text.splitlines()[1]
-    config, _ = _compose([f"experiment={path.stem}"], "config", None)
+    config = compose([f"experiment={path.stem}"]).config
     data = config["data"]
     image = {name: data[name] for name in ("resolution", "in_channels", "classes")}
     for label in config["spaces"]:
@@ -239,6 +240,6 @@ def test_every_experiment_makes_its_spaces(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "space").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_space_can_be_chosen(path):
-    config, _ = _compose(["run=x", f"+space@spaces.mine={path.stem}"], "config", None)
+    config = compose(["run=x", f"+space@spaces.mine={path.stem}"]).config
     space = space_from_config(space_mapping(config, "mine", {"resolution": 28, "in_channels": 1, "classes": 10}))
     assert space.template.resolution == 28
