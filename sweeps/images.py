@@ -112,9 +112,9 @@ class ResidentSplits:
             yield self.train.batch(chosen, draws[chosen]), self.train.labels[chosen]
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)  # on a GPU models may take turns in their layout
 def resident(splits: Splits, device: Device, padding: int) -> ResidentSplits:
-    """Put a data set on the device; the last one stays there for the next model."""
+    """Put a data set on the device; it stays there for the next model."""
     mean, std = torch.tensor(splits.mean), torch.tensor(splits.std)
 
     def place(images: object, labels: object, padding: int) -> ResidentImages:

@@ -11,22 +11,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 import numpy as np
-import torch
 from scipy.optimize import nnls
 
 from designspace import ModelSpec, complexity
 from designspace.network import build_network
 from sweeps.device import Device
-from sweeps.images import ResidentImages, ResidentSplits
-from sweeps.measure import Deadline
+from sweeps.layout import Shape, timed_update
 from sweeps.recipe import Recipe
-from sweeps.run import TrainingRun
-
-UPDATES = 4
-"""Updates in a timed stretch."""
-
-STRETCHES = 3
-"""Timed stretches of a probe, of which the fastest counts; one more before them warms up."""
 
 FORWARD_SHARE = 1 / 3
 """An image in evaluation costs a third of one in training: forward, without the two products of backward."""
@@ -120,19 +111,5 @@ def spread(features: np.ndarray, count: int) -> list[int]:
 
 
 def _update_seconds(spec: ModelSpec, recipe: Recipe, device: Device) -> float:
-    """Seconds of one update on random images."""
-    shape = (UPDATES * recipe.batch_size, spec.in_channels, spec.resolution, spec.resolution)
-    half = torch.full((spec.in_channels,), 0.5)
-    labels = torch.arange(shape[0]) % spec.head.classes
-    images = ResidentImages(torch.randint(0, 256, shape, dtype=torch.uint8), labels, half, half, device)
-    one = ResidentImages(torch.zeros((1, *shape[1:]), dtype=torch.uint8), labels[:1], half, half, device)
-    short = recipe.model_copy(update={"epochs": STRETCHES + 1, "crop_padding": 0, "learning_rate": 1e-6})
-    best = float("inf")
-    with device.settings():
-        run = TrainingRun(lambda: build_network(spec), ResidentSplits(images, one), short, 0, device, Deadline(None))
-        for stretch in range(STRETCHES + 1):
-            before = run.training.seconds
-            run.train_epoch()
-            if stretch:
-                best = min(best, run.training.seconds - before)
-    return best / UPDATES
+    shape = Shape(spec.in_channels, spec.resolution, spec.head.classes)
+    return timed_update(lambda: build_network(spec), shape, recipe, device)

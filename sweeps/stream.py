@@ -1,8 +1,8 @@
 """Pictures decoded in worker processes, cropped as usual for ImageNet, and normalised on the device.
 
 Training: a random resized crop (8 to 100 % of the area, sides 3:4 to 4:3; arXiv 1409.4842) where the recipe crops,
-else the centre; a flip where it flips. Validation: the shorter side to 8/7 of the resolution, then the centre. Every draw
-comes from (seed, epoch, index), so the number of workers changes nothing.
+else the centre; a flip where it flips. Validation: the shorter side to 8/7 of the resolution, then the centre. Every
+draw comes from (seed, epoch, index), so the number of workers changes nothing.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from sweeps.checkpoint import LONG_SECONDS, Checkpoint, Progress
 from sweeps.data import Splits, StreamedSplits
 from sweeps.device import Device, DeviceConfig, resolve_device
 from sweeps.images import ResidentSplits, resident
+from sweeps.layout import faster_layout
 from sweeps.measure import Deadline, peak_memory_bytes, reset_peak_memory
 from sweeps.recipe import Recipe
 from sweeps.result import EpochResult, TrainingResult, TrainingStopped, failures_told
@@ -113,6 +114,8 @@ def train_network(
     with device.settings():
         try:
             with failures_told():
+                if device.is_cuda and device_config.channels_last == "auto":
+                    device = faster_layout(build, splits, recipe, device)
                 run = TrainingRun(build, _placed(splits, device, recipe), recipe, seed, device, deadline)
                 if before:
                     run.load_state_dict(before.state)
