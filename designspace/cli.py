@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from importlib.metadata import EntryPoint, entry_points
@@ -15,26 +16,34 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    if not debug:
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        return run(arguments)
+    except BrokenPipeError:  # the reader, like `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        if debug:
+            raise
+        print(f"designspace {arguments[0]}: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"designspace {arguments[0]}: interrupted", file=sys.stderr)
+        return 130
+
+
+def run(arguments: list[str]) -> int:
+    """Find the command and call it with the arguments that are left."""
     commands = {point.name: point for point in entry_points(group=GROUP)}
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage(commands))
+        print(usage(commands), flush=True)
         return 0
     name, *rest = arguments
     if name not in commands:
         print(f"designspace: no such command: {name}; the commands are {', '.join(commands)}", file=sys.stderr)
         return 2
-    if not debug:
-        warnings.showwarning = _show_warning  # type: ignore[assignment]
-    try:
-        return commands[name].load()(rest)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        if debug:
-            raise
-        print(f"designspace {name}: {_sentence(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"designspace {name}: interrupted", file=sys.stderr)
-        return 130
+    return commands[name].load()(rest)
 
 
 def usage(commands: dict[str, EntryPoint]) -> str:

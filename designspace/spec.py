@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -175,6 +175,9 @@ Stage = Annotated[
     BottleneckStage | BasicStage | VanillaStage | InvertedStage | SeparableStage | XceptionStage,
     Field(discriminator="block"),
 ]
+
+
+STAGES: dict[str, Any] = {kind.model_fields["block"].default: kind for kind in get_args(get_args(Stage)[0])}
 
 
 class ModelSpec(_Part):

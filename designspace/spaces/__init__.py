@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from designspace.spaces import anynet, compound, mobile, nds, regnet
-from designspace.spaces.space import Constraints, DesignSpace, Template
+from designspace.spaces.settings import Constraints, Template
+from designspace.spaces.space import DesignSpace
 
 __all__ = ["Constraints", "DesignSpace", "Template", "names", "space", "space_from_config"]
 
@@ -44,8 +45,8 @@ def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
     base = given.pop("base", None)
     if base is not None:
         named = space(base)
-        settings = named.model_dump() | {"template": named.template.model_dump(exclude_unset=True)}
-        given = _merge(settings, given)
+        template = named.template.model_dump(exclude_unset=True) | {"stage": named.template.stage}
+        given = _merge(named.model_dump() | {"template": template}, given)
     given["parameters"] = {name: law for name, law in given.get("parameters", {}).items() if law is not None}
     return DesignSpace.from_mapping(given)
 

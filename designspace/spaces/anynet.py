@@ -1,7 +1,8 @@
 """The ladder from AnyNetX_A to AnyNetX_E: each space is the one before with one restriction (2003.13678, Table 1)."""
 
 from designspace.distributions import Choice, LogUniform, PowerOfTwo
-from designspace.spaces.space import DesignSpace, Template
+from designspace.spaces.settings import Template
+from designspace.spaces.space import DesignSpace
 
 anynetx_a = DesignSpace(
     name="anynetx_a",

@@ -2,7 +2,8 @@
 
 from designspace.distributions import LogUniform, Uniform
 from designspace.scaling import RULES
-from designspace.spaces.space import Constraints, DesignSpace
+from designspace.spaces.settings import Constraints
+from designspace.spaces.space import DesignSpace
 
 # EfficientNet's grid (arXiv 1905.11946, § 3.3): α·β²·γ² near 2, all at least 1, and φ the number of doublings
 compound = DesignSpace(

@@ -8,7 +8,7 @@ import numpy as np
 
 from designspace.complexity import Complexity, complexity
 from designspace.memory import training_memory
-from designspace.spaces.space import Constraints
+from designspace.spaces.settings import Constraints
 from designspace.spec import ModelSpec
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -11,19 +11,17 @@ from designspace.group_width import fit_stage
 from designspace.quantized_linear import stage_arrays
 from designspace.rounding import round_number
 from designspace.scaling import Factors, efficientnet_factors, rule_factors, scale_networks
-from designspace.spaces.space import DesignSpace, Draws, Family
-from designspace.spec import ModelSpec, Stage
-
-STAGES = {kind.model_fields["block"].default: kind for kind in get_args(get_args(Stage)[0])}
+from designspace.spaces.settings import Draws, Family, Settings
+from designspace.spec import STAGES, ModelSpec
 
 
-def anynet(space: DesignSpace, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
+def anynet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """`depth` and `width` of each stage are free (arXiv 2003.13678, § 3.2)."""
     everyone = np.ones(len(draws["depth"]), bool)
     return everyone, assemble(space, draws["width"], draws["depth"], draws)
 
 
-def regnet(space: DesignSpace, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
+def regnet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """`depth`, `w_0`, `w_a` and `w_m` give the stages by the quantized linear rule (arXiv 2003.13678, § 3.3).
 
     Draws whose rule does not give exactly the template's number of stages are not kept.
@@ -34,7 +32,7 @@ def regnet(space: DesignSpace, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     return kept, assemble(space, widths, depths, {name: values[kept] for name, values in draws.items()})
 
 
-def compound(space: DesignSpace, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
+def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """The space's spec, scaled (arXiv 1905.11946 and 2103.06877; see `designspace.scaling`).
 
     The factors come from `growth` and the space's rule, or from `alpha`, `beta`, `gamma` and `phi`, or are drawn
@@ -54,7 +52,7 @@ def compound(space: DesignSpace, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     return everyone, scale_networks(base, factors(space, draws), "up" if "phi" in draws else "nearest")
 
 
-def factors(space: DesignSpace, draws: Draws) -> Factors:
+def factors(space: Settings, draws: Draws) -> Factors:
     """The factors of compound scaling that the draws say."""
     if "growth" in draws:
         return rule_factors(space.rule or "dWr", draws["growth"])
@@ -67,7 +65,7 @@ def factors(space: DesignSpace, draws: Draws) -> Factors:
 FAMILIES: dict[str, Family] = {"anynet": anynet, "regnet": regnet, "compound": compound}
 
 
-def assemble(space: DesignSpace, widths: np.ndarray, depths: np.ndarray, draws: Draws) -> ModelSpec:
+def assemble(space: Settings, widths: np.ndarray, depths: np.ndarray, draws: Draws) -> ModelSpec:
     """A spec of arrays from stage widths and depths, shape (N, S) or (N,), and the drawn fields of the stages.
 
     Widths are made to fit the group widths. A drawn number of `groups` (ResNeXt's cardinality) sets the group width.

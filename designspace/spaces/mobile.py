@@ -1,7 +1,8 @@
 """Spaces of mobile networks: multipliers of MobileNets, and inverted bottlenecks with free widths."""
 
 from designspace.distributions import Choice, LogUniform, PowerOfTwo, Uniform
-from designspace.spaces.space import DesignSpace, Template
+from designspace.spaces.settings import Template
+from designspace.spaces.space import DesignSpace
 
 # Width and resolution multipliers of MobileNetV2 (arXiv 1801.04381) and V1 (1704.04861), finer than published.
 mobilenet = DesignSpace(

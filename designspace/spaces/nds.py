@@ -7,7 +7,8 @@ the rounding, which is ours: to the nearest integer, made different where two fa
 import numpy as np
 
 from designspace.distributions import Choice
-from designspace.spaces.space import DesignSpace, Template
+from designspace.spaces.settings import Template
+from designspace.spaces.space import DesignSpace
 from designspace.spec import Head, Stem
 
 

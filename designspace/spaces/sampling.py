@@ -11,14 +11,14 @@ from designspace.arrays import leaves, map_arrays
 from designspace.population import Population, SamplingReport
 from designspace.spaces.constraints import checks
 from designspace.spaces.families import FAMILIES
-from designspace.spaces.space import DesignSpace, Draws
+from designspace.spaces.settings import Draws, Settings
 from designspace.spec import ModelSpec
 
 CHUNK = 1 << 14  # candidates drawn at once; part of what a seed means, so never to be changed
 PATIENCE = 1 << 23  # candidates without a new network after which a regime counts as hopeless
 
 
-def sample(space: DesignSpace, n: int, seed: int) -> Population:
+def sample(space: Settings, n: int, seed: int) -> Population:
     """See `DesignSpace.sample`."""
     if n < 1:
         raise ValueError(f"n = {n}: must be at least 1")
@@ -51,7 +51,7 @@ def sample(space: DesignSpace, n: int, seed: int) -> Population:
     )
 
 
-def _candidates(space: DesignSpace, rng: np.random.Generator, rejected: Counter[str]) -> tuple[Draws, ModelSpec]:
+def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str]) -> tuple[Draws, ModelSpec]:
     """One chunk: its draws and networks that fulfil every condition; counts the others by the first reason."""
     stages = len(space.template.strides)
     draws = {
@@ -75,7 +75,9 @@ def _candidates(space: DesignSpace, rng: np.random.Generator, rejected: Counter[
 
 def _fresh(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
     """Which networks have not been seen before; adds them to `seen`."""
-    columns = [np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1) for array in leaves(networks)]
+    columns = [
+        np.ascontiguousarray(array).view(np.uint8).reshape(len(array), array.itemsize) for array in leaves(networks)
+    ]
     rows = np.concatenate(columns, axis=1)
     content, size = rows.tobytes(), rows.shape[1]
     fresh = np.zeros(len(rows), bool)
@@ -87,7 +89,7 @@ def _fresh(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
     return fresh
 
 
-def _hopeless(space: DesignSpace, n: int, drawn: int, kept: int, rejected: Counter[str]) -> str:
+def _hopeless(space: Settings, n: int, drawn: int, kept: int, rejected: Counter[str]) -> str:
     reasons = ", ".join(f"{name} {count / drawn:.3%}" for name, count in rejected.most_common() if count)
     return (
         f"space {space.name}: only {kept} of n = {n} networks found in {drawn:,} draws and none in the last "

@@ -1,0 +1,153 @@
+"""The settings of a design space: laws of free parameters, a family that makes networks of them, constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from designspace.distributions import Distribution
+from designspace.errors import explain
+from designspace.memory import Optimizer, Precision
+from designspace.scaling import Rule
+from designspace.spec import STAGES, Activation, Count, Head, ModelSpec, Stem, Stride
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Template(_Frozen):
+    """What all networks of a space share; one stride for each stage.
+
+    `stage` holds the fixed settings of every stage, its `block` first of all. Networks scaled from a spec take from the
+    template only what is set in it.
+    """
+
+    resolution: Count = 224
+    in_channels: Count = 3
+    activation: Activation = "relu"
+    batch_norm: bool = True
+    stem: Stem | None = Stem()
+    strides: Annotated[tuple[Stride, ...], Field(min_length=1)] = (2, 2, 2, 2)
+    head: Head = Head()
+    stage: dict[str, Any] = {"block": "bottleneck"}
+
+
+Range = tuple[float, float]
+
+
+class Constraints(_Frozen):
+    """Closed ranges that every network of the population lies in; without one, anything goes.
+
+    `training_memory` is in bytes, for the batch size, precision and optimizer given here. `envelope` is a named limit
+    of params and acts for given macs, see `ENVELOPES`.
+    """
+
+    macs: Range | None = None
+    params: Range | None = None
+    acts: Range | None = None
+    depth: Range | None = None
+    resolution: Range | None = None
+    training_memory: Range | None = None
+    batch_size: Count = 128
+    precision: Precision = "bfloat16"
+    optimizer: Optimizer = "sgd"
+    growth: Range | None = None
+    envelope: Literal["regnet"] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, limits in self.ranges().items():
+            if limits[0] > limits[1]:
+                raise ValueError(f"{name} = {list(limits)}: the lower limit comes first")
+        return self
+
+    def ranges(self) -> dict[str, Range]:
+        """The ranges that are set, by quantity."""
+        return {name: limits for name, limits in self if isinstance(limits, tuple)}
+
+
+REQUIRED = {"anynet": {"depth", "width"}, "regnet": {"depth", "w_0", "w_a", "w_m"}}
+COMPOUND = (
+    {"growth"},
+    {"alpha", "beta", "gamma", "phi"},
+    {"depth_factor", "width_factor", "resolution_factor", "group_width_factor"},
+)
+
+
+class Settings(_Frozen):
+    """What a `DesignSpace` consists of.
+
+    Attributes:
+        name: also the key of its random stream.
+        family: how draws become networks, see `designspace.spaces.families`.
+        parameters: law of each free parameter. Beside the family's own, any field of the stages may be one.
+        increasing: parameters that must not decrease from stage to stage.
+        constraints: complexity regime.
+        template: what all networks share.
+        spec: the network that the family "compound" scales (a name of the zoo or a spec's mapping).
+        rule: how it shares the growth among depth, width and resolution, where this is not drawn.
+        size: number of networks, where the paper counts otherwise than `combinations`.
+    """
+
+    name: str
+    family: Literal["anynet", "regnet", "compound"]
+    parameters: dict[str, Distribution]
+    increasing: tuple[str, ...] = ()
+    constraints: Constraints = Constraints()
+    template: Template = Template()
+    spec: str | dict[str, Any] | None = None
+    rule: Rule | None = None
+    size: float | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        block = self.template.stage.get("block")
+        if block not in STAGES:
+            raise ValueError(f"template.stage.block = {block!r}: must be one of {', '.join(STAGES)}")
+        try:
+            STAGES[block].model_validate(self.template.stage | {"depth": 1, "width": 8})
+        except ValidationError as error:
+            raise ValueError(f"template.stage.{explain(error)}") from None
+        if self.family == "compound":
+            self._check_compound()
+        else:
+            fields = {*STAGES[block].model_fields, "resolution"} - {"block", "stride", "depth", "width"}
+            fields |= {"groups"} if block == "bottleneck" else set()
+            self._check_parameters(REQUIRED[self.family], fields)
+        for name in self.increasing:
+            if name not in self.parameters or not self.parameters[name].per_stage:
+                raise ValueError(f"increasing = {name}: must be a parameter that every stage has a draw of (per_stage)")
+        return self
+
+    def _check_compound(self) -> None:
+        if self.spec is None:
+            raise ValueError("spec: required by the family compound (a name of the zoo or a spec's mapping)")
+        for kind in COMPOUND:
+            if kind & set(self.parameters):
+                self._check_parameters(set() if kind == COMPOUND[-1] else kind, kind)
+                return
+        kinds = " or ".join(", ".join(sorted(kind)) for kind in COMPOUND)
+        raise ValueError(f"parameters = {sorted(self.parameters)}: the family compound draws {kinds}")
+
+    def _check_parameters(self, required: set[str], allowed: set[str]) -> None:
+        if missing := required - set(self.parameters):
+            raise ValueError(f"parameters.{sorted(missing)[0]}: required by the family {self.family}")
+        if unknown := set(self.parameters) - required - allowed:
+            known = ", ".join(sorted(required | allowed))
+            raise ValueError(f"parameters.{sorted(unknown)[0]}: unknown to this space; it may draw {known}")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Validate a nested mapping; ValueError names field, value and what is allowed."""
+        try:
+            return cls.model_validate(mapping)
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
+
+
+Draws = dict[str, np.ndarray]
+Family = Callable[[Settings, Draws], tuple[np.ndarray, ModelSpec]]
