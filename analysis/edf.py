@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,9 @@ EDF_COLUMNS = {
     "effective_n": "1 / sum w_i^2 (Kish); equal to n without weights",
     "band": "how the band was made",
 }
+
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def edf(
@@ -102,6 +106,29 @@ def edf_by(
         curve.insert(0, by, label)
         parts.append(curve)
     return pd.concat(parts, ignore_index=True)
+
+
+def quantiles(curves: pd.DataFrame, by: str = "space", *, levels: Sequence[float] = LEVELS) -> pd.DataFrame:
+    """Errors below which given fractions of the models lie, with the ends of the band.
+
+    Args:
+        curves: from `edf_by`.
+        by: its first column.
+        levels: fractions, in (0, 1).
+
+    Returns:
+        One row per space and level: `by`, fraction, error, lower, upper (percent; 0 and inf where the band is open).
+    """
+    rows = []
+    for label, curve in curves.groupby(by, sort=False):
+        at = np.concatenate([[0.0], curve["error"].to_numpy()[:-1], [np.inf]])
+        for level in levels:
+            ends = {
+                name: float(at[np.searchsorted(curve[column].to_numpy(), level - 1e-12)])
+                for name, column in (("error", "fraction"), ("lower", "upper"), ("upper", "lower"))
+            }
+            rows.append({by: label, "fraction": level, **ends})
+    return pd.DataFrame(rows)
 
 
 def edf_area(errors: ArrayLike, limit: float, weights: ArrayLike | None = None) -> float:

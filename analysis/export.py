@@ -1,4 +1,4 @@
-"""The best models as spec files."""
+"""The best models as spec files, or as folders in the words of other tools."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from analysis.select import select_best
 from analysis.table import Study, Table
 from analysis.words import setting
 from designspace import ModelSpec, save_spec
+from designspace.export import FORMATS, write
 
-FORMATS = ("yaml", "json")
+SPECS = ("yaml", "json")
 
 
 def export_best(
     table: Table, folder: Path, *, top: int = 3, formats: tuple[str, ...] = ("yaml",)
 ) -> list[tuple[Path, dict[str, Any]]]:
     """Write the best models of a table as RANK-SPEC_ID.yaml with a `provenance` mapping that `load_spec` leaves alone.
+
+    With a format beyond yaml and json each model has a folder RANK-SPEC_ID with spec.yaml and a model card.
 
     Args:
         table: from `load_table`.
@@ -27,7 +30,8 @@ def export_best(
         formats: of FORMATS.
 
     Returns:
-        The files in order of rank, each with the model's row as a mapping.
+        The files or folders in order of rank, each with the model's row as a mapping; `refused` in it gives the
+        reasons of formats that cannot express the model.
 
     Raises:
         ValueError: an unknown format, `top` below 1, or no finished model.
@@ -40,9 +44,15 @@ def export_best(
     for row in select_best(table.frame, top).to_dict("records"):
         model = {str(key): value for key, value in row.items()}
         spec = ModelSpec.from_mapping(model["spec"])
+        origin = provenance(model, studies[model["study"]])
+        name = f"{model['rank']}-{spec.spec_id[:8]}"
+        if not set(formats) <= set(SPECS):
+            result = write(spec, formats, folder / name, provenance=origin)
+            written.append((result.folder, model | {"refused": result.refused}))
+            continue
         for suffix in formats:
-            path = folder / f"{model['rank']}-{spec.spec_id[:8]}.{suffix}"
-            save_spec(spec, path, provenance(model, studies[model["study"]]))
+            path = folder / f"{name}.{suffix}"
+            save_spec(spec, path, origin)
             written.append((path, model))
     return written
 

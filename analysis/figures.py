@@ -41,6 +41,16 @@ class Picture:
     caption: str
     figure: Figure
 
+    def __post_init__(self) -> None:
+        # Laying out takes as long as drawing, and is the same for both kinds: once is enough.
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has panels side by side and needs the whole width of a page."""
+        return float(self.figure.get_figwidth()) > WIDTH
+
     def png(self) -> bytes:
         """The picture as PNG, 150 dots an inch."""
         return self._bytes("png")
@@ -64,9 +74,10 @@ def pictures(findings: Findings) -> list[Picture]:
 
 
 def _figure(findings: Findings, panels: int = 1, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
-    """A figure with its context written below; several panels stand two in a row."""
-    rows, columns = (panels + 1) // 2, min(panels, 2)
-    size = (WIDTH, height) if panels == 1 else (WIDTH * 1.25, 2.9 * rows + 0.5)
+    """A figure with its context written below; several panels stand two or three in a row."""
+    columns = panels if panels <= 3 else 2 if panels == 4 else 3
+    rows = -(-panels // columns)
+    size = (WIDTH, height) if panels == 1 else (4.2 * columns, 3.1 * rows + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for empty in axes[panels:]:
@@ -124,9 +135,9 @@ def _spaces(findings: Findings) -> Iterator[Picture]:
         "spaces",
         "random_search",
         "What random search gets",
-        "Expected error of the best of m random models, in closed form"
-        + (f", at equal {label(findings.match)}" if findings.matching is not None else "")
-        + ". The band is around the median and ends where the models at hand set no bound.",
+        "Expected error of the best of m models drawn at random from a space as it is, in closed form. The band is "
+        "around "
+        "the median and ends where the models at hand set no bound.",
         _one(findings, lambda ax: plots.plot_random_search(findings.search, ax=ax)),
     )
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
 
 from analysis.compare import compare_spaces, describe_spaces
@@ -23,12 +21,13 @@ from analysis.pareto import pareto_front
 from analysis.profiles import LinearStructure, linear_structure, width_profiles
 from analysis.quantized_linear_fit import fit_population
 from analysis.random_search import random_search_by
-from analysis.ranges import best_range
+from analysis.ranges import ranges_per_space
 from analysis.regimes import best_by_regime
 from analysis.seeds import average_seeds
 from analysis.select import select_best
-from analysis.table import Study, Table, group_by
-from analysis.trends import rank_trend, trend
+from analysis.spaces import varies
+from analysis.table import Study, Table, group_by, validation_size
+from analysis.trends import correlations_per_space, trends_per_space
 
 COMPLEXITY = ("macs", "params", "acts")
 MOST_FITS = 2000
@@ -49,7 +48,7 @@ class Findings:
         spaces: `describe_spaces`, one row a space.
         curves, matched_curves: `edf_by` as drawn and at matched complexity (empty without matching).
         comparison: `compare_spaces`, matched pairs first, then as drawn; empty with one space.
-        search: `random_search_by`, at matched complexity where there is a matching.
+        search: `random_search_by`, as drawn.
         parameters: numbers that vary within some space: free parameters, then complexity, then fit_error.
         ranges: one row per space and parameter, fields of `BestRange`.
         correlations: one row per space and parameter, fields of `RankTrend`.
@@ -133,10 +132,10 @@ def find(
     matching, problem = _match(frame, match)
     weights = None if matching is None else matching.weights
     spaces = [part for _, part in frame.groupby("space", sort=False)]
-    free = tuple(name for name in table.parameters if any(_varies(part[name]) for part in spaces))
+    free = tuple(name for name in table.parameters if any(varies(part[name]) for part in spaces))
     derived = (*COMPLEXITY, "fit_error")
-    names = (*free, *(name for name in derived if any(_varies(part[name]) for part in spaces)))
-    size = _validation_size(table.studies)
+    names = (*free, *(name for name in derived if any(varies(part[name]) for part in spaces)))
+    size = validation_size(table.studies)
     return Findings(
         table=table,
         resolved=resolved,
@@ -148,11 +147,11 @@ def find(
         curves=edf_by(frame),
         matched_curves=pd.DataFrame() if matching is None else edf_by(frame, weights=weights),
         comparison=_comparison(frame, match),
-        search=random_search_by(frame, weights=weights),
+        search=random_search_by(frame),
         parameters=names,
-        ranges=_per_space(frame, names, lambda x, e: pd.DataFrame([asdict(best_range(x, e))])),
-        correlations=_per_space(frame, names, lambda x, e: pd.DataFrame([asdict(rank_trend(x, e))])),
-        trends=_per_space(frame, names, trend),
+        ranges=ranges_per_space(frame, names),
+        correlations=correlations_per_space(frame, names),
+        trends=trends_per_space(frame, names),
         importance=permutation_importance(frame, _across(frame, table.parameters)),
         regimes=_regimes(ok, names),
         exponents=_exponents(ok),
@@ -203,7 +202,7 @@ def _comparison(frame: pd.DataFrame, match: str) -> pd.DataFrame:
 
 def _across(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
     """Parameters every model has; one that differs between spaces only is a parameter here, too."""
-    return [name for name in names if _varies(frame[name]) and frame[name].notna().mean() > 0.9]
+    return [name for name in names if varies(frame[name]) and frame[name].notna().mean() > 0.9]
 
 
 def _regimes(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
@@ -228,33 +227,6 @@ def _exponents(frame: pd.DataFrame) -> pd.DataFrame:
 def _structures(frame: pd.DataFrame) -> dict[str, LinearStructure]:
     found = {str(space): linear_structure(part) for space, part in frame.groupby("space", sort=False)}
     return {space: line for space, line in found.items() if line is not None}
-
-
-def _validation_size(studies: tuple[Study, ...]) -> int | None:
-    sizes = [((study.manifest.get("config") or {}).get("data") or {}).get("validation_size") for study in studies]
-    known = [int(size) for size in sizes if isinstance(size, int) and size > 0]
-    return min(known) if known and len(known) == len(studies) else None
-
-
-def _varies(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(column) and column.min() < column.max())
-
-
-def _per_space(
-    frame: pd.DataFrame, names: tuple[str, ...], statistic: Callable[[np.ndarray, np.ndarray], pd.DataFrame]
-) -> pd.DataFrame:
-    parts = []
-    for space, part in frame.groupby("space", sort=False):
-        for name in names:
-            known = part[np.isfinite(part[name].astype(float))]
-            # A parameter that is fixed within a space has no trend there.
-            if _varies(known[name]):
-                found = statistic(known[name].to_numpy(dtype=float), known["error_percent"].to_numpy(dtype=float))
-                parts.append(found.assign(space=space, parameter=name))
-    if not parts:
-        return pd.DataFrame(columns=["space", "parameter"])
-    stacked = pd.concat(parts, ignore_index=True)
-    return stacked[["space", "parameter", *(c for c in stacked if c not in ("space", "parameter"))]]
 
 
 def _failures(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+from analysis.spaces import per_space
 
 FRACTION = 0.25
 
@@ -90,3 +94,8 @@ def best_range(values: ArrayLike, errors: ArrayLike, *, confidence: float = 0.95
     support = int(np.searchsorted(np.cumsum(probability[best_first]), confidence - 1e-12)) + 1
     distinct = len(np.unique(x[best_first[:support]]))
     return BestRange(float(lower), float(likely), float(upper), len(e), draws, support, distinct)
+
+
+def ranges_per_space(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """`best_range` of every parameter in every space; one row each, the fields of `BestRange`."""
+    return per_space(frame, names, lambda x, e: pd.DataFrame([asdict(best_range(x, e))]))

@@ -8,7 +8,6 @@ from analysis.fidelity import TRUSTWORTHY, cheapest_epoch
 from analysis.findings import Findings
 from analysis.random_search import models_needed
 from analysis.style import label
-from analysis.words import signed
 
 WITHIN = 0.5
 """Points of error: near enough to the best to stop searching."""
@@ -18,14 +17,11 @@ SURELY = 0.9
 def search(findings: Findings) -> list[str]:
     """Models needed to come near the best, space by space."""
     frame, told = findings.models, []
-    weights = None if findings.matching is None else findings.matching.weights
     for space in findings.spaces["space"]:
-        mine = (frame["space"] == space).to_numpy()
-        mine = mine if weights is None else mine & (weights > 0)
-        if mine.sum() < 2:
+        errors = frame.loc[frame["space"] == space, "error_percent"]
+        if len(errors) < 2:
             continue
-        own = None if weights is None else weights[mine]
-        found = models_needed(frame.loc[mine, "error_percent"], WITHIN, own, probability=SURELY)
+        found = models_needed(errors, WITHIN, probability=SURELY)
         most = f"{found.upper:,.0f}" if np.isfinite(found.upper) else "no bound"
         told.append(f"{space} {found.models:,.0f} ({found.lower:,.0f} to {most})")
     if not told:
@@ -56,8 +52,8 @@ def parameters(findings: Findings) -> list[str]:
 def structure(findings: Findings) -> list[str]:
     """The line through the widths of the best models."""
     told = [
-        f"{space}: w = {found.slope:.1f}·j {signed(found.intercept)} (slope {found.slope_lower:.1f} to "
-        f"{found.slope_upper:.1f}), R² {found.r_squared:.2f}"
+        f"{space}: w = {found.slope:.1f}·j {'+' if found.intercept >= 0 else '−'} {abs(found.intercept):.0f} "
+        f"(slope {found.slope_lower:.1f} to {found.slope_upper:.1f}), R² {found.r_squared:.2f}"
         for space, found in findings.structures.items()
     ]
     return [f"Widths of the best 20 models of each space by block number j: {'; '.join(told)}."] if told else []

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -72,12 +73,12 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
         left_out=left_out,
         all_models=len(findings.models),
         spaces=records(_spaces(findings.spaces)),
-        comparison=records(_comparison(findings.comparison)),
+        comparison=records(comparison_table(findings.comparison)),
         meanings=COMPARISON_COLUMNS,
-        ranges=records(_ranges(findings)),
+        ranges=records(ranges_table(findings.ranges, findings.correlations)),
         exponents=records(findings.exponents.drop(columns=["factor", "against"], errors="ignore")),
-        best=records(_best(findings, findings.best)),
-        front=records(_best(findings, findings.front)) if len(findings.front) else [],
+        best=records(best_table(findings.best, _numbers(findings))),
+        front=records(best_table(findings.front, _numbers(findings))) if len(findings.front) else [],
         failures=records(findings.failures),
         sampling=records(_sampling(findings.sampling)),
         policy=findings.resolved.sentence,
@@ -102,12 +103,15 @@ def cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return "–"
     if isinstance(value, float):
+        if not np.isfinite(value):
+            return "no bound"
         whole = value == round(value) or abs(value) >= 1e4
         return f"{value:,.0f}" if whole else f"{value:.2f}" if abs(value) >= 10 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _comparison(frame: pd.DataFrame) -> pd.DataFrame:
+def comparison_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of spaces for a reader: values and intervals as text."""
     if frame.empty:
         return frame
     return pd.DataFrame(
@@ -146,10 +150,11 @@ def _spaces(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=["mean_lower", "mean_upper"]).rename(columns=names).assign(**{"95 % of the mean": ends})
 
 
-def _ranges(findings: Findings) -> pd.DataFrame:
-    if findings.ranges.empty:
-        return findings.ranges
-    both = findings.ranges.merge(findings.correlations, on=["space", "parameter"], suffixes=("", "_rho"))
+def ranges_table(ranges: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFrame:
+    """Best ranges and rank correlations of every parameter and space, for a reader."""
+    if ranges.empty:
+        return ranges
+    both = ranges.merge(correlations, on=["space", "parameter"], suffixes=("", "_rho"))
     return pd.DataFrame(
         {
             "parameter": both["parameter"].map(label),
@@ -166,17 +171,22 @@ def _ranges(findings: Findings) -> pd.DataFrame:
     ).sort_values("parameter", kind="stable")
 
 
-def _best(findings: Findings, chosen: pd.DataFrame) -> pd.DataFrame:
-    numbers = [n for n in findings.parameters if n not in ("macs", "params", "acts", "fit_error")]
+def _numbers(findings: Findings) -> list[str]:
+    return [name for name in findings.parameters if name not in ("macs", "params", "acts", "fit_error")]
+
+
+def best_table(chosen: pd.DataFrame, parameters: Sequence[str] = ()) -> pd.DataFrame:
+    """Chosen models for a reader: what was measured, what to expect again, complexity and parameters."""
     known = [n for n in ("macs", "params", "acts") if chosen[n].notna().any()]
-    fit = ["fit_error"] if chosen["fit_error"].notna().any() else []
+    fit = ["fit_error"] if "fit_error" in chosen and chosen["fit_error"].notna().any() else []
     ends = chosen[["estimate", "estimate_lower", "estimate_upper"]].itertuples(index=False)
     again = [unsigned(*row) if pd.notna(row[0]) else "–" for row in ends]
     specs = [isinstance(spec, dict) for spec in chosen["spec"]]
-    name = [str(i)[:8] if known_spec else str(i) for i, known_spec in zip(chosen["spec_id"], specs, strict=True)]
-    columns = ["rank", "space", "index", "name", "error_percent", "again", "seeds", *known, *numbers, *fit]
+    name = [str(i)[:8] if has_spec else str(i) for i, has_spec in zip(chosen["spec_id"], specs, strict=True)]
+    tied = ["tied" if both else "" for both in chosen["tied"]]
+    columns = ["rank", "space", "index", "name", "error_percent", "again", "tied", "seeds", *known, *parameters, *fit]
     names = {"error_percent": "error %", "fit_error": "e_fit", "again": "again % (95 %)"}
-    return chosen.assign(name=name, again=again)[columns].rename(columns=names)
+    return chosen.assign(name=name, again=again, tied=tied)[columns].rename(columns=names)
 
 
 def _sampling(frame: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from analysis.regimes import regime_index
 from analysis.shrinkage import shrink
 
 OWN_PRIOR = 20
-"""A space with at least this many models is its own reference; smaller ones are taken together."""
+"""A space (in a regime) with at least this many models is its own reference; smaller ones are taken together."""
 
 SELECT_COLUMNS = {
     "rank": "1 the best; within a regime if there are regimes",
@@ -68,16 +68,17 @@ def select_best(
     first = _candidates(finished)
     first["candidates"] = len(first)
     first["noise_sd"], first["noise_from"] = selection_noise(finished, noise_sd, validation_size)
-    first = pd.concat([first, _estimates(first)], axis=1)
+    if regimes is not None and complexity not in first:
+        raise ValueError(f"complexity is {complexity!r}; the table has {', '.join(map(str, frame))}")
+    costs = first[complexity] if complexity in first else pd.Series(np.nan, index=first.index)
+    index = pd.Series(regime_index(costs.to_numpy(dtype=float), regimes or 1), index=first.index)
+    first = pd.concat([first, _estimates(first, index)], axis=1)
     first["pareto"] = pareto_front(first, ("error_percent", *objectives)) if objectives else False
     chosen = first[first["pareto"]] if objectives else first
     if regimes is None:
         chosen = chosen.head(len(chosen) if k is None else k)
         chosen.insert(0, "rank", range(1, len(chosen) + 1))
         return _with_ties(chosen).reset_index(drop=True)
-    if complexity not in first:
-        raise ValueError(f"complexity is {complexity!r}; the table has {', '.join(map(str, frame))}")
-    index = pd.Series(regime_index(first[complexity].to_numpy(dtype=float), regimes), index=first.index)
     parts = []
     for regime in range(index.max() + 1):
         mine = first.loc[index == regime, complexity]
@@ -99,16 +100,16 @@ def _candidates(finished: pd.DataFrame) -> pd.DataFrame:
     return first.reset_index(drop=True)
 
 
-def _estimates(first: pd.DataFrame) -> pd.DataFrame:
+def _estimates(first: pd.DataFrame, regime: pd.Series) -> pd.DataFrame:
     noise = (first["noise_sd"] / np.sqrt(first["seeds"])).to_numpy(dtype=float)
     names = ["estimate", "estimate_lower", "estimate_upper"]
     estimates = pd.DataFrame(np.nan, index=first.index, columns=names)
     if not np.all(noise > 0):
         return estimates
-    size = (
-        first.groupby("space")["spec_id"].transform("size") if "space" in first else pd.Series(len(first), first.index)
-    )
-    group = first["space"].where(size >= OWN_PRIOR, "") if "space" in first else pd.Series("", index=first.index)
+    # A model is judged among its like: those of its space and its regime.
+    space = first["space"].astype(str) if "space" in first else ""
+    group = space + "/" + regime.astype(str)
+    group = group.where(group.groupby(group).transform("size") >= OWN_PRIOR, "")
     errors = first["error_percent"].to_numpy(dtype=float)
     for label in group.unique():
         mine = (group == label).to_numpy()

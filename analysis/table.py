@@ -155,6 +155,13 @@ def group_by(table: Table, by: str) -> Table:
     return replace(table, frame=frame.reset_index(drop=True), parameters=parameters)
 
 
+def validation_size(studies: Sequence[Study]) -> int | None:
+    """Images of the smallest validation split of the studies; None where some study does not say."""
+    sizes = [((study.manifest.get("config") or {}).get("data") or {}).get("validation_size") for study in studies]
+    known = [int(size) for size in sizes if isinstance(size, int) and size > 0]
+    return min(known) if known and len(known) == len(studies) else None
+
+
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from analysis.spaces import per_space
 
 TREND_COLUMNS = {
     "value": "the parameter's value, or the median value of the group",
@@ -87,6 +90,16 @@ def trend(values: ArrayLike, errors: ArrayLike, *, groups: int | None = None, co
             }
         )
     return pd.DataFrame(rows)
+
+
+def correlations_per_space(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """`rank_trend` of every parameter in every space; one row each, the fields of `RankTrend`."""
+    return per_space(frame, names, lambda x, e: pd.DataFrame([asdict(rank_trend(x, e))]))
+
+
+def trends_per_space(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """`trend` of every parameter in every space, stacked."""
+    return per_space(frame, names, trend)
 
 
 def _pairs(values: ArrayLike, errors: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -115,8 +115,8 @@ def plot_regimes(frame: pd.DataFrame, parameter: str, *, by: str = "space", ax: 
     scale_x(ax, [*mine["low"], *mine["high"]])
     values = mine[["lower", "upper"]].to_numpy(dtype=float)
     if values.min() > 0 and values.max() / values.min() >= 8:
-        ax.set_yscale("log", base=2)
-        ax.yaxis.set_major_formatter(lambda value, _: short(value))
+        ax.set_yscale("log", base=2 if values.max() < 1e4 else 10)
+    ax.yaxis.set_major_formatter(lambda value, _: short(value))
     ax.set(xlabel=label("macs"), ylabel=label(parameter))
     legend_above(ax)
     return ax

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from analysis.style import axes_or_new, legend_above, look, short, tidy
 
@@ -33,6 +34,7 @@ def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             ax.plot(line["block"], line["predicted"], marker=".", markersize=3, linestyle="", color=style["color"])
     ax.set_yscale("log", base=2)
     ax.yaxis.set_major_formatter(lambda value, _: short(value))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="block", ylabel="width (channels)")
     legend_above(ax)
     return ax
@@ -67,6 +69,7 @@ def plot_linear_structure(
     )
     ax.set_yscale("log", base=2)
     ax.yaxis.set_major_formatter(lambda value, _: short(value))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="block", ylabel="width (channels)")
     legend_above(ax)
     return ax

@@ -204,9 +204,12 @@ function show(index) {
   const button = element(panel, "button", { type: "button" }, "Copy YAML");
   button.addEventListener("click", () => take(index));
   if (model.spec) {
-    const stages = (model.spec.stages || []).map((stage) =>
-      Object.entries(stage).map(([key, value]) => `${key} ${typeof value === "number" ? short(value) : value}`).join(", "));
-    element(panel, "pre", {}, stages.map((stage, place) => `stage ${place + 1}: ${stage}`).join("\n"));
+    const quiet = { residual: true, se_ratio: 0, stride: 1 };
+    const stages = (model.spec.stages || []).map(({ block, depth, width, ...rest }) =>
+      `${depth} × ${width} ${block}` + Object.entries(rest)
+        .filter(([key, value]) => value !== null && quiet[key] !== value)
+        .map(([key, value]) => `, ${key.replace(/_/g, " ")} ${typeof value === "number" ? short(value) : value}`).join(""));
+    element(panel, "pre", {}, stages.join("\n"));
   }
 }
 

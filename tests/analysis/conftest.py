@@ -116,7 +116,7 @@ def _manifest(n: int, seed: int, sampling: dict[str, Any], models: int, recipe_i
             "seed": seed,
             "training_seeds": [seed],
             "recipe": {"epochs": 2, "batch_size": 128, "learning_rate": 0.1},
-            "data": {"name": "fashion_mnist", "subset": 10000, "validation": 5000},
+            "data": {"name": "fashion_mnist", "subset": 10000, "validation_size": 5000},
             "complexity": {"macs": [2e6, 20e6]},
             "spaces": {label: {"base": "regnetx"} for label in sampling},
         },

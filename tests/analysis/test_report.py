@@ -1,5 +1,6 @@
 import re
 from html.parser import HTMLParser
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import plots
-from analysis.figures import pictures
+from analysis.expression import parse_map
+from analysis.figures import _spaces, pictures
 from analysis.findings import find
+from analysis.regimes import best_by_regime
 from analysis.report import render, write_report
 from analysis.table import load_table
 from analysis.words import p_text, summary
@@ -35,10 +38,7 @@ class Page(HTMLParser):
 
 def whole(findings):
     """The page, with its pictures laid out but not saved, which takes most of the time."""
-    drawn = pictures(findings)
-    for picture in drawn:
-        picture.figure.draw_without_rendering()
-    return render(findings, [Laid(p) for p in drawn])
+    return render(findings, [Laid(p) for p in pictures(findings)])
 
 
 class Laid:
@@ -46,6 +46,7 @@ class Laid:
 
     def __init__(self, picture):
         self.name, self.title, self.caption = picture.name, picture.title, picture.caption
+        self.part, self.wide = picture.part, picture.wide
 
     def data_uri(self):
         return "data:,"
@@ -57,20 +58,28 @@ def findings(tmp_path_factory, make_study):
     return find(load_table(make_study(tmp_path_factory.mktemp("report") / "study", failures=lost, untrained=2)))
 
 
-def test_the_page_fetches_nothing_and_runs_nothing(findings, tmp_path):
-    text = write_report(findings, tmp_path / "out").read_text()
+@pytest.fixture(scope="module")
+def written(findings, tmp_path_factory):
+    """The page, written once."""
+    return write_report(findings, tmp_path_factory.mktemp("page"), "designspace report x")
+
+
+def test_the_page_fetches_nothing_and_runs_nothing_of_others(written):
+    text = written.read_text()
     page = Page(text)
-    assert not page.all("script")
+    assert [set(script) for script in page.all("script")] == [{"type", "id"}, set()]  # the models, and our own
     assert not page.all("link")
-    assert "http://" not in re.sub(r"data:[^\"]*", "", text)
-    assert "https://" not in re.sub(r"data:[^\"]*", "", text)
+    assert "default-src 'none'" in text
+    bare = re.sub(r"data:[^\"]*", "", text).replace("http://www.w3.org/2000/svg", "")
+    assert "http://" not in bare
+    assert "https://" not in bare
     assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in page.all("img"))
     assert all(image["alt"] for image in page.all("img"))
     assert "<script>alert(1)</script>" in page.text  # a message is shown, not run
 
 
-def test_the_page_shows_every_part(findings, tmp_path):
-    page = Page(write_report(findings, tmp_path, "designspace report x").read_text())
+def test_the_page_shows_every_part(written):
+    page = Page(written.read_text())
     ids = {figure.get("id") for figure in page.all("figure")}
     assert {"edf", "edf_matched", "differences", "error_vs_depth", "error_vs_group_width", "error_vs_fit_error"} <= ids
     assert "error_vs_bottleneck_ratio" not in ids  # fixed in each of these spaces
@@ -84,11 +93,11 @@ def test_the_page_shows_every_part(findings, tmp_path):
     ):
         assert part in page.text
     for name in ids:
-        assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (written.parent / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_findings_give_the_same_pictures(findings):
-    first, second = pictures(findings)[:3], pictures(findings)[:3]
+    first, second = (list(islice(_spaces(findings), 2)) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         assert one.png() == other.png()
         assert one.data_uri() == other.data_uri()
@@ -143,7 +152,32 @@ def test_all_models_of_a_space_failing_is_not_an_error(tmp_path, make_study):
     failures = dict.fromkeys(range(0, 12, 2), "diverged")
     findings = find(load_table(make_study(tmp_path / "lost", n=6, failures=failures)))
     assert sorted(findings.spaces["failed"]) == [0, 6]
-    whole(findings)
+    render(findings, [])
+
+
+def test_a_foreign_table_of_one_column_is_a_report(tmp_path):
+    pd.DataFrame({"error_percent": [3.0, 2.0, 5.0, None]}).to_csv(tmp_path / "t.csv", index=False)
+    findings = find(load_table(tmp_path / "t.csv"))
+    page = Page(whole(findings))
+    assert {figure.get("id") for figure in page.all("figure")} == {"edf", "random_search"}
+    assert "the table has no error for it" in page.text
+
+
+def test_spaces_by_a_column_and_seeds_of_a_foreign_table(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"kind": rng.choice(["a", "b"], 60), "k": rng.integers(1, 5, 60), "macs": rng.uniform(1, 9, 60)}
+    )
+    table["one"] = 10 + table["k"] + rng.normal(0, 0.3, 60)
+    table["two"] = table["one"] + rng.normal(0, 0.3, 60)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    findings = find(load_table(tmp_path / "t.csv", columns=parse_map("error_1=one,error_2=two,macs,k")), by="kind")
+    assert sorted(findings.spaces["space"]) == ["a", "b"]
+    assert findings.noise.seed_sd == pytest.approx(0.3 / np.sqrt(2), rel=0.3)
+    assert findings.best["estimate"].notna().all()
+    text = whole(findings)
+    assert "Two seeds rank the models" in text
+    assert "trained again it should show about" in text
 
 
 def test_mistakes_are_named(study):
@@ -153,12 +187,23 @@ def test_mistakes_are_named(study):
 
 def test_pictures_take_axes_and_return_them(findings):
     frame = findings.models
-    for draw in (
+    structure = findings.structures["inverted"]
+    draws = [
         lambda ax: plots.plot_edf(findings.curves, ax=ax),
         lambda ax: plots.plot_parameter(frame, "depth", ax=ax),
         lambda ax: plots.plot_differences(findings.comparison, ax=ax),
         lambda ax: plots.plot_width_profiles(findings.profiles, ax=ax),
-    ):
+        lambda ax: plots.plot_linear_structure(structure.widths, structure.slope, structure.intercept, ax=ax),
+        lambda ax: plots.plot_random_search(findings.search, ax=ax),
+        lambda ax: plots.plot_regimes(best_by_regime(frame, ["depth"], regimes=3), "depth", ax=ax),
+        lambda ax: plots.plot_importance(findings.importance.table, ax=ax),
+        lambda ax: plots.plot_dependence(findings.importance.dependence, "depth", ax=ax),
+        lambda ax: plots.plot_pareto(frame, ax=ax),
+        lambda ax: plots.plot_learning_curves(findings.learning, ax=ax),
+        lambda ax: plots.plot_rank_agreement(findings.fidelity, ax=ax),
+    ]
+    assert len(draws) == len(plots.__all__)
+    for draw in draws:
         ax = Figure().subplots()
         assert draw(ax) is ax
         assert isinstance(ax, Axes)
@@ -177,7 +222,7 @@ def test_a_picture_leaves_the_global_style_alone(findings):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    pictures(findings)[0].data_uri()
+    next(_spaces(findings)).data_uri()
     assert dict(mpl.rcParams) == before
 
 

@@ -53,12 +53,20 @@ def test_export_in_both_formats(study, tmp_path):
     assert load_spec(one) == load_spec(other)
 
 
+def test_export_to_other_tools_makes_a_folder_for_each_model(study, tmp_path):
+    assert export([str(study), "--top", "2", "--to", "yaml,pycls,timm,torchvision", "--out", str(tmp_path / "s")]) == 0
+    for folder in (tmp_path / "s").iterdir():
+        assert {"README.md", "spec.yaml"} <= {path.name for path in folder.iterdir()}
+        assert load_spec(folder / "spec.yaml").spec_id.startswith(folder.name.split("-")[1])
+        assert "validation error percent" in (folder / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "sentence"),
     [
         (report, ["--failures", "best"], "allowed: worst, drop, error=NUMBER"),
         (report, ["--match", "flops"], "allowed: macs, params, acts, none"),
-        (export, ["--to", "onnx", "--out", "x"], "format is 'onnx'; allowed: yaml, json"),
+        (export, ["--to", "tflite", "--out", "x"], "format is 'tflite'; allowed: yaml, json, pycls, timm"),
         (export, ["--top", "0", "--out", "x"], "k is 0"),
     ],
 )

@@ -1,0 +1,70 @@
+"""The commands about error distributions: edf, compare."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis.commands import inputs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def edf(argv: list[str]) -> int:
+    """Print the error distribution of each space with its band, or write it as CSV or picture."""
+    parser = inputs.make_parser("edf", edf.__doc__, "runs/demo --out edf.svg", "runs/demo --match macs")
+    inputs.add_failures(parser)
+    inputs.add_match(parser)
+    parser.set_defaults(match="none")
+    inputs.add_out(parser)
+    arguments = parser.parse_args(argv)
+    inputs.check_out(arguments.out)
+    match = inputs.matched_by(arguments)
+
+    from analysis.compare import describe_spaces
+    from analysis.edf import edf_by, quantiles
+    from analysis.matching import complexity_weights
+
+    models, resolved, _ = inputs.models_of(arguments)
+    weights = complexity_weights(models, match).weights if match else None
+    curves = edf_by(models, weights=weights)
+    inputs.print_table(inputs.described(describe_spaces(models)), "as drawn")
+    inputs.print_table(quantiles(curves), f"at equal {match}" if match else "with the band")
+    inputs.print_lines(resolved.sentence, f"Band: {'; '.join(dict.fromkeys(curves['band']))}.")
+
+    def draw(ax: Axes) -> object:
+        from analysis.plots import plot_edf
+
+        return plot_edf(curves, ax=ax)
+
+    inputs.write_out(arguments.out, curves, draw)
+    return 0
+
+
+def compare(argv: list[str]) -> int:
+    """Compare every pair of spaces at equal complexity: differences with intervals, KS, order, power."""
+    parser = inputs.make_parser("compare", compare.__doc__, "runs/demo", "runs/demo --match none --out pairs.csv")
+    inputs.add_failures(parser)
+    inputs.add_match(parser)
+    inputs.add_out(parser)
+    arguments = parser.parse_args(argv)
+    inputs.check_out(arguments.out)
+    match = inputs.matched_by(arguments)
+
+    from analysis.compare import compare_spaces
+    from analysis.report import comparison_table
+    from analysis.words import pair_sentence
+
+    models, resolved, _ = inputs.models_of(arguments)
+    pairs = compare_spaces(models, match=match or None)
+    shown = comparison_table(pairs).drop(columns=["matched by", "effective", "area difference, % of box"])
+    inputs.print_table(shown)
+    inputs.print_lines(*(pair_sentence(row) for _, row in pairs.head(3).iterrows()), resolved.sentence)
+
+    def draw(ax: Axes) -> object:
+        from analysis.plots import plot_differences
+
+        return plot_differences(pairs, ax=ax)
+
+    inputs.write_out(arguments.out, pairs, draw)
+    return 0

@@ -1,0 +1,157 @@
+"""What the commands of analysis have in common: which tables to read, which of their models, and where to write."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from analysis.failures import Resolved
+    from analysis.table import Table
+
+PICTURES = (".png", ".svg")
+
+
+def make_parser(name: str, description: str | None, *examples: str) -> argparse.ArgumentParser:
+    """A parser with what every command takes: tables, column map, conditions, spaces."""
+    told = "\n".join(f"  designspace {name} {example}" for example in examples)
+    parser = argparse.ArgumentParser(
+        prog=f"designspace {name}",
+        description=description,
+        epilog=f"example{'s' if len(examples) > 1 else ''}:\n{told}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "tables", nargs="+", metavar="RUN", help="a study folder, or a table: .csv, .parquet, NDS or pycls .json"
+    )
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="NAME=EXPR,…",
+        help="columns of a table: error, macs, params, acts, depth, space, name, seed, error_1 error_2 … (one a seed); "
+        "any other name is a parameter; expressions of numbers, columns and + - * /",
+    )
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="COL=VALUE,…", help="only models with one of these values"
+    )
+    parser.add_argument("--by", default="space", metavar="COLUMN", help="the column whose values are the spaces")
+    return parser
+
+
+def add_failures(parser: argparse.ArgumentParser) -> None:
+    """The option --failures."""
+    parser.add_argument(
+        "--failures",
+        default="worst",
+        metavar="POLICY",
+        help="what a failed model counts as: worst (the largest error seen, default), drop, or error=NUMBER",
+    )
+
+
+def add_match(parser: argparse.ArgumentParser) -> None:
+    """The option --match."""
+    parser.add_argument(
+        "--match",
+        default="macs",
+        metavar="COLUMN",
+        help="compare at equal macs (default), params or acts; none: as drawn",
+    )
+
+
+def add_out(parser: argparse.ArgumentParser, *, pictures: bool = True) -> None:
+    """The option --out FILE."""
+    kinds = ".csv, .png or .svg" if pictures else ".csv"
+    parser.add_argument("--out", metavar="FILE", help=f"write the result there as {kinds}")
+
+
+def read(arguments: argparse.Namespace) -> Table:
+    """The table the arguments name."""
+    from analysis.expression import parse_map
+    from analysis.table import keep_where, load_table
+
+    return keep_where(load_table(*arguments.tables, columns=parse_map(",".join(arguments.map))), arguments.where)
+
+
+def models_of(arguments: argparse.Namespace) -> tuple[pd.DataFrame, Resolved, Table]:
+    """One row a model after the failure policy, what the policy did, and the table with its spaces."""
+    from analysis.failures import apply_failure_policy
+    from analysis.seeds import average_seeds
+    from analysis.table import group_by
+
+    table = group_by(read(arguments), arguments.by)
+    resolved = apply_failure_policy(table.frame, arguments.failures)
+    return average_seeds(resolved.frame), resolved, table
+
+
+def matched_by(arguments: argparse.Namespace) -> str:
+    """The complexity to match by, "" for none."""
+    match = "" if arguments.match == "none" else arguments.match
+    if match not in ("", "macs", "params", "acts"):
+        raise ValueError(f"match is {match!r}; allowed: macs, params, acts, none")
+    return match
+
+
+def check_out(out: str | None, *, pictures: bool = True) -> None:
+    """Refuse a file of an unknown kind before any work is done."""
+    allowed = (".csv", *(PICTURES if pictures else ()))
+    if out is not None and Path(out).suffix not in allowed:
+        raise ValueError(f"out is {out!r}; its name must end in {', '.join(allowed)}")
+
+
+def write_out(out: str | None, frame: pd.DataFrame, draw: Callable[[Axes], object] | None = None) -> None:
+    """Write a frame as CSV or its picture as PNG or SVG, by the file's suffix, and say so."""
+    if out is None:
+        return
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix in PICTURES:
+        from matplotlib.figure import Figure
+
+        assert draw is not None
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(path, dpi=150)
+    else:
+        frame.to_csv(path, index=False)
+    print(f"written: {path}")
+
+
+def print_table(frame: pd.DataFrame, title: str = "") -> None:
+    """A frame as a rich table, numbers to the right; nothing for an empty one."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    from analysis.report import cell
+
+    if frame.empty:
+        return
+    table: RichTable = RichTable(title=title or None, title_justify="left")
+    for name in frame:
+        number = is_numeric_dtype(frame[name]) and not is_bool_dtype(frame[name])
+        table.add_column(str(name), justify="right" if number else "left", overflow="fold")
+    for row in frame.astype(object).itertuples(index=False):
+        table.add_row(*(cell(value) for value in row))
+    Console().print(table)
+
+
+def print_lines(*lines: str) -> None:
+    """Sentences as a list, wrapped at the width of the terminal."""
+    from rich.console import Console
+
+    for line in lines:
+        Console().print(f"• {line}", markup=False, highlight=False)
+
+
+def described(spaces: pd.DataFrame) -> pd.DataFrame:
+    """`describe_spaces` for the terminal."""
+    ends = [f"{low:.2f} to {high:.2f}" for low, high in zip(spaces["mean_lower"], spaces["mean_upper"], strict=True)]
+    kept = spaces[["space", "n", "failed", "min", "median", "mean"]]
+    kept = kept.rename(columns={"min": "min %", "median": "median %", "mean": "mean %"})
+    return kept.assign(**{"95 % of the mean": ends})

@@ -1,0 +1,54 @@
+"""The commands that write pages and specs: report, export."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from analysis.commands import inputs
+
+
+def report(argv: list[str]) -> int:
+    """Write everything about one or more studies or tables as one HTML page: EDFs, differences, trends, best models."""
+    parser = inputs.make_parser(
+        "report",
+        report.__doc__,
+        "runs/demo",
+        "runs/a runs/b --failures error=90",
+        "nets.csv --map name=arch,error=100-acc,macs=gmacs*1e9,layers --by layers --out pages",
+    )
+    inputs.add_failures(parser)
+    inputs.add_match(parser)
+    parser.add_argument("--out", metavar="DIR", help="write report.html and figures/ there (default: the first RUN)")
+    arguments = parser.parse_args(argv)
+
+    from analysis.findings import find
+    from analysis.report import write_report
+    from analysis.words import headline
+
+    table = inputs.read(arguments)
+    first = table.studies[0].folder
+    folder = Path(arguments.out) if arguments.out else first if first.is_dir() else Path(f"{first.name}-report")
+    findings = find(table, policy=arguments.failures, match=inputs.matched_by(arguments), by=arguments.by)
+    page = write_report(findings, folder, shlex.join(["designspace", "report", *argv]))
+    inputs.print_table(inputs.described(findings.spaces))
+    inputs.print_lines(*headline(findings), findings.resolved.sentence)
+    print(f"\nreport: {page}\nfigures: {page.parent / 'figures'}")
+    return 0
+
+
+def export(argv: list[str]) -> int:
+    """Write the best models of one or more studies as specs that load back to the same networks."""
+    parser = inputs.make_parser("export", export.__doc__, "runs/demo --top 3 --to yaml --out specs")
+    parser.add_argument("--top", type=int, default=3, metavar="K", help="how many models (default 3)")
+    parser.add_argument("--to", default="yaml", metavar="FORMAT", help="yaml (default), json, or both with a comma")
+    parser.add_argument("--out", required=True, metavar="SPECS", help="folder for the specs, named RANK-SPEC_ID")
+    arguments = parser.parse_args(argv)
+
+    from analysis.export import export_best
+
+    table = inputs.read(arguments)
+    written = export_best(table, Path(arguments.out), top=arguments.top, formats=tuple(arguments.to.split(",")))
+    for path, model in written:
+        print(f"{path}  {model['error_percent']:.2f} % validation error, {model['space']} #{model['index']}")
+    return 0

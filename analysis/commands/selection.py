@@ -1,0 +1,70 @@
+"""The command that chooses models: select."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis.commands import inputs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def select(argv: list[str]) -> int:
+    """Choose the best models and say what a second training of each should show."""
+    parser = inputs.make_parser(
+        "select",
+        select.__doc__,
+        "runs/demo --top 5",
+        "runs/demo --pareto macs",
+        "runs/demo --top 1 --regimes 4 --out best.csv",
+    )
+    parser.add_argument("--top", type=int, metavar="K", help="how many (default 5; with --pareto all of the front)")
+    parser.add_argument(
+        "--pareto", metavar="COLUMN,…", help="only models that no other beats in error and these, e.g. macs"
+    )
+    parser.add_argument("--regimes", type=int, metavar="R", help="choose in each of R regimes of macs")
+    parser.add_argument("--noise", type=float, metavar="POINTS", help="standard deviation of one training, if known")
+    inputs.add_out(parser)
+    arguments = parser.parse_args(argv)
+    inputs.check_out(arguments.out)
+
+    from analysis.report import best_table
+    from analysis.select import select_best
+    from analysis.style import short
+    from analysis.table import group_by, validation_size
+
+    table = group_by(inputs.read(arguments), arguments.by)
+    objectives = tuple(arguments.pareto.split(",")) if arguments.pareto else ()
+    best = select_best(
+        table.frame,
+        arguments.top if arguments.top is not None or objectives else 5,
+        noise_sd=arguments.noise,
+        validation_size=validation_size(table.studies),
+        objectives=objectives,
+        regimes=arguments.regimes,
+    )
+    shown = best_table(best)
+    if arguments.regimes:
+        ends = zip(best["regime_low"], best["regime_high"], strict=True)
+        shown.insert(0, "regime of macs", [f"{short(low)} to {short(high)}" for low, high in ends])
+    inputs.print_table(shown)
+    first = best.iloc[0]
+    unknown = "what chance in training adds is unknown: give --noise, or train some models from several seeds"
+    known = (
+        f"'again' is what a second training should show; one training varies by {first['noise_sd']:.3g} points "
+        f"(from {first['noise_from']}); tied: no further from the first than chance puts equal models"
+    )
+    told = unknown if first["noise_from"] == "unknown" else known
+    inputs.print_lines(f"Chosen from {first['candidates']} models by validation error, which is optimistic; {told}.")
+
+    def draw(ax: Axes) -> object:
+        from analysis.pareto import pareto_front
+        from analysis.plots import plot_pareto
+
+        cost = objectives[0] if objectives else "macs"
+        models = table.frame[table.frame["status"] == "ok"]
+        return plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax)
+
+    inputs.write_out(arguments.out, best.drop(columns=["spec"], errors="ignore"), draw)
+    return 0
