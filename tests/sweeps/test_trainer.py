@@ -288,3 +288,13 @@ def test_a_gpu_trains_with_the_same_code(splits: Splits, dtype: str) -> None:
     assert first.epoch_train_loss == second.epoch_train_loss
     assert first.error_percent is not None
     assert first.error_percent < 60
+
+
+def test_a_model_that_used_much_memory_does_not_raise_the_peak_of_the_next(splits: Splits) -> None:
+    def peak(width: int) -> int:
+        recipe = Recipe(epochs=1, batch_size=320)
+        return train_network(lambda: network(width), splits, recipe, seed=0).peak_memory_bytes
+
+    before, large, after = peak(8), peak(256), peak(8)
+    assert large > before + 50e6
+    assert after < before + (large - before) / 4
