@@ -40,14 +40,14 @@ def test_how_often_a_sample_shows_it(macro, n, power):
     rng = np.random.default_rng(n)
     everything = macro["error_percent"].to_numpy()
     restricted = everything[macro["restricted"]]
-    trials = 400
+    trials = 250
     draws = ((rng.choice(everything, n), rng.choice(restricted, n)) for _ in range(trials))
     seen = np.mean([stats.ks_2samp(a, b).pvalue < 0.05 for a, b in draws])
-    assert seen == pytest.approx(power, abs=0.07)
+    assert seen == pytest.approx(power, abs=0.08)
 
 
 def test_the_band_of_a_sample_holds_the_curve_of_the_whole_space(macro):
-    rng, covered, trials, n = np.random.default_rng(0), 0, 400, 100
+    rng, covered, trials, n = np.random.default_rng(0), 0, 250, 100
     everything = np.sort(macro["error_percent"].to_numpy())
     for _ in range(trials):
         curve = edf(rng.choice(everything, n))

@@ -1,0 +1,210 @@
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import analysis.report
+from analysis import commands
+from analysis.commands import compare, edf, export, fit, report, select, trends
+from analysis.compare import compare_spaces
+from analysis.failures import apply_failure_policy
+from analysis.table import load
+from designspace import load_spec
+
+ALL = (report, edf, compare, fit, trends, select, export)
+
+
+@pytest.fixture
+def one_picture(monkeypatch):
+    """Reports with their first picture only: drawing takes most of the time and is tested elsewhere."""
+
+    def first(findings):
+        return [next(iter(analysis.figures._spaces(findings)))]
+
+    monkeypatch.setattr(analysis.report, "pictures", first)
+
+
+@pytest.mark.usefixtures("one_picture")
+def test_report_writes_a_page_and_pictures_and_prints_a_summary(study, capsys):
+    assert report([str(study)]) == 0
+    printed = capsys.readouterr().out
+    assert (study / "report.html").stat().st_size > 50_000
+    assert (study / "figures" / "edf.png").exists()
+    for part in ("bottleneck", "inverted", "mean %", "policy worst", str(study / "report.html")):
+        assert part in printed.replace("\n", " ") or part in printed
+
+
+@pytest.mark.usefixtures("one_picture")
+def test_report_of_two_studies_with_another_policy(study, tmp_path, make_study, capsys):
+    other = make_study(tmp_path / "other", n=8, recipe_id="f" * 16)
+    out = tmp_path / "out"
+    assert report([str(study), str(other), "--failures", "error=90", "--match", "params", "--out", str(out)]) == 0
+    assert "policy error=90" in " ".join(capsys.readouterr().out.split())
+    page = (out / "report.html").read_text()
+    assert "other/inverted" in page
+    assert "--failures error=90" in page
+    assert not (study / "report.html").exists()
+
+
+def test_export_writes_specs_that_load_back_to_the_same_networks(study, tmp_path, capsys):
+    out = tmp_path / "specs"
+    assert export([str(study), "--top", "3", "--to", "yaml", "--out", str(out)]) == 0
+    frame = load(study)
+    best = frame[frame["status"] == "ok"].sort_values("error_percent", kind="stable").head(3)
+    files = sorted(out.iterdir())
+    assert [file.name for file in files] == [f"{i}-{s[:8]}.yaml" for i, s in enumerate(best["spec_id"], start=1)]
+    for file, (_, row) in zip(files, best.iterrows(), strict=True):
+        assert load_spec(file).spec_id == row["spec_id"]
+        told = yaml.safe_load(file.read_text())["provenance"]
+        assert told["spec_id"] == row["spec_id"]
+        assert told["validation_error_percent"] == row["error_percent"]
+        assert (told["space"], told["index"], told["study"]) == (row["space"], row["index"], "study")
+        assert "2 epochs" in told["trained"]
+    assert capsys.readouterr().out.count("% validation error") == 3
+
+
+def test_export_in_both_formats(study, tmp_path):
+    assert export([str(study), "--top", "1", "--to", "yaml,json", "--out", str(tmp_path / "s")]) == 0
+    one, other = sorted((tmp_path / "s").iterdir())
+    assert {one.suffix, other.suffix} == {".json", ".yaml"}
+    assert load_spec(one) == load_spec(other)
+
+
+def test_export_to_other_tools_makes_a_folder_for_each_model(study, tmp_path):
+    assert export([str(study), "--top", "2", "--to", "yaml,pycls,timm,torchvision", "--out", str(tmp_path / "s")]) == 0
+    for folder in (tmp_path / "s").iterdir():
+        assert {"README.md", "spec.yaml"} <= {path.name for path in folder.iterdir()}
+        assert load_spec(folder / "spec.yaml").spec_id.startswith(folder.name.split("-")[1])
+        assert "validation error percent" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "sentence"),
+    [
+        (report, ["--failures", "best"], "allowed: worst, drop, error=NUMBER"),
+        (report, ["--match", "flops"], "allowed: macs, params, acts, none"),
+        (export, ["--to", "tflite", "--out", "x"], "format is 'tflite'; allowed: yaml, json, pycls, timm"),
+        (export, ["--top", "0", "--out", "x"], "k is 0"),
+    ],
+)
+def test_mistakes_are_one_sentence(study, command, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        command([str(study), *arguments])
+
+
+def test_a_folder_that_is_no_study_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a study folder"):
+        report([str(tmp_path)])
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command(["--help"])
+    assert stopped.value.code == 0
+    assert f"designspace {command.__name__} runs/demo" in capsys.readouterr().out
+
+
+def test_every_command_is_an_entry_point():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    declared = project["entry-points"]["designspace.commands"]
+    for name in commands.__all__:
+        assert declared[name] == f"analysis.commands:{name}"
+        assert getattr(commands, name).__doc__.strip().splitlines()[0].endswith(".")
+
+
+def test_importing_the_commands_imports_nothing_heavy():
+    heavy = {"numpy", "pandas", "matplotlib", "torch", "rich", "sklearn", "scipy"}
+    code = f"import sys; import analysis.commands; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_neither_torch_nor_sweeps_nor_pyplot_is_imported(study):
+    code = (
+        "import sys; from analysis import commands; import analysis.report;"
+        f"commands.compare([{str(study)!r}]); commands.edf([{str(study)!r}, '--out', {str(study / 'edf.svg')!r}]);"
+        "print('ALL', sorted({'torch', 'sweeps', 'hydra', 'matplotlib.pyplot', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ALL []" in done.stdout
+
+
+def test_edf_prints_quantiles_and_writes_the_curve(study, tmp_path, capsys):
+    assert edf([str(study), "--out", str(tmp_path / "new" / "edf.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert "policy worst" in " ".join(printed.split())
+    assert "Band: exact 95%" in printed
+    curve = pd.read_csv(tmp_path / "new" / "edf.csv")
+    assert list(curve.columns[:5]) == ["space", "error", "fraction", "lower", "upper"]
+    assert edf([str(study), "--match", "macs", "--out", str(tmp_path / "edf.svg")]) == 0
+    assert (tmp_path / "edf.svg").read_text().startswith("<?xml")
+    assert "effective n" in capsys.readouterr().out
+
+
+def test_compare_writes_what_compare_spaces_says(study, tmp_path, capsys):
+    assert compare([str(study), "--out", str(tmp_path / "pairs.csv"), "--match", "params"]) == 0
+    assert "At equal parameters" in capsys.readouterr().out
+    pairs = pd.read_csv(tmp_path / "pairs.csv")
+    known = apply_failure_policy(load(study)).frame
+    expected = compare_spaces(known, match="params")
+    assert pairs["difference"].tolist() == pytest.approx(expected["difference"].tolist())
+    assert compare([str(study), "--out", str(tmp_path / "pairs.png")]) == 0
+    assert (tmp_path / "pairs.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_fit_writes_a_row_a_model(study, tmp_path, capsys):
+    assert fit([str(study), "--failures", "drop", "--out", str(tmp_path / "fit.csv")]) == 0
+    fits = pd.read_csv(tmp_path / "fit.csv")
+    assert len(fits) == 43
+    assert (fits["fit_error"] < 0.15).all()
+    assert "policy drop" in " ".join(capsys.readouterr().out.split())
+
+
+def test_trends_of_all_and_of_one_parameter(study, tmp_path, capsys):
+    assert trends([str(study), "--out", str(tmp_path / "t.csv")]) == 0
+    printed = capsys.readouterr().out
+    for part in ("depth", "importance", "behind it"):
+        assert part in printed
+    assert set(pd.read_csv(tmp_path / "t.csv")["parameter"]) >= {"depth", "w_a", "macs"}
+    assert trends([str(study), "--parameter", "depth", "--out", str(tmp_path / "d.png")]) == 0
+    assert (tmp_path / "d.png").exists()
+
+
+def test_select_on_the_front_and_by_regime(study, tmp_path, capsys):
+    assert select([str(study), "--pareto", "macs", "--out", str(tmp_path / "front.csv")]) == 0
+    front = pd.read_csv(tmp_path / "front.csv")
+    assert (np.diff(front["macs"]) < 0).all()
+    assert front["estimate"].notna().all()  # noise from the size of the validation split
+    assert "second training" in " ".join(capsys.readouterr().out.split())
+    assert select([str(study), "--top", "1", "--regimes", "2", "--noise", "0.3"]) == 0
+    assert capsys.readouterr().out.count(" to ") >= 2
+
+
+def test_a_foreign_table_goes_through_every_command(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    raw = pd.DataFrame(
+        {"net": [f"n{i:02}" for i in range(40)], "gmacs": rng.uniform(1, 4, 40), "layers": rng.integers(3, 9, 40)}
+    )
+    raw["acc"], raw["kind"] = 80 + raw["layers"] - rng.random(40), rng.choice(["x", "y"], 40)
+    raw.to_csv(tmp_path / "nets.csv", index=False)
+    common = [
+        str(tmp_path / "nets.csv"),
+        "--map",
+        "name=net,error=100-acc",
+        "--map",
+        "macs=gmacs*1e9,layers",
+        "--by",
+        "kind",
+    ]
+    for command in (edf, compare, trends, select):
+        assert command(common) == 0
+    assert "n" in capsys.readouterr().out
+    assert compare([*common, "--where", "layers=3,4,5,6", "--match", "none"]) == 0
+    with pytest.raises(ValueError, match="no block widths"):
+        fit(common)
