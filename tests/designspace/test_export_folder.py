@@ -13,6 +13,9 @@ from designspace import ModelSpec, complexity, load_spec, zoo
 from designspace.export import FORMATS, load_network, optional, schema, write
 from designspace.network import build_network
 
+sys.path.insert(0, str(Path(__file__).parent))
+from other_libraries import need
+
 DOCS = Path(__file__).parents[2] / "docs"
 SMALL = ModelSpec.from_mapping(
     {
@@ -60,13 +63,26 @@ def test_everything_that_is_written_computes_the_same(tmp_path):
     torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_every_block_runs_in_onnxruntime(block, tmp_path):
+def test_every_block_runs_in_onnxruntime(tmp_path):
+    """`write` compares the file with torch and would raise."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    mapping = SMALL.to_mapping() | {"stages": [{"block": block, "depth": 2, "width": 16}]}
-    written = write(ModelSpec.from_mapping(mapping), ["onnx"], tmp_path)
+    stages = [{"block": block, "depth": 1, "width": 16, "stride": 1} for block in BLOCKS]
+    written = write(ModelSpec.from_mapping(SMALL.to_mapping() | {"stages": stages}), ["onnx"], tmp_path)
     assert "model.onnx" in written.files
+
+
+def test_the_script_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    for package in ("safetensors", "onnxscript"):
+        pytest.importorskip(package)
+    need("timm", "torchvision", "onnxruntime")
+    write(SMALL, ["timm", "onnx"], tmp_path, weights=trained(SMALL).state_dict())
+    text = (DOCS / "export.md").read_text()
+    script = text.split("# load_exported.py")[1].split("```")[0]
+    monkeypatch.setattr(sys, "argv", ["load_exported.py", str(tmp_path)])
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    exec(compile(script, "load_exported.py", "exec"), {})
+    assert "timm and onnxruntime differ by" in capsys.readouterr().out
 
 
 def test_spec_file_has_version_complexity_and_provenance_and_loads_back(tmp_path):
