@@ -74,7 +74,7 @@ def spaces(argv: list[str]) -> int:
         increasing = f"; {' and '.join(space.increasing)} increasing" if space.increasing else ""
         size = space.log10_size
         figures = (str(space.degrees_of_freedom), f"{10**size:.1e}", f"{size:.1f}")
-        table.add_row(name, space.family, *figures, ", ".join(parameters) + increasing)
+        table.add_row(name, str(space.family), *figures, ", ".join(parameters) + increasing)
     _print(table)
     return 0
 
@@ -136,7 +136,7 @@ def find_spec(name: str) -> ModelSpec:
 def find_space(name: str | None, settings: dict[str, Any]) -> Any:
     """A space by name or YAML file, with settings replaced."""
     from designspace.files import read_yaml
-    from designspace.spaces import names, space_from_config
+    from designspace.spaces import merge, names, space_from_config
 
     if name is None:
         raise ValueError(f"space: required, one of {', '.join(names())} or a YAML file")
@@ -144,7 +144,7 @@ def find_space(name: str | None, settings: dict[str, Any]) -> Any:
     if limits:
         settings["constraints"] = settings.get("constraints", {}) | limits
     if Path(name).suffix in (".yaml", ".yml"):
-        return space_from_config(read_yaml(Path(name).read_text()) | settings)
+        return space_from_config(merge(read_yaml(Path(name).read_text()), settings))
     return space_from_config({"base": name} | settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from designspace.spaces import anynet, compound, mobile, nds, regnet
 from designspace.spaces.settings import Constraints, Template
 from designspace.spaces.space import DesignSpace
 
-__all__ = ["Constraints", "DesignSpace", "Template", "names", "space", "space_from_config"]
+__all__ = ["Constraints", "DesignSpace", "Template", "merge", "names", "space", "space_from_config"]
 
 SPACES: dict[str, DesignSpace] = {
     space.name: space
@@ -26,10 +27,23 @@ def names() -> tuple[str, ...]:
 
 
 def space(name: str) -> DesignSpace:
-    """The design space of that name; ValueError names those there are."""
+    """The design space of that name or import path (module:attribute); ValueError names those there are."""
+    if ":" in name:
+        return _imported(name)
     if name not in SPACES:
-        raise ValueError(f"space = {name!r}: must be one of {', '.join(SPACES)}")
+        raise ValueError(f"space = {name!r}: must be one of {', '.join(SPACES)}, or MODULE:ATTRIBUTE of your own")
     return SPACES[name]
+
+
+def _imported(path: str) -> DesignSpace:
+    module, _, attribute = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"space = {path!r}: {error}") from None
+    if not isinstance(found, DesignSpace):
+        raise ValueError(f"space = {path!r}: is a {type(found).__name__}, not a DesignSpace")
+    return found
 
 
 def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
@@ -46,12 +60,13 @@ def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
     if base is not None:
         named = space(base)
         template = named.template.model_dump(exclude_unset=True) | {"stage": named.template.stage}
-        given = _merge(named.model_dump() | {"template": template}, given)
+        given = merge(named.model_dump() | {"template": template}, given)
     given["parameters"] = {name: law for name, law in given.get("parameters", {}).items() if law is not None}
     return DesignSpace.from_mapping(given)
 
 
-def _merge(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The base's settings with the given ones, as `space_from_config` merges them."""
     merged = dict(base)
     for key, value in given.items():
         old = base.get(key)
@@ -60,5 +75,5 @@ def _merge(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         elif "distribution" in value:
             merged[key] = {"per_stage": old.get("per_stage", False)} | dict(value)
         else:
-            merged[key] = _merge(dict(old), value)
+            merged[key] = merge(old, value)
     return merged

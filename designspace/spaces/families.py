@@ -1,4 +1,7 @@
-"""From draws to networks: each family takes arrays of free parameters and gives a spec whose numbers are arrays."""
+"""From draws to networks: each family takes arrays of free parameters and gives a spec whose numbers are arrays.
+
+A family also says which of the draws make a network at all (bool, shape (N,)); the spec has only those.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,8 @@ def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str
         rejected[f"{name} decreases"] += len(kept) - int(kept.sum())
         draws = {key: values[kept] for key, values in draws.items()}
 
-    kept, networks = FAMILIES[space.family](space, draws)
+    family = FAMILIES[space.family] if isinstance(space.family, str) else space.family
+    kept, networks = family(space, draws)
     rejected[f"not {stages} stages"] += len(kept) - int(kept.sum())
     draws = {name: values[kept] for name, values in draws.items()}
 

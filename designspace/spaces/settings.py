@@ -83,7 +83,7 @@ class Settings(_Frozen):
 
     Attributes:
         name: also the key of its random stream.
-        family: how draws become networks, see `designspace.spaces.families`.
+        family: how draws become networks: a name, or a function, see `designspace.spaces.families`.
         parameters: law of each free parameter. Beside the family's own, any field of the stages may be one.
         increasing: parameters that must not decrease from stage to stage.
         constraints: complexity regime.
@@ -94,7 +94,7 @@ class Settings(_Frozen):
     """
 
     name: str
-    family: Literal["anynet", "regnet", "compound"]
+    family: Literal["anynet", "regnet", "compound"] | Callable[..., Any]
     parameters: dict[str, Distribution]
     increasing: tuple[str, ...] = ()
     constraints: Constraints = Constraints()
@@ -114,7 +114,7 @@ class Settings(_Frozen):
             raise ValueError(f"template.stage.{explain(error)}") from None
         if self.family == "compound":
             self._check_compound()
-        else:
+        elif isinstance(self.family, str):
             fields = {*STAGES[block].model_fields, "resolution"} - {"block", "stride", "depth", "width"}
             fields |= {"groups"} if block == "bottleneck" else set()
             self._check_parameters(REQUIRED[self.family], fields)

@@ -1,0 +1,95 @@
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from designspace import ModelSpec, zoo
+from designspace.cli import main
+from designspace.spec import BasicStage
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["show", "RegNet"], "designspace show: RegNet: no such network; the zoo has VGG-11"),
+        (["show", "no.yaml"], "designspace show: no.yaml: No such file or directory"),
+        (["sample"], "designspace sample: space: required, one of anynetx_a"),
+        (["sample", "space=regnetx", "n=0"], "designspace sample: n = 0: must be at least 1"),
+        (["sample", "space=regnetx", "n=many"], "designspace sample: n = 'many': must be a whole number"),
+        (["sample", "regnetx"], "designspace sample: regnetx: must be of the form KEY=VALUE"),
+        (["sample", "space=regnetx", "out=a.csv"], "designspace sample: out = a.csv: must end in .parquet"),
+        (["scale", "ResNet-50", "--macs", "1e9", "--rule", "x"], "designspace scale: rule = 'x': must be one of d"),
+        (["fly"], "designspace: no such command: fly; the commands are"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(sentence)
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_debug_shows_where() -> None:
+    with pytest.raises(ValueError, match="no such network"):
+        main(["show", "RegNet", "--debug"])
+
+
+@pytest.mark.parametrize("name", ["show", "sample", "spaces", "scale", "zoo", "sweep", "status", "report", "export"])
+def test_every_command_has_help_with_an_example(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):  # argparse's way to end
+        assert main([name, "--help"]) == 0
+    assert f"designspace {name} " in capfd.readouterr().out
+
+
+def test_help_lists_the_commands_without_torch_or_hydra() -> None:
+    program = (
+        "import sys; from designspace.cli import main; assert main([]) == 0; "
+        "heavy = {'torch', 'hydra', 'pandas', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Train the populations of a study" in done.stdout
+
+
+def test_show_prints_each_stage_and_the_total(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "RegNetX-200MF"]) == 0
+    out = capsys.readouterr().out
+    assert "stage4          bottleneck       7     368        2   1   8            7   109,057,536   2,074,048" in out
+    assert "199,040,872   2,684,792   2,164,056" in out
+    assert zoo.spec("RegNetX-200MF").spec_id in out
+
+
+def test_sample_writes_the_population(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "population.parquet"
+    words = ["space=anynetx_a", "n=12", "seed=3", "macs=[1e6,9e6]", "template.resolution=32", f"out={out}"]
+    assert main(["sample", *words]) == 0
+    assert "12 networks of anynetx_a, seed 3" in capsys.readouterr().out
+    frame = pd.read_parquet(out)
+    assert frame.macs.between(1e6, 9e6).all()
+    assert frame.spec_id.is_unique
+    assert {"width_1", "width_4", "bottleneck_ratio_2", "depth", "acts"} <= set(frame)
+
+
+def test_scale_writes_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "big.yaml"
+    assert main(["scale", "RegNetX-200MF", "--macs", "400e6", "--out", str(out)]) == 0
+    assert "rule dWr, growth" in capsys.readouterr().out
+    assert main(["show", str(out)]) == 0
+
+
+def test_blocks_without_ratio_or_groups_are_shown_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = ModelSpec(stages=(BasicStage(depth=1, width=8),))
+    (tmp_path / "basic.json").write_text(spec.to_json())
+    assert main(["show", str(tmp_path / "basic.json")]) == 0
+    assert "basic" in capsys.readouterr().out
+
+
+def test_zoo_and_spaces_list_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zoo"]) == main(["spaces"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in zoo.names())
+    assert "1.8e+18" in out
