@@ -38,11 +38,16 @@ def report(argv: list[str]) -> int:
 
 
 def export(argv: list[str]) -> int:
-    """Write the best models of one or more studies as specs that load back to the same networks."""
-    parser = inputs.make_parser("export", export.__doc__, "runs/demo --top 3 --to yaml --out specs")
+    """Write the best models of one or more studies as specs, and in the words of pycls, timm, torchvision and ONNX."""
+    parser = inputs.make_parser("export", export.__doc__, "runs/demo --top 3 --to yaml,timm,onnx --out specs")
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many models (default 3)")
-    parser.add_argument("--to", default="yaml", metavar="FORMAT", help="yaml (default), json, or both with a comma")
-    parser.add_argument("--out", required=True, metavar="SPECS", help="folder for the specs, named RANK-SPEC_ID")
+    parser.add_argument(
+        "--to",
+        default="yaml",
+        metavar="FORMAT,…",
+        help="yaml (default), json; or a folder for each model with any of pycls, timm, torchvision, onnx, torch",
+    )
+    parser.add_argument("--out", required=True, metavar="SPECS", help="where; files and folders are named RANK-SPEC_ID")
     arguments = parser.parse_args(argv)
 
     from analysis.export import export_best
@@ -51,4 +56,6 @@ def export(argv: list[str]) -> int:
     written = export_best(table, Path(arguments.out), top=arguments.top, formats=tuple(arguments.to.split(",")))
     for path, model in written:
         print(f"{path}  {model['error_percent']:.2f} % validation error, {model['space']} #{model['index']}")
+        for reason in model.get("refused", {}).values():
+            print(f"    not for {reason}")
     return 0
