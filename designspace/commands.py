@@ -1,36 +1,35 @@
-"""The commands about networks and spaces: show, sample, spaces, zoo."""
+"""The commands about networks and spaces: show, sample, spaces, scale, zoo."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from designspace.terminal import parser, print_table, spec_table, summary_table, table
 
+if TYPE_CHECKING:
     from designspace.spec import ModelSpec
 
 
 def show(argv: list[str]) -> int:
     """Print a network stage by stage: widths, depths, b, g, resolution, macs, params, acts."""
-    parser = _parser("show", show.__doc__, "designspace show RegNetX-200MF\n  designspace show specs/1-3f2a9c.yaml")
-    parser.add_argument("model", metavar="NAME|FILE", help="a name of the zoo, or a YAML or JSON spec")
-    arguments = parser.parse_args(argv)
+    words = parser("show", show.__doc__, "designspace show RegNetX-200MF\n  designspace show specs/1-3f2a9c.yaml")
+    words.add_argument("model", metavar="NAME|FILE", help="a name of the zoo, or a YAML or JSON spec")
+    arguments = words.parse_args(argv)
     spec = find_spec(arguments.model)
-    _print(spec_table(spec))
+    print_table(spec_table(spec))
     print(f"spec_id {spec.spec_id}, depth {spec.depth} blocks, macs/params/acts in the pycls convention")
     return 0
 
 
 def sample(argv: list[str]) -> int:
     """Draw a population and print its complexity, before any training."""
-    parser = _parser(
+    words = parser(
         "sample",
         sample.__doc__,
         "designspace sample space=regnetx n=500 seed=0 macs=[360e6,400e6] out=population.parquet",
     )
-    parser.add_argument(
+    words.add_argument(
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
@@ -38,7 +37,7 @@ def sample(argv: list[str]) -> int:
         "out (a .parquet file), a limit [low,high] on macs, params, acts or depth, "
         "or any setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
-    settings = parse_settings(parser.parse_args(argv).settings)
+    settings = parse_settings(words.parse_args(argv).settings)
     name, n, seed, out = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
     for key, value in (("n", n), ("seed", seed)):
         if not isinstance(value, int):
@@ -50,7 +49,9 @@ def sample(argv: list[str]) -> int:
     print(f"{len(population)} networks of {population.space}, seed {seed}")
     rejected = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items()) or "none"
     print(f"{report.drawn:,} drawn, acceptance {report.acceptance:.3%}; turned down: {rejected}")
-    _print(_summary({"macs": counts.macs, "params": counts.params, "acts": counts.acts} | dict(population.parameters)))
+    print_table(
+        summary_table({"macs": counts.macs, "params": counts.params, "acts": counts.acts} | dict(population.parameters))
+    )
     if out is not None:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         population.to_frame().to_parquet(out)
@@ -65,17 +66,17 @@ def spaces(argv: list[str]) -> int:
     """List the design spaces: degrees of freedom, number of networks, free parameters."""
     from designspace import spaces as known
 
-    _parser("spaces", spaces.__doc__, "designspace spaces").parse_args(argv)
-    table = _table("space", "family", "degrees of freedom", "networks", "log10", "free parameters (* one a stage)")
-    table.columns[-1].justify = "left"
+    parser("spaces", spaces.__doc__, "designspace spaces").parse_args(argv)
+    rows = table("space", "family", "degrees of freedom", "networks", "log10", "free parameters (* one a stage)")
+    rows.columns[-1].justify = "left"
     for name in known.names():
         space = known.space(name)
         parameters = [f"{key}*" if law.per_stage else key for key, law in space.parameters.items()]
         increasing = f"; {' and '.join(space.increasing)} increasing" if space.increasing else ""
         size = space.log10_size
         figures = (str(space.degrees_of_freedom), f"{10**size:.1e}", f"{size:.1f}")
-        table.add_row(name, str(space.family), *figures, ", ".join(parameters) + increasing)
-    _print(table)
+        rows.add_row(name, str(space.family), *figures, ", ".join(parameters) + increasing)
+    print_table(rows)
     return 0
 
 
@@ -84,16 +85,16 @@ def scale(argv: list[str]) -> int:
     from designspace import complexity, save_spec
     from designspace.scaling import RULES, scale_to
 
-    parser = _parser("scale", scale.__doc__, "designspace scale RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
-    parser.add_argument("model", metavar="NAME|FILE", help="a name of the zoo, or a YAML or JSON spec")
-    parser.add_argument("--macs", type=float, required=True, help="multiply-adds to reach")
-    parser.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
-    parser.add_argument("--out", metavar="FILE", help="write the scaled spec (.yaml or .json)")
-    arguments = parser.parse_args(argv)
+    words = parser("scale", scale.__doc__, "designspace scale RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
+    words.add_argument("model", metavar="NAME|FILE", help="a name of the zoo, or a YAML or JSON spec")
+    words.add_argument("--macs", type=float, required=True, help="multiply-adds to reach")
+    words.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
+    words.add_argument("--out", metavar="FILE", help="write the scaled spec (.yaml or .json)")
+    arguments = words.parse_args(argv)
     before = find_spec(arguments.model)
     after, growth = scale_to(before, arguments.macs, arguments.rule)
     for spec in (before, after):
-        _print(spec_table(spec))
+        print_table(spec_table(spec))
     ratios = (
         getattr(complexity(after), name) / getattr(complexity(before), name) for name in ("macs", "params", "acts")
     )
@@ -111,14 +112,14 @@ def zoo(argv: list[str]) -> int:
     from designspace import complexity
     from designspace import zoo as known
 
-    _parser("zoo", zoo.__doc__, "designspace zoo").parse_args(argv)
-    table = _table("network", "resolution", "depth", "macs", "params", "acts", "top-1 error %")
+    parser("zoo", zoo.__doc__, "designspace zoo").parse_args(argv)
+    rows = table("network", "resolution", "depth", "macs", "params", "acts", "top-1 error %")
     for name in known.names():
         spec, error = known.spec(name), known.error_percent(name)
         counts = complexity(spec)
         figures = (spec.resolution, spec.depth, counts.macs, counts.params, counts.acts)
-        table.add_row(name, *(f"{figure:,}" for figure in figures), "" if error is None else f"{error:.1f}")
-    _print(table)
+        rows.add_row(name, *(f"{figure:,}" for figure in figures), "" if error is None else f"{error:.1f}")
+    print_table(rows)
     return 0
 
 
@@ -163,65 +164,3 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
             place = place.setdefault(step, {})
         place[last] = read_yaml(value)
     return settings
-
-
-def spec_table(spec: ModelSpec) -> Table:
-    """One row for each part of the network with its complexity, and the total."""
-    from designspace.complexity import by_part
-
-    table = _table("part", "block", "depth", "width", "stride", "b", "g", "resolution", "macs", "params", "acts")
-    total = [0, 0, 0]
-    for name, (counts, resolution) in by_part(spec).items():
-        stage = spec.stages[int(name.removeprefix("stage")) - 1] if name.startswith("stage") else None
-        shape = [""] * 6
-        if stage is not None:
-            ratio, group = getattr(stage, "bottleneck_ratio", None), getattr(stage, "group_width", None)
-            shape = [stage.block, str(stage.depth), str(stage.width), str(stage.stride), _text(ratio), _text(group)]
-        figures = (counts.macs, counts.params, counts.acts)
-        total = [old + new for old, new in zip(total, figures, strict=True)]
-        table.add_row(name, *shape, str(resolution), *(f"{figure:,}" for figure in figures))
-    table.add_section()
-    table.add_row(spec.name or "total", "", str(spec.depth), *[""] * 5, *(f"{figure:,}" for figure in total))
-    return table
-
-
-def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
-
-
-def _summary(columns: dict[str, Any]) -> Table:
-    import numpy as np
-
-    table = _table("", "min", "median", "max")
-    for name, values in columns.items():
-        if np.issubdtype(values.dtype, np.number):
-            table.add_row(name, *(f"{np.quantile(values, q):,.6g}" for q in (0, 0.5, 1)))
-    return table
-
-
-def _table(first: str, *others: str) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(first, box=SIMPLE_HEAD)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console()
-    natural = Measurement.get(console, console.options.update_width(1000), table).maximum
-    Console(width=max(console.width, natural)).print(table)
-
-
-def _parser(name: str, doc: str | None, example: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=f"designspace {name}",
-        description=doc,
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )

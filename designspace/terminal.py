@@ -1,0 +1,77 @@
+"""What the commands put on the terminal: parsers with an example, tables that are never cut."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from designspace.spec import ModelSpec
+
+
+def parser(name: str, doc: str | None, example: str) -> argparse.ArgumentParser:
+    """The argument parser of a sub-command, with its docstring and an example."""
+    return argparse.ArgumentParser(
+        prog=f"designspace {name}",
+        description=doc,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def table(first: str, *others: str) -> Table:
+    """An empty table; all columns but the first are aligned to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    empty = Table(first, box=SIMPLE_HEAD)
+    for name in others:
+        empty.add_column(name, justify="right")
+    return empty
+
+
+def print_table(filled: Table) -> None:
+    """Print a table at its full width, also where the terminal is narrower."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console()
+    natural = Measurement.get(console, console.options.update_width(1000), filled).maximum
+    Console(width=max(console.width, natural)).print(filled)
+
+
+def spec_table(spec: ModelSpec) -> Table:
+    """One row for each part of the network with its complexity, and the total."""
+    from designspace.complexity import by_part
+
+    rows = table("part", "block", "depth", "width", "stride", "b", "g", "resolution", "macs", "params", "acts")
+    total = [0, 0, 0]
+    for name, (counts, resolution) in by_part(spec).items():
+        stage = spec.stages[int(name.removeprefix("stage")) - 1] if name.startswith("stage") else None
+        shape = [""] * 6
+        if stage is not None:
+            ratio, group = getattr(stage, "bottleneck_ratio", None), getattr(stage, "group_width", None)
+            shape = [stage.block, str(stage.depth), str(stage.width), str(stage.stride), _text(ratio), _text(group)]
+        figures = (counts.macs, counts.params, counts.acts)
+        total = [old + new for old, new in zip(total, figures, strict=True)]
+        rows.add_row(name, *shape, str(resolution), *(f"{figure:,}" for figure in figures))
+    rows.add_section()
+    rows.add_row(spec.name or "total", "", str(spec.depth), *[""] * 5, *(f"{figure:,}" for figure in total))
+    return rows
+
+
+def summary_table(columns: dict[str, Any]) -> Table:
+    """Smallest, median and largest value of each numeric column."""
+    import numpy as np
+
+    rows = table("", "min", "median", "max")
+    for name, values in columns.items():
+        if np.issubdtype(values.dtype, np.number):
+            rows.add_row(name, *(f"{np.quantile(values, q):,.6g}" for q in (0, 0.5, 1)))
+    return rows
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
