@@ -1,0 +1,79 @@
+"""The command `train` of the program `designspace`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeps.result import EpochResult
+
+
+def train(argv: list[str]) -> int:
+    """Train one network at length and write it with its weights; the same command again resumes."""
+    parser = argparse.ArgumentParser(
+        prog="designspace train",
+        description=train.__doc__,
+        epilog=(
+            "All other words choose recipe, data and device as in designspace sweep.\n\nexample:\n"
+            "  designspace train specs/1-0a1b2c3d.yaml recipe=full data=fashion_mnist out=runs/best to=yaml,timm,onnx"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("spec", type=Path, metavar="SPEC", help="a spec file, or an exported folder")
+    parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="out=DIR, seed=0, to=FORMAT,…; recipe=… data=…")
+    arguments = parser.parse_args(argv)
+    return run(arguments.spec, arguments.words)
+
+
+def run(spec_path: Path, words: Sequence[str]) -> int:
+    """The command `train`, with its words."""
+    from designspace.export import FORMATS
+    from designspace.files import load_spec
+    from sweeps.compose import compose
+    from sweeps.data import data_from_config
+    from sweeps.device import device_from_config
+    from sweeps.recipe import recipe_from_config
+    from sweeps.train_one import Job, train_one
+
+    own = {"out": "", "seed": "0", "to": "yaml"}
+    rest = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            rest.append(word)
+    if not own["out"]:
+        raise ValueError("out is missing; give the folder for checkpoint and results, like out=runs/best")
+    if not own["seed"].isdigit():
+        raise ValueError(f"seed={own['seed']} is not allowed; allowed: a whole number, 0 or more")
+    formats = own["to"].split(",")
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise ValueError(f"to={unknown[0]} is not allowed; allowed: {', '.join(FORMATS)}")
+    config = compose([*rest, f"run={own['out']}"]).config
+    job = Job(
+        spec=load_spec(spec_path / "spec.yaml" if spec_path.is_dir() else spec_path),
+        recipe=recipe_from_config(config["recipe"]),
+        data=data_from_config(config["data"]),
+        device=device_from_config(config["device"]),
+        seed=int(own["seed"]),
+        out=Path(own["out"]),
+    )
+
+    def tell(epoch: EpochResult) -> None:
+        print(
+            f"epoch {epoch.epoch + 1}/{epoch.epochs}  loss {epoch.train_loss:.3f}  "
+            f"validation error {epoch.validation_error_percent:.2f} %  {epoch.seconds:.1f} s",
+            flush=True,
+        )
+
+    told = train_one(job, formats, tell)
+    if told["status"] != "ok":
+        print(f"{told['status']}: {told['message']}")
+        return 1
+    test = "" if told["test_error_percent"] is None else f", test error {told['test_error_percent']:.2f} %"
+    print(f"{job.out}: validation error {told['error_percent']:.2f} %{test}")
+    return 0

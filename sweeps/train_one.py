@@ -1,0 +1,145 @@
+"""One network trained at length, in a folder of its own: resumable, with weights, card and test error at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from designspace.export import write
+from designspace.files import write_whole
+from designspace.network import build_network
+from designspace.spec import ModelSpec
+from sweeps.checkpoint import Checkpoint
+from sweeps.data import DataConfig, LabelledImages, Splits, load_test, open_data, prepare_data
+from sweeps.device import Device, DeviceConfig, resolve_device
+from sweeps.evaluate import error_percent
+from sweeps.images import resident
+from sweeps.recipe import Recipe
+from sweeps.result import EpochResult
+from sweeps.trainer import arithmetic, check_fit, train_network
+
+DONE = "training.json"
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, how and where."""
+
+    spec: ModelSpec
+    recipe: Recipe
+    data: DataConfig
+    device: DeviceConfig
+    seed: int
+    out: Path
+
+
+def train_one(
+    job: Job, formats: Sequence[str] = ("yaml",), on_epoch: Callable[[EpochResult], None] | None = None
+) -> dict[str, Any]:
+    """Train a network, or go on from its checkpoint, and write its folder as `designspace.export.write` does.
+
+    The test split is read once, after the last epoch. A folder whose training is done is left as it is.
+
+    Args:
+        job: what to train; `out` gets the checkpoint after every epoch, and at the end all files.
+        formats: of `designspace.export.FORMATS`.
+        on_epoch: called after every epoch.
+
+    Returns:
+        The content of training.json: identity, outcome, curves, environment, `test_error_percent`; the status says
+        whether the training ended well, and only then are there files.
+
+    Raises:
+        ValueError: spec, data, recipe and folder do not fit together.
+    """
+    prepare_data(job.data)
+    splits = open_data(job.data)
+    check_fit(job.spec, splits)
+    identity = {
+        "spec_id": job.spec.spec_id,
+        "recipe_id": job.recipe.recipe_id,
+        "data_id": splits.data_id,
+        "seed": job.seed,
+    }
+    if (job.out / DONE).exists():
+        return _finished(job.out / DONE, identity)
+    device = resolve_device(job.device)
+    place = Checkpoint(job.out / CHECKPOINT, identity, arithmetic(device), long_seconds=0.0)
+    built: list[nn.Module] = []
+
+    def build() -> nn.Module:
+        built[:] = [build_network(job.spec, zero_init_residual=job.recipe.zero_init_residual)]
+        return built[0]
+
+    result = train_network(
+        build,
+        splits,
+        job.recipe,
+        seed=job.seed,
+        device_config=job.device,
+        on_epoch=on_epoch,
+        checkpoint=place,
+    )
+    told: dict[str, Any] = identity | dataclasses.asdict(result) | {"test_error_percent": None}
+    if result.status != "ok":
+        return told
+    network = built[0]
+    held_out = len(splits.validation_labels) if isinstance(splits, Splits) else len(splits.validation)
+    origin = _provenance(job, told) | {"validation_error_percent": _measured(result.error_percent, held_out)}
+    if isinstance(splits, Splits):
+        test = load_test(job.data)
+        told["test_error_percent"] = error_on(network, splits, test, job.recipe, device)
+        origin["test_error_percent"] = _measured(told["test_error_percent"], len(test.labels))
+    weights = {
+        name: value.float() if value.is_floating_point() else value for name, value in network.state_dict().items()
+    }
+    write(job.spec, formats, job.out, provenance=origin, weights=weights)
+    write_whole(job.out / DONE, json.dumps(told, indent=2) + "\n")
+    place.remove()
+    return told
+
+
+def error_on(network: nn.Module, splits: Splits, test: LabelledImages, recipe: Recipe, device: Device) -> float:
+    """Top-1 error of a network in percent on the test images, normalised as the training images were."""
+    replaced = dataclasses.replace(splits, validation_images=test.images, validation_labels=test.labels)
+    with device.settings():
+        batches = resident(replaced, device, recipe.crop_padding).validation_batches(recipe.eval_batch_size)
+        return error_percent(network, batches, device, lambda: None)
+
+
+def interval(percent: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of an error rate measured on n images, in percent: chance of the images alone."""
+    rate, z = percent / 100, 1.96
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5 / (1 + z * z / n)
+    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+
+
+def _measured(percent: float | None, n: int) -> dict[str, Any]:
+    assert percent is not None
+    low, high = interval(percent, n)
+    return {"value": round(percent, 4), "low": round(low, 4), "high": round(high, 4), "images": n}
+
+
+def _provenance(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("spec_id", "recipe_id", "data_id", "seed", "started_at", "torch_version", "device_name", "dtype")
+    return {
+        **{key: told[key] if isinstance(told[key], int) else str(told[key]) for key in keys},
+        "trained": f"{job.recipe.epochs} epochs on {job.data.name}",
+        "recipe": job.recipe.model_dump(mode="json"),
+    }
+
+
+def _finished(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(path.read_text())
+    for key, value in identity.items():
+        if told[key] != value:
+            raise ValueError(f"{path} is of another training: {key} is {told[key]} there and {value} here")
+    return told
