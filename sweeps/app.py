@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from sweeps.checked import checked
 from sweeps.claims import Claims
 from sweeps.compose import Composed, compose, sentences
 from sweeps.data import DataConfig, prepare_data
-from sweeps.environment import cores, worker_name
+from sweeps.environment import automatic_processes, worker_name
 from sweeps.freeze import freeze
 from sweeps.progress import watching
 from sweeps.status import Status, StudyReader
@@ -100,16 +99,6 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
         with watching(study):
             _start_workers(argv, composed, study)
     return study, StudyReader(study).read(), config
-
-
-def automatic_processes(threads: int, per_device: int = 1) -> int:
-    """Return how many training processes suit this machine: `per_device` a GPU seen, else one per `threads` cores."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        gpus = len(glob("/dev/nvidia[0-9]*"))
-    else:
-        gpus = len([name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")])
-    return gpus * per_device or max(1, cores() // threads)
 
 
 def _start_workers(argv: Sequence[str], composed: Composed, study: Study) -> None:

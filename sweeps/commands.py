@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
+
+_INTERRUPTED = "interrupted; the same command again goes on where it was (jobs of a cluster go on by themselves)"
 
 
 def sweep(argv: list[str]) -> int:
@@ -20,8 +23,12 @@ def sweep(argv: list[str]) -> int:
         print(f"designspace sweep: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("designspace sweep: interrupted; the same command again goes on where it was", file=sys.stderr)
+        print(f"designspace sweep: {_INTERRUPTED}", file=sys.stderr)
         return 130
+    except SystemExit as stopped:
+        if stopped.code == 128 + signal.SIGTERM:
+            print(f"designspace sweep: {_INTERRUPTED}", file=sys.stderr)
+        raise
     if outcome is None:
         return 0
     study, status, config = outcome
@@ -69,7 +76,29 @@ def status(argv: list[str]) -> int:
             }
             for group in (*now.groups, now.total)
         }
-        print(json.dumps({"groups": groups, "models_per_hour": now.models_per_hour, "seconds_left": now.seconds_left}))
+        running = [
+            {
+                "space": model.space,
+                "index": model.index,
+                "host": claim.host,
+                "worker": claim.worker,
+                "since": claim.since,
+                "epochs_done": claim.epoch,
+            }
+            for model, claim in now.running
+        ]
+        print(
+            json.dumps(
+                {
+                    "groups": groups,
+                    "models_per_hour": now.models_per_hour,
+                    "seconds_left": now.seconds_left,
+                    "device_hours": now.device_hours,
+                    "device_hours_left": now.device_hours_left,
+                    "running": running,
+                }
+            )
+        )
     else:
         print("\n".join([*status_lines(study.paths.root, now), *running_lines(now)]))
     return 0

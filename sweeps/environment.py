@@ -7,6 +7,7 @@ import platform
 import secrets
 import socket
 import subprocess
+from glob import glob
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,16 @@ def cores() -> int:
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("SLURM_CPUS_PER_TASK", "")  # not every SLURM binds its jobs to the cores they asked for
     return min(found, int(asked)) if asked.isdigit() else found
+
+
+def automatic_processes(threads: int, per_device: int = 1) -> int:
+    """Return how many training processes suit this machine: `per_device` a GPU seen, else one per `threads` cores."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        gpus = len(glob("/dev/nvidia[0-9]*"))
+    else:
+        gpus = len([name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")])
+    return gpus * per_device or max(1, cores() // threads)
 
 
 def worker_name(number: int) -> str:

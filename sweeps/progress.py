@@ -33,7 +33,7 @@ def numbers(status: Status, seconds_left: float | None) -> str:
     """Return the line beside the bar: done, failed, total, time left, best error."""
     total = status.total
     best = total.best_error_percent
-    left = f", {duration(seconds_left)} left" if seconds_left is not None and status.macs_left else ""
+    left = f", {duration(seconds_left)} left" if seconds_left is not None and status.cost_left else ""
     return (
         f"{total.done} done, {total.failures} failed of {total.models}{left}, "
         f"best error {'-' if best is None else f'{best:.2f} %'}"
@@ -41,14 +41,14 @@ def numbers(status: Status, seconds_left: float | None) -> str:
 
 
 class _Clock:
-    """Time left by the multiply-adds done since the view was opened."""
+    """Time left by the work done since the view was opened."""
 
     def __init__(self, status: Status) -> None:
-        self._began, self._done = time.monotonic(), status.macs_done
+        self._began, self._done = time.monotonic(), status.cost_done
 
     def seconds_left(self, status: Status) -> float | None:
-        done = status.macs_done - self._done
-        return (time.monotonic() - self._began) * status.macs_left / done if done > 0 else None
+        done = status.cost_done - self._done
+        return (time.monotonic() - self._began) * status.cost_left / done if done > 0 else None
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -42,15 +44,20 @@ class Group:
 
 @dataclass(frozen=True)
 class Status:
-    """A study at one moment; `macs_done` and `macs_left` sum over its models."""
+    """A study at one moment; `cost_done` and `cost_left` sum over its models (`StudyModel.cost`).
+
+    `training_seconds` is what the models with a record took, one after another.
+    """
 
     groups: tuple[Group, ...]
     total: Group
     running: tuple[tuple[StudyModel, Claim], ...]
     unreadable: int
     active_seconds: float
-    macs_done: int
-    macs_left: int
+    training_seconds: float
+    processes_per_device: int
+    cost_done: int
+    cost_left: int
 
     @property
     def models_per_hour(self) -> float | None:
@@ -60,8 +67,18 @@ class Status:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time the rest takes at the speed so far, by multiply-adds; None before there is a record."""
-        return self.active_seconds * self.macs_left / self.macs_done if self.macs_done else None
+        """Time the rest takes at the speed so far, by cost; None before there is a record."""
+        return self.active_seconds * self.cost_left / self.cost_done if self.cost_done else None
+
+    @property
+    def device_hours(self) -> float | None:
+        """Time that devices were trained on, with `processes_per_device` at once; None before there is a record."""
+        return self.training_seconds / 3600 / self.processes_per_device if self.training_seconds else None
+
+    @property
+    def device_hours_left(self) -> float | None:
+        """The same for the rest, by cost; None before there is a record."""
+        return (self.device_hours or 0) * self.cost_left / self.cost_done if self.cost_done else None
 
     @property
     def failed_share(self) -> float:
@@ -83,6 +100,7 @@ class StudyReader:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._outcomes: dict[str, _Outcome] = {}
+        self._ahead: float | None = None
 
     def read(self) -> Status:
         """Return the status of this moment."""
@@ -91,15 +109,17 @@ class StudyReader:
         labels = list(dict.fromkeys(model.space for model in self._study.models))
         models = self._study.models
         groups = [self._group(label, [m for m in models if m.space == label], claims) for label in labels]
-        times = [o for o in self._outcomes.values() if o.began is not None and o.ended is not None]
+        spans = [(o.began, o.ended) for o in self._outcomes.values() if o.began is not None and o.ended is not None]
         return Status(
             groups=tuple(groups),
             total=self._group("all", models, claims),
             running=tuple((model, claims[model.key]) for model in models if model.key in claims),
             unreadable=unreadable,
-            active_seconds=active_seconds([(o.began, o.ended) for o in times]),  # type: ignore[misc]
-            macs_done=sum(model.macs for model in models if model.key in self._outcomes),
-            macs_left=sum(model.macs for model in models if model.key not in self._outcomes),
+            active_seconds=active_seconds(spans),
+            training_seconds=sum(ended - began for began, ended in spans),
+            processes_per_device=self._study.config.get("processes_per_device", 1),
+            cost_done=sum(model.cost for model in models if model.key in self._outcomes),
+            cost_left=sum(model.cost for model in models if model.key not in self._outcomes),
         )
 
     def _read_new_records(self) -> int:
@@ -115,7 +135,7 @@ class StudyReader:
         return unreadable
 
     def _live_claims(self) -> dict[str, Claim]:
-        oldest = time.time() - self._study.config.get("stale_seconds", 60)
+        oldest = time.time() + self._clock_ahead() - self._study.config.get("stale_seconds", 60)
         claims = {}
         for entry in os.scandir(self._study.paths.claims):
             if entry.name.startswith(".") or entry.name in self._outcomes:
@@ -127,6 +147,14 @@ class StudyReader:
             except FileNotFoundError:  # given back just now
                 pass
         return claims
+
+    def _clock_ahead(self) -> float:
+        """Seconds by which the file system's clock, which dates the claims, is ahead of this machine's."""
+        if self._ahead is None:
+            self._ahead = 0.0
+            with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=self._study.paths.root) as stream:
+                self._ahead = os.fstat(stream.fileno()).st_mtime - time.time()
+        return self._ahead
 
     def _group(self, label: str, models: Sequence[StudyModel], claims: dict[str, Claim]) -> Group:
         outcomes = [self._outcomes[model.key] for model in models if model.key in self._outcomes]

@@ -26,6 +26,9 @@ from typing import Any
 from designspace.record import Record, record_key
 from sweeps.atomic import create_file
 
+MACS_PER_ACT = 50
+"""Multiply-adds that take about as long as one element of a convolution's output is moved, on processors and GPUs."""
+
 log = logging.getLogger(__name__)
 
 
@@ -100,6 +103,11 @@ class StudyModel:
     parameters: dict[str, Any]
     spec: dict[str, Any]
 
+    @property
+    def cost(self) -> int:
+        """How long its training takes, relative to others: arithmetic and memory traffic."""
+        return self.macs + MACS_PER_ACT * self.acts
+
     def to_line(self) -> str:
         """Return the model's line in models.jsonl, without the newline."""
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -168,7 +176,7 @@ class Study:
         """Return the models without a record, the most expensive first, each key once."""
         recorded = self.recorded_keys()
         missing = {model.key: model for model in reversed(self.models) if model.key not in recorded}
-        return sorted(missing.values(), key=lambda model: (-model.macs, model.key))
+        return sorted(missing.values(), key=lambda model: (-model.cost, model.key))
 
     def write_record(self, model: StudyModel, record: Record) -> bool:
         """Write the record of a model, whole or not at all; the first record of a model stays.

@@ -49,8 +49,11 @@ def status_lines(root: Path, status: Status) -> list[str]:
     if (rate := status.models_per_hour) is not None:
         lines.append(
             f"speed: {rate:,.0f} models an hour"
-            + (f", about {duration(status.seconds_left)} left" if status.macs_left else "")
+            + (f", about {duration(status.seconds_left)} left" if status.cost_left else "")
         )
+    if (hours := status.device_hours) is not None:
+        left = f", about {status.device_hours_left:,.2f} to go" if status.device_hours_left else ""
+        lines.append(f"spent: {hours:,.2f} device-hours in training{left}")
     return lines
 
 

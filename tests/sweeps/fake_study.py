@@ -138,3 +138,49 @@ def open_hanging(config: Mapping[str, Any], slot: int) -> TrainModel:
         return _trained(model)
 
     return train
+
+
+def step(state: int, model: StudyModel, epoch: int) -> int:
+    """One epoch of the made-up training: any epoch left out, repeated or of another model changes what follows."""
+    return (state * 48271 + model.macs + 31 * epoch + 1) % 2147483647
+
+
+def error_after(model: StudyModel, epochs: int) -> float:
+    """Error of an undisturbed made-up training."""
+    state = 0
+    for epoch in range(1, epochs + 1):
+        state = step(state, model, epoch)
+    return state % 10000 / 100
+
+
+def open_steps(config: Mapping[str, Any], slot: int) -> TrainModel:
+    """Epochs of FAKE_STUDY_SECONDS each with a checkpoint after each; index 1 diverges, index 2 raises."""
+    epochs, seconds = config["recipe"]["epochs"], float(os.environ.get("FAKE_STUDY_SECONDS", "0.2"))
+
+    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+        epoch, state = 0, 0
+        if checkpoint.exists():
+            epoch, state = json.loads(checkpoint.read_text())
+        if log := os.environ.get("FAKE_STUDY_LOG"):
+            with open(log, "a") as stream:
+                stream.write(f"{model.spec_id}:{epoch}\n")
+        while epoch < epochs:
+            time.sleep(seconds)
+            epoch += 1
+            state = step(state, model, epoch)
+            if model.index == 1:
+                return {"status": "diverged", "message": "the loss is nan", "epochs_done": 0}
+            if model.index == 2:
+                raise RuntimeError("no such layer")
+            if epoch < epochs:
+                checkpoint.parent.mkdir(exist_ok=True)
+                replace_file(checkpoint, json.dumps([epoch, state]))
+            on_epoch(epoch)
+        return {
+            "status": "ok",
+            "error_percent": state % 10000 / 100,
+            "epochs_done": epoch,
+            "started_at": sweeps.study.now(),
+        }
+
+    return train

@@ -6,12 +6,10 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from command import ROOT, run, start
 
 from designspace.record import read_records, read_study
 from designspace.spaces import space_from_config
@@ -20,27 +18,7 @@ from sweeps.compose import compose
 from sweeps.freeze import freeze
 from sweeps.population import space_mapping
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 SMOKE = ("experiment=smoke", "run=study")
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "designspace.cli", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT)]), "FAKE_STUDY_LOG": str(folder / "log")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    process = start(folder, *arguments)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
 
 
 def test_smoke_trains_resumes_and_grows(tmp_path):
