@@ -106,7 +106,7 @@ def _spaces(findings: Findings) -> Iterator[Picture]:
         "Error distributions",
         f"Fraction of models with a smaller error. Bands: {_bands(findings.curves['band'])}; each holds the whole true "
         f"curve of its space with that confidence.{cut}",
-        _one(findings, lambda ax: plots.plot_edf(findings.curves, legend=legend, limit=limit, ax=ax)),
+        _one(findings, lambda ax: plots.plot_edf(thinned_curves(findings.curves), legend=legend, limit=limit, ax=ax)),
     )
     if findings.matching is not None:
         weighted = {
@@ -119,7 +119,10 @@ def _spaces(findings: Findings) -> Iterator[Picture]:
             f"Error distributions at equal {label(findings.match)}",
             f"Models are weighted so that each space is uniform over the common range ({findings.matching.bins} bins). "
             f"Bands: {_bands(findings.matched_curves['band'])}.",
-            _one(findings, lambda ax: plots.plot_edf(findings.matched_curves, legend=weighted, limit=limit, ax=ax)),
+            _one(
+                findings,
+                lambda ax: plots.plot_edf(thinned_curves(findings.matched_curves), legend=weighted, limit=limit, ax=ax),
+            ),
         )
     shown = shown_pairs(findings)
     if 0 < len(shown) <= MAX_PAIRS:
@@ -238,6 +241,15 @@ def thinned(frame: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
     kept = best | frame["pareto"]
     others = frame[~kept].sample(max(0, most - int(kept.sum())), random_state=0)
     return frame[kept | frame.index.isin(others.index)]
+
+
+def thinned_curves(curves: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
+    """Curves of at most so many steps each: of more the eye sees none, but a page carries all."""
+    parts = []
+    for _, curve in curves.groupby("space", sort=False):
+        rows = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), most)).astype(int))
+        parts.append(curve.iloc[rows])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _limit(findings: Findings) -> float | None:

@@ -32,6 +32,14 @@ def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percen
     known = np.flatnonzero(np.isfinite(values).all(axis=1))
     # In lexical order a model can only be beaten by one before it, and comparing with the front so far is enough.
     order = known[np.lexsort(values[known].T[::-1])]
+    if values.shape[1] == 2:
+        first, second = values[order].T
+        before = np.minimum.accumulate(np.concatenate([[np.inf], second[:-1]]))
+        lowest = second < before
+        # Equal to the one before it in both: on the front if that one is.
+        start = np.append(True, (np.diff(first) != 0) | (np.diff(second) != 0))[: len(order)]
+        front[order] = lowest[np.maximum.accumulate(np.where(start, np.arange(len(order)), 0))]
+        return front
     best = np.empty((0, values.shape[1]))
     for row in order:
         point = values[row]

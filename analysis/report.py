@@ -144,9 +144,15 @@ def unsigned(value: float, low: float, high: float) -> str:
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
+def mean_intervals(frame: pd.DataFrame) -> list[str]:
+    """Intervals of the mean of `describe_spaces` as text; a dash for a single model."""
+    ends = zip(frame["mean_lower"], frame["mean_upper"], strict=True)
+    return [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "–" for low, high in ends]
+
+
 def _spaces(frame: pd.DataFrame) -> pd.DataFrame:
     names = {"quarter": "25 %", "three_quarters": "75 %"}
-    ends = [f"{low:.2f} to {high:.2f}" for low, high in zip(frame["mean_lower"], frame["mean_upper"], strict=True)]
+    ends = mean_intervals(frame)
     return frame.drop(columns=["mean_lower", "mean_upper"]).rename(columns=names).assign(**{"95 % of the mean": ends})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.noise import selection_noise
 from analysis.pareto import pareto_front
@@ -70,8 +71,8 @@ def select_best(
     first["noise_sd"], first["noise_from"] = selection_noise(finished, noise_sd, validation_size)
     if regimes is not None and complexity not in first:
         raise ValueError(f"complexity is {complexity!r}; the table has {', '.join(map(str, frame))}")
-    costs = first[complexity] if complexity in first else pd.Series(np.nan, index=first.index)
-    index = pd.Series(regime_index(costs.to_numpy(dtype=float), regimes or 1), index=first.index)
+    costs = first[complexity].to_numpy(dtype=float) if regimes else np.ones(len(first))
+    index = regime_index(np.asarray(costs, dtype=np.float64), regimes or 1)
     first = pd.concat([first, _estimates(first, index)], axis=1)
     first["pareto"] = pareto_front(first, ("error_percent", *objectives)) if objectives else False
     chosen = first[first["pareto"]] if objectives else first
@@ -82,7 +83,7 @@ def select_best(
     parts = []
     for regime in range(index.max() + 1):
         mine = first.loc[index == regime, complexity]
-        part = chosen[index[chosen.index] == regime]
+        part = chosen[index[chosen.index.to_numpy()] == regime]
         part = part.head(len(part) if k is None else k)
         part.insert(0, "rank", range(1, len(part) + 1))
         part = part.assign(regime=regime, regime_low=mine.min(), regime_high=mine.max())
@@ -100,14 +101,14 @@ def _candidates(finished: pd.DataFrame) -> pd.DataFrame:
     return first.reset_index(drop=True)
 
 
-def _estimates(first: pd.DataFrame, regime: pd.Series) -> pd.DataFrame:
+def _estimates(first: pd.DataFrame, regime: NDArray[np.int64]) -> pd.DataFrame:
     noise = (first["noise_sd"] / np.sqrt(first["seeds"])).to_numpy(dtype=float)
     names = ["estimate", "estimate_lower", "estimate_upper"]
     estimates = pd.DataFrame(np.nan, index=first.index, columns=names)
     if not np.all(noise > 0):
         return estimates
     # A model is judged among its like: those of its space and its regime.
-    space = first["space"].astype(str) if "space" in first else ""
+    space = first["space"].astype(str) if "space" in first else pd.Series("", index=first.index)
     group = space + "/" + regime.astype(str)
     group = group.where(group.groupby(group).transform("size") >= OWN_PRIOR, "")
     errors = first["error_percent"].to_numpy(dtype=float)

@@ -36,8 +36,10 @@ def label(column: str) -> str:
 
 def look(position: int) -> dict[str, Any]:
     """Colour, marker and line style of the space at this position: three cues, so that print and any eye can tell."""
-    place = position % len(COLOURS)
-    return {"color": COLOURS[place], "marker": MARKERS[place], "linestyle": LINES[place]}
+    turn, place = divmod(position, len(COLOURS))
+    # Beyond seven colours come round again, with another marker and line.
+    other = (place + turn) % len(COLOURS)
+    return {"color": COLOURS[place], "marker": MARKERS[other], "linestyle": LINES[other]}
 
 
 def axes_or_new(ax: Axes | None) -> Axes:

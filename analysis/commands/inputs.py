@@ -151,7 +151,9 @@ def print_lines(*lines: str) -> None:
 
 def described(spaces: pd.DataFrame) -> pd.DataFrame:
     """`describe_spaces` for the terminal."""
-    ends = [f"{low:.2f} to {high:.2f}" for low, high in zip(spaces["mean_lower"], spaces["mean_upper"], strict=True)]
+    from analysis.report import mean_intervals
+
+    ends = mean_intervals(spaces)
     kept = spaces[["space", "n", "failed", "min", "median", "mean"]]
     kept = kept.rename(columns={"min": "min %", "median": "median %", "mean": "mean %"})
     return kept.assign(**{"95 % of the mean": ends})

@@ -10,6 +10,9 @@ from matplotlib.axes import Axes
 
 from analysis.style import axes_or_new, label, look, tidy
 
+FEWEST_FOR_A_BAND = 5
+"""The band of fewer models covers nearly all of the picture, and says no more."""
+
 
 def plot_edf(
     frame: pd.DataFrame,
@@ -39,7 +42,8 @@ def plot_edf(
         fraction, lower, upper = (
             np.concatenate([[curve[column].iloc[0]], curve[column]]) for column in ("fraction", "lower", "upper")
         )
-        ax.fill_between(ends, lower, upper, step="pre", color=style["color"], alpha=0.15, linewidth=0)
+        if curve["n"].iloc[0] >= FEWEST_FOR_A_BAND:
+            ax.fill_between(ends, lower, upper, step="pre", color=style["color"], alpha=0.15, linewidth=0)
         ax.step(
             ends,
             fraction,
