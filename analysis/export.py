@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.select import select_best
-from analysis.table import Study, Table
+from analysis.table import Study, Table, validation_size
 from analysis.words import setting
 from designspace import ModelSpec, save_spec
 from designspace.export import FORMATS, write
@@ -17,7 +17,12 @@ SPECS = ("yaml", "json")
 
 
 def export_best(
-    table: Table, folder: Path, *, top: int = 3, formats: tuple[str, ...] = ("yaml",)
+    table: Table,
+    folder: Path,
+    *,
+    top: int = 3,
+    formats: tuple[str, ...] = ("yaml",),
+    objectives: tuple[str, ...] = (),
 ) -> list[tuple[Path, dict[str, Any]]]:
     """Write the best models of a table as RANK-SPEC_ID.yaml with a `provenance` mapping that `load_spec` leaves alone.
 
@@ -28,6 +33,7 @@ def export_best(
         folder: made if it is not there; files of the same name are replaced.
         top: number of models, at least 1.
         formats: of FORMATS.
+        objectives: columns to be small besides the error; only models no other beats in all of them are chosen.
 
     Returns:
         The files or folders in order of rank, each with the model's row as a mapping; `refused` in it gives the
@@ -41,7 +47,8 @@ def export_best(
         raise ValueError(f"format is {', '.join(unknown)!r}; allowed: {', '.join(FORMATS)}")
     studies = {study.name: study for study in table.studies}
     written = []
-    for row in select_best(table.frame, top).to_dict("records"):
+    best = select_best(table.frame, top, objectives=objectives, validation_size=validation_size(table.studies))
+    for row in best.to_dict("records"):
         model = {str(key): value for key, value in row.items()}
         spec = ModelSpec.from_mapping(model["spec"])
         origin = provenance(model, studies[model["study"]])
@@ -77,10 +84,20 @@ def provenance(model: dict[str, Any], study: Study) -> dict[str, Any]:
     return {
         **{key: value for key, value in origin.items() if value not in (None, "")},
         "validation_error_percent": round(float(model["error_percent"]), 4),
+        **_expected(model),
         "chosen": f"rank {model['rank']} of {model['candidates']} by last-epoch validation error, an optimistic number",
         "trained": setting(study),
         **({"git_revision": git["revision"]} if git.get("revision") else {}),
     }
+
+
+def _expected(model: dict[str, Any]) -> dict[str, Any]:
+    """What a second training should show, where chance in measuring is known; the luck of the choice is taken away."""
+    ends = {"value": "estimate", "low": "estimate_lower", "high": "estimate_upper"}
+    found = {name: _plain(model.get(column)) for name, column in ends.items()}
+    if None in found.values():
+        return {}
+    return {"expected_when_trained_again_percent": {name: round(float(value), 4) for name, value in found.items()}}
 
 
 def _plain(value: Any) -> Any:

@@ -93,6 +93,7 @@ def train_one(
     network = built[0]
     held_out = len(splits.validation_labels) if isinstance(splits, Splits) else len(splits.validation)
     origin = _provenance(job, told) | {"validation_error_percent": _measured(result.error_percent, held_out)}
+    origin["normalisation"] = {"mean": _rounded(splits.mean), "std": _rounded(splits.std), "scale": "0 to 1"}
     if isinstance(splits, Splits):
         test = load_test(job.data)
         told["test_error_percent"] = error_on(network, splits, test, job.recipe, device)
@@ -126,6 +127,10 @@ def _measured(percent: float | None, n: int) -> dict[str, Any]:
     assert percent is not None
     low, high = interval(percent, n)
     return {"value": round(percent, 4), "low": round(low, 4), "high": round(high, 4), "images": n}
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 6) for value in values]
 
 
 def _provenance(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,13 +47,22 @@ def export(argv: list[str]) -> int:
         metavar="FORMAT,…",
         help="yaml (default), json; or a folder for each model with any of pycls, timm, torchvision, onnx, torch",
     )
+    parser.add_argument(
+        "--pareto", default="", metavar="COLUMN,…", help="only models that no other beats in error and these, e.g. macs"
+    )
     parser.add_argument("--out", required=True, metavar="SPECS", help="where; files and folders are named RANK-SPEC_ID")
     arguments = parser.parse_args(argv)
 
     from analysis.export import export_best
 
     table = inputs.read(arguments)
-    written = export_best(table, Path(arguments.out), top=arguments.top, formats=tuple(arguments.to.split(",")))
+    written = export_best(
+        table,
+        Path(arguments.out),
+        top=arguments.top,
+        formats=tuple(arguments.to.split(",")),
+        objectives=tuple(filter(None, arguments.pareto.split(","))),
+    )
     for path, model in written:
         print(f"{path}  {model['error_percent']:.2f} % validation error, {model['space']} #{model['index']}")
         for reason in model.get("refused", {}).values():

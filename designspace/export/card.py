@@ -89,6 +89,9 @@ def _complexity(spec: ModelSpec) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and {"value", "low", "high"} <= set(value):
+        images = f" on {value['images']:,} images" if "images" in value else ""
+        value = f"{value['value']} (95 %: {value['low']} to {value['high']}{images})"
+    elif isinstance(value, Mapping):
         value = ", ".join(f"{key} {item}" for key, item in value.items())
     return str(value).replace("|", "\\|").replace("\n", " ")
