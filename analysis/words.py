@@ -78,7 +78,9 @@ def cautions(findings: Findings) -> list[str]:
         found.append("every model was trained once, so chance in training is part of every difference")
     else:
         found.append(f"the error of a model is its mean over {seeds} trainings from different seeds")
-    return [f"{text[0].upper()}{text[1:]}." for text in found]
+    # A sentence that begins with the name of a space leaves the name as it is.
+    names = tuple(findings.spaces["space"].astype(str))
+    return [f"{text if text.startswith(names) else text[0].upper() + text[1:]}." for text in found]
 
 
 def shown_pairs(findings: Findings) -> pd.DataFrame:
