@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from designspace.export import write
+from designspace.export.optional import require
 from designspace.files import write_whole
 from designspace.network import build_network
 from designspace.spec import ModelSpec
@@ -59,6 +60,7 @@ def train_one(
     Raises:
         ValueError: spec, data, recipe and folder do not fit together.
     """
+    require(formats, weights=True)  # not after days of training
     prepare_data(job.data)
     splits = open_data(job.data)
     check_fit(job.spec, splits)

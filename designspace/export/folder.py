@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from designspace.complexity import complexity
 from designspace.export.card import model_card
+from designspace.export.optional import require
 from designspace.export.pycls import to_pycls
 from designspace.export.refusal import NotExpressible
 from designspace.export.schema import VERSION
@@ -65,6 +66,7 @@ def write(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"format = {unknown[0]!r}: must be one of {', '.join(FORMATS)}")
+    require(formats, weights is not None)
     written = Written(Path(out))
     origin = dict(provenance or {})
     counts = complexity(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from types import ModuleType
 
 
@@ -20,3 +21,15 @@ def optional(package: str, extra: str) -> ModuleType:
         raise MissingPackage(
             f"{package.split('.')[0]} is not installed; pip install 'cnn-designspace[{extra}]' brings it"
         ) from None
+
+
+NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+
+
+def require(formats: Sequence[str], weights: bool) -> None:
+    """Raise MissingPackage for the first package that the formats, or weights, need and that is not installed."""
+    if weights:
+        optional("safetensors", "weights")
+    for name in formats:
+        for package in NEEDED.get(name, ()):
+            optional(package, "onnx")

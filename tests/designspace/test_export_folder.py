@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from designspace import ModelSpec, complexity, load_spec, zoo
-from designspace.export import FORMATS, load_network, optional, schema, write
+from designspace.export import FORMATS, load_network, schema, write
 from designspace.network import build_network
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -121,10 +121,12 @@ def test_unknown_format_is_named(tmp_path):
         write(SMALL, ["yaml", "tflite"], tmp_path)
 
 
-def test_missing_package_names_the_extra(monkeypatch):
+def test_missing_package_names_the_extra_before_anything_is_written(monkeypatch, tmp_path):
+    pytest.importorskip("onnxscript")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ValueError, match=r"onnxruntime is not installed; pip install 'cnn-designspace\[onnx\]'"):
-        optional.optional("onnxruntime", "onnx")
+        write(SMALL, ["yaml", "onnx"], tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_published_schema_is_that_of_the_specs():
