@@ -25,7 +25,8 @@ from sweeps.study import now
 class Claim:
     """Who trains a model: worker name, host, process, since when (ISO UTC), epochs done, heartbeat counter.
 
-    `machine` is where process numbers mean the same; `takeovers` counts owners before this one that vanished.
+    `machine` is where process numbers mean the same; `takeovers` counts owners before this one that vanished;
+    `failures` are the model's attempts that failed, also those of owners before.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Claim:
     beat: int = 0
     machine: str = ""
     takeovers: int = 0
+    failures: tuple[str, ...] = ()
 
 
 def process_start(pid: int) -> str:
@@ -108,7 +110,7 @@ class Claims:
             if not self._is_stale(key, held):
                 return False
             vanished = 0 if held is None or held.epoch else held.takeovers + 1
-            claim = self._new_claim(key, vanished)
+            claim = self._new_claim(key, vanished, held.failures if held is not None else ())
             replace_file(path, json.dumps(asdict(claim)), durable=False)
             now_held = read_claim(path)
             if now_held is None or now_held.worker != self._worker:  # another worker saw the same stale claim
@@ -120,7 +122,7 @@ class Claims:
         self._mine[key] = claim
         return True
 
-    def _new_claim(self, key: str, takeovers: int = 0) -> Claim:
+    def _new_claim(self, key: str, takeovers: int = 0, failures: tuple[str, ...] = ()) -> Claim:
         return Claim(
             key=key,
             worker=self._worker,
@@ -130,7 +132,18 @@ class Claims:
             since=now(),
             machine=this_machine(),
             takeovers=takeovers,
+            failures=failures,
         )
+
+    def add_failure(self, key: str, how: str) -> tuple[str, ...]:
+        """Note a failed attempt in an own claim and return all there were."""
+        self._mine[key] = replace(self._mine[key], failures=(*self._mine[key].failures, how))
+        self.beat(key)
+        return self._mine[key].failures
+
+    def failures(self, key: str) -> tuple[str, ...]:
+        """Return how the attempts at an own claim's model failed."""
+        return self._mine[key].failures
 
     def takeovers(self, key: str) -> int:
         """Return how many owners of an own claim vanished, one after another, before the end of an epoch."""
@@ -173,6 +186,7 @@ class Claims:
 def read_claim(path: Path) -> Claim | None:
     """Read a claim file; None if it is gone or not readable as a claim."""
     try:
-        return Claim(**json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Claim(**content | {"failures": tuple(content.get("failures", ()))})
     except (OSError, ValueError, TypeError):
         return None

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from multiprocessing import connection as pipes
 from pathlib import Path
@@ -94,7 +93,6 @@ class Worker:
         self._stop = StopSignals()
         self._stop_by: float | None = None
         self._retry: list[StudyModel] = []
-        self._failures: dict[str, list[str]] = defaultdict(list)
         self._processes: list[TrainingProcess] = []
         self._early_deaths = 0
         self._next_beat = time.monotonic() + heartbeat_seconds
@@ -147,7 +145,7 @@ class Worker:
         busy = False
         for process in self._processes:
             if process.ready and process.model is None and (model := self._next_model()) is not None:
-                process.train(model, len(self._failures[model.key]) + 1)
+                process.train(model, len(self._claims.failures(model.key)) + 1)
             busy = busy or process.model is not None
         return busy or bool(self._todo) or bool(self._retry)
 
@@ -222,8 +220,7 @@ class Worker:
             self._start(process.slot)
 
     def _count_failure(self, model: StudyModel, how: str) -> None:
-        failures = self._failures[model.key]
-        failures.append(how)
+        failures = self._claims.add_failure(model.key, how)
         attempt = len(failures)
         log.warning("%s model %d, attempt %d of %d: %s", model.space, model.index, attempt, self._attempts, how)
         if self._study.paths.record(model.key).exists():  # it died after the work was done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import time
@@ -61,9 +62,10 @@ class Jobs:
         return [number for number, state in self.states().items() if state == "RUNNING"]
 
     def claims(self) -> list[Claim]:
-        """Claims of the workers that live."""
+        """Claims of the workers that live, in any order."""
         found = [read_claim(path) for path in (self.root / "claims").glob("[!.]*")]
-        return [claim for claim in found if claim is not None and Path(f"/proc/{claim.pid}").exists()]
+        living = [claim for claim in found if claim is not None and Path(f"/proc/{claim.pid}").exists()]
+        return random.sample(living, len(living))
 
     def training(self) -> list[str]:
         """Numbers of the jobs whose workers train now."""
