@@ -1,0 +1,110 @@
+"""Workers on other hosts, with other clocks: nothing correct may hang on either."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fake_study import make_study, work
+
+from designspace.record import read_records
+from sweeps.claims import Claims, read_claim
+from sweeps.status import StudyReader
+from sweeps.study import Study
+
+HERE = Path(__file__).parent
+FOREIGN = """
+import socket, sys, time
+import sweeps.claims, sweeps.study
+from sweeps.claims import Claims
+from sweeps.study import Study
+from sweeps.worker import Worker
+
+true_time = time.time
+time.time = lambda: true_time() + 3600
+socket.gethostname = lambda: "elsewhere"
+sweeps.claims.this_machine = lambda: "elsewhere"
+sweeps.claims.now = lambda: "2100-01-01T00:00:00+00:00"
+study = Study.open(sys.argv[1])
+Worker(study, Claims(study.paths.claims, "foreign", 2), trainer="fake_study.open_slow", heartbeat_seconds=0.2).run()
+"""
+
+
+def start_foreign(study: Study) -> subprocess.Popen[bytes]:
+    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+    return subprocess.Popen(
+        [sys.executable, "-c", FOREIGN, str(study.paths.root)], env=os.environ | {"PYTHONPATH": path}
+    )
+
+
+def test_a_worker_elsewhere_an_hour_ahead_shares_the_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    study = make_study(tmp_path / "study", 16)
+    foreign = start_foreign(study)
+    work(study, "fake_study.open_slow", heartbeat_seconds=0.2, stale_seconds=5)
+    assert foreign.wait(30) == 0
+    assert sorted((tmp_path / "log").read_text().split()) == [f"a{i:04d}" for i in range(16)]  # each trained once
+    assert len(read_records(study.paths.root)) == 16
+
+
+def test_what_a_vanished_worker_elsewhere_held_is_taken_over(tmp_path):
+    study = make_study(tmp_path / "study", 8)
+    foreign = start_foreign(study)
+    deadline = time.monotonic() + 30
+    while not study.recorded_keys():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    foreign.send_signal(signal.SIGKILL)
+    foreign.wait()
+    work(study, "fake_study.open_good", stale_seconds=1)
+    assert sorted(record.index for record in read_records(study.paths.root)) == list(range(8))
+    assert not list(study.paths.claims.iterdir())
+
+
+def test_two_containers_of_one_name_are_two_machines(tmp_path):
+    ours, theirs = (Claims(tmp_path, name, stale_seconds=60) for name in ("ours", "theirs"))
+    assert theirs.take("model")
+    claim = json.loads((tmp_path / "model").read_text())
+    # The same host name and a process number that means nothing here: its owner may well be alive.
+    (tmp_path / "model").write_text(json.dumps(claim | {"machine": "another container", "pid": 2**22 + 1}))
+    assert not ours.take("model")
+
+
+def test_failed_attempts_outlive_their_worker(tmp_path):
+    ours, theirs = (Claims(tmp_path, name, stale_seconds=60) for name in ("ours", "theirs"))
+    assert theirs.take("model")
+    assert theirs.add_failure("model", "it burnt") == ("it burnt",)
+    claim = json.loads((tmp_path / "model").read_text())
+    (tmp_path / "model").write_text(json.dumps(claim | {"process_start": "1"}))  # its owner is gone
+    assert ours.take("model")
+    assert ours.failures("model") == ("it burnt",)
+    assert ours.takeovers("model") == 1
+    theirs.release("model")  # comes too late: it is not theirs any more
+    assert read_claim(tmp_path / "model") is not None
+
+
+def test_a_model_that_brings_down_every_worker_is_given_up(tmp_path):
+    study = make_study(tmp_path / "study", 2)
+    theirs = Claims(study.paths.claims, "theirs", stale_seconds=60)
+    key = study.models[0].key
+    assert theirs.take(key)
+    claim = json.loads((study.paths.claims / key).read_text())
+    (study.paths.claims / key).write_text(json.dumps(claim | {"process_start": "1", "takeovers": 10}))
+    work(study, "fake_study.open_good")
+    records = {record.index: record for record in read_records(study.paths.root)}
+    assert (records[0].status, records[1].status) == ("crashed", "ok")
+    assert records[0].message == "10 workers vanished while they trained it"
+
+
+def test_status_reads_dates_by_the_file_systems_clock(tmp_path, monkeypatch):
+    study = make_study(tmp_path / "study", 2)
+    theirs = Claims(study.paths.claims, "theirs", stale_seconds=60)
+    assert theirs.take(study.models[0].key)
+    true_time = time.time
+    monkeypatch.setattr(time, "time", lambda: true_time() + 3600)
+    assert StudyReader(study).read().total.running == 1
