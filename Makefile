@@ -26,7 +26,7 @@ $(BIN)/.compared: $(BIN)/.installed
 demo: setup ## draw, train, compare and export on Fashion-MNIST (about 8 minutes on two cores); again: resume
 	$(BIN)/designspace sweep experiment=bottleneck_demo run=$(DEMO)
 	$(BIN)/designspace report $(DEMO)
-	$(BIN)/designspace export $(DEMO) --top 3 --to yaml --out $(DEMO)/specs
+	$(BIN)/designspace export $(DEMO) --top 3 --to yaml,pycls,timm,torchvision,onnx,torch --out $(DEMO)/specs
 	@echo "look at $(DEMO)/report.html and $(DEMO)/specs/"
 
 test: setup $(BIN)/.compared lint ## tests, formatter, linter, type checker, import directions
