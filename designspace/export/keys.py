@@ -46,11 +46,11 @@ def key_map(spec: ModelSpec, names: Mapping[str, Mapping[str, str]]) -> dict[str
 
     Args:
         spec: the network.
-        names: for each part ("stem", "head", a block's name) from role to name; "{stage}" and "{block}" are filled in,
-            counted from 0, and "{stage1}", "{block1}", counted from 1.
+        names: for each part ("stem", "head", a block's name, or "stage0", "stage1" … where one differs) from role to
+            name; "{stage}" and "{block}" are filled in, counted from 0, and "{stage1}", "{block1}", counted from 1.
     """
     return {
-        module.name: names[module.part][module.role].format(
+        module.name: names.get(f"stage{module.stage}", names[module.part])[module.role].format(
             stage=module.stage, block=module.block, stage1=module.stage + 1, block1=module.block + 1
         )
         for module in weighted(spec)

@@ -1,10 +1,11 @@
-"""Specs as ByobNets of timm (huggingface/pytorch-image-models)."""
+"""Specs as networks of timm (huggingface/pytorch-image-models): ByobNets, and EfficientNets of `timm_mobile`."""
 
 from __future__ import annotations
 
 from designspace.export.keys import key_map
 from designspace.export.refusal import Support
 from designspace.export.source import python_file
+from designspace.export.timm_mobile import mobile_source
 from designspace.spec import BottleneckStage, ModelSpec, Stage, Stem
 
 VERSION = "1.0.31"
@@ -68,8 +69,10 @@ def timm_source(spec: ModelSpec) -> str:
     """A Python file that builds the network in timm: a `ByoModelCfg`, `build()`, `load(weights)` and the key map.
 
     Raises:
-        NotExpressible: timm's ByobNet has no words for the network.
+        NotExpressible: neither timm's ByobNet nor its EfficientNet has words for the network.
     """
+    if spec.stages[0].block in ("inverted", "separable"):
+        return mobile_source(spec, VERSION)
     _check(spec)
     stem, head = spec.stem, spec.head
     assert stem is not None

@@ -49,6 +49,23 @@ TIMM = {
     "GELU, ReLU6": two(bottleneck(group_width=8), activation="gelu"),
     "1×1 head, dropout": two(bottleneck(se_ratio=0.5), activation="relu6", head={"width": 100, "dropout": 0.1}),
 }
+INVERTED = {"block": "inverted", "depth": 2, "width": 16}
+TIMM |= {
+    "inverted": two(INVERTED),
+    "inverted t=1 and 4, SE, 5×5": {
+        "resolution": 32,
+        "activation": "silu",
+        "stages": [
+            INVERTED | {"expansion_ratio": 1, "se_ratio": 0.25},
+            INVERTED | {"expansion_ratio": 4, "kernel_size": 5},
+        ],
+        "head": {"width": 64, "dropout": 0.2},
+    },
+    "inverted g=8, no shortcut": two(INVERTED | {"group_width": 8, "shortcut": "none"}, **SMALL),
+    "inverted one group": two(INVERTED | {"group_width": None}, activation="relu6"),
+    "separable": two({"block": "separable", "depth": 2, "width": 16}),
+    "separable 28 px, 1 channel": two({"block": "separable", "depth": 2, "width": 20, "stride": 1}, **SMALL),
+}
 CASES = [(target, name, mapping) for target in TARGETS for name, mapping in BOTH.items()]
 CASES += [("timm", name, mapping) for name, mapping in TIMM.items()]
 
@@ -100,6 +117,9 @@ def test_same_logits(target, name, mapping, tmp_path):
         ("timm", "RegNetX-200MF"),
         ("timm", "RegNetY-400MF"),
         ("timm", "ResNet-50"),
+        ("timm", "EfficientNet-B0"),
+        ("timm", "MobileNetV2-1.0-224"),
+        ("timm", "MobileNetV1-0.25-224"),
         ("torchvision", "RegNetX-400MF"),
         ("torchvision", "RegNetY-200MF"),
         ("torchvision", "ResNeXt-50-32x4d"),
@@ -142,6 +162,14 @@ def test_an_exported_regnet_has_the_parameters_of_the_librarys_own():
         ("timm", {"stages": [bottleneck()]}, "stages = 1: a ByobNet has at least two"),
         ("timm", two(bottleneck(), stem={"kernel_size": 5}), "3×3 or 7×7"),
         ("timm", two(bottleneck(), stem=None), "stem = None"),
+        ("timm", two(INVERTED | {"linear": False}), "stages.0.linear = False"),
+        ("timm", two(INVERTED | {"shortcut": "expansions"}), "stages.0.shortcut = 'expansions'"),
+        ("timm", two(INVERTED | {"width": 10}), "makes 60 of width 10; an EfficientNet rounds it to a multiple of 8"),
+        (
+            "timm",
+            {"stages": [INVERTED, bottleneck()]},
+            "stages.1.block = 'bottleneck': it has only inverted, separable",
+        ),
         ("torchvision", two({"block": "basic", "depth": 1, "width": 16}), "block = 'basic': it has only bottleneck"),
         ("torchvision", two(bottleneck(), activation="gelu"), "activation = 'gelu'"),
         ("torchvision", two(bottleneck(kernel_size=5)), "stages.0.kernel_size = 5: it has only 3"),
