@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sweeps.data import Splits
+from sweeps.data import Splits, StreamedSplits
 from sweeps.device import Device
 from sweeps.recipe import Recipe
 from sweeps.seeds import generator
@@ -113,6 +114,24 @@ class ResidentSplits:
 
 
 @functools.lru_cache(maxsize=2)  # on a GPU models may take turns in their layout
+def at_resolution(splits: Splits | StreamedSplits, resolution: int) -> Splits | StreamedSplits:
+    """The same images at the resolution of a network, which compound scaling makes its own; bilinear, antialiased."""
+    if resolution == splits.resolution:
+        return splits
+    if isinstance(splits, StreamedSplits):
+        return replace(splits, resolution=resolution)
+
+    def resized(images: np.ndarray) -> np.ndarray:
+        parts = torch.from_numpy(images).split(1024)  # some at a time: floats take four times the room
+        size = (resolution, resolution)
+        scaled = [functional.interpolate(p.float(), size, mode="bilinear", antialias=True) for p in parts]
+        return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in scaled]).numpy()
+
+    return replace(
+        splits, train_images=resized(splits.train_images), validation_images=resized(splits.validation_images)
+    )
+
+
 def resident(splits: Splits, device: Device, padding: int) -> ResidentSplits:
     """Put a data set on the device; it stays there for the next model."""
     mean, std = torch.tensor(splits.mean), torch.tensor(splits.std)

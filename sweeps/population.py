@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from designspace.record import record_key
-from designspace.spaces import space_from_config
+from designspace.spaces import merge, space_from_config
 from sweeps.study import StudyModel
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def space_mapping(config: Mapping[str, Any], label: str, image: Mapping[str, int
     return {
         "name": label,  # names the random stream, so that two spaces of a study are drawn independently
         **space,
-        "template": _merged(_merged(from_data, config["template"]), space.get("template") or {}),
+        "template": merge(merge(from_data, config["template"]), space.get("template") or {}),
         "constraints": {**config["complexity"], **(space.get("constraints") or {})},
     }
 
@@ -87,17 +87,7 @@ def draw(config: Mapping[str, Any]) -> Drawn:
 
 
 def _check_fits(label: str, index: int, spec: Mapping[str, Any], image: Mapping[str, int]) -> None:
-    found = {"classes": spec["head"]["classes"]} | {field: spec[field] for field in ("resolution", "in_channels")}
-    for field, wanted in image.items():
-        if found[field] != wanted:
-            raise ValueError(
-                f"spaces.{label}: model {index} has {field}={found[field]}; the data need {field}={wanted}"
-            )
-
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
+    found = {"classes": spec["head"]["classes"], "in_channels": spec["in_channels"]}  # images are resized
+    for field, value in found.items():
+        if value != image[field]:
+            raise ValueError(f"spaces.{label}: model {index} has {field}={value}; the data need {field}={image[field]}")

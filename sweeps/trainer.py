@@ -18,7 +18,7 @@ from designspace.spec import ModelSpec
 from sweeps.checkpoint import LONG_SECONDS, Checkpoint, Progress
 from sweeps.data import Splits, StreamedSplits
 from sweeps.device import Device, DeviceConfig, resolve_device
-from sweeps.images import ResidentSplits, resident
+from sweeps.images import ResidentSplits, at_resolution, resident
 from sweeps.layout import faster_layout
 from sweeps.measure import Deadline, peak_memory_bytes, reset_peak_memory
 from sweeps.recipe import Recipe
@@ -47,7 +47,7 @@ def train_model(
     """Train the network of a spec and return what came of it; a model's failure is a result, not an exception.
 
     Args:
-        spec: the network; its channels, resolution and classes must be the data's.
+        spec: the network; its channels and classes must be the data's; images of another resolution are resized.
         splits: training and validation images; the error is measured on the latter.
         recipe: how to train.
         seed: of initialisation, data order, augmentation and dropout, each in its own stream.
@@ -61,6 +61,7 @@ def train_model(
         ValueError: before training, if spec, data, recipe, device and checkpoint do not fit together.
     """
     check_fit(spec, splits)
+    splits = at_resolution(splits, spec.resolution)
 
     def build() -> nn.Module:
         return build_network(spec, zero_init_residual=recipe.zero_init_residual)
@@ -176,7 +177,6 @@ def check_fit(spec: ModelSpec, splits: Splits | StreamedSplits) -> None:
     """ValueError, naming both sides, unless the spec takes the data's images and has an output for each class."""
     for field, of_spec, of_data in (
         ("in_channels", spec.in_channels, splits.in_channels),
-        ("resolution", spec.resolution, splits.resolution),
         ("head.classes", spec.head.classes, splits.classes),
     ):
         if of_spec != of_data:

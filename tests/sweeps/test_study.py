@@ -92,8 +92,8 @@ def test_no_study(tmp_path):
 
 
 def test_models_must_fit_the_data(tmp_path):
-    with pytest.raises(ValueError, match=r"bottleneck_1: model 0 has resolution=16; the data need resolution=8"):
-        freeze(config("+template.resolution=16", "complexity.macs=null"), tmp_path / "study")
+    with pytest.raises(ValueError, match=r"bottleneck_1: model 0 has in_channels=3; the data need in_channels=1"):
+        freeze(config("+template.in_channels=3", "complexity.macs=null"), tmp_path / "study")
     assert not (tmp_path / "study" / "manifest.json").exists()
 
 

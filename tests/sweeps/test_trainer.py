@@ -17,7 +17,7 @@ from sweeps import result
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.device import DeviceConfig, native_dtype, resolve_device
 from sweeps.evaluate import evaluation_copy
-from sweeps.images import ResidentImages, draw_augmentation, resident
+from sweeps.images import ResidentImages, at_resolution, draw_augmentation, resident
 from sweeps.measure import Deadline, keep_freed_memory
 from sweeps.recipe import Recipe
 from sweeps.run import TrainingRun
@@ -194,7 +194,6 @@ def test_a_failure_is_a_result(splits: Splits, failure: Callable[[], object], st
     ("changes", "sentence"),
     [
         ({"in_channels": 3}, "in_channels of the spec is 3; the data set needs 1"),
-        ({"resolution": 28}, "resolution of the spec is 28; the data set needs 8"),
         ({"head": {"classes": 7}}, "head.classes of the spec is 7; the data set needs 10"),
     ],
 )
@@ -203,6 +202,15 @@ def test_a_spec_that_does_not_fit_the_data_is_refused_before_training(
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         train_model(spec(**changes), splits, RECIPE, seed=0)
+
+
+def test_images_are_resized_to_the_networks_resolution(splits: Splits) -> None:
+    larger = at_resolution(splits, 12)
+    assert larger.train_images.shape[2:] == (12, 12)
+    assert larger.train_images.dtype == np.uint8
+    assert larger.train_images.mean() == pytest.approx(splits.train_images.mean(), rel=0.05)
+    assert larger.data_id == splits.data_id
+    assert train_model(spec(resolution=12), splits, RECIPE, seed=0).status == "ok"
 
 
 def test_a_batch_larger_than_the_training_split_is_refused(splits: Splits) -> None:
