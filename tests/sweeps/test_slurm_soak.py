@@ -15,8 +15,9 @@ from sweeps.study import Study
 pytestmark = NEEDS_SLURM
 
 MODELS = int(os.environ.get("SOAK_MODELS", "300"))
-PAUSE_SECONDS = 1.5
-FAULTS = ("kill_training", "kill_training", "kill_worker", "kill_worker", "warn", "warn", "cancel", "driver", "preempt")
+PAUSE_SECONDS = 2.0
+STARTS_WITHIN = 15.0
+FAULTS = (*["kill_training"] * 3, *["warn"] * 3, "kill_worker", "cancel", "driver", "preempt")
 
 
 def test_soak(tmp_path, monkeypatch, capsys):
@@ -28,9 +29,9 @@ def test_soak(tmp_path, monkeypatch, capsys):
         "trainer=fake_study.open_steps",
         "attempts=5", *QUICK,
     )  # fmt: skip
-    command = ("sweep", "-m", *options, *LAUNCHER, "worker=range(0,4)", f"hydra.launcher.name={jobs.name}")
+    command = ("sweep", "-m", *options, *LAUNCHER, "worker=range(0,6)", f"hydra.launcher.name={jobs.name}")
     chance, done = random.Random(0), Counter[str]()
-    driver = start(tmp_path, *command)
+    driver, started = start(tmp_path, *command), time.monotonic()
     try:
         wait_until(lambda: (jobs.root / "manifest.json").exists(), 60, "the study is frozen")
         study = Study.open(jobs.root)
@@ -45,10 +46,11 @@ def test_soak(tmp_path, monkeypatch, capsys):
                 done["driver"] += 1
             elif fault != "preempt" or done["preempt"] < 2:
                 done[fault] += bool(getattr(jobs, fault)())
-            if driver.poll() is not None or not jobs.states():
+            idle = not jobs.states() and time.monotonic() - started > STARTS_WITHIN
+            if driver.poll() is not None or idle:
                 driver.kill()
                 driver.communicate()
-                driver = start(tmp_path, *command)
+                driver, started = start(tmp_path, *command), time.monotonic()
                 done["starts"] += 1
             after = records(study)
             assert before.items() <= after.items()  # nothing lost, nothing altered

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import time
 
 import pytest
 from command import ROOT, run, start
+from slurm import check_made_up
 
 from designspace.record import read_records, read_study
 from designspace.spaces import space_from_config
 from sweeps.app import sweep
 from sweeps.compose import compose
+from sweeps.environment import automatic_processes, cores
 from sweeps.freeze import freeze
 from sweeps.population import space_mapping
+from sweeps.study import Study
 
 SMOKE = ("experiment=smoke", "run=study")
 
@@ -214,6 +218,59 @@ def test_every_experiment_makes_its_spaces(path):
     for label in config["spaces"]:
         population = space_from_config(space_mapping(config, label, image)).sample(config["n"], config["seed"])
         assert len(population) == config["n"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "hydra").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_the_command_of_every_launcher_composes(path):
+    first = shlex.split(path.read_text().splitlines()[0].lstrip("# "))
+    assert first[:3] == ["designspace", "sweep", "-m"]
+    assert f"hydra/launcher={path.stem}" in first
+    if path.stem.startswith("ray"):
+        pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="an optional extra, which is not installed")
+    composed = compose(first[3:], multirun=True)
+    assert composed.workers in (8, 16)
+    assert composed.here == (8 if path.stem == "local_gpus" else 0)
+
+
+def test_processes_follow_the_devices(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,MIG-7")
+    assert (automatic_processes(1), automatic_processes(1, per_device=4)) == (3, 12)
+    for none in ("", "-1", "NoDevFiles"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert automatic_processes(1) == cores()
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert automatic_processes(1) == 1
+
+
+def test_the_plan_tells_the_cost_and_writes_nothing(tmp_path):
+    code, out, err = run(tmp_path, "sweep", *SMOKE, "n=2", "plan=only")
+    assert code == 0, err
+    assert "bottleneck_1: 2 trainings" in out
+    assert re.search(r"all 4 trainings: \d+ s of one training process", out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_stops_a_worker_in_good_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_SECONDS", "0.3")
+    command = ("sweep", *SMOKE, "n=1", "recipe.epochs=10", "trainer=fake_study.open_steps", "processes=1")
+    process = start(tmp_path, *command)
+    checkpoints = tmp_path / "study" / "checkpoints"
+    deadline = time.monotonic() + 60
+    while not checkpoints.is_dir() or not list(checkpoints.glob("[!.]*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "interrupted; the same command again goes on where it was" in err
+    assert not list((tmp_path / "study" / "claims").iterdir())
+    assert len(list(checkpoints.iterdir())) == 1
+    code, _, err = run(tmp_path, *command)
+    assert code == 0, err
+    first, again, _ = (tmp_path / "log").read_text().split()
+    assert first.split(":")[0] == again.split(":")[0]  # the same model
+    assert int(again.split(":")[1]) > 0  # from where it was
+    check_made_up(Study.open(tmp_path / "study"))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "space").glob("*.yaml")), ids=lambda path: path.stem)
