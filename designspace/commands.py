@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def show(argv: list[str]) -> int:
     """Print a network stage by stage: widths, depths, b, g, resolution, macs, params, acts."""
-    words = parser("show", show.__doc__, "designspace show RegNetX-200MF\n  designspace show specs/1-3f2a9c.yaml")
+    words = parser("show", show.__doc__, "RegNetX-200MF", "specs/1-3f2a9c.yaml")
     words.add_argument("model", metavar="NAME|FILE", help="a name of the zoo, or a YAML or JSON spec")
     arguments = words.parse_args(argv)
     spec = find_spec(arguments.model)
@@ -27,7 +27,7 @@ def sample(argv: list[str]) -> int:
     words = parser(
         "sample",
         sample.__doc__,
-        "designspace sample space=regnetx n=500 seed=0 macs=[360e6,400e6] out=population.parquet",
+        "space=regnetx n=500 seed=0 macs=[360e6,400e6] out=population.parquet",
     )
     words.add_argument(
         "settings",
@@ -66,7 +66,7 @@ def spaces(argv: list[str]) -> int:
     """List the design spaces: degrees of freedom, number of networks, free parameters."""
     from designspace import spaces as known
 
-    parser("spaces", spaces.__doc__, "designspace spaces").parse_args(argv)
+    parser("spaces", spaces.__doc__, "").parse_args(argv)
     rows = table("space", "family", "degrees of freedom", "networks", "log10", "free parameters (* one a stage)")
     rows.columns[-1].justify = "left"
     for name in known.names():
@@ -85,7 +85,7 @@ def scale(argv: list[str]) -> int:
     from designspace import complexity, save_spec
     from designspace.scaling import RULES, scale_to
 
-    words = parser("scale", scale.__doc__, "designspace scale RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
+    words = parser("scale", scale.__doc__, "RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
     words.add_argument("model", metavar="NAME|FILE", help="a name of the zoo, or a YAML or JSON spec")
     words.add_argument("--macs", type=float, required=True, help="multiply-adds to reach")
     words.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
@@ -112,7 +112,7 @@ def zoo(argv: list[str]) -> int:
     from designspace import complexity
     from designspace import zoo as known
 
-    parser("zoo", zoo.__doc__, "designspace zoo").parse_args(argv)
+    parser("zoo", zoo.__doc__, "").parse_args(argv)
     rows = table("network", "resolution", "depth", "macs", "params", "acts", "top-1 error %")
     for name in known.names():
         spec, error = known.spec(name), known.error_percent(name)

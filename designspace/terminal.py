@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from designspace.spec import ModelSpec
 
 
-def parser(name: str, doc: str | None, example: str) -> argparse.ArgumentParser:
-    """The argument parser of a sub-command, with its docstring and an example."""
+def parser(name: str, doc: str | None, *examples: str, more: str = "") -> argparse.ArgumentParser:
+    """The argument parser of a sub-command, with its docstring, examples and what else there is to say."""
+    lines = [more, ""] if more else []
+    lines += ["examples:" if len(examples) > 1 else "example:"]
+    lines += [f"  designspace {name} {example}" for example in examples]
     return argparse.ArgumentParser(
         prog=f"designspace {name}",
         description=doc,
-        epilog=f"example:\n  {example}",
+        epilog="\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

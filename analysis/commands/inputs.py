@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from designspace import terminal
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -19,13 +21,7 @@ PICTURES = (".png", ".svg")
 
 def make_parser(name: str, description: str | None, *examples: str) -> argparse.ArgumentParser:
     """A parser with what every command takes: tables, column map, conditions, spaces."""
-    told = "\n".join(f"  designspace {name} {example}" for example in examples)
-    parser = argparse.ArgumentParser(
-        prog=f"designspace {name}",
-        description=description,
-        epilog=f"example{'s' if len(examples) > 1 else ''}:\n{told}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = terminal.parser(name, description, *examples)
     parser.add_argument(
         "tables", nargs="+", metavar="RUN", help="a study folder, or a table: .csv, .parquet, NDS or pycls .json"
     )
