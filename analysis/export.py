@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def export_best(
     top: int = 3,
     formats: tuple[str, ...] = ("yaml",),
     objectives: tuple[str, ...] = (),
+    within: Mapping[str, tuple[float, float]] | None = None,
 ) -> list[tuple[Path, dict[str, Any]]]:
     """Write the best models of a table as RANK-SPEC_ID.yaml with a `provenance` mapping that `load_spec` leaves alone.
 
@@ -34,6 +36,7 @@ def export_best(
         top: number of models, at least 1.
         formats: of FORMATS.
         objectives: columns to be small besides the error; only models no other beats in all of them are chosen.
+        within: columns with the lowest and highest value of models that can be chosen.
 
     Returns:
         The files or folders in order of rank, each with the model's row as a mapping; `refused` in it gives the
@@ -47,7 +50,10 @@ def export_best(
         raise ValueError(f"format is {', '.join(unknown)!r}; allowed: {', '.join(FORMATS)}")
     studies = {study.name: study for study in table.studies}
     written = []
-    best = select_best(table.frame, top, objectives=objectives, validation_size=validation_size(table.studies))
+    frame = keep_within(table.frame, within or {})
+    if "spec" not in frame:
+        raise ValueError("the tables have no column spec; only the models of studies can be written as networks")
+    best = select_best(frame, top, objectives=objectives, validation_size=validation_size(table.studies))
     for row in best.to_dict("records"):
         model = {str(key): value for key, value in row.items()}
         spec = ModelSpec.from_mapping(model["spec"])
@@ -62,6 +68,30 @@ def export_best(
             save_spec(spec, path, origin)
             written.append((path, model))
     return written
+
+
+def keep_within(frame: pd.DataFrame, within: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+    """The rows whose columns lie between two values, both included; ValueError for an unknown column or none left."""
+    for column, (low, high) in within.items():
+        if column not in frame:
+            raise ValueError(f"within is {column}; the table has {', '.join(map(str, frame))}")
+        if not frame[column].between(low, high).any():
+            raise ValueError(f"within is {column}={low:g}:{high:g}; no model lies there")
+        frame = frame[frame[column].between(low, high)]
+    return frame
+
+
+def parse_within(text: str) -> dict[str, tuple[float, float]]:
+    """`macs=3e6:5e6,params=0:1e6` as columns with their two ends."""
+    ends = {}
+    for part in filter(None, text.split(",")):
+        column, _, values = part.partition("=")
+        try:
+            low, high = (float(value) for value in values.split(":"))
+        except ValueError:
+            raise ValueError(f"within is {part!r}; it is written COLUMN=LOW:HIGH, like macs=3e6:5e6") from None
+        ends[column] = (low, high)
+    return ends
 
 
 def provenance(model: dict[str, Any], study: Study) -> dict[str, Any]:

@@ -50,10 +50,13 @@ def export(argv: list[str]) -> int:
     parser.add_argument(
         "--pareto", default="", metavar="COLUMN,…", help="only models that no other beats in error and these, e.g. macs"
     )
+    parser.add_argument(
+        "--within", default="", metavar="COLUMN=LOW:HIGH,…", help="only models between two values, e.g. macs=3e6:5e6"
+    )
     parser.add_argument("--out", required=True, metavar="SPECS", help="where; files and folders are named RANK-SPEC_ID")
     arguments = parser.parse_args(argv)
 
-    from analysis.export import export_best
+    from analysis.export import export_best, parse_within
 
     table = inputs.read(arguments)
     written = export_best(
@@ -62,6 +65,7 @@ def export(argv: list[str]) -> int:
         top=arguments.top,
         formats=tuple(arguments.to.split(",")),
         objectives=tuple(filter(None, arguments.pareto.split(","))),
+        within=parse_within(arguments.within),
     )
     for path, model in written:
         print(f"{path}  {model['error_percent']:.2f} % validation error, {model['space']} #{model['index']}")

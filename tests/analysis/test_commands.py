@@ -83,9 +83,21 @@ def test_export_to_other_tools_makes_a_folder_for_each_model(study, tmp_path):
         assert "validation error percent" in (folder / "README.md").read_text()
 
 
+def test_export_chooses_within_a_regime_and_on_the_front(study, tmp_path):
+    frame = load(study)
+    limit = float(frame["macs"].median())
+    assert export([str(study), "--within", f"macs=0:{limit}", "--pareto", "macs", "--out", str(tmp_path / "s")]) == 0
+    found = [yaml.safe_load(file.read_text())["provenance"] for file in sorted((tmp_path / "s").iterdir())]
+    assert all(told["macs"] <= limit for told in found)
+    costs = [told["macs"] for told in found]  # in order of error: each dearer one is better
+    assert costs == sorted(costs, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "sentence"),
     [
+        (export, ["--within", "macs=3", "--out", "x"], "within is 'macs=3'; it is written COLUMN=LOW:HIGH"),
+        (export, ["--within", "macs=1:2", "--out", "x"], "within is macs=1:2; no model lies there"),
         (report, ["--failures", "best"], "allowed: worst, drop, error=NUMBER"),
         (report, ["--match", "flops"], "allowed: macs, params, acts, none"),
         (export, ["--to", "tflite", "--out", "x"], "format is 'tflite'; allowed: yaml, json, pycls, timm"),
