@@ -7,11 +7,14 @@ tells; once the workers are started it may die.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,9 @@ from sweeps.worker import Worker
 log = logging.getLogger(__name__)
 
 CONFIG = "pkg://conf"
+
+ENDING_SECONDS = 30.0
+"""How long the jobs of a complete study may take to end before the driver goes without them."""
 
 
 def work(config: DictConfig) -> None:
@@ -111,12 +117,46 @@ def _start_workers(argv: Sequence[str], composed: Composed, study: Study) -> Non
         _run_hydra([*argv, *extra])
         return
     try:
-        _run_hydra([*argv, *extra])
+        with _not_longer_than(study):
+            _run_hydra([*argv, *extra])
     except Exception as error:
         # Launchers report the first job that ended badly, and what the others do is not known to them.
         told = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         log.warning("a worker ended before the study was done: %s", told[-1].strip())
         _wait_for_others(study, composed.config["stale_seconds"])
+
+
+@contextlib.contextmanager
+def _not_longer_than(study: Study) -> Iterator[None]:
+    """Leave the block soon after the study is complete.
+
+    Without SLURM's accounting a launcher waits for ever for a job that died.
+    """
+    driver = threading.get_ident()
+    left, complete = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        reader, since = StudyReader(study), time.monotonic()
+        while not left.wait(ENDING_SECONDS / 10):
+            status = reader.read().total
+            if status.missing or status.running:
+                since = time.monotonic()
+            elif time.monotonic() - since > ENDING_SECONDS:
+                complete.set()
+                signal.pthread_kill(driver, signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+        left.set()
+    except KeyboardInterrupt:
+        if not complete.is_set():
+            raise
+    finally:
+        left.set()
+        watcher.join()
 
 
 def _wait_for_others(study: Study, stale_seconds: float) -> None:

@@ -1,4 +1,9 @@
-"""Files that are either there whole or not at all, whatever moment the process is killed."""
+"""Files of a study: either there whole or not at all, whatever moment the process is killed.
+
+`designspace.files.write_whole` replaces a file that one process owns. A study's files have many writers, so here is
+what that lacks: `create_file` links instead of renaming, for which the first writer wins; the folder is synced after
+the file, so that a record outlives a power cut; and hints, written every few seconds, are not synced at all.
+"""
 
 from __future__ import annotations
 

@@ -1,26 +1,34 @@
-"""Workers on other hosts, with other clocks: nothing correct may hang on either."""
+"""Other hosts, other clocks, dead jobs, full disks: nothing correct may hang on any of them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from fake_study import make_study, work
 
 from designspace.record import read_records
+from sweeps.app import _start_workers
 from sweeps.claims import Claims, read_claim
+from sweeps.compose import Composed
 from sweeps.status import StudyReader
 from sweeps.study import Study
+from sweeps.worker import WorkerError
 
 HERE = Path(__file__).parent
 FOREIGN = """
 import socket, sys, time
 import sweeps.claims, sweeps.study
+from sweeps.app import _start_workers
 from sweeps.claims import Claims
 from sweeps.study import Study
 from sweeps.worker import Worker
@@ -99,6 +107,58 @@ def test_a_model_that_brings_down_every_worker_is_given_up(tmp_path):
     records = {record.index: record for record in read_records(study.paths.root)}
     assert (records[0].status, records[1].status) == ("crashed", "ok")
     assert records[0].message == "10 workers vanished while they trained it"
+
+
+def test_the_driver_does_not_wait_for_a_dead_job(tmp_path, monkeypatch):
+    study = make_study(tmp_path / "study", 2)
+
+    def launch(argv: Sequence[str]) -> None:
+        work(study, "fake_study.open_good")
+        time.sleep(600)  # as a launcher does that is never told of its job's death
+
+    monkeypatch.setattr("sweeps.app._run_hydra", launch)
+    monkeypatch.setattr("sweeps.app.ENDING_SECONDS", 0.5)
+    began = time.monotonic()
+    _start_workers([], Composed({"processes": 1, "stale_seconds": 1}, workers=2, here=0), study)
+    assert time.monotonic() - began < 30
+    assert len(study.recorded_keys()) == 2
+
+
+def test_the_driver_waits_for_others_when_one_job_died(tmp_path, monkeypatch, caplog):
+    study = make_study(tmp_path / "study", 6)
+    others = []
+
+    def launch(argv: Sequence[str]) -> None:
+        others.append(start_foreign(study))
+        raise RuntimeError("Job (task=0) failed during processing with trace:\nJob not requeued")
+
+    monkeypatch.setattr("sweeps.app._run_hydra", launch)
+    _start_workers([], Composed({"processes": 1, "stale_seconds": 20}, workers=2, here=0), study)
+    assert len(study.recorded_keys()) == 6
+    assert others[0].wait(30) == 0
+    assert "a worker ended before the study was done: Job not requeued" in caplog.text
+
+
+def test_a_full_file_system(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        study = make_study(disk / "study", 3)
+        with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(512))
+        with pytest.raises(WorkerError, match=r"cannot be written .*No space left on device"):
+            work(study, "fake_study.open_good")
+        assert not list(study.paths.records.iterdir())
+        assert not list(study.paths.claims.iterdir())
+        (disk / "filler").unlink()
+        work(study, "fake_study.open_good")
+        assert len(read_records(disk / "study")) == 3
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_status_reads_dates_by_the_file_systems_clock(tmp_path, monkeypatch):
