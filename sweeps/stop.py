@@ -7,7 +7,9 @@ worker on the spot; here the signal is only noted, the worker finishes what it c
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from multiprocessing import Pipe
@@ -52,10 +54,26 @@ class StopSignals:
             SystemExit: always, unless submitit raises its own error because the job may not be requeued again.
         """
         before: Callable[[int, FrameType | None], object] | int | None = self._before.get(WARNING)
-        if WARNING in self.received and callable(before):
+        if callable(before) and (WARNING in self.received or _preempted()):
             before(WARNING, None)
         # No Exception: nobody may take this for an error of the study, and submitit must not note the job as finished.
         raise SystemExit(128 + min(self.received))
+
+
+def _preempted() -> bool:
+    """Tell whether SIGTERM came because SLURM gives the job's place to another, not because somebody cancelled it.
+
+    SLURM requeues a preempted job that it had to kill, but one that ends by itself in its time of grace is done for it.
+    """
+    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}" if task else os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return False
+    try:
+        told = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return "JobState=RUNNING" in told and re.search(r"PreemptTime=\d", told) is not None
 
 
 def _is_submitits(handler: object) -> bool:
