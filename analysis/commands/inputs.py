@@ -121,7 +121,6 @@ def write_out(out: str | None, frame: pd.DataFrame, draw: Callable[[Axes], objec
 def print_table(frame: pd.DataFrame, title: str = "") -> None:
     """A frame as a rich table, numbers to the right; nothing for an empty one."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
-    from rich.console import Console
     from rich.table import Table as RichTable
 
     from analysis.report import cell
@@ -134,7 +133,7 @@ def print_table(frame: pd.DataFrame, title: str = "") -> None:
         table.add_column(str(name), justify="right" if number else "left", overflow="fold")
     for row in frame.astype(object).itertuples(index=False):
         table.add_row(*(cell(value) for value in row))
-    Console().print(table)
+    terminal.print_table(table)
 
 
 def print_lines(*lines: str) -> None:
