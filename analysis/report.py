@@ -22,7 +22,7 @@ from analysis.findings import Findings
 from analysis.style import label
 from analysis.table import Study
 from analysis.words import interval, p_text, setting, summary
-from designspace.files import write_whole
+from designspace.atomic import replace_file
 
 AREA = ("area", "area_lower", "area_upper")
 
@@ -38,9 +38,9 @@ def write_report(findings: Findings, folder: str | Path, command: str = "") -> P
     folder = Path(folder)
     drawn = pictures(findings)
     for picture in drawn:
-        write_whole(folder / "figures" / f"{picture.name}.png", picture.png())
+        replace_file(folder / "figures" / f"{picture.name}.png", picture.png())
     page = folder / "report.html"
-    write_whole(page, render(findings, drawn, command))
+    replace_file(page, render(findings, drawn, command))
     return page
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.atomic import replace_file
+from designspace.atomic import replace_file
 from sweeps.status import StudyReader
 from sweeps.study import Study, StudyModel, StudyPaths, lines_hash
 

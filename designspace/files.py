@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from designspace.atomic import replace_file
 from designspace.spec import ModelSpec
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -53,27 +52,6 @@ def to_yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)
 
 
-def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a crash (temp file, fsync, rename)."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_UMASK)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-_UMASK = os.umask(0)
-os.umask(_UMASK)
-
-
 def load_spec(path: str | Path) -> ModelSpec:
     """Read a spec from a YAML or JSON file.
 
@@ -99,4 +77,4 @@ def save_spec(spec: ModelSpec, path: str | Path, provenance: Mapping[str, Any] |
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: the suffix of a spec file is one of {', '.join(SUFFIXES)}")
     content = spec.to_mapping() | ({"provenance": dict(provenance)} if provenance else {})
-    write_whole(path, json.dumps(content, indent=2) + "\n" if path.suffix == ".json" else to_yaml(content))
+    replace_file(path, json.dumps(content, indent=2) + "\n" if path.suffix == ".json" else to_yaml(content))

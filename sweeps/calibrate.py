@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
+from designspace.atomic import replace_file
 from designspace.record import Record, read_records
-from sweeps.atomic import replace_file
 
 EVIDENCE = "calibration.csv"
 RECOMMENDED = "recipe.yaml"

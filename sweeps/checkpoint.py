@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 
 import torch
 
-from designspace.files import write_whole
+from designspace.atomic import replace_file
 from sweeps.result import EpochResult
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Checkpoint:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write_whole(self.path, buffer.getvalue())
+        replace_file(self.path, buffer.getvalue())
 
     def load(self) -> Progress | None:
         """What the file holds, on the CPU; None if there is none that can be used.

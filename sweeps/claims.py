@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from sweeps.atomic import create_file, replace_file
+from designspace.atomic import create_file, replace_file
 from sweeps.study import now
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import sys
 from pathlib import Path
+
+from designspace import terminal
 
 _INTERRUPTED = "interrupted; the same command again goes on where it was (jobs of a cluster go on by themselves)"
 
@@ -53,12 +54,7 @@ def status(argv: list[str]) -> int:
     from sweeps.study import Study
     from sweeps.summary import running_lines, status_lines
 
-    parser = argparse.ArgumentParser(
-        prog="designspace status",
-        description="Tell what of a study is done, running, failed and missing.",
-        epilog="example:\n  designspace status runs/smoke",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = terminal.parser("status", status.__doc__, "runs/smoke")
     parser.add_argument("study", type=Path, help="the study folder")
     parser.add_argument("--json", action="store_true", help="print numbers for programs")
     arguments = parser.parse_args(argv)
@@ -112,17 +108,12 @@ def calibrate(argv: list[str]) -> int:
     from sweeps.calibrate import calibrate as run_calibration
     from sweeps.worker import WorkerError
 
-    parser = argparse.ArgumentParser(
-        prog="designspace calibrate",
-        description=(
-            "Train a few models of each space of an experiment with every pair of learning rate and weight decay, and "
-            f"write the best recipe (OUT/{RECOMMENDED}) with its evidence (OUT/{EVIDENCE})."
-        ),
-        epilog=(
-            "All other words go to Hydra as in designspace sweep.\n\nexample:\n"
-            "  designspace calibrate experiment=bottleneck_demo lr=[0.05,0.1,0.2,0.4] models=4 out=runs/calibration"
-        ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = terminal.parser(
+        "calibrate",
+        "Train a few models of each space of an experiment with every pair of learning rate and weight decay, and "
+        f"write the best recipe (OUT/{RECOMMENDED}) with its evidence (OUT/{EVIDENCE}).",
+        "experiment=bottleneck_demo lr=[0.05,0.1,0.2,0.4] models=4 out=runs/calibration",
+        more="All other words go to Hydra as in designspace sweep.",
     )
     parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="lr=[…] wd=[…] models=N out=DIR, and overrides")
     words = parser.parse_args(argv).words

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.atomic import replace_file
+from designspace.atomic import replace_file
 from sweeps.environment import environment
 from sweeps.population import Drawn, draw
 from sweeps.study import Study, StudyModel, StudyPaths, lines_hash, now

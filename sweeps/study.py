@@ -23,8 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from designspace.atomic import create_file
 from designspace.record import Record, record_key
-from sweeps.atomic import create_file
 
 MACS_PER_ACT = 50
 """Multiply-adds that take about as long as one element of a convolution's output is moved, on processors and GPUs."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from designspace import terminal
 
 if TYPE_CHECKING:
     from sweeps.result import EpochResult
@@ -13,14 +14,11 @@ if TYPE_CHECKING:
 
 def train(argv: list[str]) -> int:
     """Train one network at length and write it with its weights; the same command again resumes."""
-    parser = argparse.ArgumentParser(
-        prog="designspace train",
-        description=train.__doc__,
-        epilog=(
-            "All other words choose recipe, data and device as in designspace sweep.\n\nexample:\n"
-            "  designspace train specs/1-0a1b2c3d.yaml recipe=full data=fashion_mnist out=runs/best to=yaml,timm,onnx"
-        ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = terminal.parser(
+        "train",
+        train.__doc__,
+        "specs/1-0a1b2c3d.yaml recipe=full data=fashion_mnist out=runs/best to=yaml,timm,onnx",
+        more="All other words choose recipe, data and device as in designspace sweep.",
     )
     parser.add_argument("spec", type=Path, metavar="SPEC", help="a spec file, or an exported folder")
     parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="out=DIR, seed=0, to=FORMAT,…; recipe=… data=…")

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import nn
 
+from designspace.atomic import replace_file
 from designspace.export import write
 from designspace.export.optional import require
-from designspace.files import write_whole
 from designspace.network import build_network
 from designspace.spec import ModelSpec
 from sweeps.checkpoint import Checkpoint
@@ -104,7 +104,7 @@ def train_one(
         name: value.float() if value.is_floating_point() else value for name, value in network.state_dict().items()
     }
     write(job.spec, formats, job.out, provenance=origin, weights=weights)
-    write_whole(job.out / DONE, json.dumps(told, indent=2) + "\n")
+    replace_file(job.out / DONE, json.dumps(told, indent=2) + "\n")
     place.remove()
     return told
 

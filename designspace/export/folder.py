@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from designspace.atomic import replace_file
 from designspace.complexity import complexity
 from designspace.export.card import model_card
 from designspace.export.optional import require
@@ -15,7 +16,7 @@ from designspace.export.refusal import NotExpressible
 from designspace.export.schema import VERSION
 from designspace.export.timm import timm_source
 from designspace.export.torchvision import torchvision_source
-from designspace.files import save_spec, to_yaml, write_whole
+from designspace.files import save_spec, to_yaml
 from designspace.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def write(
     for name in [name for name in TEXTS if name in formats]:
         file, text = TEXTS[name]
         try:
-            write_whole(written.folder / file, text(spec))
+            replace_file(written.folder / file, text(spec))
             written.files.append(file)
         except NotExpressible as reason:
             written.refused[name] = str(reason)
@@ -85,7 +86,7 @@ def write(
     if programs or weights is not None:
         written.files += _write_weights(spec, programs, written.folder, weights)
     card = model_card(spec, tuple(written.files), origin, weights is not None)
-    write_whole(written.folder / "README.md", card)
+    replace_file(written.folder / "README.md", card)
     written.files.append("README.md")
     return written
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from designspace.atomic import replace_file
 from designspace.export.optional import optional
-from designspace.files import write_whole
 from designspace.spec import ModelSpec
 
 TOLERANCE = 1e-4
@@ -30,7 +30,7 @@ def save_program(program: torch.export.ExportedProgram, path: str | Path) -> Non
     with _without_torchs_own_warnings():
         content = io.BytesIO()
         torch.export.save(program, content)
-    write_whole(path, content.getvalue())
+    replace_file(path, content.getvalue())
 
 
 def save_onnx(program: torch.export.ExportedProgram, path: str | Path) -> None:
@@ -46,7 +46,7 @@ def save_onnx(program: torch.export.ExportedProgram, path: str | Path) -> None:
             program, (), dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
         )
     assert converted is not None
-    write_whole(path, converted.model_proto.SerializeToString())
+    replace_file(path, converted.model_proto.SerializeToString())
 
 
 def onnx_difference(path: str | Path, network: nn.Module, spec: ModelSpec, batches: tuple[int, ...] = (1, 3)) -> float:

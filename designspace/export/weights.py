@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from designspace.atomic import replace_file
 from designspace.export.optional import optional
-from designspace.files import load_spec, write_whole
+from designspace.files import load_spec
 from designspace.network import Network, build_network
 from designspace.spec import ModelSpec
 
@@ -26,7 +27,7 @@ def save_weights(spec: ModelSpec, weights: Mapping[str, Tensor], path: str | Pat
     safetensors = optional("safetensors.torch", "weights")
     state = network_with(spec, weights).state_dict()
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    write_whole(path, safetensors.save(tensors, {"format": "pt", "spec": spec.to_json()}))
+    replace_file(path, safetensors.save(tensors, {"format": "pt", "spec": spec.to_json()}))
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

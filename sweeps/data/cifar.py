@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from designspace.files import write_whole
+from designspace.atomic import replace_file
 from sweeps.data import fetch
 from sweeps.data.cache import locked
 from sweeps.data.source import LabelledImages, Part, Source
@@ -88,7 +88,7 @@ def prepare(name: str, root: Path) -> None:
             raise FileNotFoundError(
                 f"{name} could not be had from {ADDRESS} ({error}); put {archive.file} into {path.parent} by hand."
             ) from error
-        write_whole(path, content)
+        replace_file(path, content)
 
 
 def load(name: str, root: Path, part: Part) -> LabelledImages:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from designspace.files import write_whole
+from designspace.atomic import replace_file
 from sweeps.data import fetch
 from sweeps.data.cache import locked
 from sweeps.data.source import LabelledImages, Part, Source
@@ -90,7 +90,7 @@ def prepare(root: Path) -> None:
                 refusals.append(f"{origin}: {type(error).__name__}: {error}")
                 continue
             for name, content in contents.items():
-                write_whole(folder / name, content)
+                replace_file(folder / name, content)
             log.info("fashion_mnist: taken from %s into %s", origin, folder)
             return
     raise FileNotFoundError("Fashion-MNIST could not be had from any source. " + " | ".join(refusals))

@@ -12,8 +12,8 @@ from typing import Any
 
 import sweeps.process
 import sweeps.study
+from designspace.atomic import replace_file
 from designspace.record import record_key
-from sweeps.atomic import replace_file
 from sweeps.claims import Claims
 from sweeps.study import Study, StudyModel, StudyPaths, lines_hash
 from sweeps.training import TrainModel

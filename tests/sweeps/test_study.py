@@ -9,9 +9,9 @@ import time
 import pytest
 from fake_study import make_study, work
 
+from designspace.atomic import create_file, replace_file
 from designspace.record import Record, read_study
 from designspace.spec import ModelSpec
-from sweeps.atomic import create_file, replace_file
 from sweeps.compose import compose
 from sweeps.freeze import changes, freeze
 from sweeps.status import StudyReader, active_seconds

@@ -1,23 +1,21 @@
-"""Files of a study: either there whole or not at all, whatever moment the process is killed.
-
-`designspace.files.write_whole` replaces a file that one process owns. A study's files have many writers, so here is
-what that lacks: `create_file` links instead of renaming, for which the first writer wins; the folder is synced after
-the file, so that a record outlives a power cut; and hints, written every few seconds, are not synced at all.
-"""
+"""Files that are there whole or not at all, whatever moment the process is killed: written aside, synced, renamed."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
 
+NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
-def _write_temporary(path: Path, text: str, durable: bool) -> Path:
+
+def _write_temporary(path: Path, content: str | bytes, durable: bool) -> Path:
     # Same directory: a rename or a link must not cross file systems.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with open(temporary, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             if durable:
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -35,17 +33,19 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def replace_file(path: Path, text: str, *, durable: bool = True) -> None:
-    """Write a text file, replacing an older one in one step.
+def replace_file(path: str | Path, content: str | bytes, *, durable: bool = True) -> None:
+    """Write a file, replacing an older one in one step.
 
     Args:
-        path: the file; its directory exists.
-        text: the whole content, written as UTF-8.
+        path: the file; folders that are missing are made.
+        content: the whole content; text is written as UTF-8.
         durable: wait until the disk has it (off for hints that may be lost).
     Raises:
         OSError: the disk is full or not writable; the older file is untouched.
     """
-    temporary = _write_temporary(path, text, durable)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _write_temporary(path, content, durable)
     try:
         os.replace(temporary, path)
     except OSError:
@@ -73,7 +73,9 @@ def create_file(path: Path, text: str, *, durable: bool = True) -> bool:
             os.link(temporary, path)
         except FileExistsError:
             return False
-        except PermissionError:  # a file system without hard links: a rename is as whole, only 'first wins' is weaker
+        except OSError as error:  # without hard links a rename is as whole, only 'first wins' is weaker
+            if error.errno not in NO_LINKS:
+                raise
             if path.exists():
                 return False
             os.replace(temporary, path)
