@@ -35,6 +35,7 @@ class TrainingProcess:
         self.slot = slot
         self.ready = False
         self.model: StudyModel | None = None
+        self.alone = False
         self.failure = ""
         self.began = 0.0
         # A plain program rather than multiprocessing.Process: that one repeats how its parent was started, which fails
@@ -58,11 +59,12 @@ class TrainingProcess:
         """Kill the process; its pipe will tell."""
         self._process.kill()
 
-    def train(self, model: StudyModel, attempt: int) -> None:
-        """Hand a model over."""
+    def train(self, model: StudyModel, attempt: int, *, beside_others: bool) -> None:
+        """Hand a model over, to be trained alone or beside those of other processes."""
         self.model = model
+        self.alone = not beside_others
         self.began = time.monotonic()
-        self._send((model, attempt))
+        self._send((model, attempt, beside_others))
 
     def stop(self) -> None:
         """Ask the process to leave the model in training at its next checkpoint."""

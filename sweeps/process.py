@@ -40,8 +40,8 @@ WORKERS_SIGNALS = (signal.SIGINT, signal.SIGTERM, WARNING)
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 
-Task = tuple[StudyModel, int]
-"""A model and the number of this attempt at it, from 1."""
+Task = tuple[StudyModel, int, bool]
+"""A model, the number of this attempt at it, from 1, and whether others train beside it on the same machine."""
 
 
 def record_of(study: Study, model: StudyModel, attempts: int, fields: dict[str, Any]) -> Record:
@@ -122,7 +122,7 @@ def serve(
     epochs = study.config.get("recipe", {}).get("epochs", 0)
     connection.send(("ready",))
     while (task := tasks.get()) is not None:
-        model, attempt = task
+        model, attempt, beside_others = task
         key = model.key
 
         checkpoint = study.paths.checkpoint(key)
@@ -143,6 +143,9 @@ def serve(
             of_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
             connection.send(("disk", _one_sentence(error)) if of_disk else ("failed", key, _one_sentence(error)))
             return
+        if record.status == "out_of_memory" and beside_others:  # alone it may fit
+            connection.send(("crowded", key))
+            continue
         try:
             write_patiently(study, model, record)
         except OSError as error:

@@ -93,6 +93,7 @@ class Worker:
         self._stop = StopSignals()
         self._stop_by: float | None = None
         self._retry: list[StudyModel] = []
+        self._crowded: list[StudyModel] = []  # out of memory beside others: trained once more, alone, at the end
         self._processes: list[TrainingProcess] = []
         self._early_deaths = 0
         self._next_beat = time.monotonic() + heartbeat_seconds
@@ -133,6 +134,7 @@ class Worker:
             self._stop_by = time.monotonic() + self._stop_seconds
             self._todo.clear()
             self._retry.clear()
+            self._crowded.clear()
             for process in self._processes:
                 process.stop()
         return self._stop_by is not None and time.monotonic() > self._stop_by
@@ -142,12 +144,21 @@ class Worker:
 
     def _assign(self) -> bool:
         """Give every free process a model; tell whether anything is left to wait for."""
-        busy = False
-        for process in self._processes:
-            if process.ready and process.model is None and (model := self._next_model()) is not None:
-                process.train(model, len(self._claims.failures(model.key)) + 1)
-            busy = busy or process.model is not None
-        return busy or bool(self._todo) or bool(self._retry)
+        if any(process.model is not None and process.alone for process in self._processes):
+            return True
+        free = [process for process in self._processes if process.ready and process.model is None]
+        for process in free:
+            if (model := self._next_model()) is not None:
+                process.train(model, self._attempt(model), beside_others=len(self._slots) > 1)
+        busy = any(process.model is not None for process in self._processes)
+        if self._crowded and free and not busy:
+            model = self._crowded.pop()
+            free[0].train(model, self._attempt(model) + 1, beside_others=False)
+            busy = True
+        return busy or bool(self._todo) or bool(self._retry) or bool(self._crowded)
+
+    def _attempt(self, model: StudyModel) -> int:
+        return len(self._claims.failures(model.key)) + 1
 
     def _next_model(self) -> StudyModel | None:
         if self._retry:
@@ -194,6 +205,10 @@ class Worker:
             case "recorded" | "stopped", (key,):
                 self._claims.release(key)
                 process.model = None
+            case "crowded", _:
+                assert process.model is not None
+                self._crowded.append(process.model)
+                process.model = None
             case "failed", (_, sentence):
                 process.failure = sentence
             case "unusable", (sentence,):
@@ -216,7 +231,7 @@ class Worker:
                 raise WorkerError(
                     f"{EARLY_DEATHS} training processes in a row ended before they were ready: the last {how}"
                 )
-        if self._todo or self._retry:
+        if self._todo or self._retry or self._crowded:
             self._start(process.slot)
 
     def _count_failure(self, model: StudyModel, how: str) -> None:

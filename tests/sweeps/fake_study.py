@@ -92,6 +92,24 @@ def open_slow(config: Mapping[str, Any], slot: int) -> TrainModel:
     return train
 
 
+def open_crowded(config: Mapping[str, Any], slot: int) -> TrainModel:
+    """Models 1 and 2 need the machine for themselves; the log says who trained beside whom."""
+
+    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+        _log(config, model)
+        here = Path(os.environ["FAKE_STUDY_LOG"]).parent / f"training-{model.index}"
+        here.touch()
+        time.sleep(0.3)
+        others = [other for other in here.parent.glob("training-*") if other != here]
+        here.unlink()
+        if model.index in (1, 2) and (others or not here.with_name(f"seen-{model.index}").exists()):
+            here.with_name(f"seen-{model.index}").touch()
+            return {"status": "out_of_memory", "message": "out of memory"}
+        return _trained(model)
+
+    return train
+
+
 def open_deadly(config: Mapping[str, Any], slot: int) -> TrainModel:
     """Model 2 kills its process, model 3 exits it, model 4 raises; the others are good."""
 

@@ -64,6 +64,23 @@ def test_hard_deaths_are_failed_attempts_and_the_others_go_on(tmp_path, monkeypa
     assert "attempt 1 of 2" in caplog.text
 
 
+def test_a_model_out_of_memory_beside_others_is_trained_once_more_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    study = make_study(tmp_path / "study", 5)
+    work(study, "fake_study.open_crowded", processes=2)
+    records = {record.index: record for record in read_records(study.paths.root)}
+    assert {record.status for record in records.values()} == {"ok"}
+    assert {index: record.attempts for index, record in records.items()} == {0: 1, 1: 2, 2: 2, 3: 1, 4: 1}
+    assert sorted((tmp_path / "log").read_text().split()[-2:]) == ["a0001", "a0002"]
+
+
+def test_a_model_out_of_memory_alone_is_a_row(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    study = make_study(tmp_path / "study", 2)
+    work(study, "fake_study.open_crowded", processes=1)
+    assert statuses(study) == {"a0000": "ok", "a0001": "out_of_memory"}
+
+
 def test_a_trainer_that_cannot_be_opened_blames_no_model(tmp_path):
     study = make_study(tmp_path / "study", 2)
     with pytest.raises(WorkerError, match="cannot start: ValueError: the data are not here"):
