@@ -68,7 +68,8 @@ def scale_networks(
     """A spec scaled by factors; where these are arrays, a spec whose numbers are arrays.
 
     Depths are rounded (EfficientNet: up), widths to multiples of 8, resolutions to multiples of 4, group widths to
-    1, 2, 4 or multiples of 8 (as pycls does), then made to fit the widths. A factor of 1 changes nothing.
+    1, 2, 4 or multiples of 8 (as pycls does), then made to fit the widths. The head's convolution is never narrowed
+    (MobileNetV2, arXiv 1801.04381, § 6.1). A factor of 1 changes nothing.
     """
     changes: dict[str, Any] = {}
     if _matters(factors.resolution):
@@ -79,7 +80,7 @@ def scale_networks(
         )
     if spec.head.width is not None and _matters(factors.width):
         changes["head"] = spec.head.model_construct(
-            **dict(spec.head) | {"width": round_channels(spec.head.width * factors.width)}
+            **dict(spec.head) | {"width": round_channels(spec.head.width * np.maximum(1, factors.width))}
         )
     stages = []
     width_in = (changes.get("stem") or spec.stem).width if spec.stem is not None else spec.in_channels

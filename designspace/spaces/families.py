@@ -48,6 +48,8 @@ def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     if "head" in template.model_fields_set:
         changes["head"] = base.head.model_copy(update={"classes": template.head.classes})
     if "strides" in template.model_fields_set:
+        if len(template.strides) != len(base.stages):
+            raise ValueError(f"template.strides = {list(template.strides)}: the spec has {len(base.stages)} stages")
         pairs = zip(base.stages, template.strides, strict=True)
         changes["stages"] = tuple(stage.model_copy(update={"stride": stride}) for stage, stride in pairs)
     base = base.model_copy(update=changes)

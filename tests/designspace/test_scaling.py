@@ -18,6 +18,13 @@ def test_efficientnets_are_scaled_b0() -> None:
         assert ModelSpec(**fields).spec_id == published.spec_id
 
 
+def test_mobilenets_are_the_scaled_first_one() -> None:
+    for version, multiplier, resolution in (("V2", 0.75, 160), ("V2", 1.4, 224), ("V1", 0.5, 160), ("V1", 0.25, 128)):
+        factors = Factors(width=multiplier, resolution=resolution / 224)
+        ours = scale(zoo.spec(f"MobileNet{version}-1.0-224"), factors)
+        assert ours.spec_id == zoo.spec(f"MobileNet{version}-{multiplier}-{resolution}").spec_id
+
+
 @pytest.mark.parametrize("name", ["ResNet-50", "RegNetX-400MF", "EfficientNet-B0", "Xception-299", "VGG-11"])
 def test_a_factor_of_one_changes_nothing(name: str) -> None:
     assert scale(zoo.spec(name), Factors()).spec_id == zoo.spec(name).spec_id

@@ -246,6 +246,19 @@ def test_mistakes_in_a_space(config: dict[str, object], sentence: str) -> None:
     assert sentence in str(caught.value)
 
 
+def test_a_scaled_spec_takes_from_the_template_what_is_set() -> None:
+    template = {"resolution": 28, "in_channels": 1, "head": {"classes": 10}, "strides": [1, 1, 2, 1, 1, 2, 1]}
+    space = space_from_config({"base": "mobilenet", "template": template})
+    spec = space.sample(20).spec(3)
+    assert (spec.in_channels, spec.head.classes) == (1, 10)
+    assert spec.head.width is not None
+    assert spec.head.width >= 1280  # never narrowed
+    assert [stage.stride for stage in spec.stages] == template["strides"]
+    assert spec.resolution <= 28
+    with pytest.raises(ValueError, match=r"template\.strides = \[1, 2\]: the spec has 7 stages"):
+        space.with_template(strides=(1, 2)).sample(1)
+
+
 @pytest.mark.parametrize(("n", "seed", "sentence"), [(0, 0, "n = 0"), (1, -1, "seed = -1")])
 def test_mistakes_in_a_draw(n: int, seed: int, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
