@@ -1,4 +1,4 @@
-"""The examples of docs/spaces.md do what the page says."""
+"""The examples of README.md and docs/spaces.md do what the pages say."""
 
 import re
 import sys
@@ -8,11 +8,11 @@ import pytest
 
 from designspace.cli import main
 
-PAGE = (Path(__file__).parents[2] / "docs" / "spaces.md").read_text()
+ROOT = Path(__file__).parents[2]
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+def block(language: str, page: str = "docs/spaces.md") -> str:
+    found = re.search(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert found
     return found[1]
 
@@ -29,3 +29,23 @@ def test_a_space_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert main(["sample", "space=my_spaces:pyramids", "n=20", "macs=[100e6,400e6]"]) == 0
     assert "20 networks of pyramids" in capsys.readouterr().out
     del sys.modules["my_spaces"]
+
+
+def test_the_python_of_the_readme() -> None:
+    names: dict[str, object] = {}
+    exec(block("python", "README.md"), names)
+    assert len(names["population"]) == 500  # type: ignore[arg-type]
+
+
+def test_the_commands_of_the_readme_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    known = re.findall(r"^  (\w+) ", capsys.readouterr().out, re.MULTILINE)
+    used = re.findall(r"designspace (\w+) [^\n]*", block("sh", "README.md"))
+    assert used
+    assert set(used) <= set(known)
+
+
+def test_links_of_the_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
