@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from designspace.validated import Validated
 
 
-class _Distribution(BaseModel):
+class _Distribution(Validated):
     """`per_stage`: every stage has a draw of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     per_stage: bool = False
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from designspace.errors import explain
+from designspace.validated import Validated
 
 
 def _odd(value: int) -> int:
@@ -26,13 +25,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Activation = Literal["relu", "relu6", "silu", "gelu"]
 
 
-class _Part(BaseModel):
-    """A part of a spec: immutable, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Stem(_Part):
+class Stem(Validated):
     """The first convolution (k×k, stride s, BN, activation) and, as in ResNet, a 3×3 max-pool of stride 2."""
 
     width: Count = 32
@@ -42,7 +35,7 @@ class Stem(_Part):
     padding: Literal["same", "valid"] = "same"
 
 
-class Head(_Part):
+class Head(Validated):
     """The classifier: an optional 1×1 convolution, average pooling, optional hidden linear layers, a linear layer.
 
     `pool_size` is the number of positions a side that pooling leaves (VGG 7, all others 1).
@@ -55,7 +48,7 @@ class Head(_Part):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class _Stage(_Part):
+class _Stage(Validated):
     """A run of `depth` blocks of one width; the first has the stride, the others stride 1."""
 
     depth: Count
@@ -180,7 +173,7 @@ Stage = Annotated[
 STAGES: dict[str, Any] = {kind.model_fields["block"].default: kind for kind in get_args(get_args(Stage)[0])}
 
 
-class ModelSpec(_Part):
+class ModelSpec(Validated):
     """A whole network for square images of `resolution` pixels; equal specs have equal `spec_id`.
 
     `batch_norm=False` gives every convolution a bias instead (VGG). The name is a label, not part of the identity.
@@ -194,14 +187,6 @@ class ModelSpec(_Part):
     stem: Stem | None = Stem()
     stages: tuple[Stage, ...]
     head: Head = Head()
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Validate a nested mapping, as read from a file; ValueError names field, value and what is allowed."""
-        try:
-            return cls.model_validate(mapping)
-        except ValidationError as error:
-            raise ValueError(explain(error)) from None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

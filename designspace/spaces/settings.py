@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from designspace.distributions import Distribution
-from designspace.errors import explain
 from designspace.memory import Optimizer, Precision
 from designspace.scaling import Rule
 from designspace.spec import STAGES, Activation, Count, Head, ModelSpec, Stem, Stride
+from designspace.validated import Validated, explain
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Template(_Frozen):
+class Template(Validated):
     """What all networks of a space share; one stride for each stage.
 
     `stage` holds the fixed settings of every stage, its `block` first of all. Networks scaled from a spec take from the
@@ -33,13 +29,13 @@ class Template(_Frozen):
     stem: Stem | None = Stem()
     strides: Annotated[tuple[Stride, ...], Field(min_length=1)] = (2, 2, 2, 2)
     head: Head = Head()
-    stage: dict[str, Any] = {"block": "bottleneck"}
+    stage: dict[str, Any] = Field(default={"block": "bottleneck"})
 
 
 Range = tuple[float, float]
 
 
-class Constraints(_Frozen):
+class Constraints(Validated):
     """Closed ranges that every network of the population lies in; without one, anything goes.
 
     `training_memory` is in bytes, for the batch size, precision and optimizer given here. `envelope` is a named limit
@@ -78,7 +74,7 @@ COMPOUND = (
 )
 
 
-class Settings(_Frozen):
+class Settings(Validated):
     """What a `DesignSpace` consists of.
 
     Attributes:
@@ -139,14 +135,6 @@ class Settings(_Frozen):
         if unknown := set(self.parameters) - required - allowed:
             known = ", ".join(sorted(required | allowed))
             raise ValueError(f"parameters.{sorted(unknown)[0]}: unknown to this space; it may draw {known}")
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Validate a nested mapping; ValueError names field, value and what is allowed."""
-        try:
-            return cls.model_validate(mapping)
-        except ValidationError as error:
-            raise ValueError(explain(error)) from None
 
 
 Draws = dict[str, np.ndarray]

@@ -1,10 +1,25 @@
-"""Validation errors as sentences."""
+"""Descriptions that are checked when they are made, and whose mistakes are told in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Validated(BaseModel):
+    """An immutable description; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Check a nested mapping, as read from a file; ValueError names field, value and what is allowed."""
+        try:
+            return cls.model_validate(mapping)
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
 
 
 def explain(error: ValidationError) -> str:
