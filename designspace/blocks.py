@@ -74,7 +74,6 @@ class Style(NamedTuple):
         *,
         padding: str = "same",
         activate: bool = True,
-        final: bool = False,
     ) -> Layers:
         """Convolution, batch norm (or a bias) and, unless told not to, the activation."""
         layers: Layers = (
@@ -89,7 +88,7 @@ class Style(NamedTuple):
             ),
         )
         if self.batch_norm:
-            layers += (BatchNorm(w_out, final),)
+            layers += (BatchNorm(w_out),)
         return (*layers, *self.act()) if activate else layers
 
     def act(self) -> Layers:
@@ -112,7 +111,7 @@ def bottleneck(stage: BottleneckStage, w_in: Number, stride: int, style: Style) 
         *style.conv(w_in, inner),
         *style.conv(inner, inner, stage.kernel_size, stride, stage.group_width),
         *squeeze,
-        *style.conv(inner, stage.width, activate=False, final=True),
+        *style.conv(inner, stage.width, activate=False),
     )
     return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
 
@@ -121,14 +120,14 @@ def basic(stage: BasicStage, w_in: Number, stride: int, style: Style) -> Layers:
     """Two k×k convolutions, add, activation (ResNet, arXiv 1512.03385, Fig. 5 left)."""
     body = (
         *style.conv(w_in, stage.width, stage.kernel_size, stride),
-        *style.conv(stage.width, stage.width, stage.kernel_size, activate=False, final=True),
+        *style.conv(stage.width, stage.width, stage.kernel_size, activate=False),
     )
     return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
 
 
 def vanilla(stage: VanillaStage, w_in: Number, stride: int, style: Style) -> Layers:
     """One k×k convolution, with a residual on request (V and VR of arXiv 2003.13678, Fig. 23)."""
-    body = style.conv(w_in, stage.width, stage.kernel_size, stride, padding=stage.padding, activate=False, final=True)
+    body = style.conv(w_in, stage.width, stage.kernel_size, stride, padding=stage.padding, activate=False)
     return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
 
 
@@ -153,7 +152,7 @@ def project(stage: InvertedStage, w_in: Number, stride: int, style: Style) -> La
     return (
         *style.conv(wide, wide, stage.kernel_size, stride, stage.group_width),
         *squeeze,
-        *style.conv(wide, stage.width, activate=False, final=True),
+        *style.conv(wide, stage.width, activate=False),
     )
 
 

@@ -28,10 +28,9 @@ class Conv(NamedTuple):
 
 
 class BatchNorm(NamedTuple):
-    """Batch normalisation with scale and shift; `final` marks the last one of a residual branch."""
+    """Batch normalisation with scale and shift."""
 
     width: Number
-    final: bool = False
 
 
 class Act(NamedTuple):

@@ -86,7 +86,7 @@ class Settings(Validated):
         template: what all networks share.
         spec: the network that the family "compound" scales (a name of the zoo or a spec's mapping).
         rule: how it shares the growth among depth, width and resolution, where this is not drawn.
-        size: number of networks, where the paper counts otherwise than `combinations`.
+        size: number of networks, where the paper counts otherwise than the product of the laws' values.
     """
 
     name: str
