@@ -28,14 +28,16 @@ from benchmarks.reference_trainer import train_reference
 from designspace import ModelSpec, complexity
 from designspace.network import build_network
 from designspace.spaces import space_from_config
+from sweeps.convolutions import merge_narrow_groups
 from sweeps.data import DataConfig, Splits, load_data
-from sweeps.device import DeviceConfig, native_dtype, processor_name
+from sweeps.device import DeviceConfig, native_dtype, processor_name, resolve_device
 from sweeps.environment import cores
 from sweeps.measure import keep_freed_memory
 from sweeps.recipe import Recipe
 from sweeps.trainer import train_model
 
 CPU = DeviceConfig(device="cpu")
+CONVOLUTIONS = {"aten::mkldnn_convolution", "aten::convolution_backward"}
 
 splits: Splits  # of this process
 
@@ -82,6 +84,29 @@ def gemm_peak(seconds: float = 1.0) -> float:
     return 2 * 1024**3 / best
 
 
+def convolution_seconds(mapping: dict[str, Any], batch: int, updates: int = 5) -> float:
+    """Seconds an update spends in its convolutions' own kernels, forward and backward, when nothing else is counted."""
+    spec = ModelSpec.from_mapping(mapping)
+    device = resolve_device(CPU)
+    network = build_network(spec).to(memory_format=device.memory_format)  # type: ignore[call-overload]
+    merge_narrow_groups(network, device)
+    images = torch.randn(batch, spec.in_channels, spec.resolution, spec.resolution)
+    images = images.contiguous(memory_format=device.memory_format)
+
+    def update() -> None:
+        with device.autocast():
+            logits = network(images)
+        logits.float().sum().backward()
+
+    for _ in range(updates):
+        update()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(updates):
+            update()
+    microseconds = sum(row.self_cpu_time_total for row in profile.key_averages() if row.key in CONVOLUTIONS)
+    return microseconds / 1e6 / updates
+
+
 def processor_seconds() -> float:
     """Processor time of this process and of its ended children, so of the loader's workers too."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -110,22 +135,27 @@ def contest(
     return theirs, mine, their_work / our_work
 
 
-def shares(pool: ProcessPoolExecutor, specs: Sequence[ModelSpec], images: int) -> dict[int, tuple[float, float]]:
-    """Share of the peak in the training epochs by batch size: mean and best model, all cores busy."""
+def shares(pool: ProcessPoolExecutor, specs: Sequence[ModelSpec], images: int) -> dict[int, tuple[float, float, float]]:
+    """Share of the peak by batch size, all cores busy: training epochs, mean and best model; convolutions alone, mean.
+
+    The last is what a trainer would reach whose batch norms, activations, sums, optimizer and Python took no time.
+    """
     table = {}
     for batch in (32, 64, 128):
         recipe = Recipe(epochs=1, warmup_epochs=0.5, batch_size=batch)
-        found = []
+        found, alone = [], []
         for first in range(0, len(specs), cores()):
             together = specs[first : first + cores()]
             peak = statistics.mean(pool.map(gemm_peak, [0.5] * cores()))
-            trained = pool.map(ours, [spec.to_mapping() for spec in together], [recipe] * len(together))
+            mappings = [spec.to_mapping() for spec in together]
+            trained = list(pool.map(ours, mappings, [recipe] * len(together)))
+            convolutions = pool.map(convolution_seconds, mappings, [batch] * len(together))
             done = images // batch * batch
-            found += [
-                6 * complexity(spec).macs * done / took / peak
-                for spec, (took, _) in zip(together, trained, strict=True)
-            ]
-        table[batch] = statistics.mean(found), max(found)
+            for spec, (took, _), in_convolutions in zip(together, trained, convolutions, strict=True):
+                operations = 6 * complexity(spec).macs
+                found.append(operations * done / took / peak)
+                alone.append(operations * batch / in_convolutions / peak)
+        table[batch] = statistics.mean(found), max(found), statistics.mean(alone)
     return table
 
 
@@ -163,8 +193,11 @@ def main() -> None:
                 )
                 print(lines[-1], flush=True)
         for macs in arguments.macs:
-            for batch, (mean, best) in shares(pool, models(arguments.models, macs), arguments.images).items():
-                lines.append(f"{macs:.0e} macs, batch {batch:3}: {mean:.1%} of peak, best model {best:.1%}")
+            for batch, (mean, best, alone) in shares(pool, models(arguments.models, macs), arguments.images).items():
+                lines.append(
+                    f"{macs:.0e} macs, batch {batch:3}: {mean:.1%} of peak, best model {best:.1%}; "
+                    f"the convolutions alone {alone:.1%}"
+                )
                 print(lines[-1], flush=True)
     if not arguments.skip_ingredients:
         for line in ingredients(models(2, arguments.macs[-1]), splits):

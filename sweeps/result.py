@@ -45,6 +45,7 @@ class TrainingResult:
     threads: int
     dtype: str
     memory_format: str
+    compiled: bool
     host: str
     started_at: str
 

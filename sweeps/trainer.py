@@ -157,6 +157,7 @@ def train_network(
         threads=device.threads,
         dtype=device.dtype_name,
         memory_format=device.memory_format_name,
+        compiled=device.compile,
         host=socket.gethostname(),
         started_at=started_at,
     )
