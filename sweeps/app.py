@@ -30,6 +30,7 @@ from sweeps.compose import Composed, compose, sentences
 from sweeps.data import DataConfig, prepare_data
 from sweeps.environment import automatic_processes, worker_name
 from sweeps.freeze import freeze
+from sweeps.predict import TimeLimit
 from sweeps.progress import watching
 from sweeps.status import Status, StudyReader
 from sweeps.study import Study
@@ -50,7 +51,6 @@ def work(config: DictConfig) -> None:
     processes = config.processes
     if processes == "auto":
         processes = automatic_processes(study.config["device"]["threads"], config.processes_per_device)
-    deadline = study.config["deadline_seconds"]
     Worker(
         study,
         Claims(study.paths.claims, worker_name(config.worker), config.stale_seconds),
@@ -59,7 +59,7 @@ def work(config: DictConfig) -> None:
         attempts=config.attempts,
         first_slot=int(config.worker) * processes,
         heartbeat_seconds=config.heartbeat_seconds,
-        kill_after_seconds=None if deadline is None else 2 * deadline + 60,
+        limit=TimeLimit(study.config["deadline_seconds"], config.deadline_factor),
         stop_seconds=config.stop_seconds,
         settings={"checkpoint_seconds": config.checkpoint_seconds},
         log_file=Path(HydraConfig.get().runtime.output_dir) / "training.log",

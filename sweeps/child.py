@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.process import WORKERS_SIGNALS
+from sweeps.process import WORKERS_SIGNALS, Assignment
 from sweeps.study import Study, StudyModel
 
 
@@ -37,7 +37,7 @@ class TrainingProcess:
         self.model: StudyModel | None = None
         self.alone = False
         self.failure = ""
-        self.began = 0.0
+        self._kill_from = float("inf")
         # A plain program rather than multiprocessing.Process: that one repeats how its parent was started, which fails
         # inside the processes of joblib, and imports the parent's main module.
         with _signals_held_back():
@@ -59,12 +59,17 @@ class TrainingProcess:
         """Kill the process; its pipe will tell."""
         self._process.kill()
 
-    def train(self, model: StudyModel, attempt: int, *, beside_others: bool) -> None:
-        """Hand a model over, to be trained alone or beside those of other processes."""
-        self.model = model
-        self.alone = not beside_others
-        self.began = time.monotonic()
-        self._send((model, attempt, beside_others))
+    def train(self, assignment: Assignment) -> None:
+        """Hand a model over."""
+        self.model = assignment.model
+        self.alone = not assignment.beside_others
+        limit = assignment.deadline_seconds
+        self._kill_from = float("inf") if limit is None else time.monotonic() + 2 * limit
+        self._send(assignment)
+
+    def seconds_over_limit(self, now: float) -> float:
+        """Seconds, at a moment of the monotonic clock, since twice the time limit of the model in training."""
+        return now - self._kill_from if self.model is not None else 0.0
 
     def stop(self) -> None:
         """Ask the process to leave the model in training at its next checkpoint."""

@@ -16,6 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from designspace.record import STATUSES
 from sweeps.environment import cores
+from sweeps.predict import TimeLimit
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def _check(config: dict[str, Any]) -> None:
             raise ValueError(f"{key}={config[key]} is not allowed; allowed: 0 or more seconds")
     if not 0 <= config["allowed_failures"] <= 1:
         raise ValueError(f"allowed_failures={config['allowed_failures']} is not allowed; allowed: a share from 0 to 1")
+    TimeLimit(config["deadline_seconds"], config["deadline_factor"])
     if config["plan"] not in (None, "only"):
         raise ValueError(f"plan={config['plan']} is not allowed; allowed: only, or null")
     if wrong := set(config["retry"]) - (set(STATUSES) - {"ok"}):

@@ -2,58 +2,44 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from designspace.spec import ModelSpec
 from sweeps.checked import checked
 from sweeps.compose import Composed
 from sweeps.data import DataConfig, load_data
 from sweeps.device import device_from_config, resolve_device
 from sweeps.environment import automatic_processes
 from sweeps.population import Drawn, draw
-from sweeps.predict import calibrate_time
+from sweeps.predict import TimePredictor, any_known
+from sweeps.probe import measure_times
 from sweeps.recipe import recipe_from_config
 from sweeps.study import StudyModel, StudyPaths
 from sweeps.summary import duration
 
-PROBED_FROM = 200
-"""Networks of which the ones to be timed are chosen."""
 
-
-@dataclass(frozen=True)
-class Forecast:
-    """Predicted seconds of each training, on which device, and the predictor's median relative error."""
-
-    seconds: tuple[float, ...]
-    device: str
-    relative_error: float
-
-
-def forecast(config: dict[str, Any], models: Sequence[StudyModel]) -> Forecast:
-    """Time a few updates of some of the networks on this machine, and predict all trainings from that.
+def predictor_for(config: dict[str, Any], models: Sequence[StudyModel]) -> tuple[TimePredictor, str]:
+    """The constants this study has measured where it is trained, else those of this machine, measured now.
 
     Args:
         config: the study's config.
         models: what is to be trained, at least one.
+    Returns:
+        The predictor, and in words where its constants come from.
+    Raises:
+        ValueError: the device or the data cannot be had, or no network can be timed.
     """
+    if (before := any_known(StudyPaths(Path(config["run"])).times)) is not None:
+        return before, "measured by this study"
     recipe = recipe_from_config(config["recipe"])
     splits = load_data(checked(DataConfig, "data", config["data"]))
     device = resolve_device(device_from_config(config["device"]))
-    some = models[:: math.ceil(len(models) / PROBED_FROM)]
     with device.settings():
-        predictor = calibrate_time([ModelSpec.from_mapping(model.spec) for model in some], recipe, device)
-    images, validation = len(splits.train_labels), len(splits.validation_labels)
-    seconds = tuple(
-        predictor.training_seconds(
-            recipe, model.macs, model.acts, model.depth, images=images, validation_images=validation
-        )
-        for model in models
-    )
-    return Forecast(seconds, device.name, predictor.relative_error)
+        measured = measure_times(models, recipe, splits, device)
+    if measured is None:
+        raise ValueError("no network of this study can be trained on this machine: not even a few updates fit")
+    return measured, "predicted from the time of a few updates here"
 
 
 def plan_lines(composed: Composed) -> list[str]:
@@ -75,7 +61,8 @@ def plan_lines(composed: Composed) -> list[str]:
         lines.append(f"{len(done)} of them have a record in {config['run']}")
     if not left:
         return [*lines, "nothing is left to train"]
-    told = forecast(config, left)
+    predictor, source = predictor_for(config, left)
+    seconds = [predictor.training_seconds(model) for model in left]
     processes = config["processes"]
     if processes == "auto" and not composed.here:
         processes = config["processes_per_device"]  # elsewhere a worker gets a device
@@ -83,11 +70,11 @@ def plan_lines(composed: Composed) -> list[str]:
         processes = automatic_processes(config["device"]["threads"], config["processes_per_device"])
         processes = max(1, processes // composed.here) if composed.here > 1 else processes
     at_once = processes * composed.workers
-    total, longest = sum(told.seconds), max(told.seconds)
+    total, longest = sum(seconds), max(seconds)
     return [
         *lines,
-        f"one training: {duration(min(told.seconds))} to {duration(longest)} on {told.device} "
-        f"(predicted from the time of a few updates here, typically {told.relative_error:.0%} off)",
+        f"one training: {duration(min(seconds))} to {duration(longest)} on {predictor.device} "
+        f"({source}, typically {predictor.relative_error:.0%} off)",
         f"all {len(left)} trainings: {duration(total)} of one training process",
         f"with {at_once} processes ({composed.workers} x {processes}) of such a device each: "
         f"about {duration(max(longest, total / at_once))}; nothing was written",

@@ -1,115 +1,150 @@
-"""How long a training will take: a few seconds of calibration on the device, then a·macs + b·acts + c·depth + d.
+"""How long a training will take: a·macs + b·acts + c·depth + d, with constants measured on the device.
 
 One update on a batch of B images is predicted as B·(a·macs + b·acts) + c·depth + d seconds: arithmetic, memory traffic,
-and the overhead of each block and each update. Used to order a queue, set time limits and tell a budget.
+and the overhead of each block and each update; never less than its pictures take to be decoded. `sweeps.probe`
+measures the constants. They lie in the study folder, one file for each kind of device, and order the queue, limit the
+time of a training and tell what a study will cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Self
+from pathlib import Path
+from typing import Any, Protocol, Self
 
-import numpy as np
-from scipy.optimize import nnls
-
-from designspace import ModelSpec, complexity
-from designspace.network import build_network
-from sweeps.device import Device
-from sweeps.layout import Shape, timed_update
-from sweeps.recipe import Recipe
+from designspace.atomic import create_file
 
 FORWARD_SHARE = 1 / 3
 """An image in evaluation costs a third of one in training: forward, without the two products of backward."""
 
+LEAST_LIMIT_SECONDS = 300.0
+"""A limit that follows from a prediction is never shorter."""
+
+
+class Counted(Protocol):
+    """Whatever knows its complexity, like a model of a study."""
+
+    @property
+    def macs(self) -> int: ...
+
+    @property
+    def acts(self) -> int: ...
+
+    @property
+    def depth(self) -> int: ...
+
 
 @dataclass(frozen=True)
 class TimePredictor:
-    """Seconds of training from complexity; constants in seconds, for one device, arithmetic and batch size.
+    """Seconds of a study's trainings from their complexity; constants in seconds, for one kind of device.
 
-    `relative_error` is the median over the probes of |predicted − measured| / measured.
+    Args:
+        per_mac: a, of each multiply-add of each image.
+        per_act: b, of each element of a convolution's output.
+        per_block: c, of each block in each update.
+        per_update: d.
+        per_picture: of decoding a picture that streams, all workers at it; 0 for resident images.
+        batch_size: images of an update.
+        updates: of a whole training.
+        evaluated: images evaluated in a whole training.
+        relative_error: median over the networks timed of |predicted − measured| / measured.
+        device: name of the device.
     """
 
     per_mac: float
     per_act: float
     per_block: float
     per_update: float
+    per_picture: float
     batch_size: int
+    updates: int
+    evaluated: int
     relative_error: float
+    device: str
 
-    def update_seconds(self, macs: float, acts: float, depth: float) -> float:
+    def update_seconds(self, model: Counted) -> float:
         """Seconds of one update."""
-        image = self.per_mac * macs + self.per_act * acts
-        return self.batch_size * image + self.per_block * depth + self.per_update
+        return max(self._computing(model), self.batch_size * self.per_picture)
 
-    def training_seconds(
-        self, recipe: Recipe, macs: float, acts: float, depth: float, *, images: int, validation_images: int = 0
-    ) -> float:
+    def training_seconds(self, model: Counted) -> float:
         """Seconds of a whole training with its evaluations."""
-        evaluation = FORWARD_SHARE * validation_images / self.batch_size
-        updates = recipe.updates_per_epoch(images) * recipe.batch_size / self.batch_size
-        return recipe.epochs * (updates + evaluation) * self.update_seconds(macs, acts, depth)
+        image = max(FORWARD_SHARE * self._computing(model) / self.batch_size, self.per_picture)
+        return self.updates * self.update_seconds(model) + self.evaluated * image
 
-    def to_mapping(self) -> dict[str, float]:
-        """The constants as plain values, for the record."""
-        return asdict(self)
+    def _computing(self, model: Counted) -> float:
+        image = self.per_mac * model.macs + self.per_act * model.acts
+        return self.batch_size * image + self.per_block * model.depth + self.per_update
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, float]) -> Self:
-        """The predictor `to_mapping` wrote; ValueError names what is missing."""
-        missing = [field.name for field in fields(cls) if field.name not in mapping]
-        if missing:
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """The predictor whose constants are in a mapping; ValueError names what is missing."""
+        if missing := [field.name for field in fields(cls) if field.name not in mapping]:
             raise ValueError(f"the constants of the time predictor lack {', '.join(missing)}")
-        return cls(**{field.name: mapping[field.name] for field in fields(cls)})  # type: ignore[arg-type]
+        return cls(**{field.name: mapping[field.name] for field in fields(cls)})
 
 
-def calibrate_time(specs: Sequence[ModelSpec], recipe: Recipe, device: Device, probes: int = 8) -> TimePredictor:
-    """Time a few updates of some of the networks on the device and fit the constants; a few seconds.
+@dataclass(frozen=True)
+class TimeLimit:
+    """How long a training may take: `seconds`, and `factor` times its prediction; None does not limit."""
+
+    seconds: float | None = None
+    factor: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("deadline_seconds", self.seconds, "0 or more seconds, or null"),
+            ("deadline_factor", self.factor, "1 or more, or null"),
+        ):
+            least = 1 if name == "deadline_factor" else 0
+            if value is not None and (not isinstance(value, int | float) or not value >= least):
+                raise ValueError(f"{name}={value} is not allowed; allowed: {allowed}")
+
+    def of(self, predicted_seconds: float | None) -> float | None:
+        """The limit in seconds of a training whose time is predicted, or is not (None)."""
+        limits = [] if self.seconds is None else [self.seconds]
+        if self.factor is not None and predicted_seconds is not None:
+            limits.append(max(LEAST_LIMIT_SECONDS, self.factor * predicted_seconds))
+        return min(limits, default=None)
+
+
+NO_LIMIT = TimeLimit()
+
+
+def keep(folder: Path, measured_on: Mapping[str, Any], predictor: TimePredictor) -> TimePredictor:
+    """Write the constants of a kind of device, unless another process was quicker; return those that stay.
 
     Args:
-        specs: networks to be trained; `probes` of them, spread over macs, acts and depth, are timed.
-        recipe: its batch size counts.
-        device: where the training will be.
-        probes: how many networks to time, at least 1.
+        folder: of the study's constants; its parent exists.
+        measured_on: what they hang on (device, arithmetic, processes that share it).
     Raises:
-        ValueError: there are no networks.
+        OSError: the disk is full or not writable.
     """
-    if not specs or probes < 1:
-        raise ValueError(
-            f"{len(specs)} networks and probes = {probes}: at least one of each is needed to predict times"
-        )
-    counts = [complexity(spec) for spec in specs]
-    features = np.array([[c.macs, c.acts, spec.depth] for c, spec in zip(counts, specs, strict=True)], float)
-    chosen = spread(features, probes)
-    seconds = np.array([_update_seconds(specs[index], recipe, device) for index in chosen])
-    return fit(features[chosen], seconds, recipe.batch_size)
+    content = {"measured_on": dict(measured_on), "constants": asdict(predictor)}
+    folder.mkdir(exist_ok=True)
+    create_file(_file(folder, measured_on), json.dumps(content, indent=1))
+    return known(folder, measured_on) or predictor
 
 
-def fit(features: np.ndarray, seconds: np.ndarray, batch_size: int) -> TimePredictor:
-    """Least squares of relative errors with constants of at least zero.
-
-    Args: `features` (N, 3) of macs, acts and depth; `seconds` (N,) of an update.
-    """
-    columns = np.column_stack([batch_size * features[:, 0], batch_size * features[:, 1], features[:, 2]])
-    columns = np.column_stack([columns, np.ones(len(seconds))])
-    scale = columns.max(axis=0)
-    constants = nnls(columns / scale / seconds[:, None], np.ones(len(seconds)))[0] / scale
-    predicted = columns @ constants
-    error = float(np.median(np.abs(predicted - seconds) / seconds))
-    per_mac, per_act, per_block, per_update = map(float, constants)
-    return TimePredictor(per_mac, per_act, per_block, per_update, batch_size, error)
+def known(folder: Path, measured_on: Mapping[str, Any]) -> TimePredictor | None:
+    """The constants of a kind of device, if the study has them."""
+    return _read(_file(folder, measured_on))
 
 
-def spread(features: np.ndarray, count: int) -> list[int]:
-    """Indices of rows far from each other on a log scale: each is the farthest from those before; the largest first."""
-    places = np.log(np.maximum(features, 1.0))
-    chosen = [int(places[:, 0].argmax())]
-    while len(chosen) < min(count, len(places)):
-        distances = np.linalg.norm(places[:, None] - places[chosen], axis=2).min(axis=1)
-        chosen.append(int(distances.argmax()))
-    return chosen
+def any_known(folder: Path) -> TimePredictor | None:
+    """The constants of some device of the study, None before there are any: enough to compare its trainings."""
+    return next(filter(None, map(_read, sorted(folder.glob("*.json")))), None)
 
 
-def _update_seconds(spec: ModelSpec, recipe: Recipe, device: Device) -> float:
-    shape = Shape(spec.in_channels, spec.resolution, spec.head.classes)
-    return timed_update(lambda: build_network(spec), shape, recipe, device)
+def _file(folder: Path, measured_on: Mapping[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps(dict(measured_on), sort_keys=True).encode()).hexdigest()
+    return folder / f"{digest[:16]}.json"
+
+
+def _read(file: Path) -> TimePredictor | None:
+    try:
+        return TimePredictor.from_mapping(json.loads(file.read_text(encoding="utf-8"))["constants"])
+    except (OSError, ValueError, KeyError, TypeError):  # a prediction is a help: without it the work goes on
+        return None

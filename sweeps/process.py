@@ -2,7 +2,7 @@
 
 It talks to its worker through one pipe. Messages to the worker are tuples whose first item says what happened:
 
-    ("ready",)                              the trainer is open
+    ("ready", predictor)                    the trainer is open; predicts times, or None
     ("unusable", sentence)                  the trainer cannot be opened; no model is to blame
     ("epoch", key, epochs_done)
     ("recorded", key)                       the record is on disk
@@ -22,14 +22,16 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from designspace.record import Record
+from sweeps.predict import TimePredictor, keep, known
 from sweeps.stop import WARNING
 from sweeps.study import Study, StudyModel
-from sweeps.training import find_trainer
+from sweeps.training import Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5
 """How often a record is tried to be written, with a pause that doubles from a quarter of a second."""
@@ -40,11 +42,18 @@ WORKERS_SIGNALS = (signal.SIGINT, signal.SIGTERM, WARNING)
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 
-Task = tuple[StudyModel, int, bool]
-"""A model, the number of this attempt at it, from 1, and whether others train beside it on the same machine."""
+
+class Assignment(NamedTuple):
+    """A model, the number of this attempt at it (from 1), whether others train beside it, limit and prediction."""
+
+    model: StudyModel
+    attempt: int
+    beside_others: bool
+    deadline_seconds: float | None
+    predicted_seconds: float | None
 
 
-def record_of(study: Study, model: StudyModel, attempts: int, fields: dict[str, Any]) -> Record:
+def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[str, Any]) -> Record:
     """Return the record of a model from the fields its training gave."""
     identity = {
         "spec_id": model.spec_id,
@@ -61,7 +70,7 @@ def record_of(study: Study, model: StudyModel, attempts: int, fields: dict[str, 
         "depth": model.depth,
         "attempts": attempts,
     }
-    return Record(**(identity | fields))
+    return Record(**{**identity, **fields})
 
 
 def write_patiently(study: Study, model: StudyModel, record: Record) -> None:
@@ -110,22 +119,21 @@ def serve(
     for number in WORKERS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKERS_SIGNALS)
-    tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[Assignment | None] = queue.SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(connection, tasks, stop), daemon=True).start()
     try:
         study = Study.open(root)
-        train = find_trainer(trainer)({**study.config, **settings}, slot)
+        opened = find_trainer(trainer)({**study.config, **settings}, slot)
+        predictor = _predictor(study, opened)
     except Exception as error:
         connection.send(("unusable", _one_sentence(error)))
         return
     epochs = study.config.get("recipe", {}).get("epochs", 0)
-    connection.send(("ready",))
-    while (task := tasks.get()) is not None:
-        model, attempt, beside_others = task
-        key = model.key
-
-        checkpoint = study.paths.checkpoint(key)
+    connection.send(("ready", predictor))
+    while (assignment := tasks.get()) is not None:
+        model, attempt, beside_others, deadline, predicted = assignment
+        key, checkpoint = model.key, study.paths.checkpoint(model.key)
 
         def on_epoch(epoch: int, key: str = key, checkpoint: Path = checkpoint) -> None:
             connection.send(("epoch", key, epoch))
@@ -134,7 +142,8 @@ def serve(
                 raise Stopped
 
         try:
-            record = record_of(study, model, attempt, train(model, on_epoch, checkpoint))
+            outcome = opened.train(Task(model, on_epoch, checkpoint, deadline, predicted))
+            record = record_of(study, model, attempt, outcome | {"predicted_seconds": predicted})
         except Stopped:
             connection.send(("stopped", key))
             continue
@@ -162,7 +171,17 @@ def main() -> None:
         serve(connection, *connection.recv())
 
 
-def _listen(connection: Connection, tasks: queue.SimpleQueue[Task | None], stop: threading.Event) -> None:
+def _predictor(study: Study, trainer: Trainer) -> TimePredictor | None:
+    """The constants that this study has for this kind of device, measured now if it has none."""
+    if trainer.measure_times is None:
+        return None
+    if (before := known(study.paths.times, trainer.measured_on)) is not None:
+        return before
+    measured = trainer.measure_times(study.models)
+    return None if measured is None else keep(study.paths.times, trainer.measured_on, measured)
+
+
+def _listen(connection: Connection, tasks: queue.SimpleQueue[Assignment | None], stop: threading.Event) -> None:
     while True:
         try:
             task = connection.recv()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.claims import Claim, owner_is_gone, read_claim
+from sweeps.predict import TimePredictor, any_known
 from sweeps.study import Study, StudyModel
 
 
@@ -44,9 +45,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Status:
-    """A study at one moment; `cost_done` and `cost_left` sum over its models (`StudyModel.cost`).
+    """A study at one moment; `cost_done` and `cost_left` sum over its models what each takes, in any unit.
 
-    `training_seconds` is what the models with a record took, one after another.
+    `training_seconds` is what the models with a record took, one after another; `prediction_error` is the median of
+    |predicted − taken| / taken over those that were predicted.
     """
 
     groups: tuple[Group, ...]
@@ -56,8 +58,9 @@ class Status:
     active_seconds: float
     training_seconds: float
     processes_per_device: int
-    cost_done: int
-    cost_left: int
+    cost_done: float
+    cost_left: float
+    prediction_error: float | None
 
     @property
     def models_per_hour(self) -> float | None:
@@ -92,6 +95,15 @@ class _Outcome:
     error_percent: float | None
     began: float | None
     ended: float | None
+    predicted_seconds: float | None
+
+    @property
+    def prediction_error(self) -> float | None:
+        """|predicted − taken| / taken of a training that reached its end."""
+        if self.status != "ok" or self.predicted_seconds is None or self.began is None or self.ended is None:
+            return None
+        taken = self.ended - self.began
+        return abs(self.predicted_seconds - taken) / taken if taken > 0 else None
 
 
 class StudyReader:
@@ -101,6 +113,7 @@ class StudyReader:
         self._study = study
         self._outcomes: dict[str, _Outcome] = {}
         self._ahead: float | None = None
+        self._predictor: TimePredictor | None = None
 
     def read(self) -> Status:
         """Return the status of this moment."""
@@ -109,7 +122,10 @@ class StudyReader:
         labels = list(dict.fromkeys(model.space for model in self._study.models))
         models = self._study.models
         groups = [self._group(label, [m for m in models if m.space == label], claims) for label in labels]
-        spans = [(o.began, o.ended) for o in self._outcomes.values() if o.began is not None and o.ended is not None]
+        outcomes = self._outcomes
+        spans = [(o.began, o.ended) for o in outcomes.values() if o.began is not None and o.ended is not None]
+        off = [error for o in outcomes.values() if (error := o.prediction_error) is not None]
+        self._predictor = self._predictor or any_known(self._study.paths.times)
         return Status(
             groups=tuple(groups),
             total=self._group("all", models, claims),
@@ -118,9 +134,13 @@ class StudyReader:
             active_seconds=active_seconds(spans),
             training_seconds=sum(ended - began for began, ended in spans),
             processes_per_device=self._study.config.get("processes_per_device", 1),
-            cost_done=sum(model.cost for model in models if model.key in self._outcomes),
-            cost_left=sum(model.cost for model in models if model.key not in self._outcomes),
+            cost_done=sum(self._cost(model) for model in models if model.key in outcomes),
+            cost_left=sum(self._cost(model) for model in models if model.key not in outcomes),
+            prediction_error=statistics.median(off) if off else None,
         )
+
+    def _cost(self, model: StudyModel) -> float:
+        return self._predictor.training_seconds(model) if self._predictor else model.cost
 
     def _read_new_records(self) -> int:
         keys = self._study.recorded_keys()
@@ -174,7 +194,7 @@ def _outcome(record: dict[str, Any]) -> _Outcome:
     if record.get("started_at"):
         began = datetime.fromisoformat(record["started_at"]).timestamp()
         ended = began + sum(record.get("epoch_seconds") or ())
-    return _Outcome(record["status"], record.get("error_percent"), began, ended)
+    return _Outcome(record["status"], record.get("error_percent"), began, ended, record.get("predicted_seconds"))
 
 
 def active_seconds(spans: Sequence[tuple[float, float]]) -> float:

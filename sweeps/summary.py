@@ -54,6 +54,8 @@ def status_lines(root: Path, status: Status) -> list[str]:
     if (hours := status.device_hours) is not None:
         left = f", about {status.device_hours_left:,.2f} to go" if status.device_hours_left else ""
         lines.append(f"spent: {hours:,.2f} device-hours in training{left}")
+    if status.prediction_error is not None:
+        lines.append(f"predicted times: typically {status.prediction_error:.0%} off")
     return lines
 
 

@@ -1,38 +1,71 @@
-"""Trainers: what a training process opens once and then calls for every model.
+"""Trainers: what a training process opens once and then uses for every model.
 
-The config key `trainer` names one by its import path. A trainer is opened once per process (data, device, recipe) and
-returns a function that trains one model; tests and overhead measurements put others in this place.
+The config key `trainer` names the function that opens one by its import path; tests and overhead measurements put
+others in this place.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from sweeps.predict import TimePredictor
 from sweeps.study import StudyModel, now
 
+log = logging.getLogger(__name__)
 
-class TrainModel(Protocol):
-    """Trains one model; returns the outcome, curve and environment fields of a Record by name."""
+COMPILE_SECONDS = 50.0
+"""What torch.compile takes for one network, at most (measured: 16 to 50 s)."""
 
-    def __call__(self, model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
-        """Train; call `on_epoch(epochs done)` after every epoch, and let out what it raises.
-
-        A training may write to `checkpoint` after an epoch and go on from there in another process.
-        """
-        ...
+COMPILE_PAYS = 20
+"""How many times that a training must be predicted to last before it is compiled: it then gains a tenth at best."""
 
 
-OpenTrainer = Callable[[Mapping[str, Any], int], TrainModel]
+@dataclass(frozen=True)
+class Task:
+    """One model to be trained.
+
+    Args:
+        model: the model.
+        on_epoch: to be called with the number of epochs done after each; what it raises must be let out.
+        checkpoint: file to write after an epoch, and to go on from in another process.
+        deadline_seconds: stop as "timeout" after this; None never.
+        predicted_seconds: how long it will take; None is not known.
+    """
+
+    model: StudyModel
+    on_epoch: Callable[[int], None]
+    checkpoint: Path
+    deadline_seconds: float | None = None
+    predicted_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What a process trains with.
+
+    Args:
+        train: trains one model; returns the outcome, curve and environment fields of a Record by name.
+        measure_times: measures how long trainings of models like these take; None if that cannot be told.
+        measured_on: what those times hang on; processes for which it is equal share them.
+    """
+
+    train: Callable[[Task], dict[str, Any]]
+    measure_times: Callable[[Sequence[StudyModel]], TimePredictor | None] | None = None
+    measured_on: Mapping[str, Any] = field(default_factory=dict)
+
+
+OpenTrainer = Callable[[Mapping[str, Any], int], Trainer]
 
 
 def find_trainer(path: str) -> OpenTrainer:
-    """Import a trainer by its path, like `sweeps.training.open_trainer`.
+    """Import the function that opens a trainer by its path, like `sweeps.training.open_trainer`.
 
     Raises:
         ValueError: there is no such function.
@@ -46,11 +79,11 @@ def find_trainer(path: str) -> OpenTrainer:
     return opened
 
 
-def open_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_trainer(config: Mapping[str, Any], slot: int) -> Trainer:
     """Open the real trainer: the study's data, recipe and device.
 
     Args:
-        config: the study's frozen config, with `checkpoint_seconds` of this start.
+        config: the study's frozen config, with `checkpoint_seconds` and `processes` of this start.
         slot: number of this process on its machine; with several GPUs it chooses one.
     """
     import torch
@@ -58,45 +91,60 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
     from designspace.spec import ModelSpec
     from sweeps.checked import checked
     from sweeps.data import DataConfig, open_data
-    from sweeps.device import device_from_config
+    from sweeps.device import device_from_config, resolve_device
     from sweeps.measure import keep_freed_memory
+    from sweeps.probe import measure_times
     from sweeps.recipe import recipe_from_config
-    from sweeps.trainer import train_model
+    from sweeps.trainer import arithmetic, train_model
 
     keep_freed_memory()
-    device = device_from_config(config["device"])
-    if device.device != "cpu" and torch.cuda.is_available():
+    device_config = device_from_config(config["device"])
+    if device_config.device != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
     splits = open_data(checked(DataConfig, "data", config["data"]))
     recipe = recipe_from_config(config["recipe"])
+    device = resolve_device(device_config)
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+    def train(task: Task) -> dict[str, Any]:
+        chosen = device_config
+        if chosen.compile and not compile_pays(task.predicted_seconds):
+            log.info("%s is trained without torch.compile: its training is short", task.model.key)
+            chosen = chosen.model_copy(update={"compile": False})
         result = train_model(
-            ModelSpec.from_mapping(model.spec),
+            ModelSpec.from_mapping(task.model.spec),
             splits,
             recipe,
-            seed=model.seed,
-            device_config=device,
-            on_epoch=lambda epoch: on_epoch(epoch.epoch + 1),
-            deadline_seconds=config["deadline_seconds"],
-            checkpoint=checkpoint,
+            seed=task.model.seed,
+            device_config=chosen,
+            on_epoch=lambda epoch: task.on_epoch(epoch.epoch + 1),
+            deadline_seconds=task.deadline_seconds,
+            checkpoint=task.checkpoint,
             long_seconds=config["checkpoint_seconds"],
         )
         return {field.name: getattr(result, field.name) for field in fields(result)}
 
-    return train
+    return Trainer(
+        train,
+        lambda models: measure_times(models, recipe, splits, replace(device, compile=False)),
+        arithmetic(device) | {"processes": config["processes"]},
+    )
 
 
-def open_empty_trainer(config: Mapping[str, Any], slot: int) -> TrainModel:
+def compile_pays(predicted_seconds: float | None) -> bool:
+    """Whether a training is so long that torch.compile is no loss; one that cannot be predicted is not."""
+    return predicted_seconds is not None and predicted_seconds > COMPILE_PAYS * COMPILE_SECONDS
+
+
+def open_empty_trainer(config: Mapping[str, Any], slot: int) -> Trainer:
     """Open a trainer that trains nothing: for measuring what a sweep costs beyond training.
 
     The environment variable DESIGNSPACE_EMPTY_SECONDS makes each 'training' last that long.
     """
     seconds = float(os.environ.get("DESIGNSPACE_EMPTY_SECONDS", "0"))
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+    def train(task: Task) -> dict[str, Any]:
         time.sleep(seconds)
-        on_epoch(1)
-        return {"status": "ok", "error_percent": model.macs % 1000 / 10, "epochs_done": 1, "started_at": now()}
+        task.on_epoch(1)
+        return {"status": "ok", "error_percent": task.model.macs % 1000 / 10, "epochs_done": 1, "started_at": now()}
 
-    return train
+    return Trainer(train)

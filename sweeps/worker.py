@@ -1,4 +1,4 @@
-"""A worker: takes models from the study, the most expensive first, and supervises K training processes.
+"""A worker: takes models from the study, the longest training first, and supervises K training processes.
 
 A training process may die in any way (SIGKILL, os._exit, out of memory): its worker sees the pipe close, counts a
 failed attempt, starts a new process and goes on. A model that used up its attempts gets a record with status "crashed".
@@ -19,7 +19,9 @@ from typing import Any
 
 from sweeps.child import TrainingProcess
 from sweeps.claims import Claims
-from sweeps.process import record_of, write_patiently
+from sweeps.predict import NO_LIMIT, TimeLimit, TimePredictor
+from sweeps.process import Assignment, record_of, write_patiently
+from sweeps.queue import Queue
 from sweeps.stop import StopSignals
 from sweeps.study import Study, StudyModel, now
 
@@ -28,11 +30,11 @@ log = logging.getLogger(__name__)
 EARLY_DEATHS = 3
 """Training processes that may die in a row before they are ready."""
 
-LOOK_SECONDS = 2.0
-"""How old a worker's list of the records may be; before a model is trained its own record is looked for again."""
-
 MOST_TAKEOVERS = 10
 """Workers that may vanish while they train a model before it is not tried any more."""
+
+HANGING_SECONDS = 60.0
+"""A training process that is over twice the time limit of its model by this does not answer any more, and is killed."""
 
 _NOT_WRITABLE = (
     "the study folder '{}' cannot be written ({}); nothing recorded is lost: make room and run the same command again"
@@ -54,7 +56,8 @@ class Worker:
         attempts: how often a model may bring its process down before it is a failed model, at least 1.
         first_slot: slot of the first process (other workers of this machine have the lower ones).
         heartbeat_seconds: how often the claims are refreshed.
-        kill_after_seconds: end a process that trains one model for longer than this; None waits for ever.
+        limit: how long a training may take.
+        hanging_seconds: see HANGING_SECONDS.
         stop_seconds: how long a worker that was asked to stop waits for its trainings.
         settings: what the trainer is told beyond the study's config.
         log_file: collects what the training processes print.
@@ -70,7 +73,8 @@ class Worker:
         attempts: int = 2,
         first_slot: int = 0,
         heartbeat_seconds: float = 5.0,
-        kill_after_seconds: float | None = None,
+        limit: TimeLimit = NO_LIMIT,
+        hanging_seconds: float = HANGING_SECONDS,
         stop_seconds: float = 60.0,
         settings: Mapping[str, Any] | None = None,
         log_file: Path | None = None,
@@ -84,16 +88,15 @@ class Worker:
         self._slots = range(first_slot, first_slot + processes)
         self._attempts = attempts
         self._heartbeat_seconds = heartbeat_seconds
-        self._kill_after_seconds = kill_after_seconds
+        self._limit = limit
+        self._hanging_seconds = hanging_seconds
         self._stop_seconds = stop_seconds
-        self._settings = dict(settings or {})
+        self._settings = {"processes": processes, **(settings or {})}
         self._log_file = log_file
-        self._todo = study.models_to_train()
-        self._next_look = 0.0
+        self._queue = Queue(study, claims)
+        self._predictor: TimePredictor | None = None
         self._stop = StopSignals()
         self._stop_by: float | None = None
-        self._retry: list[StudyModel] = []
-        self._crowded: list[StudyModel] = []  # out of memory beside others: trained once more, alone, at the end
         self._processes: list[TrainingProcess] = []
         self._early_deaths = 0
         self._next_beat = time.monotonic() + heartbeat_seconds
@@ -108,7 +111,7 @@ class Worker:
         """
         try:
             with self._stop:
-                for slot in self._slots[: len(self._todo)]:
+                for slot in self._slots[: len(self._queue)]:
                     self._start(slot)
                 while self._assign() and not self._out_of_time():
                     self._listen()
@@ -132,9 +135,7 @@ class Worker:
         if self._stop.received and self._stop_by is None:
             log.warning("asked to stop: takes no more models, and ends when those in training have a checkpoint")
             self._stop_by = time.monotonic() + self._stop_seconds
-            self._todo.clear()
-            self._retry.clear()
-            self._crowded.clear()
+            self._queue.clear()
             for process in self._processes:
                 process.stop()
         return self._stop_by is not None and time.monotonic() > self._stop_by
@@ -149,38 +150,24 @@ class Worker:
         free = [process for process in self._processes if process.ready and process.model is None]
         for process in free:
             if (model := self._next_model()) is not None:
-                process.train(model, self._attempt(model), beside_others=len(self._slots) > 1)
+                self._train(process, model, beside_others=len(self._slots) > 1)
         busy = any(process.model is not None for process in self._processes)
-        if self._crowded and free and not busy:
-            model = self._crowded.pop()
-            free[0].train(model, self._attempt(model) + 1, beside_others=False)
+        if free and not busy and (model := self._queue.take_alone()) is not None:
+            self._train(free[0], model, beside_others=False)
             busy = True
-        return busy or bool(self._todo) or bool(self._retry) or bool(self._crowded)
-
-    def _attempt(self, model: StudyModel) -> int:
-        return len(self._claims.failures(model.key)) + 1
+        return busy or bool(self._queue)
 
     def _next_model(self) -> StudyModel | None:
-        if self._retry:
-            return self._retry.pop()
-        if not self._todo:
-            return None
-        if time.monotonic() >= self._next_look:  # on a shared file system a look at thousands of files takes its time
-            recorded = self._study.recorded_keys()
-            self._todo = [model for model in self._todo if model.key not in recorded]
-            self._next_look = time.monotonic() + LOOK_SECONDS
-        foreign = self._claims.foreign()
-        # Free models first; then those another worker holds, in case it is gone.
-        for model in sorted(self._todo, key=lambda model: model.key in foreign):
-            if self._claims.take(model.key):
-                self._todo.remove(model)
-                if self._study.paths.record(model.key).exists():  # finished since our last look
-                    self._claims.release(model.key)
-                elif self._claims.takeovers(model.key) > MOST_TAKEOVERS:
-                    self._give_up(model, MOST_TAKEOVERS, f"{MOST_TAKEOVERS} workers vanished while they trained it")
-                else:
-                    return model
-        return None
+        while (model := self._queue.take()) is not None and self._claims.takeovers(model.key) > MOST_TAKEOVERS:
+            self._give_up(model, MOST_TAKEOVERS, f"{MOST_TAKEOVERS} workers vanished while they trained it")
+        return model
+
+    def _train(self, process: TrainingProcess, model: StudyModel, *, beside_others: bool) -> None:
+        attempt = len(self._claims.failures(model.key)) + 1
+        if len(self._slots) > 1 and not beside_others:  # it was tried beside others before
+            attempt += 1
+        predicted = self._predictor.training_seconds(model) if self._predictor else None
+        process.train(Assignment(model, attempt, beside_others, self._limit.of(predicted), predicted))
 
     def _listen(self) -> None:
         timeout = max(0.0, self._next_beat - time.monotonic())
@@ -197,9 +184,12 @@ class Worker:
 
     def _handle(self, process: TrainingProcess, kind: str, *content: Any) -> None:
         match kind, content:
-            case "ready", _:
+            case "ready", (predictor,):
                 process.ready = True
                 self._early_deaths = 0
+                if predictor is not None and self._predictor is None:
+                    self._predictor = predictor
+                    self._queue.order_by(predictor.training_seconds)
             case "epoch", (key, epoch):
                 self._claims.note_epoch(key, epoch)
             case "recorded" | "stopped", (key,):
@@ -207,7 +197,7 @@ class Worker:
                 process.model = None
             case "crowded", _:
                 assert process.model is not None
-                self._crowded.append(process.model)
+                self._queue.try_alone(process.model)
                 process.model = None
             case "failed", (_, sentence):
                 process.failure = sentence
@@ -231,7 +221,7 @@ class Worker:
                 raise WorkerError(
                     f"{EARLY_DEATHS} training processes in a row ended before they were ready: the last {how}"
                 )
-        if self._todo or self._retry or self._crowded:
+        if self._queue:
             self._start(process.slot)
 
     def _count_failure(self, model: StudyModel, how: str) -> None:
@@ -241,7 +231,7 @@ class Worker:
         if self._study.paths.record(model.key).exists():  # it died after the work was done
             self._claims.release(model.key)
         elif attempt < self._attempts:
-            self._retry.append(model)
+            self._queue.try_again(model)
         else:
             self._give_up(model, attempt, "; ".join(dict.fromkeys(failures)) + f" ({attempt} attempts)")
 
@@ -258,8 +248,6 @@ class Worker:
         for key in self._claims.mine:
             self._claims.beat(key)
         for process in self._processes:
-            if self._kill_after_seconds and process.model and now - process.began > self._kill_after_seconds:
-                log.warning(
-                    "process %s trains for more than %.0f s and is ended", process.pid, self._kill_after_seconds
-                )
+            if process.seconds_over_limit(now) > self._hanging_seconds:
+                log.warning("process %s does not heed the time limit of its model and is ended", process.pid)
                 process.kill()

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import sweeps.study
 from designspace.atomic import replace_file
 from designspace.record import record_key
 from sweeps.claims import Claims
+from sweeps.predict import TimePredictor
 from sweeps.study import Study, StudyModel, StudyPaths, lines_hash
-from sweeps.training import TrainModel
+from sweeps.training import Task, Trainer
 from sweeps.worker import Worker
 
 
@@ -70,32 +71,50 @@ def _log(config: Mapping[str, Any], model: StudyModel) -> None:
             stream.write(model.spec_id + "\n")
 
 
-def open_good(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_good(config: Mapping[str, Any], slot: int) -> Trainer:
     """Every model trains at once."""
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+    def train(task: Task) -> dict[str, Any]:
+        model = task.model
         _log(config, model)
-        on_epoch(1)
+        task.on_epoch(1)
         return _trained(model)
 
-    return train
+    return Trainer(train)
 
 
-def open_slow(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_slow(config: Mapping[str, Any], slot: int) -> Trainer:
     """Every model takes a fifth of a second."""
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+    def train(task: Task) -> dict[str, Any]:
+        model = task.model
         _log(config, model)
         time.sleep(0.2)
         return _trained(model)
 
-    return train
+    return Trainer(train)
 
 
-def open_crowded(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_predicting(config: Mapping[str, Any], slot: int) -> Trainer:
+    """Trainings whose times are predicted, all alike; the error of a model is its time limit."""
+
+    def train(task: Task) -> dict[str, Any]:
+        _log(config, task.model)
+        return _trained(task.model) | {"error_percent": task.deadline_seconds}
+
+    def measure_times(models: Sequence[StudyModel]) -> TimePredictor:
+        with open(os.environ["FAKE_STUDY_LOG"], "a") as stream:
+            stream.write(f"measured-{len(models)}\n")
+        return TimePredictor(0, 0, 0, 0.5, 0, 1, updates=100, evaluated=0, relative_error=0, device="made up")
+
+    return Trainer(train, measure_times, {"device": "made up"})
+
+
+def open_crowded(config: Mapping[str, Any], slot: int) -> Trainer:
     """Models 1 and 2 need the machine for themselves; the log says who trained beside whom."""
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+    def train(task: Task) -> dict[str, Any]:
+        model = task.model
         _log(config, model)
         here = Path(os.environ["FAKE_STUDY_LOG"]).parent / f"training-{model.index}"
         here.touch()
@@ -107,13 +126,14 @@ def open_crowded(config: Mapping[str, Any], slot: int) -> TrainModel:
             return {"status": "out_of_memory", "message": "out of memory"}
         return _trained(model)
 
-    return train
+    return Trainer(train)
 
 
-def open_deadly(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_deadly(config: Mapping[str, Any], slot: int) -> Trainer:
     """Model 2 kills its process, model 3 exits it, model 4 raises; the others are good."""
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+    def train(task: Task) -> dict[str, Any]:
+        model = task.model
         _log(config, model)
         if model.index == 2:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -123,20 +143,20 @@ def open_deadly(config: Mapping[str, Any], slot: int) -> TrainModel:
             raise RuntimeError("no such layer")
         return _trained(model)
 
-    return train
+    return Trainer(train)
 
 
-def open_never(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_never(config: Mapping[str, Any], slot: int) -> Trainer:
     """The trainer itself cannot be opened."""
     raise ValueError("the data are not here")
 
 
-def open_dead(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_dead(config: Mapping[str, Any], slot: int) -> Trainer:
     """The process dies while the trainer is opened."""
     os._exit(3)
 
 
-def open_full_disk(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_full_disk(config: Mapping[str, Any], slot: int) -> Trainer:
     """Training is good, but no record can be written."""
 
     def no_space(*_: object) -> bool:
@@ -147,15 +167,16 @@ def open_full_disk(config: Mapping[str, Any], slot: int) -> TrainModel:
     return open_good(config, slot)
 
 
-def open_hanging(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_hanging(config: Mapping[str, Any], slot: int) -> Trainer:
     """Model 0 never ends."""
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+    def train(task: Task) -> dict[str, Any]:
+        model = task.model
         if model.index == 0:
             time.sleep(600)
         return _trained(model)
 
-    return train
+    return Trainer(train)
 
 
 def step(state: int, model: StudyModel, epoch: int) -> int:
@@ -171,11 +192,12 @@ def error_after(model: StudyModel, epochs: int) -> float:
     return state % 10000 / 100
 
 
-def open_steps(config: Mapping[str, Any], slot: int) -> TrainModel:
+def open_steps(config: Mapping[str, Any], slot: int) -> Trainer:
     """Epochs of FAKE_STUDY_SECONDS each with a checkpoint after each; index 1 diverges, index 2 raises."""
     epochs, seconds = config["recipe"]["epochs"], float(os.environ.get("FAKE_STUDY_SECONDS", "0.2"))
 
-    def train(model: StudyModel, on_epoch: Callable[[int], None], checkpoint: Path) -> dict[str, Any]:
+    def train(task: Task) -> dict[str, Any]:
+        model, checkpoint = task.model, task.checkpoint
         epoch, state = 0, 0
         if checkpoint.exists():
             epoch, state = json.loads(checkpoint.read_text())
@@ -193,7 +215,7 @@ def open_steps(config: Mapping[str, Any], slot: int) -> TrainModel:
             if epoch < epochs:
                 checkpoint.parent.mkdir(exist_ok=True)
                 replace_file(checkpoint, json.dumps([epoch, state]))
-            on_epoch(epoch)
+            task.on_epoch(epoch)
         return {
             "status": "ok",
             "error_percent": state % 10000 / 100,
@@ -201,4 +223,4 @@ def open_steps(config: Mapping[str, Any], slot: int) -> TrainModel:
             "started_at": sweeps.study.now(),
         }
 
-    return train
+    return Trainer(train)

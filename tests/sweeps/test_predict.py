@@ -1,66 +1,93 @@
-"""Predicted training times: known constants are found again, probes are spread, a real device is within reason."""
+"""Predicted training times: what they are made of, where they are kept, and what limits follow."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from designspace import ModelSpec, complexity
-from sweeps.device import DeviceConfig, resolve_device
-from sweeps.predict import TimePredictor, calibrate_time, fit, spread
-from sweeps.recipe import Recipe
+from sweeps.predict import LEAST_LIMIT_SECONDS, TimeLimit, TimePredictor, any_known, keep, known
+
+PREDICTOR = TimePredictor(
+    per_mac=3e-12,
+    per_act=2e-10,
+    per_block=1e-4,
+    per_update=5e-4,
+    per_picture=0.0,
+    batch_size=10,
+    updates=40,
+    evaluated=60,
+    relative_error=0.05,
+    device="a device",
+)
 
 
-def spec(depth: int, width: int) -> ModelSpec:
-    stages = [
-        {"block": "bottleneck", "depth": depth, "width": factor * width, "stride": 2, "group_width": 8}
-        for factor in (1, 2)
-    ]
-    return ModelSpec.from_mapping(
-        {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "stages": stages, "head": {"classes": 4}}
-    )
+def model(macs: int = 1_000_000, acts: int = 100_000, depth: int = 8) -> Any:
+    return SimpleNamespace(macs=macs, acts=acts, depth=depth)
 
 
-def test_known_constants_are_found_again() -> None:
-    generator = np.random.default_rng(0)
-    features = np.exp(generator.uniform([13, 10, 1], [17, 13, 3], (20, 3)))
-    seconds = 32 * (3e-12 * features[:, 0] + 2e-10 * features[:, 1]) + 1e-4 * features[:, 2] + 5e-4
-    found = fit(features, seconds, 32)
-    assert found.per_mac == pytest.approx(3e-12)
-    assert found.per_act == pytest.approx(2e-10)
-    assert found.per_block == pytest.approx(1e-4)
-    assert found.per_update == pytest.approx(5e-4)
-    assert found.relative_error < 1e-6
-    assert TimePredictor.from_mapping(found.to_mapping()) == found
-    noisy = fit(features, seconds * generator.normal(1, 0.05, 20), 32)
-    assert noisy.relative_error < 0.08
-    assert min(noisy.to_mapping().values()) >= 0
+def test_an_update_is_arithmetic_memory_and_overhead() -> None:
+    assert PREDICTOR.update_seconds(model()) == pytest.approx(10 * (3e-6 + 2e-5) + 8e-4 + 5e-4)
+    assert PREDICTOR.update_seconds(model(acts=200_000)) > PREDICTOR.update_seconds(model())
 
 
-def test_a_training_is_its_updates_and_evaluations() -> None:
-    predictor = TimePredictor(0, 0, 0, 0.5, batch_size=10, relative_error=0)
-    recipe = Recipe(epochs=4, batch_size=10)
-    assert predictor.training_seconds(recipe, 1, 1, 1, images=105) == pytest.approx(4 * 10 * 0.5)
-    assert predictor.training_seconds(recipe, 1, 1, 1, images=100, validation_images=60) == pytest.approx(4 * 12 * 0.5)
+def test_a_training_is_its_updates_and_its_evaluations_at_a_third() -> None:
+    update = PREDICTOR.update_seconds(model())
+    assert PREDICTOR.training_seconds(model()) == pytest.approx((40 + 60 / 10 / 3) * update)
+    assert replace(PREDICTOR, evaluated=0).training_seconds(model()) == pytest.approx(40 * update)
 
 
-def test_probes_are_the_ends_of_the_population() -> None:
-    features = np.array([[10, 1, 1], [1000, 1, 1], [30, 1, 1], [100, 1, 1], [31, 1, 50]], float)
-    assert set(spread(features, 3)) == {0, 1, 4}
-    assert sorted(spread(features, 99)) == [0, 1, 2, 3, 4]
+def test_pictures_that_arrive_slowly_decide() -> None:
+    slow = replace(PREDICTOR, per_picture=0.01)
+    assert slow.update_seconds(model()) == pytest.approx(0.1)
+    assert slow.training_seconds(model()) == pytest.approx(40 * 0.1 + 60 * 0.01)
 
 
-def test_a_real_device_is_calibrated() -> None:
-    specs = [spec(depth, width) for depth in (1, 4) for width in (8, 32)]
-    predictor = calibrate_time(specs, Recipe(batch_size=16), resolve_device(DeviceConfig(device="cpu")), probes=4)
-    small, large = (
-        predictor.update_seconds(complexity(one).macs, complexity(one).acts, one.depth) for one in (specs[0], specs[-1])
-    )
-    assert 0 < small < large < 10
+def test_the_first_constants_of_a_kind_of_device_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "times"
+    first, second = {"device_name": "one"}, {"device_name": "two"}
+    assert known(folder, first) is None
+    assert any_known(folder) is None
+    assert keep(folder, first, PREDICTOR) == PREDICTOR
+    other = replace(PREDICTOR, per_mac=1.0)
+    assert keep(folder, first, other) == PREDICTOR
+    assert keep(folder, second, other) == other
+    assert known(folder, first) == PREDICTOR
+    assert any_known(folder) in (PREDICTOR, other)
 
 
-def test_what_cannot_be_predicted_is_told() -> None:
-    with pytest.raises(ValueError, match="0 networks and probes = 8: at least one of each"):
-        calibrate_time([], Recipe(), resolve_device(DeviceConfig(device="cpu")))
+def test_damaged_constants_are_none(tmp_path: Path) -> None:
+    keep(tmp_path, {}, PREDICTOR)
+    (file,) = tmp_path.glob("*.json")
+    for damage in ("", "{", "[]", '{"constants": {}}'):
+        file.write_text(damage)
+        assert known(tmp_path, {}) is None
+        assert any_known(tmp_path) is None
     with pytest.raises(ValueError, match="lack per_act, per_block"):
-        TimePredictor.from_mapping({"per_mac": 1, "per_update": 1, "batch_size": 1, "relative_error": 0})
+        TimePredictor.from_mapping({"per_mac": 1})
+
+
+def test_a_limit_is_the_shorter_of_the_two() -> None:
+    assert TimeLimit().of(10.0) is None
+    assert TimeLimit(seconds=50).of(None) == 50
+    assert TimeLimit(factor=20).of(None) is None
+    assert TimeLimit(factor=20).of(100.0) == 2000
+    assert TimeLimit(factor=20).of(1.0) == LEAST_LIMIT_SECONDS
+    assert TimeLimit(seconds=50, factor=20).of(100.0) == 50
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        ({"seconds": -1}, "deadline_seconds=-1 is not allowed; allowed: 0 or more seconds, or null"),
+        ({"seconds": float("nan")}, "deadline_seconds=nan"),
+        ({"factor": 0.5}, "deadline_factor=0.5 is not allowed; allowed: 1 or more, or null"),
+        ({"factor": "no"}, "deadline_factor=no"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(limit: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        TimeLimit(**limit)

@@ -17,6 +17,7 @@ from fake_study import make_study, work
 
 from designspace.record import Record, read_records
 from sweeps.claims import Claims, read_claim
+from sweeps.predict import TimeLimit, any_known
 from sweeps.study import Study
 from sweeps.worker import WorkerError
 
@@ -35,6 +36,27 @@ def test_every_model_gets_one_record_most_expensive_first(tmp_path, monkeypatch)
     assert set(statuses(study).values()) == {"ok"}
     assert list(study.paths.claims.iterdir()) == []
     assert not list(study.paths.records.glob(".*"))
+
+
+def test_predicted_times_order_the_models_and_limit_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    study = make_study(tmp_path / "study", 4)
+    work(study, "fake_study.open_predicting", limit=TimeLimit(factor=20))
+    assert (tmp_path / "log").read_text().split() == ["measured-4", *(f"a{i:04d}" for i in range(4))]
+    records = read_records(study.paths.root)
+    assert {record.predicted_seconds for record in records} == {50.0}
+    assert {record.error_percent for record in records} == {1000.0}
+    assert any_known(study.paths.times).training_seconds(study.models[0]) == 50.0
+
+
+def test_times_are_measured_once_for_a_kind_of_device(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    study = make_study(tmp_path / "study", 3)
+    work(study, "fake_study.open_predicting")
+    study.set_aside(study.models[0].key, "to be trained again")
+    work(study, "fake_study.open_predicting")
+    assert (tmp_path / "log").read_text().count("measured") == 1
+    assert {record.error_percent for record in read_records(study.paths.root)} == {None}  # not limited
 
 
 def test_a_second_run_trains_nothing(tmp_path, monkeypatch):
@@ -106,7 +128,7 @@ def test_a_full_disk_stops_the_worker_and_leaves_nothing_half(tmp_path):
 
 def test_a_model_that_hangs_is_ended(tmp_path):
     study = make_study(tmp_path / "study", 2)
-    work(study, "fake_study.open_hanging", attempts=1, kill_after_seconds=0.5, heartbeat_seconds=0.2)
+    work(study, "fake_study.open_hanging", attempts=1, limit=TimeLimit(0), hanging_seconds=0.5, heartbeat_seconds=0.2)
     assert statuses(study) == {"a0000": "crashed", "a0001": "ok"}
 
 

@@ -1,0 +1,128 @@
+"""Measuring what the prediction of training times needs: a few updates of a few networks, and pictures decoded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import nnls
+
+from designspace import ModelSpec
+from designspace.network import build_network
+from sweeps.data import Splits, StreamedSplits
+from sweeps.device import Device
+from sweeps.layout import Shape, timed_update
+from sweeps.predict import TimePredictor
+from sweeps.recipe import Recipe
+from sweeps.result import TrainingStopped, failures_told
+from sweeps.stream import Stream
+from sweeps.study import StudyModel
+
+PROBES = 8
+"""Networks to time, where there are four times as many to train."""
+
+PROBE_SECONDS = 10.0
+"""No further network is timed after this, once two are."""
+
+
+def measure_times(
+    models: Sequence[StudyModel],
+    recipe: Recipe,
+    splits: Splits | StreamedSplits,
+    device: Device,
+    *,
+    seconds: float = PROBE_SECONDS,
+) -> TimePredictor | None:
+    """Time a few updates of some of the networks and fit the constants; a few seconds.
+
+    Args:
+        models: what is to be trained; up to `PROBES`, spread over macs, acts and depth, are timed.
+        recipe: of the trainings.
+        splits: their images; the numbers of them count.
+        device: where the training will be.
+        seconds: when to stop.
+    Returns:
+        The predictor; None if no network can be timed, as where the memory is too small for each.
+    """
+    if not models:
+        return None
+    features = np.array([[model.macs, model.acts, model.depth] for model in models], float)
+    timed: list[int] = []
+    measured: list[float] = []
+    begun = time.monotonic()
+    for index in spread(features, min(PROBES, max(2, len(models) // 4))):
+        if len(timed) >= 2 and time.monotonic() - begun > seconds:
+            break
+        try:
+            with failures_told():
+                measured.append(_update_seconds(models[index], recipe, device))
+        except TrainingStopped:  # its own training will tell
+            continue
+        timed.append(index)
+    if not timed:
+        return None
+    if isinstance(splits, StreamedSplits):
+        per_picture, evaluated = _decoding_seconds(Stream(splits, device), recipe, seconds), len(splits.validation)
+    else:
+        per_picture, evaluated = 0.0, len(splits.validation_labels)
+    (per_mac, per_act, per_block, per_update), error = fit(features[timed], np.array(measured), recipe.batch_size)
+    return TimePredictor(
+        per_mac,
+        per_act,
+        per_block,
+        per_update,
+        per_picture,
+        batch_size=recipe.batch_size,
+        updates=recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels)),
+        evaluated=recipe.epochs * evaluated,
+        relative_error=error,
+        device=device.name,
+    )
+
+
+def fit(features: np.ndarray, seconds: np.ndarray, batch_size: int) -> tuple[tuple[float, float, float, float], float]:
+    """Least squares of relative errors with constants of at least zero.
+
+    Args: `features` (N, 3) of macs, acts and depth; `seconds` (N,) of an update.
+    Returns: seconds per mac, act, block and update; the median relative error.
+    """
+    columns = np.column_stack([batch_size * features[:, 0], batch_size * features[:, 1], features[:, 2]])
+    columns = np.column_stack([columns, np.ones(len(seconds))])
+    scale = columns.max(axis=0)
+    constants = nnls(columns / scale / seconds[:, None], np.ones(len(seconds)))[0] / scale
+    error = float(np.median(np.abs(columns @ constants - seconds) / seconds))
+    per_mac, per_act, per_block, per_update = map(float, constants)
+    return (per_mac, per_act, per_block, per_update), error
+
+
+def spread(features: np.ndarray, count: int) -> list[int]:
+    """Indices of rows far from each other on a log scale: each is the farthest from those before; the largest first."""
+    places = np.log(np.maximum(features, 1.0))
+    chosen = [int(places[:, 0].argmax())]
+    while len(chosen) < min(count, len(places)):
+        distances = np.linalg.norm(places[:, None] - places[chosen], axis=2).min(axis=1)
+        chosen.append(int(distances.argmax()))
+    return chosen
+
+
+def _decoding_seconds(stream: Stream, recipe: Recipe, seconds: float) -> float:
+    """Seconds a picture takes to arrive when nothing is computed, after what the workers have decoded ahead."""
+    ahead = 1 + 2 * stream.splits.workers  # batches a DataLoader holds ready
+    begun = last = time.monotonic()
+    images = 0
+    for number, (_, labels) in enumerate(stream.epoch(recipe, 0, 0)):
+        last = time.monotonic()
+        if number < ahead:
+            begun, images = last, 0
+            continue
+        images += len(labels)
+        if number >= 3 * ahead or last - begun > seconds:
+            break
+    return (last - begun) / images if images else 0.0
+
+
+def _update_seconds(model: StudyModel, recipe: Recipe, device: Device) -> float:
+    spec = ModelSpec.from_mapping(model.spec)
+    shape = Shape(spec.in_channels, spec.resolution, spec.head.classes)
+    return timed_update(lambda: build_network(spec), shape, recipe, device)
