@@ -15,7 +15,7 @@ def duration(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
 def status_lines(root: Path, status: Status) -> list[str]:
@@ -52,8 +52,8 @@ def status_lines(root: Path, status: Status) -> list[str]:
             + (f", about {duration(status.seconds_left)} left" if status.cost_left else "")
         )
     if (hours := status.device_hours) is not None:
-        left = f", about {status.device_hours_left:,.2f} to go" if status.device_hours_left else ""
-        lines.append(f"spent: {hours:,.2f} device-hours in training{left}")
+        left = f", about {duration(3600 * status.device_hours_left)} to go" if status.device_hours_left else ""
+        lines.append(f"spent: {duration(3600 * hours)} of device time in training{left}")
     if status.prediction_error is not None:
         lines.append(f"predicted times: typically {status.prediction_error:.0%} off")
     return lines
