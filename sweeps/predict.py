@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,6 +20,9 @@ from designspace.atomic import create_file
 
 FORWARD_SHARE = 1 / 3
 """An image in evaluation costs a third of one in training: forward, without the two products of backward."""
+
+BEGIN_AGAIN_SECONDS = 600.0
+"""Measuring that came to no end is tried again after this, not at once: a network too large may have killed the job."""
 
 LEAST_LIMIT_SECONDS = 300.0
 """A limit that follows from a prediction is never shorter."""
@@ -113,17 +117,34 @@ class TimeLimit:
 NO_LIMIT = TimeLimit()
 
 
+def begin(folder: Path, measured_on: Mapping[str, Any]) -> bool:
+    """Whether this process is to measure the constants: not while another does, nor soon after one died of it.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    folder.mkdir(exist_ok=True)
+    mark = _file(folder, measured_on).with_suffix(".begun")
+    try:
+        age = time.time() - mark.stat().st_mtime
+    except FileNotFoundError:
+        return create_file(mark, "", durable=False)
+    if age < BEGIN_AGAIN_SECONDS:
+        return False
+    mark.touch()
+    return True
+
+
 def keep(folder: Path, measured_on: Mapping[str, Any], predictor: TimePredictor) -> TimePredictor:
     """Write the constants of a kind of device, unless another process was quicker; return those that stay.
 
     Args:
-        folder: of the study's constants; its parent exists.
+        folder: of the study's constants, as `begin` has made it.
         measured_on: what they hang on (device, arithmetic, processes that share it).
     Raises:
         OSError: the disk is full or not writable.
     """
     content = {"measured_on": dict(measured_on), "constants": asdict(predictor)}
-    folder.mkdir(exist_ok=True)
     create_file(_file(folder, measured_on), json.dumps(content, indent=1))
     return known(folder, measured_on) or predictor
 

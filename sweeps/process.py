@@ -2,7 +2,8 @@
 
 It talks to its worker through one pipe. Messages to the worker are tuples whose first item says what happened:
 
-    ("ready", predictor)                    the trainer is open; predicts times, or None
+    ("ready",)                              the trainer is open
+    ("predictor", predictor)                predicts the times of trainings on this device
     ("unusable", sentence)                  the trainer cannot be opened; no model is to blame
     ("epoch", key, epochs_done)
     ("recorded", key)                       the record is on disk
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from designspace.record import Record
-from sweeps.predict import TimePredictor, keep, known
+from sweeps.predict import TimePredictor, begin, keep, known
 from sweeps.stop import WARNING
 from sweeps.study import Study, StudyModel
 from sweeps.training import Task, Trainer, find_trainer
@@ -130,7 +131,9 @@ def serve(
         connection.send(("unusable", _one_sentence(error)))
         return
     epochs = study.config.get("recipe", {}).get("epochs", 0)
-    connection.send(("ready", predictor))
+    if predictor is not None:
+        connection.send(("predictor", predictor))
+    connection.send(("ready",))
     while (assignment := tasks.get()) is not None:
         model, attempt, beside_others, deadline, predicted = assignment
         key, checkpoint = model.key, study.paths.checkpoint(model.key)
@@ -162,6 +165,8 @@ def serve(
             return
         checkpoint.unlink(missing_ok=True)
         connection.send(("recorded", key))
+        if predictor is None and (predictor := known(study.paths.times, opened.measured_on)) is not None:
+            connection.send(("predictor", predictor))  # another process has measured in the meantime
 
 
 def main() -> None:
@@ -172,13 +177,15 @@ def main() -> None:
 
 
 def _predictor(study: Study, trainer: Trainer) -> TimePredictor | None:
-    """The constants that this study has for this kind of device, measured now if it has none."""
+    """The constants that this study has for this kind of device, measured now if nobody did; None if not known yet."""
     if trainer.measure_times is None:
         return None
-    if (before := known(study.paths.times, trainer.measured_on)) is not None:
+    folder, here = study.paths.times, trainer.measured_on
+    before = known(folder, here)
+    if before is not None or not begin(folder, here):
         return before
     measured = trainer.measure_times(study.models)
-    return None if measured is None else keep(study.paths.times, trainer.measured_on, measured)
+    return None if measured is None else keep(folder, here, measured)
 
 
 def _listen(connection: Connection, tasks: queue.SimpleQueue[Assignment | None], stop: threading.Event) -> None:

@@ -184,12 +184,12 @@ class Worker:
 
     def _handle(self, process: TrainingProcess, kind: str, *content: Any) -> None:
         match kind, content:
-            case "ready", (predictor,):
+            case "ready", _:
                 process.ready = True
                 self._early_deaths = 0
-                if predictor is not None and self._predictor is None:
-                    self._predictor = predictor
-                    self._queue.order_by(predictor.training_seconds)
+            case "predictor", (predictor,):
+                self._predictor = predictor
+                self._queue.order_by(predictor.training_seconds)
             case "epoch", (key, epoch):
                 self._claims.note_epoch(key, epoch)
             case "recorded" | "stopped", (key,):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from sweeps.predict import LEAST_LIMIT_SECONDS, TimeLimit, TimePredictor, any_known, keep, known
+from sweeps.predict import (
+    BEGIN_AGAIN_SECONDS,
+    LEAST_LIMIT_SECONDS,
+    TimeLimit,
+    TimePredictor,
+    any_known,
+    begin,
+    keep,
+    known,
+)
 
 PREDICTOR = TimePredictor(
     per_mac=3e-12,
@@ -49,6 +60,7 @@ def test_pictures_that_arrive_slowly_decide() -> None:
 def test_the_first_constants_of_a_kind_of_device_stay(tmp_path: Path) -> None:
     folder = tmp_path / "times"
     first, second = {"device_name": "one"}, {"device_name": "two"}
+    assert begin(folder, first)
     assert known(folder, first) is None
     assert any_known(folder) is None
     assert keep(folder, first, PREDICTOR) == PREDICTOR
@@ -57,6 +69,17 @@ def test_the_first_constants_of_a_kind_of_device_stay(tmp_path: Path) -> None:
     assert keep(folder, second, other) == other
     assert known(folder, first) == PREDICTOR
     assert any_known(folder) in (PREDICTOR, other)
+
+
+def test_one_process_measures_and_a_death_of_it_is_not_repeated_at_once(tmp_path: Path) -> None:
+    assert begin(tmp_path, {"device_name": "one"})
+    assert not begin(tmp_path, {"device_name": "one"})
+    assert begin(tmp_path, {"device_name": "two"})
+    for mark in tmp_path.glob("*.begun"):
+        long_ago = time.time() - BEGIN_AGAIN_SECONDS - 1
+        os.utime(mark, (long_ago, long_ago))
+    assert begin(tmp_path, {"device_name": "one"})
+    assert not begin(tmp_path, {"device_name": "one"})
 
 
 def test_damaged_constants_are_none(tmp_path: Path) -> None:

@@ -59,6 +59,13 @@ def test_times_are_measured_once_for_a_kind_of_device(tmp_path, monkeypatch):
     assert {record.error_percent for record in read_records(study.paths.root)} == {None}  # not limited
 
 
+def test_a_death_while_times_are_measured_is_no_hindrance(tmp_path):
+    study = make_study(tmp_path / "study", 3)
+    work(study, "fake_study.open_deadly_to_measure")
+    assert set(statuses(study).values()) == {"ok"}
+    assert {record.predicted_seconds for record in read_records(study.paths.root)} == {None}
+
+
 def test_a_second_run_trains_nothing(tmp_path, monkeypatch):
     study = make_study(tmp_path / "study", 2)
     work(study, "fake_study.open_good")
