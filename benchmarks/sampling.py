@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from designspace.complexity import complexity
+from designspace import complexity
 from designspace.distributions import Choice, LogUniform, Uniform
 from designspace.spaces import space
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from designspace.blocks import Model, parts
-from designspace.complexity import complexity, output_resolution
+from designspace.counting import complexity, output_resolution
 from designspace.layers import (
     Act,
     AveragePool,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from designspace.arrays import map_arrays, unpack
-from designspace.complexity import Complexity, complexity
+from designspace.counting import Complexity, complexity
 from designspace.spec import ModelSpec
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from designspace.complexity import complexity
+from designspace.counting import complexity
 from designspace.group_width import fit_stage
 from designspace.rounding import integers, round_channels, round_group_width, round_to
 from designspace.spec import ModelSpec

@@ -47,7 +47,7 @@ def print_table(filled: Table) -> None:
 
 def spec_table(spec: ModelSpec) -> Table:
     """One row for each part of the network with its complexity, and the total."""
-    from designspace.complexity import by_part
+    from designspace.counting import by_part
 
     rows = table("part", "block", "depth", "width", "stride", "b", "g", "resolution", "macs", "params", "acts")
     total = [0, 0, 0]
@@ -66,15 +66,21 @@ def spec_table(spec: ModelSpec) -> Table:
 
 
 def summary_table(columns: dict[str, Any]) -> Table:
-    """Smallest, median and largest value of each numeric column."""
+    """Smallest, median and largest value of each numeric column, the three in one format."""
     import numpy as np
 
     rows = table("", "min", "median", "max")
     for name, values in columns.items():
         if np.issubdtype(values.dtype, np.number):
-            rows.add_row(name, *(f"{np.quantile(values, q):,.6g}" for q in (0, 0.5, 1)))
+            found = np.quantile(values, (0, 0.5, 1))
+            decimals = 0 if np.all(found == found.round()) or found[-1] >= 1e4 else 2
+            rows.add_row(name, *(f"{value:,.{decimals}f}" for value in found))
     return rows
 
 
 def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
+    """A group width or bottleneck ratio; that of an inverted bottleneck is the fraction it is made from: 1/6."""
+    if value is None:
+        return ""
+    inverse = round(1 / value)
+    return f"1/{inverse}" if value < 1 and abs(value * inverse - 1) < 1e-9 else f"{value:g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from designspace.complexity import CONVENTIONS, complexity
+from designspace.counting import CONVENTIONS, complexity
 from designspace.files import to_yaml
 from designspace.spec import ModelSpec
 

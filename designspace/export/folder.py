@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from designspace.atomic import replace_file
-from designspace.complexity import complexity
+from designspace.counting import complexity
 from designspace.export.card import model_card
 from designspace.export.optional import require
 from designspace.export.pycls import to_pycls

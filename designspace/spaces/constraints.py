@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from designspace.complexity import Complexity, complexity
+from designspace.counting import Complexity, complexity
 from designspace.memory import training_memory
 from designspace.spaces.settings import Constraints
 from designspace.spec import ModelSpec

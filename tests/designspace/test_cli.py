@@ -1,4 +1,6 @@
 import contextlib
+import inspect
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import designspace
 from designspace import ModelSpec, zoo
 from designspace.cli import main
 from designspace.spec import BasicStage
@@ -45,14 +48,26 @@ def test_every_command_has_help_with_an_example(name: str, capfd: pytest.Capture
     assert f"designspace {name} " in capfd.readouterr().out
 
 
-def test_help_lists_the_commands_without_torch_or_hydra() -> None:
+def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     program = (
-        "import sys; from designspace.cli import main; assert main([]) == 0; "
-        "heavy = {'torch', 'hydra', 'pandas', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
+        "import sys; from designspace.cli import main; assert main(['--help']) == 0; "
+        "heavy = {'numpy', 'pandas', 'pydantic', 'torch', 'matplotlib', 'hydra', 'scipy', 'sklearn', 'rich', 'yaml'}; "
+        "found = heavy & set(sys.modules); assert not found, found"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Train the populations of a study" in done.stdout
+
+
+def test_a_name_of_the_package_means_the_same_whatever_was_imported() -> None:
+    # Importing a submodule sets it as an attribute of the package: none may have the name of a function or class.
+    submodules = {module.name for module in pkgutil.iter_modules(designspace.__path__)}
+    assert submodules & set(designspace.__all__) == {"spaces", "zoo"}
+    for name in designspace.__all__:
+        assert inspect.ismodule(getattr(designspace, name)) == (name in submodules)
+    assert set(designspace.__all__) <= set(dir(designspace))
+    with pytest.raises(AttributeError, match="has no attribute 'complexities'"):
+        _ = designspace.complexities
 
 
 def test_show_prints_each_stage_and_the_total(capsys: pytest.CaptureFixture[str]) -> None:
