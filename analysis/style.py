@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from analysis.number_text import short
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe & Ito's palette, told apart with every common colour blindness; yellow is left out as too faint on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -89,11 +91,3 @@ def padded(values: Iterable[float], *, logarithmic: bool = False) -> tuple[float
     margin = 0.05 * (ends[1] - ends[0]) or 0.5
     low, high = ends[0] - margin, ends[1] + margin
     return (float(np.exp(low)), float(np.exp(high))) if logarithmic else (float(low), float(high))
-
-
-def short(value: float) -> str:
-    """A number with an SI suffix for thousands, millions and billions: 4.2M."""
-    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            return f"{value / (1e3 if suffix == 'k' else size):.4g}{suffix}"
-    return f"{value:.4g}"

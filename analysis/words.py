@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Findings
-from analysis.style import label, short
+from analysis.number_text import interval, p_text, short, signed
+from analysis.style import label
 from analysis.table import Study
 
 ORDERS = {
@@ -173,18 +174,3 @@ def _fit(findings: Findings) -> list[str]:
 def _row(frame: pd.DataFrame, space: str, parameter: str) -> pd.Series | None:
     mine = frame[(frame["space"] == space) & (frame["parameter"] == parameter)]
     return None if mine.empty else mine.iloc[0]
-
-
-def signed(value: float) -> str:
-    """A number with its sign: +0.31."""
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
-
-
-def interval(value: float, low: float, high: float) -> str:
-    """A value with its interval: +0.31 (-0.05 to +0.60)."""
-    return f"{signed(value)} ({signed(low)} to {signed(high)})" if np.isfinite(low) else signed(value)
-
-
-def p_text(p: float) -> str:
-    """A p-value as text: never 'p = 0'."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"

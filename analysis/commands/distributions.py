@@ -52,7 +52,7 @@ def compare(argv: list[str]) -> int:
     match = inputs.matched_by(arguments)
 
     from analysis.compare import compare_spaces
-    from analysis.report import comparison_table
+    from analysis.display import comparison_table
     from analysis.words import pair_sentence
 
     models, resolved, _ = inputs.models_of(arguments)

@@ -60,10 +60,9 @@ def add_match(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_out(parser: argparse.ArgumentParser, *, pictures: bool = True) -> None:
+def add_out(parser: argparse.ArgumentParser) -> None:
     """The option --out FILE."""
-    kinds = ".csv, .png or .svg" if pictures else ".csv"
-    parser.add_argument("--out", metavar="FILE", help=f"write the result there as {kinds}")
+    parser.add_argument("--out", metavar="FILE", help="write the result there as .csv, .png or .svg")
 
 
 def read(arguments: argparse.Namespace) -> Table:
@@ -93,14 +92,14 @@ def matched_by(arguments: argparse.Namespace) -> str:
     return match
 
 
-def check_out(out: str | None, *, pictures: bool = True) -> None:
+def check_out(out: str | None) -> None:
     """Refuse a file of an unknown kind before any work is done."""
-    allowed = (".csv", *(PICTURES if pictures else ()))
+    allowed = (".csv", *PICTURES)
     if out is not None and Path(out).suffix not in allowed:
         raise ValueError(f"out is {out!r}; its name must end in {', '.join(allowed)}")
 
 
-def write_out(out: str | None, frame: pd.DataFrame, draw: Callable[[Axes], object] | None = None) -> None:
+def write_out(out: str | None, frame: pd.DataFrame, draw: Callable[[Axes], object]) -> None:
     """Write a frame as CSV or its picture as PNG or SVG, by the file's suffix, and say so."""
     if out is None:
         return
@@ -109,7 +108,6 @@ def write_out(out: str | None, frame: pd.DataFrame, draw: Callable[[Axes], objec
     if path.suffix in PICTURES:
         from matplotlib.figure import Figure
 
-        assert draw is not None
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         draw(figure.subplots())
         figure.savefig(path, dpi=150)
@@ -120,19 +118,19 @@ def write_out(out: str | None, frame: pd.DataFrame, draw: Callable[[Axes], objec
 
 def print_table(frame: pd.DataFrame, title: str = "") -> None:
     """A frame as a rich table, numbers to the right; nothing for an empty one."""
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
     from rich.table import Table as RichTable
+    from rich.text import Text
 
-    from analysis.report import cell
+    from analysis.display import columns
 
     if frame.empty:
         return
+    shown = columns(frame)
     table: RichTable = RichTable(title=title or None, title_justify="left")
-    for name in frame:
-        number = is_numeric_dtype(frame[name]) and not is_bool_dtype(frame[name])
-        table.add_column(str(name), justify="right" if number else "left", overflow="fold")
-    for row in frame.astype(object).itertuples(index=False):
-        table.add_row(*(cell(value) for value in row))
+    for column in shown:
+        table.add_column(column.name, justify="right" if column.right else "left", overflow="fold")
+    for row in zip(*(column.texts for column in shown), strict=True):
+        table.add_row(*map(Text, row))  # a name may have brackets, which are no markup here
     terminal.print_table(table)
 
 
@@ -146,9 +144,7 @@ def print_lines(*lines: str) -> None:
 
 def described(spaces: pd.DataFrame) -> pd.DataFrame:
     """`describe_spaces` for the terminal."""
-    from analysis.report import mean_intervals
+    from analysis.display import spaces_table
 
-    ends = mean_intervals(spaces)
-    kept = spaces[["space", "n", "failed", "min", "median", "mean"]]
-    kept = kept.rename(columns={"min": "min %", "median": "median %", "mean": "mean %"})
-    return kept.assign(**{"95 % of the mean": ends})
+    kept = spaces_table(spaces).drop(columns=["25 %", "75 %", "max"])
+    return kept.rename(columns={name: f"{name} %" for name in ("min", "median", "mean")})

@@ -70,10 +70,10 @@ def trends(argv: list[str]) -> int:
     if arguments.out and not arguments.out.endswith(".csv") and not arguments.parameter:
         raise ValueError("a picture of trends needs --parameter NAME")
 
+    from analysis.display import ranges_table
     from analysis.importance import permutation_importance
     from analysis.ranges import ranges_per_space
     from analysis.regimes import best_by_regime
-    from analysis.report import ranges_table
     from analysis.trends import correlations_per_space, trends_per_space
 
     models, resolved, table = inputs.models_of(arguments)

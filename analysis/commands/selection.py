@@ -29,9 +29,9 @@ def select(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     inputs.check_out(arguments.out)
 
-    from analysis.report import best_table
+    from analysis.display import best_table
+    from analysis.number_text import short
     from analysis.select import select_best
-    from analysis.style import short
     from analysis.table import group_by, validation_size
 
     table = group_by(inputs.read(arguments), arguments.by)

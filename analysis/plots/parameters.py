@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from analysis.style import axes_or_new, label, legend_above, look, padded, scale_x, short, tidy
+from analysis.number_text import short
+from analysis.style import axes_or_new, label, legend_above, look, padded, scale_x, tidy
 
 FEW_VALUES = 12
 """Up to this many distinct values a parameter is drawn as columns of points."""

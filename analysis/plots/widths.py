@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.style import axes_or_new, legend_above, look, short, tidy
+from analysis.number_text import short
+from analysis.style import axes_or_new, legend_above, look, tidy
 
 
 def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -15,7 +15,7 @@ from analysis.findings import find
 from analysis.regimes import best_by_regime
 from analysis.report import render, write_report
 from analysis.table import load_table
-from analysis.words import p_text, summary
+from analysis.words import summary
 
 
 class Page(HTMLParser):
@@ -235,11 +235,6 @@ def test_without_axes_a_figure_is_made(findings):
     ax = plots.plot_edf(findings.curves)
     assert ax.figure.number in plt.get_fignums()
     plt.close(ax.figure)
-
-
-@pytest.mark.parametrize(("p", "text"), [(0.0, "p < 0.001"), (0.0123, "p = 0.012"), (0.5, "p = 0.50")])
-def test_p_values_are_never_zero(p, text):
-    assert p_text(p) == text
 
 
 def test_trainings_of_one_network_from_several_seeds_are_one_model(tmp_path, make_study):

@@ -1,0 +1,145 @@
+"""Frames as tables for a reader, in the terminal and on the page: one column, one format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.number_text import NOTHING, alike, interval, is_number, p_text, unsigned, whole
+from analysis.style import label
+
+AREA = ("area", "area_lower", "area_upper")
+COMPLEXITY = ("macs", "params", "acts")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table as it is shown.
+
+    Attributes:
+        name: its heading.
+        texts: one a row.
+        values: the numbers behind them, to sort by; None where there is no number.
+        right: whether the texts are numbers and stand to the right.
+    """
+
+    name: str
+    texts: list[str]
+    values: list[float | None]
+    right: bool
+
+
+def columns(frame: pd.DataFrame) -> list[Column]:
+    """The columns of a frame as they are shown; none for a frame without rows."""
+    return [_column(str(name), frame[name].astype(object).tolist()) for name in frame] if len(frame) else []
+
+
+def _column(name: str, values: list[Any]) -> Column:
+    texts = alike(values)
+    right = all(re.fullmatch(r"[-−+]?[\d,.]+|no bound|–", text) for text in texts)
+    return Column(name, texts, [float(v) if is_number(v) else None for v in values], right)
+
+
+def spaces_table(spaces: pd.DataFrame) -> pd.DataFrame:
+    """`describe_spaces` with the interval of the mean as text."""
+    percent = {"min": "min", "quarter": "25 %", "median": "median", "three_quarters": "75 %", "max": "max"}
+    ends = zip(spaces["mean_lower"], spaces["mean_upper"], strict=True)
+    told = [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else NOTHING for low, high in ends]
+    shown = spaces[["space", "n", "failed", *percent, "mean"]].rename(columns=percent)
+    return shown.assign(**{"95 % of the mean": told})
+
+
+def comparison_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of spaces: values and intervals as text."""
+    if frame.empty:
+        return frame
+    area = frame.assign(**{name: 100 * frame[name] for name in AREA})
+    return pd.DataFrame(
+        {
+            "pair": frame["a"] + " − " + frame["b"],
+            "matched by": frame["matched_by"],
+            "models": _two(frame, "n", "d"),
+            "effective": _two(frame, "effective_n", ".0f"),
+            "mean error": _two(frame, "mean", ".2f"),
+            "difference (95 %)": _with_ends(frame, "difference", interval),
+            "area difference, % of box": _with_ends(area, "area", interval),
+            "curves": frame["order"],
+            "KS D": frame["ks"].map("{:.2f}".format) + ", " + frame["ks_p"].map(p_text),
+            "P(first better)": _with_ends(frame, "a_better", unsigned),
+            "Holm": frame["ks_p_holm"].map(p_text),
+            "detectable": frame["detectable"].map("{:.2f}".format),
+        }
+    )
+
+
+def _two(frame: pd.DataFrame, name: str, form: str) -> list[str]:
+    return [f"{a:{form}} / {b:{form}}" for a, b in zip(frame[f"{name}_a"], frame[f"{name}_b"], strict=True)]
+
+
+def _with_ends(frame: pd.DataFrame, name: str, write: Callable[[float, float, float], str]) -> list[str]:
+    ends = (frame[name], frame[f"{name}_lower"], frame[f"{name}_upper"])
+    return [write(*row) for row in zip(*ends, strict=True)]
+
+
+def ranges_table(ranges: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFrame:
+    """Best ranges and rank correlations of every parameter and space."""
+    if ranges.empty:
+        return ranges
+    both = ranges.merge(correlations, on=["space", "parameter"], suffixes=("", "_rho"))
+    rho = (both["rho"], both["lower_rho"], both["upper_rho"])
+    shown = pd.DataFrame(
+        {
+            "parameter": both["parameter"].map(label),
+            "space": both["space"],
+            **by_parameter(both, {"likely": "best at", "lower": "from", "upper": "to"}),
+            "models behind it": both["support"],
+            "rank correlation (95 %)": [
+                interval(*row) if pd.notna(row[0]) else NOTHING for row in zip(*rho, strict=True)
+            ],
+        }
+    )
+    return shown.sort_values("parameter", kind="stable")
+
+
+def by_parameter(frame: pd.DataFrame, names: dict[str, str]) -> dict[str, pd.Series]:
+    """Columns of a frame with a row for each parameter, as text; one format for all values of one parameter.
+
+    Args:
+        frame: column `parameter` and the keys of `names`.
+        names: column to heading.
+    """
+    shown = pd.DataFrame(index=frame.index, columns=list(names.values()), dtype=object)
+    for _, part in frame.groupby("parameter", sort=False):
+        texts = alike(whole(pd.Series(part[list(names)].to_numpy().ravel())).astype(object))
+        shown.loc[part.index] = np.array(texts, dtype=object).reshape(len(part), len(names))
+    return {name: shown[name] for name in names.values()}
+
+
+def best_table(chosen: pd.DataFrame, parameters: Sequence[str] = ()) -> pd.DataFrame:
+    """Chosen models: what was measured, what to expect again, complexity and parameters."""
+    known = [n for n in COMPLEXITY if chosen[n].notna().any()]
+    fit = ["fit_error"] if "fit_error" in chosen and chosen["fit_error"].notna().any() else []
+    ends = chosen[["estimate", "estimate_lower", "estimate_upper"]].itertuples(index=False)
+    again = [unsigned(*row) if pd.notna(row[0]) else NOTHING for row in ends]
+    specs = [isinstance(spec, dict) for spec in chosen["spec"]]
+    name = [str(i)[:8] if has_spec else str(i) for i, has_spec in zip(chosen["spec_id"], specs, strict=True)]
+    tied = ["tied" if both else "" for both in chosen["tied"]]
+    shown = ["rank", "space", "index", "name", "error_percent", "again", "tied", "seeds", *known, *parameters, *fit]
+    names = {"error_percent": "error %", "fit_error": "e_fit", "again": "again % (95 %)"}
+    counts = {column: whole(chosen[column]) for column in (*known, *parameters)}
+    return chosen.assign(name=name, again=again, tied=tied, **counts)[shown].rename(columns=names)
+
+
+def sampling_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """How many candidates were drawn for each space."""
+    if frame.empty:
+        return frame
+    return frame.assign(
+        **{name: whole(frame[name]) for name in ("asked", "drawn", "kept")},
+        acceptance=[f"{100 * share:.3g} %" for share in frame["acceptance"].astype(float)],
+    )

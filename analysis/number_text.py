@@ -1,0 +1,74 @@
+"""Numbers as text: alike in a column, short on an axis, with sign and interval in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+NOTHING = "–"
+MINUS = "\N{MINUS SIGN}"
+
+
+def alike(values: Iterable[Any]) -> list[str]:
+    """Values of one column as text: all integers whole, all other numbers with the same decimals, a dash for nothing.
+
+    Two decimals from 1 up, none from 10,000 up, three digits of the largest number below 1. A whole number among others
+    is written as they are (15.00), since it is whole by chance; what is a count is an integer by its type (`whole`).
+    """
+    known = list(values)
+    largest = max((abs(v) for v in known if isinstance(v, float) and np.isfinite(v)), default=0.0)
+    small = 2 - int(np.floor(np.log10(largest))) if largest > 0 else 2
+    decimals = 0 if largest >= 1e4 else max(2, small)
+    return [_text(value, decimals) for value in known]
+
+
+def whole(values: pd.Series) -> pd.Series:
+    """Numbers that are all whole as integers, others as they are: for counts that stand in a column of floats."""
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    known = numbers[np.isfinite(numbers)]
+    only_numbers = len(known) == values.notna().sum()
+    return numbers.astype("Int64") if only_numbers and np.all(known == known.round()) else values
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a frame is a number and known."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not np.isnan(value)
+
+
+def _text(value: Any, decimals: int) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return NOTHING
+    if isinstance(value, float):
+        return f"{value:,.{decimals}f}".replace("-", MINUS) if np.isfinite(value) else "no bound"
+    return f"{value:,}".replace("-", MINUS) if is_number(value) else str(value)
+
+
+def short(value: float) -> str:
+    """A number with an SI suffix for thousands, millions and billions: 4.2M."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if suffix == 'k' else size):.4g}{suffix}"
+    return f"{value:.4g}"
+
+
+def signed(value: float) -> str:
+    """A number with its sign: +0.31."""
+    return f"{value:+.2f}".replace("-", MINUS)
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A value with its interval: +0.31 (-0.05 to +0.60)."""
+    return f"{signed(value)} ({signed(low)} to {signed(high)})" if np.isfinite(low) else signed(value)
+
+
+def unsigned(value: float, low: float, high: float) -> str:
+    """A value that cannot be negative with its interval: 0.80 (0.68 to 0.88)."""
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def p_text(p: float) -> str:
+    """A p-value as text: never 'p = 0'."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
