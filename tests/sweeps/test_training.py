@@ -1,0 +1,64 @@
+"""The real trainer as a training process opens it: from a study's config to the fields of a record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from designspace import ModelSpec, complexity
+from designspace.record import COLUMNS
+from sweeps.study import StudyModel
+from sweeps.training import COMPILE_PAYS, COMPILE_SECONDS, Task, compile_pays, find_trainer, open_trainer
+
+CONFIG: dict[str, Any] = {
+    "data": {"name": "digits", "subset": 160, "validation_size": 40},
+    "recipe": {"epochs": 1, "batch_size": 16},
+    "device": {"device": "cpu", "dtype": "float32"},
+    "checkpoint_seconds": 60,
+    "processes": 1,
+}
+
+
+def model() -> StudyModel:
+    stage = {"block": "vanilla", "depth": 1, "width": 8, "stride": 1}
+    whole = {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "head": {"classes": 10}}
+    spec = ModelSpec.from_mapping(whole | {"stages": [stage]})
+    counts = complexity(spec)
+    return StudyModel(
+        "key", "a", 0, 0, spec.spec_id, counts.macs, counts.params, counts.acts, spec.depth, {}, spec.to_mapping()
+    )
+
+
+def test_a_model_becomes_the_fields_of_a_record(tmp_path: Path) -> None:
+    epochs: list[int] = []
+    fields = open_trainer(CONFIG, 0).train(Task(model(), epochs.append, tmp_path / "checkpoint"))
+    assert fields["status"] == "ok"
+    assert set(fields) <= set(COLUMNS)
+    assert epochs == [1]
+    limited = open_trainer(CONFIG, 0).train(Task(model(), epochs.append, tmp_path / "other", deadline_seconds=0))
+    assert limited["status"] == "timeout"
+
+
+def test_times_are_shared_by_processes_of_the_same_arithmetic() -> None:
+    one, same, other = (open_trainer(CONFIG | {"processes": processes}, 0).measured_on for processes in (1, 1, 2))
+    assert one == same != other
+    assert one["dtype"] == "float32"
+
+
+def test_only_long_trainings_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
+    trainer = open_trainer(CONFIG | {"device": CONFIG["device"] | {"compile": True}}, 0)
+    for predicted, expected in ((None, False), (1.0, False), (2 * COMPILE_PAYS * COMPILE_SECONDS, True)):
+        task = Task(model(), lambda epoch: None, tmp_path / "checkpoint", predicted_seconds=predicted)
+        assert trainer.train(task)["compiled"] is expected
+        assert compile_pays(predicted) is expected
+    assert len(compiled) == 1
+
+
+def test_a_trainer_that_is_not_there_is_told() -> None:
+    with pytest.raises(ValueError, match=r"trainer='nothing' cannot be imported .*allowed: package.module.function"):
+        find_trainer("nothing")
