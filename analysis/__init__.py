@@ -22,7 +22,8 @@ _MODULES = {
     "profiles": ["width_profiles", "linear_structure"],
     "ranges": ["best_range"],
     "trends": ["trend", "rank_trend"],
-    "regimes": ["best_by_regime", "regime_trends"],
+    "families": ["space_families", "in_families"],
+    "regimes": ["assign_regimes", "best_by_regime", "regime_trends"],
     "exponents": ["power_law", "scaling_exponents"],
     "noise": ["noise_floor"],
     "fidelity": [

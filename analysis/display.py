@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.number_text import NOTHING, alike, interval, is_number, p_text, unsigned, whole
+from analysis.number_text import NOTHING, alike, interval, is_number, p_text, short, unsigned, whole
 from analysis.style import label
 
 AREA = ("area", "area_lower", "area_upper")
@@ -64,7 +64,7 @@ def comparison_table(frame: pd.DataFrame) -> pd.DataFrame:
             "pair": frame["a"] + " − " + frame["b"],
             "matched by": frame["matched_by"],
             "models": _two(frame, "n", "d"),
-            "effective": _two(frame, "effective_n", ".0f"),
+            "effective": _two(frame, "effective_n", ".1f"),
             "mean error": _two(frame, "mean", ".2f"),
             "difference (95 %)": _with_ends(frame, "difference", interval),
             "area difference, % of box": _with_ends(area, "area", interval),
@@ -104,6 +104,46 @@ def ranges_table(ranges: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFra
         }
     )
     return shown.sort_values("parameter", kind="stable")
+
+
+def regimes_table(regimes: pd.DataFrame) -> pd.DataFrame:
+    """`best_by_regime` for a reader."""
+    if regimes.empty:
+        return regimes
+    ends = zip(regimes["low"], regimes["high"], strict=True)
+    return pd.DataFrame(
+        {
+            "parameter": regimes["parameter"].map(label),
+            "space": regimes["space"],
+            "regime of macs": [f"{short(low)} to {short(high)}" for low, high in ends],
+            "n": regimes["n"],
+            **by_parameter(regimes, {"likely": "best at", "lower": "from", "upper": "to"}),
+            "models behind it": regimes["support"],
+        }
+    ).sort_values("parameter", kind="stable")
+
+
+def powers_table(laws: pd.DataFrame, counted: str) -> pd.DataFrame:
+    """Power laws against macs for a reader.
+
+    Args:
+        laws: fields of `PowerLaw`, with the columns `space` and either `parameter` or `of`.
+        counted: what the law goes through: models, regimes.
+    """
+    if laws.empty:
+        return laws
+    laws = laws.rename(columns={"parameter": "of"})
+    return pd.DataFrame(
+        {
+            "y": laws["of"].map(label),
+            "space": laws["space"],
+            "exponent": laws["exponent"],
+            "from": laws["lower"],
+            "to": laws["upper"],
+            "scatter of log10 y": laws["scatter"],
+            counted: laws["n"],
+        }
+    ).sort_values("y", kind="stable")
 
 
 def by_parameter(frame: pd.DataFrame, names: dict[str, str]) -> dict[str, pd.Series]:

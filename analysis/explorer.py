@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from analysis.figures import thinned
 from analysis.findings import COMPLEXITY, Findings
 from analysis.style import COLOURS, label
+from analysis.thinning import thinned
 
 
 def explorer_json(findings: Findings) -> tuple[Markup, int]:
@@ -20,9 +20,8 @@ def explorer_json(findings: Findings) -> tuple[Markup, int]:
 
     Returns:
         JSON, safe inside a script element: axes (column: label), values (column: number or null a model), spaces,
-            colours,
-        models (space, name, failed, facts, widths as runs, spec). The best and a random choice where there are very
-        many.
+        colours, models (space, name, failed, facts, widths as runs, spec). The best and a random choice where there are
+        very many.
     """
     frame = thinned(findings.models)
     spaces = list(dict.fromkeys(findings.models["space"].astype(str)))

@@ -57,9 +57,8 @@ def scaling_exponents(
 ) -> pd.DataFrame:
     """Exponents of params and acts against macs in each space; one row per space and complexity, fields of `PowerLaw`.
 
-    Where every model of a space lies in one narrow regime there is no range to fit over: rows whose `against` spans
-        less
-    than a factor of two are left out.
+    Where every model of a space lies in one narrow regime there is no range to fit over: spaces whose `against` spans
+    less than a factor of two are left out.
 
     Source: Radosavovic et al. 2020 (arXiv 2003.13678), Fig. 12: for the best models acts grow as the root of macs and
     params in proportion; Dollár et al. 2021 (arXiv 2103.06877) for what each way of scaling gives.

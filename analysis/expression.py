@@ -85,6 +85,4 @@ def _number(node: ast.expr, columns: Mapping[str, pd.Series], text: str) -> Any:
         raise ValueError(
             f"map expression {text!r} computes with the column {ast.unparse(node)!r}, which is not a number"
         )
-    return (
-        float(value) if isinstance(value, int) else value
-    )  # a division by zero of floats columns is inf, not an error
+    return float(value) if isinstance(value, int) else value  # in floats a division by zero is inf, not an error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -12,6 +14,7 @@ from analysis.curves import learning_curves
 from analysis.edf import edf_by
 from analysis.exponents import scaling_exponents
 from analysis.failures import FailurePolicy, Resolved, apply_failure_policy
+from analysis.families import in_families, space_families
 from analysis.fidelity import RankAgreement, epoch_fidelity, recipe_fidelity, seed_agreement
 from analysis.importance import Importance, permutation_importance
 from analysis.kolmogorov_smirnov import holm
@@ -22,7 +25,7 @@ from analysis.profiles import LinearStructure, linear_structure, width_profiles
 from analysis.quantized_linear_fit import fit_population
 from analysis.random_search import random_search_by
 from analysis.ranges import ranges_per_space
-from analysis.regimes import best_by_regime
+from analysis.regimes import assign_regimes, best_by_regime, regime_trends
 from analysis.seeds import average_seeds
 from analysis.select import select_best
 from analysis.spaces import varies
@@ -47,16 +50,20 @@ class Findings:
         match_problem: why there is no matching, "" if there is or none was wanted.
         spaces: `describe_spaces`, one row a space.
         curves, matched_curves: `edf_by` as drawn and at matched complexity (empty without matching).
-        comparison: `compare_spaces`, matched pairs first, then as drawn; empty with one space.
+        comparison: `compare_spaces`, matched pairs first, then as drawn; without the pairs that are one design space
+            in two regimes, which differ for that reason alone; empty with one space.
         search: `random_search_by`, as drawn.
         parameters: numbers that vary within some space: free parameters, then complexity, then fit_error.
         ranges: one row per space and parameter, fields of `BestRange`.
         correlations: one row per space and parameter, fields of `RankTrend`.
         trends: rows of `trend` per space and parameter.
         importance: of the free parameters, all spaces together; None with few models.
-        regimes: `best_by_regime` where some space spans several regimes, else empty.
-        exponents: `scaling_exponents` of all models and (space "… best quarter") of the best quarter of each space.
-        structures: line through the widths of the best 20 of each space.
+        designs: the design space of each space, by label (`analysis.families`); empty if the spaces are a column's.
+        regimes: `best_by_regime` of the error and every parameter in each design space that spans
+            several regimes of macs; empty if none does.
+        regime_trends: `regime_trends`; empty with fewer than three regimes.
+        exponents: `scaling_exponents` of all models and (space "…, best quarter") of the best quarter of each regime.
+        structures: `linear_structure` of each space.
         learning: `learning_curves`; empty without curves.
         fidelity: `epoch_fidelity`; empty without curves.
         recipes: `recipe_fidelity` between studies.
@@ -85,7 +92,9 @@ class Findings:
     correlations: pd.DataFrame
     trends: pd.DataFrame
     importance: Importance | None
+    designs: dict[str, str]
     regimes: pd.DataFrame
+    regime_trends: pd.DataFrame
     exponents: pd.DataFrame
     structures: dict[str, LinearStructure]
     learning: pd.DataFrame
@@ -136,6 +145,9 @@ def find(
     derived = (*COMPLEXITY, "fit_error")
     names = (*free, *(name for name in derived if any(varies(part[name]) for part in spaces)))
     size = validation_size(table.studies)
+    designs = space_families(frame, table.studies) if by == "space" else {}
+    by_design = in_families(ok, designs)
+    regimes = _regimes(by_design, names)
     return Findings(
         table=table,
         resolved=resolved,
@@ -146,15 +158,17 @@ def find(
         spaces=describe_spaces(frame),
         curves=edf_by(frame),
         matched_curves=pd.DataFrame() if matching is None else edf_by(frame, weights=weights),
-        comparison=_comparison(frame, match),
+        comparison=_comparison(frame, match, designs),
         search=random_search_by(frame),
         parameters=names,
         ranges=ranges_per_space(frame, names),
         correlations=correlations_per_space(frame, names),
         trends=trends_per_space(frame, names),
         importance=permutation_importance(frame, _across(frame, table.parameters)),
-        regimes=_regimes(ok, names),
-        exponents=_exponents(ok),
+        designs=designs,
+        regimes=regimes,
+        regime_trends=regime_trends(regimes),
+        exponents=_exponents(by_design),
         structures=_structures(ok),
         learning=learning_curves(ok),
         fidelity=epoch_fidelity(ok),
@@ -182,22 +196,23 @@ def _match(frame: pd.DataFrame, match: str) -> tuple[ComplexityMatch | None, str
         return None, str(reason)
 
 
-def _comparison(frame: pd.DataFrame, match: str) -> pd.DataFrame:
-    """Matched pairs, as far as two spaces overlap, then all pairs as drawn."""
-    labels = list(dict.fromkeys(frame["space"]))
-    if len(labels) < 2:
-        return pd.DataFrame()
-    matched = []
-    for pair in combinations(labels, 2):
-        try:
+def _comparison(frame: pd.DataFrame, match: str, designs: Mapping[str, str]) -> pd.DataFrame:
+    """Matched pairs, as far as two spaces overlap, then the pairs as drawn."""
+    ends = frame.groupby("space")["macs"].agg(["min", "max"])
+    matched, drawn = [], []
+    for a, b in combinations(dict.fromkeys(frame["space"]), 2):
+        pair = frame[frame["space"].isin([a, b])]
+        apart = ends["max"][a] < ends["min"][b] or ends["max"][b] < ends["min"][a]
+        if apart and a in designs and designs[a] == designs.get(b):
+            continue
+        drawn.append(compare_spaces(pair, match=None))
+        with suppress(ValueError):  # no common range: the pair stands among those as drawn
             if match and frame[match].notna().all():
-                matched.append(compare_spaces(frame[frame["space"].isin(pair)], match=match))
-        except ValueError:
-            continue  # no common range: the pair stands among those as drawn
-    parts = [pd.concat(matched, ignore_index=True)] if matched else []
+                matched.append(compare_spaces(pair, match=match))
+    parts = [pd.concat(part, ignore_index=True) for part in (matched, drawn) if part]
     for part in parts:
         part["ks_p_holm"] = holm(part["ks_p"].to_numpy())
-    return pd.concat([*parts, compare_spaces(frame, match=None)], ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _across(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
@@ -206,22 +221,18 @@ def _across(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
 
 
 def _regimes(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
-    wanted = [name for name in names if name not in ("macs", "fit_error")]
-    if not frame["macs"].notna().any():
-        return pd.DataFrame()
+    wanted = ["error_percent", *(name for name in names if name not in ("macs", "fit_error"))]
     found = best_by_regime(frame, wanted)
-    return found if found["regime"].max() > 0 else pd.DataFrame()
+    several = found.groupby("space")["regime"].transform("max") > 0
+    return found[several].reset_index(drop=True)
 
 
 def _exponents(frame: pd.DataFrame) -> pd.DataFrame:
-    if not frame["macs"].notna().any():
-        return pd.DataFrame()
-    quarter = frame.groupby("space")["error_percent"].transform(lambda e: e <= e.quantile(0.25))
-    best = frame[quarter.astype(bool)]
-    return pd.concat(
-        [scaling_exponents(frame), scaling_exponents(best.assign(space=best["space"] + ", best quarter"))],
-        ignore_index=True,
-    )
+    # The best of all would be the best of the largest regime.
+    groups = frame.groupby(["space", assign_regimes(frame)])["error_percent"]
+    best = frame[frame["error_percent"] <= groups.transform(lambda errors: errors.quantile(0.25))]
+    parts = [scaling_exponents(frame), scaling_exponents(best.assign(space=best["space"] + ", best quarter"))]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _structures(frame: pd.DataFrame) -> dict[str, LinearStructure]:

@@ -12,6 +12,8 @@ TREES = 100
 LARGEST = 1500
 """Rows the forest learns from at most; more add time and no insight."""
 SMALLEST = 20
+MEANS_LITTLE = 0.2
+"""A forest that explains less of the variance of unseen models says little about its parameters."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ def permutation_importance(
         None with fewer than 20 models or no parameter that varies.
 
     Source: Breiman, "Random Forests" (2001), Sec. 10, on held-out folds; Friedman (2001) for partial dependence; both
-        by
-    scikit-learn.
+    by scikit-learn.
     """
     names = [p for p in parameters if p in frame and pd.api.types.is_numeric_dtype(frame[p])]
     known = frame[[*names, "error_percent"]].astype(float).dropna()

@@ -94,9 +94,8 @@ def selection_noise(
 
     Returns:
         A standard deviation, points, and where it is from: "given", "repeated seeds", "the size of the validation
-            split"
-        (the binomial error of counting mistakes, a lower bound: chance in training comes on top), or "unknown" with
-        NaN.
+        split" (the binomial error of counting mistakes, a lower bound: chance in training comes on top), or "unknown"
+        with NaN.
     """
     if given is not None:
         if not given > 0:

@@ -73,13 +73,13 @@ class LinearStructure:
 
 
 def linear_structure(
-    frame: pd.DataFrame, k: int = 20, *, confidence: float = 0.95, seed: int = 0
+    frame: pd.DataFrame, k: int | None = None, *, confidence: float = 0.95, seed: int = 0
 ) -> LinearStructure | None:
     """Fit w_j = a * j + b to the best models of a space.
 
     Args:
         frame: columns `space`, `index`, `status`, `error_percent`, `block_widths`; models of one space.
-        k: number of best models.
+        k: number of best models; by default a quarter of them, 5 to 20.
         confidence: of the intervals, by resampling whole networks.
         seed: of the resampling.
 
@@ -90,6 +90,7 @@ def linear_structure(
     w_j = 48 * (j + 1).
     """
     known = frame[(frame["status"] == "ok") & frame["block_widths"].map(lambda w: w is not None and len(w) > 1)]
+    k = min(20, max(5, len(known) // 4)) if k is None else k
     best = known.sort_values("error_percent", kind="stable").head(k)
     if best.empty:
         return None

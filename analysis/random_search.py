@@ -86,8 +86,7 @@ def random_search_curve(
         A frame with the columns of RANDOM_SEARCH_COLUMNS.
 
     Source: the curve, RegNet (arXiv 2003.13678) Fig. 9; the band, Lourie, Cho & He 2023 (arXiv 2311.09480): the best
-        of m
-    has the distribution 1 - (1 - F)^m, so that a band for F is a band for every quantile of it at once. It is put
+    of m has the distribution 1 - (1 - F)^m, so that a band for F is a band for every quantile of it at once. It is put
     around the median and not around the mean, whose lower end would rest on errors below all that were seen.
     """
     curve = edf(errors, weights, confidence=confidence)

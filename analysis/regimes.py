@@ -22,11 +22,12 @@ def regime_index(complexity: Sequence[float] | NDArray[np.float64], regimes: int
 
     Args:
         complexity: shape (N,), positive; a value that is not finite is in no regime (-1).
-        regimes: their number; by default as many as leave 12 models each, 1 to 6.
+        regimes: their number; by default one for each factor of two between the fifth and the ninety-fifth percentile,
+            as far as 12 models are left in each, at most 6. RegNet's regimes are a factor of two apart or so.
     """
     x = np.asarray(complexity, dtype=float)
     known = np.isfinite(x)
-    number = int(np.clip(known.sum() // MODELS_PER_REGIME, 1, MOST)) if regimes is None else regimes
+    number = _number(x[known]) if regimes is None else regimes
     if number < 1:
         raise ValueError(f"regimes is {number}; it must be at least 1")
     index = np.full(len(x), -1, dtype=np.int64)
@@ -34,6 +35,41 @@ def regime_index(complexity: Sequence[float] | NDArray[np.float64], regimes: int
         inner = np.quantile(x[known], np.linspace(0, 1, number + 1)[1:-1])
         index[known] = np.searchsorted(inner, x[known], side="right")
     return index
+
+
+def _number(x: NDArray[np.float64]) -> int:
+    if not len(x):
+        return 1
+    low, high = np.quantile(x, [0.05, 0.95])
+    return max(1, min(len(x) // MODELS_PER_REGIME, round(float(np.log2(high / low))), MOST))
+
+
+def _populations(complexity: NDArray[np.float64], names: NDArray[np.object_]) -> NDArray[np.int64] | None:
+    """Populations that follow each other in complexity as regimes; None for a single one or where some overlap."""
+    known = np.isfinite(complexity)
+    ends = pd.Series(complexity[known]).groupby(names[known]).agg(["min", "max"]).sort_values("min")
+    if len(ends) < 2 or (ends["max"].to_numpy()[:-1] > ends["min"].to_numpy()[1:]).any():
+        return None
+    return np.where(known, ends.index.get_indexer(pd.Index(names)), -1).astype(np.int64)
+
+
+def assign_regimes(
+    frame: pd.DataFrame, *, by: str = "space", complexity: str = "macs", regimes: int | None = None
+) -> pd.Series:
+    """The regime of each model within its space, from 0; -1 where its complexity is unknown.
+
+    Args:
+        frame: columns `by`, `complexity` and perhaps `population` (`analysis.families`): the populations of a space are
+            its regimes where they do not overlap.
+        regimes: cut each space into so many regimes of equal numbers of models; see `regime_index`.
+    """
+    found = pd.Series(-1, index=frame.index)
+    for _, part in frame.groupby(by, sort=False):
+        x = part[complexity].to_numpy(dtype=float)
+        x = np.where(x > 0, x, np.nan)
+        drawn = _populations(x, part["population"].to_numpy()) if "population" in part and regimes is None else None
+        found[part.index] = regime_index(x, regimes) if drawn is None else drawn
+    return found
 
 
 def best_by_regime(
@@ -47,9 +83,9 @@ def best_by_regime(
     """Best range of every parameter in every regime of complexity.
 
     Args:
-        frame: columns `by`, `complexity`, `parameters`, `error_percent`; one row a model.
-        parameters: numbers; complexities such as acts and params are welcome.
-        regimes: number of regimes in each space, of equal numbers of models; see `regime_index`.
+        frame: columns `by`, `complexity`, `parameters`, `error_percent`; one row a model, the index unique.
+        parameters: numbers; complexities such as acts and params, and the error itself, are welcome.
+        regimes: as in `assign_regimes`.
 
     Returns:
         One row per space, regime and parameter: by, parameter, regime (from 0), complexity (geometric middle of the
@@ -58,11 +94,11 @@ def best_by_regime(
     Source: Radosavovic et al. 2020 (arXiv 2003.13678), Fig. 11, where each regime is a population of its own.
     """
     rows = []
+    index = assign_regimes(frame, by=by, complexity=complexity, regimes=regimes)
     for label, part in frame.groupby(by, sort=False):
-        x = part[complexity].to_numpy(dtype=float)
-        index = regime_index(np.where(x > 0, x, np.nan), regimes)
-        for regime in range(index.max(initial=-1) + 1):
-            mine = part[index == regime]
+        mine_in = index[part.index]
+        for regime in range(mine_in.max() + 1):
+            mine = part[mine_in == regime]
             if mine.empty:
                 continue
             ends = mine[complexity].astype(float)

@@ -6,6 +6,8 @@ import numpy as np
 
 from analysis.fidelity import TRUSTWORTHY, cheapest_epoch
 from analysis.findings import Findings
+from analysis.importance import MEANS_LITTLE
+from analysis.number_text import short
 from analysis.random_search import models_needed
 from analysis.style import label
 
@@ -38,25 +40,52 @@ def parameters(findings: Findings) -> list[str]:
     if found is None:
         return []
     first = found.table.iloc[0]
-    quality = "little, so that the bars mean little" if found.explained < 0.2 else "what the bars below divide"
+    told = (
+        f"A random forest over the {len(found.table)} parameters that vary explains {max(found.explained, 0):.0%} of "
+        f"the variance of the error of models it has not seen (n = {found.n})"
+    )
+    if found.explained < MEANS_LITTLE:
+        return [f"{told}: too little to say which parameter matters."]
     return [
-        f"A random forest over {', '.join(found.table['parameter'])} explains {max(found.explained, 0):.0%} of the "
-        "variance "
-        f"of the error of models it has not seen: {quality}. The most important is {label(first['parameter'])}: "
-        "shuffling "
-        f"it adds {first['importance']:.2f} points ({first['lower']:.2f} to {first['upper']:.2f}) to the "
-        "prediction's error."
+        f"{told}. The most important is {label(first['parameter'])}: shuffling it adds {first['importance']:.2f} "
+        f"points ({first['lower']:.2f} to {first['upper']:.2f}) to the prediction's error."
     ]
 
 
 def structure(findings: Findings) -> list[str]:
     """The line through the widths of the best models."""
     told = [
-        f"{space}: w = {found.slope:.1f}·j {'+' if found.intercept >= 0 else '−'} {abs(found.intercept):.0f} "
-        f"(slope {found.slope_lower:.1f} to {found.slope_upper:.1f}), R² {found.r_squared:.2f}"
+        f"{space} ({found.models} models): w = {found.slope:.1f}·j {'+' if found.intercept >= 0 else '−'} "
+        f"{abs(found.intercept):.0f} (95 % interval of the slope {found.slope_lower:.1f} to {found.slope_upper:.1f}), "
+        f"R² {found.r_squared:.2f}"
         for space, found in findings.structures.items()
     ]
-    return [f"Widths of the best 20 models of each space by block number j: {'; '.join(told)}."] if told else []
+    return [f"Widths of the best models of each space by block number j: {'; '.join(told)}."] if told else []
+
+
+def regimes(findings: Findings) -> list[str]:
+    """Which parameters of the best models change from regime to regime."""
+    told = []
+    for space, rows in findings.regimes.groupby("space", sort=False):
+        ends = rows.drop_duplicates("regime")
+        first = (
+            f"{space}: {len(ends)} regimes of {ends['n'].min()} models and more, {short(ends['low'].min())} to "
+            f"{short(ends['high'].max())} macs."
+        )
+        laws = findings.regime_trends[findings.regime_trends["space"] == space]
+        if laws.empty:
+            told.append(f"{first} Two regimes show no trend.")
+            continue
+        moving = laws[(laws["lower"] > 0) | (laws["upper"] < 0)]
+        parts = [
+            f"{label(row['parameter'])} ∝ macs^{row['exponent']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
+            for _, row in moving.iterrows()
+        ]
+        still = [label(name) for name in laws["parameter"] if name not in set(moving["parameter"])]
+        shown = f" Of the best models {'; '.join(parts)}." if parts else ""
+        rest = ", ".join(still) if parts else "any parameter"
+        told.append(f"{first}{shown}" + (f" No change of the best is shown in {rest}." if still else ""))
+    return told
 
 
 def exponents(findings: Findings) -> list[str]:
@@ -83,9 +112,8 @@ def training(findings: Findings) -> list[str]:
         told.append(
             f"One training differs from the model's mean by {noise.seed_sd:.2f} points (standard deviation over seeds, "
             f"{noise.seed_sd_lower:.2f} to {noise.seed_sd_upper:.2f}), architectures differ by "
-            f"{noise.architecture_sd:.2f}: "
-            f"two single trainings have to differ by {noise.smallest_difference:.2f} points before it is more than "
-            "chance."
+            f"{noise.architecture_sd:.2f}: two single trainings have to differ by {noise.smallest_difference:.2f} "
+            "points before it is more than chance."
         )
     if best is not None:
         told.append(
@@ -94,9 +122,8 @@ def training(findings: Findings) -> list[str]:
         )
     if seeds is not None:
         told.append(
-            f"Two seeds rank the models with Spearman's ρ = {seeds.spearman:.2f}, and {seeds.top_spearman:.2f} "
-            "within the "
-            f"best tenth: no cheaper training can be expected to do better."
+            f"Two seeds rank the models with Spearman's ρ = {seeds.spearman:.2f}, and {seeds.top_spearman:.2f} within "
+            "the best tenth: no cheaper training can be expected to do better."
         )
     if len(findings.fidelity) > 1:
         epoch, last = cheapest_epoch(findings.fidelity), int(findings.fidelity["epoch"].iloc[-1])
@@ -110,9 +137,8 @@ def training(findings: Findings) -> list[str]:
     for _, row in findings.recipes.iterrows():
         told.append(
             f"{row['cheap']} and {row['reference']} rank their {row['n']} common networks with ρ = "
-            f"{row['spearman']:.2f} "
-            f"({row['spearman_lower']:.2f} to {row['spearman_upper']:.2f}); {row['top_overlap']:.0%} of the best "
-            "tenth agree."
+            f"{row['spearman']:.2f} ({row['spearman_lower']:.2f} to {row['spearman_upper']:.2f}); "
+            f"{row['top_overlap']:.0%} of the best tenth agree."
         )
     return told
 

@@ -16,8 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from analysis import display, remarks
 from analysis.compare import COMPARISON_COLUMNS
 from analysis.explorer import explorer_json
-from analysis.figures import Picture, pictures
+from analysis.figures import pictures
 from analysis.findings import COMPLEXITY, Findings
+from analysis.picture import Picture
 from analysis.table import Study
 from analysis.words import setting, summary
 from designspace.atomic import replace_file
@@ -60,6 +61,7 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
             "search": remarks.search(findings),
             "parameters": remarks.parameters(findings),
             "structure": remarks.structure(findings),
+            "regimes": remarks.regimes(findings),
             "exponents": remarks.exponents(findings),
             "training": remarks.training(findings),
             "best": remarks.best(findings),
@@ -83,7 +85,9 @@ def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
         "spaces": display.spaces_table(findings.spaces),
         "comparison": display.comparison_table(findings.comparison),
         "ranges": display.ranges_table(findings.ranges, findings.correlations),
-        "exponents": findings.exponents.drop(columns=["factor", "against"], errors="ignore"),
+        "regimes": display.regimes_table(findings.regimes),
+        "regime_trends": display.powers_table(findings.regime_trends, "regimes"),
+        "exponents": display.powers_table(findings.exponents, "models"),
         "best": display.best_table(findings.best, numbers),
         "front": display.best_table(findings.front, numbers) if len(findings.front) else findings.front,
         "failures": findings.failures,

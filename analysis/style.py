@@ -20,7 +20,7 @@ LABELS = {
     "error_percent": "validation error (%)",
     "depth": "depth (blocks)",
     "group_width": "group width (channels)",
-    "bottleneck_ratio": "bottleneck ratio b (inner width = width / b)",
+    "bottleneck_ratio": "bottleneck ratio b (width / inner)",
     "w_0": "initial width w₀ (channels)",
     "w_a": "width slope wₐ (channels per block)",
     "w_m": "width multiplier wₘ",
@@ -78,9 +78,13 @@ def scale_x(ax: Axes, values: Iterable[float]) -> None:
 
 
 def legend_above(ax: Axes) -> None:
-    """A legend in a row above the picture, where it hides no point."""
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=3)
+    """A legend above the picture, where it hides no point, in as many columns as its texts leave room for."""
+    texts = ax.get_legend_handles_labels()[1]
+    if texts:
+        longest = max(map(len, texts))
+        columns = 3 if longest <= 24 else 2 if longest <= 40 else 1
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+        ax.legend(frameon=False, fontsize="small", ncols=columns, **place)
 
 
 def padded(values: Iterable[float], *, logarithmic: bool = False) -> tuple[float, float]:

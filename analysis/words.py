@@ -16,6 +16,8 @@ ORDERS = {
     "not decided": "no order of the curves is shown",
     "the curves cross": "the curves cross: which space is better depends on how far down one looks",
 }
+ON_THE_RULE = 0.01
+"""Fit errors below this say that the space was drawn by the rule, which needs no saying."""
 MOST_PAIRS = 3
 """Pairs told in words; a reader of ten sentences of one form reads none of them."""
 
@@ -23,7 +25,7 @@ MOST_PAIRS = 3
 def context(findings: Findings) -> str:
     """What stands under every picture: data, epochs, regime, number of models."""
     parts = list(dict.fromkeys(setting(study) for study in findings.table.studies))
-    counts = ", ".join(f"{row['space']} n = {row['n']}" for _, row in findings.spaces.iterrows())
+    counts = ", ".join(f"{row['space']} n\xa0=\xa0{row['n']}" for _, row in findings.spaces.iterrows())
     return " · ".join([*(part for part in parts if part), counts])
 
 
@@ -36,7 +38,12 @@ def setting(study: Study) -> str:
         parts.append(f"{data['subset']:,} training images")
     if "epochs" in recipe:
         parts.append(f"{recipe['epochs']} epoch{'s' if recipe['epochs'] != 1 else ''}")
-    for name, limits in (config.get("complexity") or {}).items():
+    for name in ("macs", "params", "acts", "depth"):
+        limits = (config.get("complexity") or {}).get(name)
+        spaces = (config.get("spaces") or {}).values()
+        own = [limit for space in spaces if (limit := (space.get("constraints") or {}).get(name))]
+        if own and len(own) == len(spaces):  # each space has its own
+            limits = [min(low for low, _ in own), max(high for _, high in own)]
         if limits:
             parts.append(f"{short(limits[0])} to {short(limits[1])} {name}")
     return " · ".join(part for part in parts if part)
@@ -59,9 +66,20 @@ def headline(findings: Findings) -> list[str]:
     return [
         *(pair_sentence(row) for _, row in told.iterrows()),
         *([f"{rest} more pairs of spaces are in the table of pairs."] if rest else []),
-        *([unmatched] if findings.match_problem and (pairs["matched_by"] == "none").all() else []),
+        *([unmatched] if findings.match_problem and len(pairs) and (pairs["matched_by"] == "none").all() else []),
+        *_designs(findings),
         _best(findings),
     ]
+
+
+def _designs(findings: Findings) -> list[str]:
+    """Spaces that are one design space, and so not compared."""
+    told = []
+    for design in findings.regimes["space"].unique():
+        labels = [label for label, its in findings.designs.items() if its == design]
+        if len(labels) > 1:
+            told.append(f"{', '.join(labels)} are one design space at several complexities; see from regime to regime.")
+    return told
 
 
 def cautions(findings: Findings) -> list[str]:
@@ -113,8 +131,8 @@ def pair_sentence(row: pd.Series) -> str:
             f"(95 % interval {signed(low)} to {signed(high)})"
         )
     return (
-        f"{first}; {row['n_a']} and {row['n_b']} models (effective {row['effective_n_a']:.0f} and "
-        f"{row['effective_n_b']:.0f}). Kolmogorov-Smirnov D = {row['ks']:.2f}, {p_text(row['ks_p'])}. "
+        f"{first}; {row['n_a']} and {row['n_b']} models (effective {row['effective_n_a']:.1f} and "
+        f"{row['effective_n_b']:.1f}). Kolmogorov-Smirnov D = {row['ks']:.2f}, {p_text(row['ks_p'])}. "
         f"A random model of {a} beats one of {b} with probability {row['a_better']:.2f} "
         f"({row['a_better_lower']:.2f} to {row['a_better_upper']:.2f}); {order}. A true difference of "
         f"{row['detectable']:.2f} points would have been seen four times out of five."
@@ -165,7 +183,7 @@ def _fit(findings: Findings) -> list[str]:
         if found is not None and not np.isnan(found["rho"]):
             text += f", rank correlation with error {interval(found['rho'], found['lower'], found['upper'])}"
         parts.append(text)
-    if not parts:
+    if not parts or frame["fit_error"].max() < ON_THE_RULE:
         return []
     what = "Distance of the widths from the quantized linear rule, e_fit (0 is on the rule)"
     return [f"{what}: {'; '.join(parts[: 2 * MOST_PAIRS])}."]

@@ -70,10 +70,11 @@ def trends(argv: list[str]) -> int:
     if arguments.out and not arguments.out.endswith(".csv") and not arguments.parameter:
         raise ValueError("a picture of trends needs --parameter NAME")
 
-    from analysis.display import ranges_table
+    from analysis.display import powers_table, ranges_table, regimes_table
+    from analysis.families import in_families, space_families
     from analysis.importance import permutation_importance
     from analysis.ranges import ranges_per_space
-    from analysis.regimes import best_by_regime
+    from analysis.regimes import best_by_regime, regime_trends
     from analysis.trends import correlations_per_space, trends_per_space
 
     models, resolved, table = inputs.models_of(arguments)
@@ -90,11 +91,12 @@ def trends(argv: list[str]) -> int:
     if forest is not None:
         title = f"points of error added by shuffling; {max(0, forest.explained):.0%} of the variance explained"
         inputs.print_table(forest.table, title)
-    if "macs" in complexity:
-        regimes = best_by_regime(models[~models["failed"]], [name for name in names if name != "macs"])
-        shown = regimes[["parameter", "space", "low", "high", "n", "likely", "lower", "upper"]]
-        several = regimes["regime"].max() > 0
-        inputs.print_table(shown if several else shown.head(0), "the best, by regime of macs")
+    designs = space_families(models, table.studies) if arguments.by == "space" else {}
+    finished = in_families(models[~models["failed"]], designs)
+    regimes = best_by_regime(finished, [name for name in names if name != "macs"])
+    if regimes["regime"].max() > 0:
+        inputs.print_table(regimes_table(regimes), "the best, by regime of macs")
+        inputs.print_table(powers_table(regime_trends(regimes), "regimes"), "y ∝ macs^exponent through the likely best")
     inputs.print_lines(resolved.sentence)
 
     def draw(ax: Axes) -> object:

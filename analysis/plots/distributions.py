@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.style import axes_or_new, label, look, tidy
+from analysis.style import axes_or_new, label, legend_above, look, tidy
 
 FEWEST_FOR_A_BAND = 5
 """The band of fewer models covers nearly all of the picture, and says no more."""
@@ -54,8 +54,8 @@ def plot_edf(
             label=(legend or {}).get(str(name), str(name)),
         )
     ax.set(xlim=(low - room, high + room), ylim=(-0.02, 1.02))
-    ax.set(xlabel=label("error_percent"), ylabel="fraction of models below")
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="none", loc="lower right", fontsize="small")
+    ax.set(xlabel=label("error_percent"), ylabel="fraction of models with a smaller error")
+    legend_above(ax)
     return ax
 
 
@@ -81,7 +81,7 @@ def plot_differences(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def _pair_label(row: pd.Series) -> str:
     how = "as drawn" if row["matched_by"] == "none" else f"at equal {row['matched_by']}"
-    return f"{row['a']} − {row['b']}\n{how}"
+    return f"{row['a']} − {row['b']}\n{how}, n {row['n_a']} and {row['n_b']}"
 
 
 def plot_random_search(frame: pd.DataFrame, *, by: str = "space", ax: Axes | None = None) -> Axes:
@@ -103,6 +103,6 @@ def plot_random_search(frame: pd.DataFrame, *, by: str = "space", ax: Axes | Non
         ax.plot(line["draws"], line["expected"], **style, linewidth=1.8, markersize=4, label=f"{name}: expected")
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-    ax.set(xlabel="random models trained", ylabel="error of the best of them (%)")
-    ax.legend(frameon=False, fontsize="small", loc="upper right")
+    ax.set(xlabel="random models trained", ylabel="validation error of the best of them (%)")
+    legend_above(ax)
     return ax

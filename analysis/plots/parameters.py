@@ -14,6 +14,8 @@ from analysis.style import axes_or_new, label, legend_above, look, padded, scale
 
 FEW_VALUES = 12
 """Up to this many distinct values a parameter is drawn as columns of points."""
+FEWEST_FOR_AN_INTERVAL = 5
+"""The t-interval of a smaller group reaches over the whole picture, and says no more."""
 
 
 def plot_parameter(
@@ -29,7 +31,7 @@ def plot_parameter(
 
     Args:
         frame: columns `by`, `parameter`, `error_percent` and, if failed models are to be marked, `failed`.
-        trend: columns `by` and those of `analysis.trends.trend`; drawn as means with intervals.
+        trend: columns `by` and those of `analysis.trends.trend`; drawn as means, with intervals from five models on.
         ranges: columns `by`, `lower`, `likely`, `upper`; drawn as bars above the points, a tick at the likely best.
         ax: where to draw; a new figure by default.
     """
@@ -60,6 +62,7 @@ def plot_parameter(
         if trend is not None:
             line = trend[trend[by] == name]
             bars = np.array([line["mean"] - line["lower"], line["upper"] - line["mean"]])
+            bars[:, line["n"] < FEWEST_FOR_AN_INTERVAL] = 0
             ax.errorbar(
                 line["value"],
                 line["mean"],
@@ -96,29 +99,48 @@ def _range_bars(ax: Axes, ranges: pd.DataFrame, names: list[str], by: str) -> No
         ax.plot([row["likely"]], [y], marker="|", markersize=11, markeredgewidth=2, color=colour, transform=place)
 
 
-def plot_regimes(frame: pd.DataFrame, parameter: str, *, by: str = "space", ax: Axes | None = None) -> Axes:
+def plot_regimes(
+    frame: pd.DataFrame,
+    parameter: str,
+    *,
+    by: str = "space",
+    trends: pd.DataFrame | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Best range of a parameter in every regime of complexity, the likely best joined by a line.
 
     Args:
         frame: as made by `analysis.regimes.best_by_regime`.
         parameter: of the frame's column `parameter`.
         by: the column that names the spaces.
+        trends: as made by `analysis.regimes.regime_trends`; a power law whose interval leaves out 0 is drawn, dotted.
         ax: where to draw; a new figure by default.
     """
     ax = tidy(axes_or_new(ax))
     mine = frame[frame["parameter"] == parameter]
-    for position, name in enumerate(mine[by].unique()):
+    for position, name in enumerate(frame[by].unique()):
         style, line = look(position), mine[mine[by] == name]
+        if line.empty:
+            continue
         # Bars of several spaces stand beside each other.
-        x = line["complexity"] * 1.02 ** (position - (mine[by].nunique() - 1) / 2)
-        ax.vlines(x, line["lower"], line["upper"], color=style["color"], linewidth=4, alpha=0.3)
+        x = line["complexity"] * 1.02 ** (position - (frame[by].nunique() - 1) / 2)
+        ax.vlines(x, line["lower"], line["upper"], color=style["color"], linewidth=5, alpha=0.3)
         ax.plot(x, line["likely"], **style, linewidth=1.6, markersize=5, label=str(name))
-    scale_x(ax, [*mine["low"], *mine["high"]])
+        law = None if trends is None else trends[(trends[by] == name) & (trends["parameter"] == parameter)]
+        if law is not None and len(law) and not law["lower"].iloc[0] <= 0 <= law["upper"].iloc[0]:
+            fitted = law["factor"].iloc[0] * line["complexity"] ** law["exponent"].iloc[0]
+            told = f"∝ macs^{law['exponent'].iloc[0]:.2f}"
+            ax.plot(line["complexity"], fitted, color=style["color"], linestyle=":", linewidth=1.4, label=told)
+    ax.set_xscale("log")
+    centres = max((line["complexity"] for _, line in mine.groupby(by)), key=len)
+    ax.set_xticks(centres, [short(float(f"{centre:.2g}")) for centre in centres])
+    ax.set_xticks([], minor=True)
     values = mine[["lower", "upper"]].to_numpy(dtype=float)
     if values.min() > 0 and values.max() / values.min() >= 8:
         ax.set_yscale("log", base=2 if values.max() < 1e4 else 10)
     ax.yaxis.set_major_formatter(lambda value, _: short(value))
-    ax.set(xlabel=label("macs"), ylabel=label(parameter))
+    whose = " of the best" if parameter == "error_percent" else ""
+    ax.set(xlabel=label("macs"), ylabel=label(parameter).replace(" (", f"{whose} (", 1))
     legend_above(ax)
     return ax
 

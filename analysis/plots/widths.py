@@ -15,7 +15,8 @@ def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Widths of networks block by block with the quantized linear rule fitted to them, on a logarithmic axis.
 
     Args:
-        frame: as made by `analysis.profiles.width_profiles`: columns model, block, width, predicted, group.
+        frame: as made by `analysis.profiles.width_profiles`: columns model, block, width, predicted, group,
+            error_percent.
         ax: where to draw; a new figure by default.
     """
     ax = tidy(axes_or_new(ax))
@@ -30,7 +31,7 @@ def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 linestyle=style["linestyle"],
                 linewidth=1.6,
                 alpha=0.85,
-                label=group if place == 0 else None,
+                label=_told(group, frame[frame["group"] == group]["error_percent"]) if place == 0 else None,
             )
             ax.plot(line["block"], line["predicted"], marker=".", markersize=3, linestyle="", color=style["color"])
     ax.set_yscale("log", base=2)
@@ -39,6 +40,10 @@ def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="block", ylabel="width (channels)")
     legend_above(ax)
     return ax
+
+
+def _told(group: str, errors: pd.Series) -> str:
+    return f"{group}: {errors.min():.2f} to {errors.max():.2f} %"
 
 
 def plot_linear_structure(

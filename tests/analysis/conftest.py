@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,20 @@ from designspace.spaces import space_from_config
 
 RECIPE, DATA = "0123456789abcdef", "fedcba9876543210"
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
-LABELS = {"bottleneck": 1.0, "inverted": 0.5}
+SPACES = {"bottleneck": (1.0, (2e6, 20e6)), "inverted": (0.5, (2e6, 20e6))}
 
 TEMPLATE = {"resolution": 28, "in_channels": 1, "head": {"classes": 10}, "stem": {"width": 16, "stride": 1}}
 
 
-def populations(n: int, seed: int) -> dict[str, Any]:
-    """Two RegNet spaces in one regime: without and with an inverted bottleneck."""
-    found = {}
-    for label, ratio in LABELS.items():
-        found[label] = space_from_config(
-            {
-                "base": "regnetx",
-                "template": TEMPLATE,
-                "parameters": {
-                    "depth": {"distribution": "log_uniform", "low": 4, "high": 24},
-                    "w_0": {"distribution": "log_uniform", "low": 8, "high": 64, "step": 8},
-                    "w_a": {"distribution": "log_uniform", "low": 4, "high": 64, "step": 0.1},
-                    "bottleneck_ratio": {"distribution": "choice", "options": [ratio]},
-                },
-                "constraints": {"macs": [2e6, 20e6]},
-            }
-        ).sample(n, seed)
-    return found
+def settings(ratio: float, macs: tuple[float, float]) -> dict[str, Any]:
+    """A RegNetX space with one bottleneck ratio."""
+    laws = {
+        "depth": {"distribution": "log_uniform", "low": 4, "high": 24},
+        "w_0": {"distribution": "log_uniform", "low": 8, "high": 64, "step": 8},
+        "w_a": {"distribution": "log_uniform", "low": 4, "high": 64, "step": 0.1},
+        "bottleneck_ratio": {"distribution": "choice", "options": [ratio]},
+    }
+    return {"base": "regnetx", "parameters": laws, "constraints": {"macs": list(macs)}}
 
 
 def write_study(
@@ -50,19 +41,23 @@ def write_study(
     untrained: int = 0,
     recipe_id: str = RECIPE,
     advantage: float = 2.0,
+    spaces: Mapping[str, tuple[float, tuple[float, float]]] = SPACES,
 ) -> Path:
-    """Write a study of two spaces.
+    """Write a study.
 
     Args:
         n: models per space.
         failures: status by position in models.jsonl.
         untrained: models at the end of the list left without a record.
-        advantage: how many points the space "bottleneck" is better by.
+        spaces: label to bottleneck ratio and limits of macs.
+        advantage: how many points spaces are better by whose label begins with "bottleneck".
     """
     rng = np.random.default_rng(seed)
     (folder / "records").mkdir(parents=True)
     models, sampling = [], {}
-    for label, population in populations(n, seed).items():
+    configs = {label: settings(*space) for label, space in spaces.items()}
+    for label, config in configs.items():
+        population = space_from_config(config | {"template": TEMPLATE}).sample(n, seed)
         report = population.report
         sampling[label] = {
             "asked": n,
@@ -76,7 +71,7 @@ def write_study(
             models.append(row | {"space": label, "seed": seed, "key": key})
     models.sort(key=lambda model: (model["index"], model["space"]))
     (folder / "models.jsonl").write_text("".join(json.dumps(model) + "\n" for model in models))
-    (folder / "manifest.json").write_text(json.dumps(_manifest(n, seed, sampling, len(models), recipe_id)))
+    (folder / "manifest.json").write_text(json.dumps(_manifest(n, seed, sampling, len(models), recipe_id, configs)))
     for position, model in enumerate(models[: len(models) - untrained]):
         record = _record(model, (failures or {}).get(position, "ok"), rng, recipe_id, advantage)
         (folder / "records" / f"{model['key']}.json").write_text(record.to_json())
@@ -84,7 +79,7 @@ def write_study(
 
 
 def _record(model: dict[str, Any], status: str, rng: np.random.Generator, recipe_id: str, advantage: float) -> Record:
-    better = advantage if model["space"] == "bottleneck" else 0.0
+    better = advantage if model["space"].startswith("bottleneck") else 0.0
     error = 17 - better + 0.15 * abs(model["depth"] - 12) - 3 * math.log10(model["macs"] / 2e6) + rng.gamma(2.0, 1.0)
     error = round(float(error), 2)
     ok = status == "ok"
@@ -108,7 +103,9 @@ def _record(model: dict[str, Any], status: str, rng: np.random.Generator, recipe
     )
 
 
-def _manifest(n: int, seed: int, sampling: dict[str, Any], models: int, recipe_id: str) -> dict[str, Any]:
+def _manifest(
+    n: int, seed: int, sampling: dict[str, Any], models: int, recipe_id: str, spaces: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "created_at": "2026-01-01T00:00:00+00:00",
         "config": {
@@ -117,8 +114,8 @@ def _manifest(n: int, seed: int, sampling: dict[str, Any], models: int, recipe_i
             "training_seeds": [seed],
             "recipe": {"epochs": 2, "batch_size": 128, "learning_rate": 0.1},
             "data": {"name": "fashion_mnist", "subset": 10000, "validation_size": 5000},
-            "complexity": {"macs": [2e6, 20e6]},
-            "spaces": {label: {"base": "regnetx"} for label in sampling},
+            "complexity": {"macs": None},
+            "spaces": spaces,
         },
         "config_hash": "0" * 16,
         "frozen_at": "2026-01-01T00:00:00+00:00",

@@ -43,9 +43,11 @@ def test_a_narrow_regime_has_no_exponent():
 
 
 def test_regimes_have_equal_numbers():
-    x = np.random.default_rng(0).permutation(np.arange(1.0, 61))
-    assert np.bincount(regime_index(x)).tolist() == [12] * 5
+    x = np.random.default_rng(0).permutation(np.geomspace(1, 64, 60))
+    assert np.bincount(regime_index(x)).tolist() == [12] * 5  # six factors of two, but 12 models each
     assert np.bincount(regime_index(x, 3)).tolist() == [20] * 3
+    assert np.bincount(regime_index(np.geomspace(1, 4, 60))).tolist() == [30] * 2
+    assert regime_index(np.geomspace(3e6, 6e6, 600)).max() == 0  # one regime, however many models
     assert set(regime_index([1.0, np.nan, 2.0], 1)) == {0, -1}
     assert regime_index(x[:5]).max() == 0
 

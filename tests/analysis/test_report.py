@@ -46,7 +46,7 @@ class Laid:
 
     def __init__(self, picture):
         self.name, self.title, self.caption = picture.name, picture.title, picture.caption
-        self.part, self.wide = picture.part, picture.wide
+        self.part, self.inches = picture.part, picture.inches
 
     def data_uri(self):
         return "data:,"

@@ -1,0 +1,50 @@
+"""A figure with its words, as PNG for the folder and as SVG for the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+WIDTH = 6.4
+"""Inches of a figure with one panel."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its part of the report, file name (without suffix), title, and the sentence below it."""
+
+    part: str
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+    def __post_init__(self) -> None:
+        # Laying out takes as long as drawing, and is the same for both kinds: once is enough.
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
+    @property
+    def inches(self) -> float:
+        """Width of the figure: a page shows all at one scale, so that their letters have one size."""
+        return float(self.figure.get_figwidth())
+
+    def png(self) -> bytes:
+        """The picture as PNG, 150 dots an inch."""
+        return self._bytes("png")
+
+    def data_uri(self) -> str:
+        """The picture as a data URI of SVG."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self._bytes('svg')).decode()}"
+
+    def _bytes(self, kind: str) -> bytes:
+        buffer = io.BytesIO()
+        # A fixed salt and no date: the same findings give the same bytes.
+        with rc_context({"svg.hashsalt": self.name}):
+            metadata = {"Date": None} if kind == "svg" else {"Software": None}
+            self.figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+        return buffer.getvalue()
