@@ -64,7 +64,7 @@ def comparison_table(frame: pd.DataFrame) -> pd.DataFrame:
             "pair": frame["a"] + " − " + frame["b"],
             "matched by": frame["matched_by"],
             "models": _two(frame, "n", "d"),
-            "effective": _two(frame, "effective_n", ".1f"),
+            "effective": np.where(frame["matched_by"] == "none", NOTHING, _two(frame, "effective_n", ".1f")),
             "mean error": _two(frame, "mean", ".2f"),
             "difference (95 %)": _with_ends(frame, "difference", interval),
             "area difference, % of box": _with_ends(area, "area", interval),

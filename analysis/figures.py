@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def _spaces(findings: Findings) -> Iterator[Picture]:
         for _, row in findings.spaces.iterrows()
     }
     limit = _limit(findings)
-    cut = "" if limit is None else f" The axis ends at {limit:.0f} %, where the upper twentieth of the models begins."
+    cut = "" if limit is None else f" The axis ends at {limit:.1f} %, where the upper twentieth of the models begins."
     yield Picture(
         "spaces",
         "edf",
@@ -93,14 +94,14 @@ def _spaces(findings: Findings) -> Iterator[Picture]:
             "With 95 % bootstrap intervals; n is the number of models that count on either side.",
             _one(findings, lambda ax: plots.plot_differences(both, ax=ax), height=1.3 + 0.6 * len(both)),
         )
-    bounded = (findings.search["lower"] > 0) & (findings.search["upper"] < 100)
+    bounded = findings.search[(findings.search["lower"] > 0) & (findings.search["upper"] < 100)]
     band = "The band is around the median and ends where the models at hand set no bound."
     yield Picture(
         "spaces",
         "random_search",
         "What random search gets",
         "Expected error of the best of m models drawn at random from a space as it is, in closed form. "
-        + (band if bounded.any() else "There are too few models for a band."),
+        + (band if bounded["space"].duplicated().any() else "There are too few models for a band."),
         _one(findings, lambda ax: plots.plot_random_search(findings.search, ax=ax)),
     )
 
@@ -194,8 +195,9 @@ def _training(findings: Findings) -> Iterator[Picture]:
 def _best(findings: Findings) -> Iterator[Picture]:
     if findings.models["pareto"].any():
         cost = findings.match or "macs"
-        figure = _one(findings, lambda ax: plots.plot_pareto(thinned(findings.models), cost, ax=ax))
-        caption = f"Models that no other beats in both error and {label(cost)}, joined by steps."
+        limit, sample = _limit(findings), thinned(findings.models)
+        figure = _one(findings, lambda ax: plots.plot_pareto(sample, cost, limit=limit, ax=ax))
+        caption = f"Models that no other beats in both error and {label(cost)}, joined by steps.{_beyond(findings)}"
         noise = findings.best["noise_sd"].iloc[0]
         chance = f" One training varies by {noise:.2f} points (from {findings.best['noise_from'].iloc[0]})."
         yield Picture("best", "pareto", "The Pareto front", caption + (chance if np.isfinite(noise) else ""), figure)
@@ -210,8 +212,9 @@ def _scatter(findings: Findings, sample: pd.DataFrame, name: str, part: str) -> 
         for _, row in rho.iterrows()
         if np.isfinite(row["rho"])
     ]
-    caption = f"Rank correlation: {', '.join(told)}." if told else ""
-    figure = _one(findings, lambda ax: plots.plot_parameter(sample, name, trend=line, ranges=ranges, ax=ax))
+    caption = (f"Rank correlation: {', '.join(told)}." if told else "") + _beyond(findings)
+    more: dict[str, Any] = {"trend": line, "ranges": ranges, "limit": _limit(findings)}
+    figure = _one(findings, lambda ax: plots.plot_parameter(sample, name, **more, ax=ax))
     return Picture(part, f"error_vs_{name}", f"Error against {label(name)}", caption, figure)
 
 
@@ -220,6 +223,12 @@ def _limit(findings: Findings) -> float | None:
     errors = findings.models["error_percent"]
     low, most, high = errors.min(), errors.quantile(0.95), errors.max()
     return float(most) if high - low > 3 * (most - low) > 0 else None
+
+
+def _beyond(findings: Findings) -> str:
+    limit = _limit(findings)
+    number = 0 if limit is None else int((findings.models["error_percent"] > limit).sum())
+    return f" {number} models with more than {limit:.1f} % stand at the upper edge." if number else ""
 
 
 def _bands(made: object) -> str:

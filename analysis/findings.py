@@ -109,6 +109,12 @@ class Findings:
     failures: pd.DataFrame
     sampling: pd.DataFrame
 
+    @property
+    def error(self) -> str:
+        """What the errors are: of the validation split for our studies; a table does not say of which split."""
+        ours = all(study.manifest for study in self.table.studies)
+        return "validation error of the last epoch" if ours else "error as the table gives it"
+
 
 def find(
     table: Table, *, policy: FailurePolicy | str = "worst", match: str = "macs", by: str = "space", top: int = 5

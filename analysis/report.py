@@ -55,6 +55,7 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
     return environment.get_template("report.html.j2").render(
         title=", ".join(study.name for study in findings.table.studies),
         subtitle=" | ".join(dict.fromkeys(filter(None, map(setting, findings.table.studies)))),
+        error=findings.error,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         summary=summary(findings),
         remarks={

@@ -17,7 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), "-.", ":", (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
 
 LABELS = {
-    "error_percent": "validation error (%)",
+    "error_percent": "error (%)",
     "depth": "depth (blocks)",
     "group_width": "group width (channels)",
     "bottleneck_ratio": "bottleneck ratio b (width / inner)",
@@ -82,7 +82,7 @@ def legend_above(ax: Axes) -> None:
     texts = ax.get_legend_handles_labels()[1]
     if texts:
         longest = max(map(len, texts))
-        columns = 3 if longest <= 24 else 2 if longest <= 40 else 1
+        columns = 3 if longest <= 20 else 2 if longest <= 34 else 1
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
         ax.legend(frameon=False, fontsize="small", ncols=columns, **place)
 

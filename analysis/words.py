@@ -26,7 +26,7 @@ def context(findings: Findings) -> str:
     """What stands under every picture: data, epochs, regime, number of models."""
     parts = list(dict.fromkeys(setting(study) for study in findings.table.studies))
     counts = ", ".join(f"{row['space']} n\xa0=\xa0{row['n']}" for _, row in findings.spaces.iterrows())
-    return " · ".join([*(part for part in parts if part), counts])
+    return " · ".join([*(part for part in parts if part), findings.error, counts])
 
 
 def setting(study: Study) -> str:
@@ -142,7 +142,8 @@ def pair_sentence(row: pd.Series) -> str:
 def _best(findings: Findings) -> str:
     row = findings.best.iloc[0]
     name = f"number {row['index']} of {row['space']}" if isinstance(row["spec"], dict) else f"{row['spec_id']}"
-    told = f"The best model is {name}, {row['error_percent']:.2f} % validation error"
+    kind = "validation error" if "validation" in findings.error else "error"
+    told = f"The best model is {name}, {row['error_percent']:.2f} % {kind}"
     if np.isfinite(row["estimate"]):
         low, high = row["estimate_lower"], row["estimate_upper"]
         return (

@@ -56,7 +56,7 @@ def select(argv: list[str]) -> int:
         f"(from {first['noise_from']}); tied: no further from the first than chance puts equal models"
     )
     told = unknown if first["noise_from"] == "unknown" else known
-    inputs.print_lines(f"Chosen from {first['candidates']} models by validation error, which is optimistic; {told}.")
+    inputs.print_lines(f"Chosen from {first['candidates']} models by error, which is optimistic; {told}.")
 
     def draw(ax: Axes) -> object:
         from analysis.pareto import pareto_front

@@ -34,10 +34,11 @@ def plot_edf(
     finite = frame.loc[np.isfinite(frame["error"]), "error"]
     low, high = float(finite.min()), float(finite.max()) if limit is None else limit
     room = 0.04 * (high - low or 1)
+    end = max(high, float(finite.max())) + room
     for position, name in enumerate(frame[by].unique()):
         curve = frame[frame[by] == name]
         # The curve is 0 from the left edge to the first error and 1 from the last error to the right edge.
-        ends = np.concatenate([[low - room], np.minimum(curve["error"], high + room)])
+        ends = np.concatenate([[low - room], np.minimum(curve["error"], end)])
         style = look(position)
         fraction, lower, upper = (
             np.concatenate([[curve[column].iloc[0]], curve[column]]) for column in ("fraction", "lower", "upper")
@@ -75,7 +76,7 @@ def plot_differences(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.axvline(0, color="#888888", linewidth=1)
     ax.set_yticks([-place for place in range(len(frame))], [_pair_label(row) for _, row in frame.iterrows()])
     ax.set_ylim(-len(frame) + 0.4, 0.6)
-    ax.set_xlabel("difference of mean error (points); left of 0 the first is better")
+    ax.set_xlabel("difference of mean error (points)\nleft of 0 the first is better")
     return ax
 
 
@@ -97,12 +98,12 @@ def plot_random_search(frame: pd.DataFrame, *, by: str = "space", ax: Axes | Non
         style, line = look(position), frame[frame[by] == name]
         # Where the models set no bound the band ends; drawing it down to 0 % would squeeze everything else.
         bounded = line[(line["lower"] > 0) & (line["upper"] < 100)]
-        ax.fill_between(
-            bounded["draws"], bounded["lower"], bounded["upper"], color=style["color"], alpha=0.15, linewidth=0
-        )
+        if len(bounded) > 1:
+            band = (bounded["draws"], bounded["lower"], bounded["upper"])
+            ax.fill_between(*band, color=style["color"], alpha=0.15, linewidth=0)
         ax.plot(line["draws"], line["expected"], **style, linewidth=1.8, markersize=4, label=f"{name}: expected")
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-    ax.set(xlabel="random models trained", ylabel="validation error of the best of them (%)")
+    ax.set(xlabel="random models trained", ylabel="error of the best of them (%)")
     legend_above(ax)
     return ax

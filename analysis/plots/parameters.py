@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from analysis.number_text import short
@@ -25,6 +26,7 @@ def plot_parameter(
     by: str = "space",
     trend: pd.DataFrame | None = None,
     ranges: pd.DataFrame | None = None,
+    limit: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Error of every model against one of its numbers, with group means and the range of the best.
@@ -33,11 +35,13 @@ def plot_parameter(
         frame: columns `by`, `parameter`, `error_percent` and, if failed models are to be marked, `failed`.
         trend: columns `by` and those of `analysis.trends.trend`; drawn as means, with intervals from five models on.
         ranges: columns `by`, `lower`, `likely`, `upper`; drawn as bars above the points, a tick at the likely best.
+        limit: upper end of the error axis, percent; models beyond it are drawn there.
         ax: where to draw; a new figure by default.
     """
     ax = tidy(axes_or_new(ax))
     names = list(frame[by].unique())
     few = frame[parameter].nunique() <= FEW_VALUES
+    frame = frame.assign(error_percent=frame["error_percent"].clip(upper=limit))
     for position, name in enumerate(names):
         style = look(position)
         # Where values are few, spaces stand beside each other instead of on each other.
@@ -73,6 +77,8 @@ def plot_parameter(
                 elinewidth=1,
                 capsize=2,
                 transform=place,
+                zorder=3,
+                path_effects=[withStroke(linewidth=3, foreground="white")],
             )
     scale_x(ax, frame[parameter])
     # The models set the scale: the interval of a small group may reach far beyond, and a shifted artist sets none.
@@ -180,7 +186,13 @@ def plot_dependence(frame: pd.DataFrame, parameter: str, *, ax: Axes | None = No
 
 
 def plot_pareto(
-    frame: pd.DataFrame, objective: str = "macs", *, by: str = "space", front: str = "pareto", ax: Axes | None = None
+    frame: pd.DataFrame,
+    objective: str = "macs",
+    *,
+    by: str = "space",
+    front: str = "pareto",
+    limit: float | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Every model by complexity and error, those that no other beats joined by steps.
 
@@ -189,9 +201,11 @@ def plot_pareto(
         objective: the horizontal axis.
         by: the column that names the spaces.
         front: the column that marks the front.
+        limit: upper end of the error axis, percent; models beyond it are drawn there.
         ax: where to draw; a new figure by default.
     """
     ax = tidy(axes_or_new(ax))
+    frame = frame.assign(error_percent=frame["error_percent"].clip(upper=limit))
     for position, name in enumerate(frame[by].unique()):
         style, mine = look(position), frame[frame[by] == name]
         point: dict[str, Any] = {"color": style["color"], "marker": style["marker"], "linewidths": 0}

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import islice
 
@@ -8,7 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import plots
+from analysis import plots, remarks
 from analysis.expression import parse_map
 from analysis.figures import _spaces, pictures
 from analysis.findings import find
@@ -161,6 +162,9 @@ def test_a_foreign_table_of_one_column_is_a_report(tmp_path):
     page = Page(whole(findings))
     assert {figure.get("id") for figure in page.all("figure")} == {"edf", "random_search"}
     assert "the table has no error for it" in page.text
+    text = page.text[: page.text.index("const SVG")]
+    assert "alidation" not in text  # of which split the errors are is not known
+    assert "test split" not in text
 
 
 def test_spaces_by_a_column_and_seeds_of_a_foreign_table(tmp_path):
@@ -216,6 +220,28 @@ def test_the_drawn_curve_is_the_frame(findings):
     np.testing.assert_array_equal(line.get_ydata()[1:], curve["fraction"])
     np.testing.assert_array_equal(line.get_xdata()[1:-1], curve["error"][:-1])
     assert line.get_drawstyle() == "steps-pre"
+
+
+def test_a_curve_that_goes_on_beyond_the_axis_does_not_end_there(findings):
+    limit = findings.curves["error"].quantile(0.5)
+    ax = plots.plot_edf(findings.curves, limit=limit, ax=Figure().subplots())
+    for line in ax.get_lines():
+        x, y = line.get_xdata(), line.get_ydata()
+        assert x[y == 1].max() > ax.get_xlim()[1] > limit
+
+
+def test_models_beyond_the_axis_stand_at_its_edge(findings):
+    ax = plots.plot_parameter(findings.models, "depth", limit=15.0, ax=Figure().subplots())
+    drawn = np.concatenate([points.get_offsets()[:, 1] for points in ax.collections])
+    assert drawn.max() == 15.0
+    assert (drawn == 15.0).sum() == (findings.models["error_percent"] >= 15.0).sum() > 3
+
+
+def test_a_forest_that_explains_nothing_is_not_shown(findings):
+    little = replace(findings, importance=replace(findings.importance, explained=0.1))
+    assert not {"importance", "dependence"} & {picture.name for picture in pictures(little)}
+    assert "explains 10% of the variance" in remarks.parameters(little)[0]
+    assert "too little to say" in remarks.parameters(little)[0]
 
 
 def test_a_picture_leaves_the_global_style_alone(findings):
