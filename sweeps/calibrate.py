@@ -22,13 +22,17 @@ from designspace.record import Record, read_records
 EVIDENCE = "calibration.csv"
 RECOMMENDED = "recipe.yaml"
 
+CLEARLY = 2.0
+"""Standard errors from which a pair is called worse than the best."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """One pair and how the models did with it; errors in percent, a failed model counting as a guess.
+    """One pair and how the models did with it; errors in percent, a failed training counting as a guess.
 
-    `behind_best` is the mean over the models of the difference to the best pair, `behind_best_se` its standard error:
-    the models are the same, so the differences say more than the means.
+    A model's error is the mean over its training seeds; it `failed` if one of its trainings did. `behind_best` is the
+    mean over the models of the difference to the best pair, `behind_best_se` its standard error: the models are the
+    same, so the differences say more than the means.
     """
 
     learning_rate: float
@@ -93,16 +97,18 @@ def calibrate(
 
 
 def compare(records: Mapping[Pair, Sequence[Record]]) -> list[Row]:
-    """One row a pair, the lowest mean error first; a failed model counts as badly as guessing."""
+    """One row a pair, the lowest mean error first; a failed training counts as badly as guessing."""
     errors: Errors = {}
     for pair, trained in records.items():
-        ordered = sorted(trained, key=lambda record: (record.space, record.index, record.seed))
-        errors[pair] = [_error(record) for record in ordered]
+        of_model: dict[tuple[str, int], list[float]] = {}
+        for record in sorted(trained, key=lambda record: (record.space, record.index)):
+            of_model.setdefault((record.space, record.index), []).append(_error(record))
+        errors[pair] = [mean(values) for values in of_model.values()]
     best = min(errors, key=lambda pair: mean(errors[pair]))
     rows = []
     for pair, values in errors.items():
         behind = [value - of_best for value, of_best in zip(values, errors[best], strict=True)]
-        failed = sum(record.error_percent is None for record in records[pair])
+        failed = len({(record.space, record.index) for record in records[pair] if record.error_percent is None})
         spread = stdev(behind) / len(behind) ** 0.5 if len(behind) > 1 else 0.0
         summary = (mean(values), min(values), max(values), mean(behind), spread)
         rows.append(Row(*pair, len(values), failed, *(round(value, 3) for value in summary)))
@@ -110,12 +116,15 @@ def compare(records: Mapping[Pair, Sequence[Record]]) -> list[Row]:
 
 
 def told(rows: Sequence[Row]) -> str:
-    """One sentence about the winner, with a warning when it lies at the edge of what was tried."""
+    """One sentence about the winner: what is not clearly worse, and a warning at the edge of what was tried."""
     best, rates = rows[0], sorted({row.learning_rate for row in rows})
     sentence = (
         f"lr {best.learning_rate:g} and wd {best.weight_decay:g} gave the lowest mean error, "
         f"{best.mean_error:g} % over {best.models} models"
     )
+    if close := [row for row in rows[1:] if row.behind_best < CLEARLY * row.behind_best_se]:
+        pairs = ", ".join(f"lr {row.learning_rate:g} wd {row.weight_decay:g}" for row in close)
+        sentence += f"; not clearly worse (under {CLEARLY:g} standard errors): {pairs}"
     if len(rates) > 1 and best.learning_rate in (rates[0], rates[-1]):
         sentence += "; it is at the edge of the rates tried: widen lr"
     return sentence + "."

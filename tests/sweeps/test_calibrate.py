@@ -14,10 +14,10 @@ from sweeps.calibrate import calibrate, compare, table, to_csv, told
 from sweeps.commands import calibrate as command
 
 
-def records(*errors: float | None) -> list[Record]:
+def records(*errors: float | None, seed: int = 0) -> list[Record]:
     return [
         Record(
-            *("spec", "recipe", "data", 0),
+            *("spec", "recipe", "data", seed),
             status="diverged" if error is None else "ok",
             index=index,
             error_percent=error,
@@ -37,6 +37,19 @@ def test_pairs_are_compared_on_the_same_models() -> None:
     assert [float(row["mean_error"]) for row in read] == [23, 25, 53.5]
     assert "1 of 2" in table(rows)
     assert "edge" not in told(rows)
+
+
+def test_trainings_of_one_model_are_not_two_models() -> None:
+    first, second = records(20, 30) + records(22, 30, seed=1), records(23, 33) + records(23, None, seed=1)
+    best, other = compare({(0.1, 0.0): first, (0.2, 0.0): second})
+    assert (best.models, best.mean_error) == (2, 25.5)
+    assert (other.failed, other.behind_best) == (1, round((2 + 31.5) / 2, 3))
+
+
+def test_what_is_not_clearly_worse_is_told() -> None:
+    rows = compare({(0.1, 0.0): records(20, 30, 25), (0.2, 0.0): records(18, 29, 27), (0.4, 0.0): records(30, 39, 34)})
+    assert "not clearly worse (under 2 standard errors): lr 0.1 wd 0" in told(rows)
+    assert "lr 0.4" not in told(rows)
 
 
 def test_an_optimum_at_the_edge_is_told() -> None:
