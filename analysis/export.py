@@ -51,11 +51,11 @@ def export_best(
     studies = {study.name: study for study in table.studies}
     written = []
     frame = keep_within(table.frame, within or {})
-    if "spec" not in frame:
-        raise ValueError("the tables have no column spec; only the models of studies can be written as networks")
     best = select_best(frame, top, objectives=objectives, validation_size=validation_size(table.studies))
     for row in best.to_dict("records"):
         model = {str(key): value for key, value in row.items()}
+        if not isinstance(model["spec"], dict):
+            raise ValueError(f"{model['spec_id']} has no spec; only models of studies and of pycls can be written")
         spec = ModelSpec.from_mapping(model["spec"])
         origin = provenance(model, studies[model["study"]])
         name = f"{model['rank']}-{spec.spec_id[:8]}"
@@ -113,9 +113,9 @@ def provenance(model: dict[str, Any], study: Study) -> dict[str, Any]:
     git = (study.manifest.get("environment") or {}).get("git") or {}
     return {
         **{key: value for key, value in origin.items() if value not in (None, "")},
-        "validation_error_percent": round(float(model["error_percent"]), 4),
+        f"{'validation_' if study.manifest else ''}error_percent": round(float(model["error_percent"]), 4),
         **_expected(model),
-        "chosen": f"rank {model['rank']} of {model['candidates']} by last-epoch validation error, an optimistic number",
+        "chosen": f"rank {model['rank']} of {model['candidates']} by last-epoch error, which is optimistic",
         "trained": setting(study),
         **({"git_revision": git["revision"]} if git.get("revision") else {}),
     }

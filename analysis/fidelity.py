@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from analysis.seeds import model_columns
 from analysis.trends import rank_trend
 
 Array = NDArray[np.float64]
@@ -187,10 +188,10 @@ def seed_agreement(frame: pd.DataFrame, *, top: float = 0.1) -> RankAgreement | 
     The best tenth is that by the mean of all seeds. None where fewer than two seeds share at least four networks.
 
     Args:
-        frame: columns `study`, `space`, `index`, `seed`, `error_percent` (finite).
+        frame: columns that name a model (`analysis.seeds`), `seed`, `error_percent` (finite).
     """
-    keys = [name for name in ("study", "space", "index") if name in frame]
-    wide = frame.pivot_table(index=keys, columns="seed", values="error_percent", aggfunc="mean", observed=True).dropna()
+    model = frame.groupby(model_columns(frame), sort=False, dropna=False).ngroup()
+    wide = frame.assign(model=model).pivot_table(index="model", columns="seed", values="error_percent").dropna()
     if wide.shape[1] < 2 or len(wide) < 4:
         return None
     judge = wide.mean(axis=1)

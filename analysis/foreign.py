@@ -79,12 +79,11 @@ def read_foreign(path: Path, columns: Mapping[str, str]) -> tuple[pd.DataFrame, 
 
 def _json(path: Path) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
     content: Any = json.loads(path.read_text())
-    groups = [content] if isinstance(content, list) else list(content.values()) if isinstance(content, dict) else []
-    first = next((record for group in groups if isinstance(group, list) for record in group), None)
-    first = first[0] if isinstance(first, list) and first else first
-    if isinstance(first, dict) and "net" in first:
+    groups = list(content.values()) if isinstance(content, dict) else [content]
+    records = [record for group in groups if isinstance(group, list) for record in group if isinstance(record, dict)]
+    if records and "net" in records[0]:
         return read_nds(content, path.stem)
-    if isinstance(content, list) and isinstance(first, dict) and "cfg" in first:
+    if isinstance(content, list) and any("cfg" in job for job in records):  # a job may die before it says what it is
         return read_pycls(content, path.parent.name if path.stem == "sweep" else path.stem)
     raise ValueError(f"{path} is neither an NDS file (records with 'net') nor a sweep.json of pycls (jobs with 'cfg')")
 
@@ -113,16 +112,22 @@ def _completed(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     frame.loc[lost, "message"] = "the table has no error for it"
     # Unknown is not the same as good: without an error a model counts as failed, under the stated policy.
     frame.loc[lost, "status"] = "crashed"
-    defaults: dict[str, Any] = {"space": path.name.split(".")[0], "index": range(len(frame)), "seed": 0}
+    file = path.name.split(".")[0]
     # Two files are two recipes as far as anybody knows; spaces of one name in both are kept apart.
-    defaults |= {"recipe_id": path.name, "data_id": None, "spec": None, "block_widths": None}
+    defaults = {"space": file, "recipe_id": path.name, "data_id": None, "spec": None, "block_widths": None}
     for name, value in defaults.items():
         if name not in frame:
             frame[name] = value
     frame["space"] = frame["space"].astype(str)
     if "spec_id" not in frame:
-        frame["spec_id"] = [f"{path.name.split('.')[0]}-{index}" for index in frame["index"]]
+        frame["spec_id"] = [f"{file}-{index}" for index in frame.get("index", range(len(frame)))]
     frame["spec_id"] = frame["spec_id"].astype(str)
+    if "seed" not in frame:  # then a name that comes again is another model
+        frame["seed"] = 0
+        again = frame.groupby(["space", "spec_id"]).cumcount()
+        frame["spec_id"] += [f" #{number + 1}" if number else "" for number in again]
+    if "index" not in frame:
+        frame["index"] = frame.groupby(["space", "spec_id"], sort=False).ngroup()
     for name in ("macs", "params", "acts"):
         if name not in frame:
             frame[name] = float("nan")

@@ -4,89 +4,88 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 
 def read_nds(
-    content: list[dict[str, Any]] | Mapping[str, Any], space: str
+    content: list[dict[str, Any]] | Mapping[str, list[dict[str, Any]]], name: str
 ) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
     """Records of one NDS file as rows.
 
     Args:
-        content: the parsed file: a list of records, or (`*_reruns`) a mapping of lists.
-        space: label of the space, usually the file's name, e.g. "ResNeXt-A".
+        content: the parsed file: a list of records, or (`*_reruns`) one for the best and one for the middling.
+        name: of the file, e.g. "ResNeXt-A"; the label of the space. `ResNet_rng1` to `_rng3` are the same networks from
+            three seeds and have one label, so that together they are three trainings of each.
 
     Returns:
         Rows, names of the parameters, notes. The error is the test error of the last epoch where the file has the
         curve; `min_test_top1`, the number the paper reports, is the smallest over the epochs and kept beside it.
 
-    Source: Radosavovic et al. 2019 (arXiv 1905.13214). `ds`, `ws` and `ss` begin with the stem; `bot_muls` are inner
-    over outer width, the inverse of our bottleneck ratio; `num_gs` are numbers of groups.
+    Source: Radosavovic et al. 2019 (arXiv 1905.13214) and the notebooks beside its data. The lists of a network begin
+    with its stem, and are empty where its blocks have no groups and no bottleneck; `bot_muls` are inner over outer
+    width, the inverse of our bottleneck ratio; `num_gs` are numbers of groups.
     """
+    space = re.sub(r"_rng\d+$", "", name)
+    groups = content.items() if isinstance(content, Mapping) else [("", content)]
     rows = []
     places: dict[str, int] = {}
-    for group, record in _flat(content):
-        net, optim = record["net"], record.get("optim") or {}
-        key = json.dumps([net, optim], sort_keys=True)
-        curve = _numbers(record.get("test_ep_top1"))
-        last = curve[-1] if curve else record.get("min_test_top1")
-        row: dict[str, Any] = {
-            "space": space,
-            "index": places.setdefault(key, len(places)),
-            "seed": record.get("rng_seed", 0),
-            "spec_id": hashlib.sha256(key.encode()).hexdigest()[:16],
-            "job_id": record.get("job_id"),
-            "macs": record.get("flops"),
-            "params": record.get("params"),
-            "error_percent": last,
-            "min_test_top1": record.get("min_test_top1"),
-            "epoch_validation_error_percent": tuple(curve),
-            "epoch_train_error_percent": tuple(_numbers(record.get("train_ep_top1"))),
-            "epoch_train_loss": tuple(_numbers(record.get("train_ep_loss"))),
-            "epochs_done": len(curve) or optim.get("max_ep"),
-            "learning_rate": optim.get("base_lr"),
-            "weight_decay": optim.get("wd"),
-        }
-        if group:
-            row["rerun_group"] = group
-        rows.append(row | _network(net))
-    frame = pd.DataFrame(rows)
-    known = {"depth", "width", "learning_rate", "weight_decay"}
-    parameters = [name for name in frame if name in known or str(name).rpartition("_")[2].isdigit()]
-    # One learning rate for all is a part of the recipe, not a parameter; the analysis leaves constants out by itself.
-    return frame, [str(name) for name in parameters], (_note(frame, space),)
-
-
-def _flat(content: list[dict[str, Any]] | Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
-    groups = content.items() if isinstance(content, Mapping) else [("", content)]
     for group, records in groups:
         for record in records:
-            # A rerun file may hold the runs of one network as a list of its own.
-            for one in record if isinstance(record, list) else [record]:
-                yield str(group), one
+            net, optim = record["net"], record.get("optim") or {}
+            key = json.dumps([net, optim], sort_keys=True)
+            curve = _curve(record.get("test_ep_top1"))
+            row: dict[str, Any] = {
+                "space": space,
+                "index": places.setdefault(key, len(places)),
+                "seed": record.get("rng_seed", 0),
+                "spec_id": hashlib.sha256(key.encode()).hexdigest()[:16],
+                "recipe_id": space,
+                "job_id": record.get("job_id"),
+                "macs": record.get("flops"),
+                "params": record.get("params"),
+                "error_percent": curve[-1] if curve else record.get("min_test_top1"),
+                "min_test_top1": record.get("min_test_top1"),
+                "epoch_validation_error_percent": curve,
+                "epoch_train_error_percent": _curve(record.get("train_ep_top1")),
+                "epoch_train_loss": _curve(record.get("train_ep_loss")),
+                "epochs_done": len(curve) or optim.get("max_ep"),
+                "learning_rate": optim.get("base_lr"),
+                "weight_decay": optim.get("wd"),
+            }
+            if group:
+                row["rerun_group"] = group
+            rows.append(row | _network(net))
+    frame = pd.DataFrame(rows)
+    known = {"depth", "width", "learning_rate", "weight_decay"}
+    parameters = [str(column) for column in frame if column in known or str(column).rpartition("_")[2].isdigit()]
+    # One learning rate for all is a part of the recipe, not a parameter; the analysis leaves constants out by itself.
+    return frame, parameters, (_note(frame, space),)
 
 
 def _network(net: dict[str, Any]) -> dict[str, Any]:
-    if "ds" not in net:  # a cell-based space: one width, one depth, a genotype
+    if "genotype" in net:  # a cell-based space: one width, one depth, one cell
         return {"depth": net.get("depth"), "width": net.get("width"), "block_widths": None}
-    depths, widths = net["ds"][1:], net["ws"][1:]
-    found: dict[str, Any] = {"block_type": net.get("block_type"), "depth": int(sum(depths))}
-    found["block_widths"] = tuple(int(w) for w, d in zip(widths, depths, strict=True) for _ in range(int(d)))
-    per_stage = {"depth": depths, "width": widths, "groups": net.get("num_gs") or ()}
-    per_stage["bottleneck_ratio"] = [1 / m for m in net.get("bot_muls") or () if m]
+    per_stage = {
+        "depth": net["ds"][1:],
+        "width": net["ws"][1:],
+        "groups": net["num_gs"][1:],
+        "bottleneck_ratio": [1 / multiplier for multiplier in net["bot_muls"][1:]],
+    }
+    found: dict[str, Any] = {"block_type": net.get("block_type"), "depth": sum(per_stage["depth"])}
+    stages = zip(per_stage["width"], per_stage["depth"], strict=True)
+    found["block_widths"] = tuple(int(width) for width, depth in stages for _ in range(depth))
     for name, values in per_stage.items():
-        # num_gs and bot_muls may begin with the stem as ds and ws do.
-        stages = values[-len(depths) :]
-        found |= {f"{name}_{stage}": value for stage, value in enumerate(stages, start=1)}
+        found |= {f"{name}_{stage}": value for stage, value in enumerate(values, start=1)}
     return found
 
 
-def _numbers(values: Any) -> list[float]:
-    return [float(v) for v in values or () if v is not None and np.isfinite(v)]
+def _curve(values: Any) -> tuple[float, ...]:
+    """One value an epoch; a loss that is not a number stays in its place."""
+    return tuple(float("nan") if value is None else float(value) for value in values or ())
 
 
 def _note(frame: pd.DataFrame, space: str) -> str:

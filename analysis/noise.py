@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.seeds import model_columns
+
 
 @dataclass(frozen=True)
 class NoiseFloor:
@@ -36,18 +38,11 @@ class NoiseFloor:
         return self.smallest_difference / float(np.sqrt(seeds))
 
 
-def noise_floor(
-    frame: pd.DataFrame,
-    *,
-    model: tuple[str, ...] = ("study", "space", "index"),
-    best: float = 1.0,
-    confidence: float = 0.95,
-) -> NoiseFloor | None:
+def noise_floor(frame: pd.DataFrame, *, best: float = 1.0, confidence: float = 0.95) -> NoiseFloor | None:
     """Separate architecture variance from seed variance.
 
     Args:
-        frame: columns `error_percent` (finite), `seed` and those of `model`; one row a training.
-        model: columns that name a model.
+        frame: columns `error_percent` (finite) and those that name a model (`analysis.seeds`); one row a training.
         best: share of the models, by mean error, to look at: 0.1 for the noise among the best tenth. Chance is smaller
             or larger there than in the whole space, and that is where differences are decided.
         confidence: of the interval of `seed_sd`.
@@ -60,7 +55,7 @@ def noise_floor(
     """
     if not 0 < best <= 1:
         raise ValueError(f"best is {best}; it must be a share in (0, 1]")
-    grouped = frame.groupby([name for name in model if name in frame], sort=False, dropna=False)["error_percent"]
+    grouped = frame.groupby(model_columns(frame), sort=False, dropna=False)["error_percent"]
     groups = grouped.agg(["size", "mean", "var"])
     groups = groups[groups["size"] >= 2]
     keep = max(2, round(best * len(groups)))

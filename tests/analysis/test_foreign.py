@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.export import export_best
 from analysis.expression import evaluate, parse_map
+from analysis.failures import apply_failure_policy
+from analysis.seeds import average_seeds
 from analysis.table import group_by, keep_where, load, load_table
+from designspace import ModelSpec, complexity, load_spec, zoo
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0], "b": [3, 4], "name": ["x", "y"], "top-1 error": [5.0, 6.0], "net.d": [7, 8]})
 
@@ -125,15 +129,19 @@ def test_mistakes_are_named(study, tmp_path):
 
 
 def nds_record(seed=1, lr=0.1, curve=(9.0, 6.0, 7.0), **net):
-    """A record with the keys of the published files; ds, ws, ss begin with the stem."""
+    """A record as the published files have them: the lists of a network begin with its stem."""
     body = {"block_type": "res_bottleneck_block", "ds": [1, 2, 1, 3], "ws": [16, 32, 64, 128], "ss": [1, 1, 2, 2]}
     return {
         "job_id": f"j{seed}",
         "rng_seed": seed,
-        "net": body | {"num_gs": [1, 2, 4], "bot_muls": [1.0, 0.5, 0.25]} | net,
+        "net": body | {"num_gs": [1, 1, 2, 4], "bot_muls": [0.0, 1.0, 0.5, 0.25]} | net,
         "optim": {"base_lr": lr, "wd": 5e-4, "max_ep": 3},
         "params": 1_000_000,
         "flops": 100_000_000,
+        "exp_mem": 10.0,
+        "act_mem": 20.0,
+        "prec_time": {"fw_test": 0.01},
+        "iter_time": 0.02,
         "min_test_top1": min(curve, default=5.0),
         "train_ep_top1": list(curve),
         "train_ep_loss": [1.0 for _ in curve],
@@ -153,87 +161,166 @@ def test_nds_records(tmp_path):
     assert "1.00 points lower" in table.studies[0].notes[0]
     assert frame["index"].tolist() == [0, 1, 0]  # the third is the first with another seed
     assert frame["block_widths"][0] == (32, 32, 64, 128, 128, 128)
-    row = frame.iloc[0]
-    assert (row["depth"], row["depth_3"], row["width_1"], row["groups_2"], row["bottleneck_ratio_3"]) == (
-        6,
-        3,
-        32,
-        2,
-        4,
-    )
-    assert (row["macs"], row["params"]) == (100_000_000, 1_000_000)
+    row = frame.iloc[0][["depth", "depth_3", "width_1", "groups_2", "bottleneck_ratio_3"]]
+    assert row.tolist() == [6, 3, 32, 2, 4]
+    assert "width_4" not in frame  # the stem is no stage
+    assert frame.loc[0, ["macs", "params"]].tolist() == [100_000_000, 1_000_000]
     assert {"depth", "width_1", "groups_1", "bottleneck_ratio_1", "learning_rate"} <= set(table.parameters)
     published = load_table(path, columns={"error": "min_test_top1"})
     assert published.frame["error_percent"].tolist() == [6, 6, 6]
     assert published.studies[0].notes == ()
 
 
-def test_nds_reruns_cells_and_files_without_curves(tmp_path):
-    (tmp_path / "R_reruns.json").write_text(
-        json.dumps({"top": [[nds_record(1), nds_record(2)]], "mid": [nds_record(3)]})
-    )
-    frame = load(tmp_path / "R_reruns.json")
+def test_nds_reruns_and_networks_without_groups(tmp_path):
+    plain = {"block_type": "double_plain_block", "num_gs": [], "bot_muls": []}
+    records = {"top": [nds_record(1, **plain), nds_record(2, **plain)], "mid": [nds_record(3)]}
+    (tmp_path / "Vanilla_reruns.json").write_text(json.dumps(records))
+    frame = load(tmp_path / "Vanilla_reruns.json")
     assert frame["rerun_group"].tolist() == ["top", "top", "mid"]
-    cell = nds_record(curve=()) | {"net": {"genotype": "x", "width": 16, "depth": 8, "aux": False, "drop_prob": 0.1}}
-    (tmp_path / "DARTS.json").write_text(json.dumps([cell]))
+    assert frame["index"].tolist() == [0, 0, 1]
+    assert np.isnan(frame["groups_1"][0])
+    assert frame["block_widths"][0] == (32, 32, 64, 128, 128, 128)
+
+
+def test_nds_cells_and_records_without_curves(tmp_path):
+    net = {"genotype": {"normal": [["skip_connect", 0]]}, "width": 16, "depth": 8, "aux": False, "drop_prob": 0.1}
+    (tmp_path / "DARTS.json").write_text(json.dumps([nds_record(curve=()) | {"net": net}]))
     table = load_table(tmp_path / "DARTS.json")
     assert table.frame["error_percent"].tolist() == [5.0]
     assert "optimistic" in table.studies[0].notes[0]
     assert table.frame[["depth", "width"]].to_numpy().tolist() == [[8, 16]]
 
 
-def pycls_job(seed=1, done=3, **extra):
-    regnet = {"DEPTH": 13, "W0": 24, "WA": 36.44, "WM": 2.49, "GROUP_W": 8, "BOT_MUL": 0.5}
+def test_nds_files_of_several_seeds_are_trainings_of_the_same_networks(tmp_path):
+    nets = [[1, depth, 1, 1] for depth in (2, 3, 4, 5)]
+    for seed in (1, 2, 3):
+        records = [nds_record(seed, ds=ds, curve=(50, 10.0 + place + seed)) for place, ds in enumerate(nets)]
+        (tmp_path / f"ResNet_rng{seed}.json").write_text(json.dumps(records))
+    table = load_table(*(tmp_path / f"ResNet_rng{seed}.json" for seed in (1, 2, 3)))
+    models = average_seeds(apply_failure_policy(table.frame).frame)
+    assert models["space"].unique().tolist() == ["ResNet"]
+    assert models["error_percent"].tolist() == [12, 13, 14, 15]
+    assert models["seeds"].tolist() == [3] * 4
+
+
+def test_a_loss_that_is_not_a_number_keeps_its_epoch(tmp_path):
+    record = nds_record() | {"train_ep_loss": [2.0, float("nan"), None]}
+    (tmp_path / "ResNet.json").write_text(json.dumps([record]))
+    np.testing.assert_array_equal(load(tmp_path / "ResNet.json")["epoch_train_loss"][0], [2.0, np.nan, np.nan])
+
+
+REGNET = {"STEM_TYPE": "simple_stem_in", "STEM_W": 32, "STRIDE": 2, "SE_ON": False, "SE_R": 0.25, "HEAD_W": 0}
+ANYNET = {"STEM_TYPE": "simple_stem_in", "DEPTHS": [], "WIDTHS": [], "STRIDES": [], "BOT_MULS": [], "GROUP_WS": []}
+X200 = {"DEPTH": 13, "W0": 24, "WA": 36.44, "WM": 2.49, "GROUP_W": 8, "BOT_MUL": 1.0}
+
+
+def pycls_job(seed=1, done=3, every=1, kind="regnet", optim=(), **sections):
+    """A job as sweep_collect.py gathers it: the configuration, then a list over the epochs for each number logged."""
     errors = [50.0, 40.0, 41.0][:done]
+    config = {
+        "MODEL": {"TYPE": kind, "NUM_CLASSES": 1000, "ACTIVATION_FUN": "relu", "LOSS_FUN": "cross_entropy"},
+        "REGNET": REGNET | X200 | sections.pop("regnet", {}),
+        "ANYNET": ANYNET | sections.pop("anynet", {}),
+        "OPTIM": {"BASE_LR": 0.1, "WEIGHT_DECAY": 5e-5, "MAX_EPOCH": 3 * every, "NESTEROV": True, **dict(optim)},
+        "TRAIN": {"IM_SIZE": 224, "BATCH_SIZE": 128},
+        "RNG_SEED": seed,
+        "OUT_DIR": f"/sweeps/logs/{seed:06}",
+        "PORT": 10000 + seed,
+    }
+    epochs = list(range(every, done * every + 1, every))
+    test = {"top1_err": errors, "epoch_ind": epochs, "epoch_max": [3 * every] * done, "mem": [9000] * done}
     return {
-        "cfg": {
-            "MODEL": {"TYPE": "regnet"},
-            "REGNET": regnet,
-            "RNG_SEED": seed,
-            "OPTIM": {"BASE_LR": 0.1, "MAX_EPOCH": 3},
-        },
-        "complexity": {"flops": 199_000_000, "params": 2_680_000, "acts": 2_160_000},
-        "test_epoch": {
-            "top1_err": errors,
-            "min_top1_err": list(np.minimum.accumulate(errors)),
-            "epoch_ind": list(range(1, done + 1)),
-            "epoch_max": [3] * done,
-        },
-        "test_ema_epoch": {"top1_err": [e - 1 for e in errors]},
-        "train_epoch": {"loss": [3.0, 2.0, 1.5][:done]},
+        "cfg": config,
+        "complexity": {"flops": 199040872, "params": 2684792, "acts": 2164056},
+        "test_epoch": test | {"min_top1_err": np.minimum.accumulate(errors).tolist()},
+        "test_ema_epoch": test | {"top1_err": [e - 1 for e in errors], "min_top1_err": [e - 1 for e in errors]},
+        "train_epoch": {"loss": [3.0, 2.0, 1.5][:done], "top1_err": errors, "epoch_ind": epochs},
+        "log_file": f"/sweeps/logs/{seed:06}/stdout.log",
         "err": "",
-        **extra,
+        **sections,
     }
 
 
-def test_pycls_sweeps(tmp_path):
-    folder = tmp_path / "regnetx_200mf"
+def read_jobs(folder, jobs):
     folder.mkdir()
-    crashed = {"test_epoch": {}, "test_ema_epoch": {}, "err": "Traceback\nRuntimeError: CUDA out of memory."}
-    jobs = [pycls_job(), pycls_job(2, done=2), pycls_job(3, **crashed)]
     (folder / "sweep.json").write_text(json.dumps(jobs))
-    table = load_table(folder / "sweep.json")
-    frame = table.frame
+    return load_table(folder / "sweep.json")
+
+
+def test_pycls_sweeps(tmp_path):
+    crashed = {"test_epoch": {}, "test_ema_epoch": {}, "err": "Traceback\nRuntimeError: CUDA out of memory."}
+    died = {"log_file": "/sweeps/logs/000004/stdout.log", "err": "slurmstepd: error: *** STEP CANCELLED ***"}
+    jobs = [died, pycls_job(), pycls_job(2, done=2, regnet={"DEPTH": 12}), pycls_job(3, **crashed)]
+    frame = read_jobs(tmp_path / "regnetx_200mf", jobs).frame
     assert frame["space"].unique().tolist() == ["regnetx_200mf"]
-    assert frame["status"].tolist() == ["ok", "crashed", "out_of_memory"]  # pycls itself drops the last two
-    assert frame["message"][1] == "stopped after epoch 2 of 3."
-    assert frame["error_percent"][0] == 41
-    assert frame["ema_error_percent"][0] == 40
-    assert frame["min_top1_err"][0] == 40
-    row = frame.iloc[0]
-    assert (row["depth"], row["w_0"], row["bottleneck_ratio"], row["group_width"]) == (13, 24, 2, 8)
-    assert row["block_widths"][0] == 24
-    assert len(row["block_widths"]) == 13
-    assert set(row["block_widths"]) == {24, 56, 152, 368}  # RegNetX-200MF
+    assert frame["status"].tolist() == ["crashed", "ok", "crashed", "out_of_memory"]  # pycls itself drops the others
+    assert "CANCELLED" in frame["message"][0]
+    assert frame["message"][2] == "stopped after epoch 2 of 3."
+    row = frame.iloc[1]
+    assert row[["error_percent", "min_top1_err", "ema_error_percent"]].tolist() == [41, 40, 40]
+    assert row[["depth", "w_0", "bottleneck_ratio", "group_width"]].tolist() == [13, 24, 1, 8]
+    assert row["epoch_validation_error_percent"] == (50, 40, 41)
+
+
+def test_networks_of_pycls_are_specs(tmp_path):
+    frame = read_jobs(tmp_path / "x", [pycls_job(), pycls_job(2, regnet={"BOT_MUL": 0.5})]).frame
+    published = zoo.spec("RegNetX-200MF")
+    assert frame["spec_id"][0] == ModelSpec.from_mapping(frame["spec"][0]).spec_id == published.spec_id
+    assert frame["macs"][0] == complexity(published).macs
+    # What was trained are the widths fitted to groups, not those of the rule: 12 inner channels make no groups of 8.
+    assert set(frame["block_widths"][1]) == {32, 64, 160, 368}
+    out = tmp_path / "specs"
+    export_best(load_table(tmp_path / "x" / "sweep.json"), out, top=1)
+    (written,) = out.iterdir()
+    assert load_spec(written).spec_id == published.spec_id
+    assert "validation_error_percent" not in written.read_text()  # of which split it is, pycls does not say
+
+
+def test_trainings_of_one_pycls_model_differ_in_their_seed_only(tmp_path):
+    jobs = [pycls_job(seed, optim={"MAX_EPOCH": epochs}) for epochs in (3, 6) for seed in (1, 2, 3)]
+    table = read_jobs(tmp_path / "cifar_best", jobs)
+    assert table.frame["index"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert table.frame["spec_id"].nunique() == 2  # one network, but two models
+    assert "OPTIM.MAX_EPOCH" in table.parameters  # any setting that was varied is a parameter
+    assert not {"RNG_SEED", "PORT", "OPTIM.NESTEROV", "TRAIN.IM_SIZE"} & set(table.parameters)
+    settings = read_jobs(tmp_path / "lr", [pycls_job(), pycls_job(2, optim={"BASE_LR": 0.2})])
+    assert settings.frame["learning_rate"].tolist() == [0.1, 0.2]
+    assert "OPTIM.BASE_LR" not in settings.frame
+
+
+def test_a_test_every_few_epochs_is_no_curve(tmp_path):
+    row = read_jobs(tmp_path / "rare", [pycls_job(every=5)]).frame.iloc[0]
+    assert (row["status"], row["epochs_done"], row["error_percent"]) == ("ok", 15, 41)
+    assert row["epoch_validation_error_percent"] == ()
 
 
 def test_anynet_sweeps_have_stages(tmp_path):
-    anynet = {"DEPTHS": [1, 2], "WIDTHS": [32, 64], "GROUP_WS": [8, 16], "BOT_MULS": [1.0, 0.5]}
-    job = pycls_job() | {"cfg": {"MODEL": {"TYPE": "anynet"}, "ANYNET": anynet, "REGNET": {"DEPTH": 10}}}
-    (tmp_path / "sweep.json").write_text(json.dumps([job]))
-    row = load(tmp_path / "sweep.json").iloc[0]
+    anynet = {"DEPTHS": [1, 2], "WIDTHS": [32, 64], "STRIDES": [2, 2], "GROUP_WS": [8, 16], "BOT_MULS": [1.0, 0.5]}
+    table = read_jobs(tmp_path / "any", [pycls_job(kind="anynet", anynet=anynet)])
+    row = table.frame.iloc[0]
     assert row["block_widths"] == (32, 64, 64)
     assert (row["depth"], row["bottleneck_ratio_2"], row["group_width_2"]) == (3, 2, 16)
+    assert "w_0" not in table.frame  # the defaults of another type say nothing
+    assert table.parameters[0] == "depth"
+
+
+def test_a_pycls_model_without_words_here_is_a_row_all_the_same(tmp_path):
+    jobs = [pycls_job(kind="vit"), pycls_job(2, kind="vit", optim={"BASE_LR": 0.01})]
+    frame = read_jobs(tmp_path / "vit", jobs).frame
+    assert frame["spec"].isna().all()
+    assert frame["error_percent"].tolist() == [41, 41]
+    assert frame["index"].tolist() == [0, 1]
+
+
+def test_rows_of_one_name_are_seeds_only_where_seeds_are_given(tmp_path):
+    (tmp_path / "long.csv").write_text("name,seed,error_percent\na,1,3\nb,1,5\na,2,4\nb,2,6\n")
+    table = load_table(tmp_path / "long.csv", columns=parse_map("name"))
+    models = average_seeds(apply_failure_policy(table.frame).frame)
+    assert models["error_percent"].tolist() == [3.5, 5.5]
+    (tmp_path / "short.csv").write_text("name,error_percent\na,3\nb,5\na,4\n")
+    table = load_table(tmp_path / "short.csv", columns=parse_map("name"))
+    assert table.frame["spec_id"].tolist() == ["a", "b", "a #2"]
+    assert len(average_seeds(apply_failure_policy(table.frame).frame)) == 3
 
 
 def test_real_tables(shared_data):

@@ -21,7 +21,7 @@ def repeated(rng, models=200, seeds=3, sd=0.4, spread=2.0):
     truth = rng.normal(20, spread, models)
     errors = truth[:, None] + rng.normal(0, sd, (models, seeds))
     index, seed = np.divmod(np.arange(models * seeds), seeds)
-    return pd.DataFrame({"space": "a", "index": index, "seed": seed, "error_percent": errors.ravel()})
+    return pd.DataFrame({"space": "a", "spec_id": index, "seed": seed, "error_percent": errors.ravel()})
 
 
 def test_noise_floor_finds_both_variances():
@@ -36,7 +36,7 @@ def test_noise_floor_finds_both_variances():
 
 def test_noise_floor_is_the_analysis_of_variance():
     frame = repeated(np.random.default_rng(1), models=12)
-    groups = [part["error_percent"].to_numpy() for _, part in frame.groupby("index")]
+    groups = [part["error_percent"].to_numpy() for _, part in frame.groupby("spec_id")]
     found = noise_floor(frame)
     f = stats.f_oneway(*groups).statistic  # = between / within
     assert 1 + 3 * (found.architecture_sd / found.seed_sd) ** 2 == pytest.approx(f)
@@ -45,7 +45,7 @@ def test_noise_floor_is_the_analysis_of_variance():
 def test_two_equal_models_differ_by_more_than_the_floor_in_one_of_twenty_cases():
     frame = repeated(np.random.default_rng(2), models=3000, seeds=2, spread=1.0)
     floor = noise_floor(frame)
-    wide = frame.pivot_table(index="index", columns="seed", values="error_percent")
+    wide = frame.pivot_table(index="spec_id", columns="seed", values="error_percent")
     assert np.mean(np.abs(wide[0] - wide[1]) > floor.smallest_difference) == pytest.approx(0.05, abs=0.012)
 
 
@@ -148,7 +148,7 @@ def test_seeds_on_a_real_table(shared_data):
     macro = pd.read_csv(shared_data("nas-bench-macro.csv"), dtype={"arch": str})
     frame = pd.concat(
         [
-            pd.DataFrame({"index": macro.index, "seed": seed, "error_percent": 100 - macro[f"acc{seed}"]})
+            pd.DataFrame({"spec_id": macro.index, "seed": seed, "error_percent": 100 - macro[f"acc{seed}"]})
             for seed in (1, 2, 3)
         ]
     )
