@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
-    "table": ["load", "load_table", "Table", "keep_where", "group_by"],
+    "table": ["load", "load_table", "Table"],
+    "grouping": ["keep_where", "group_by"],
     "failures": ["apply_failure_policy", "FailurePolicy"],
     "seeds": ["average_seeds"],
     "bands": ["simultaneous_band"],

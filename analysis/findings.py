@@ -16,6 +16,7 @@ from analysis.exponents import scaling_exponents
 from analysis.failures import FailurePolicy, Resolved, apply_failure_policy
 from analysis.families import in_families, space_families
 from analysis.fidelity import RankAgreement, epoch_fidelity, recipe_fidelity, seed_agreement
+from analysis.grouping import group_by
 from analysis.importance import Importance, permutation_importance
 from analysis.kolmogorov_smirnov import holm
 from analysis.matching import ComplexityMatch, complexity_weights
@@ -29,7 +30,7 @@ from analysis.regimes import assign_regimes, best_by_regime, regime_trends
 from analysis.seeds import average_seeds
 from analysis.select import select_best
 from analysis.spaces import varies
-from analysis.table import Study, Table, group_by, validation_size
+from analysis.table import Study, Table, validation_size
 from analysis.trends import correlations_per_space, trends_per_space
 
 COMPLEXITY = ("macs", "params", "acts")

@@ -68,7 +68,8 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 def read(arguments: argparse.Namespace) -> Table:
     """The table the arguments name."""
     from analysis.expression import parse_map
-    from analysis.table import keep_where, load_table
+    from analysis.grouping import keep_where
+    from analysis.table import load_table
 
     return keep_where(load_table(*arguments.tables, columns=parse_map(",".join(arguments.map))), arguments.where)
 
@@ -76,8 +77,8 @@ def read(arguments: argparse.Namespace) -> Table:
 def models_of(arguments: argparse.Namespace) -> tuple[pd.DataFrame, Resolved, Table]:
     """One row a model after the failure policy, what the policy did, and the table with its spaces."""
     from analysis.failures import apply_failure_policy
+    from analysis.grouping import group_by
     from analysis.seeds import average_seeds
-    from analysis.table import group_by
 
     table = group_by(read(arguments), arguments.by)
     resolved = apply_failure_policy(table.frame, arguments.failures)

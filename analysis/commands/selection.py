@@ -30,9 +30,10 @@ def select(argv: list[str]) -> int:
     inputs.check_out(arguments.out)
 
     from analysis.display import best_table
+    from analysis.grouping import group_by
     from analysis.number_text import short
     from analysis.select import select_best
-    from analysis.table import group_by, validation_size
+    from analysis.table import validation_size
 
     table = group_by(inputs.read(arguments), arguments.by)
     objectives = tuple(arguments.pareto.split(",")) if arguments.pareto else ()
