@@ -50,7 +50,7 @@ def work(config: DictConfig) -> None:
     study = Study.open(config.run)
     processes = config.processes
     if processes == "auto":
-        processes = automatic_processes(study.config["device"]["threads"], config.processes_per_device)
+        processes = automatic_processes(study.config["device"], config.processes_per_device)
     Worker(
         study,
         Claims(study.paths.claims, worker_name(config.worker), config.stale_seconds),
@@ -111,8 +111,8 @@ def _start_workers(argv: Sequence[str], composed: Composed, study: Study) -> Non
     """Let Hydra start the workers; one that ends badly is no reason to give up while others work."""
     extra = []
     if composed.here > 1 and composed.config["processes"] == "auto":  # the workers share this machine
-        threads, per_device = composed.config["device"]["threads"], composed.config["processes_per_device"]
-        extra = [f"processes={max(1, automatic_processes(threads, per_device) // composed.here)}"]
+        whole = automatic_processes(composed.config["device"], composed.config["processes_per_device"])
+        extra = [f"processes={max(1, whole // composed.here)}"]
     if composed.workers == 1 and composed.here:
         _run_hydra([*argv, *extra])
         return

@@ -24,15 +24,24 @@ class TrainingProcess:
         study: the study it works on.
         trainer: import path of the trainer.
         slot: number of the process on its machine.
+        gpu: the GPU it trains on, as CUDA_VISIBLE_DEVICES names it; None leaves it what the worker sees.
         settings: what the trainer is told beyond the study's config.
         log_file: where its output goes; None leaves it where the worker's goes.
     """
 
     def __init__(
-        self, study: Study, trainer: str, slot: int, settings: Mapping[str, Any], log_file: Path | None = None
+        self,
+        study: Study,
+        trainer: str,
+        slot: int,
+        settings: Mapping[str, Any],
+        *,
+        gpu: str | None = None,
+        log_file: Path | None = None,
     ) -> None:
         self.connection, far_end = multiprocessing.Pipe()
         self.slot = slot
+        self.gpu = gpu
         self.ready = False
         self.model: StudyModel | None = None
         self.alone = False
@@ -45,10 +54,13 @@ class TrainingProcess:
                 [sys.executable, "-P", "-c", "from sweeps.process import main; main()", str(far_end.fileno())],
                 pass_fds=[far_end.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env=os.environ
+                | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+                # Before CUDA starts: a process sees but one slice of a GPU, and deterministic=true wants the workspace.
+                | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}),
             )
         far_end.close()  # ours must close when the process dies
-        self._send((str(study.paths.root), trainer, slot, dict(settings), log_file))
+        self._send((str(study.paths.root), trainer, dict(settings), log_file))
 
     @property
     def pid(self) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import secrets
 import socket
 import subprocess
+from collections.abc import Mapping
 from glob import glob
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,14 +24,29 @@ def cores() -> int:
     return min(found, int(asked)) if asked.isdigit() else found
 
 
-def automatic_processes(threads: int, per_device: int = 1) -> int:
-    """Return how many training processes suit this machine: `per_device` a GPU seen, else one per `threads` cores."""
+def visible_gpus(device: str = "auto") -> list[str]:
+    """Return the names, as CUDA_VISIBLE_DEVICES takes them, of the GPUs a study may use here.
+
+    Args:
+        device: the study's `device.device`; "cpu" uses none.
+    """
+    if device == "cpu":
+        return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        gpus = len(glob("/dev/nvidia[0-9]*"))
-    else:
-        gpus = len([name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")])
-    return gpus * per_device or max(1, cores() // threads)
+        return [str(number) for number in range(len(glob("/dev/nvidia[0-9]*")))]
+    names = (name.strip() for name in visible.split(","))
+    return list(itertools.takewhile(lambda name: name not in ("", "-1", "NoDevFiles"), names))  # as CUDA reads it
+
+
+def automatic_processes(device: Mapping[str, Any], per_device: int = 1) -> int:
+    """Return how many training processes suit this machine: `per_device` a GPU, else one for each `threads` cores.
+
+    Args:
+        device: the study's `device`, of which `device` and `threads` count.
+        per_device: how many share a GPU.
+    """
+    return len(visible_gpus(device["device"])) * per_device or max(1, cores() // device["threads"])
 
 
 def worker_name(number: int) -> str:

@@ -67,7 +67,7 @@ def plan_lines(composed: Composed) -> list[str]:
     if processes == "auto" and not composed.here:
         processes = config["processes_per_device"]  # elsewhere a worker gets a device
     elif processes == "auto":
-        processes = automatic_processes(config["device"]["threads"], config["processes_per_device"])
+        processes = automatic_processes(config["device"], config["processes_per_device"])
         processes = max(1, processes // composed.here) if composed.here > 1 else processes
     at_once = processes * composed.workers
     total, longest = sum(seconds), max(seconds)

@@ -20,6 +20,7 @@ import faulthandler
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -99,16 +100,13 @@ class Stopped(Exception):
     """The training was left at its checkpoint."""
 
 
-def serve(
-    connection: Connection, root: str, trainer: str, slot: int, settings: dict[str, Any], log_file: Path | None
-) -> None:
+def serve(connection: Connection, root: str, trainer: str, settings: dict[str, Any], log_file: Path | None) -> None:
     """Train the models that come through the pipe until None comes.
 
     Args:
         connection: the pipe; its end means the worker is gone, and this process ends at once.
         root: the study folder.
         trainer: import path of the trainer.
-        slot: number of this process on its machine, from 0; chooses the device.
         settings: what the trainer is told beyond the study's config.
         log_file: where everything printed goes, also by libraries and by a crash.
     """
@@ -125,7 +123,8 @@ def serve(
     threading.Thread(target=_listen, args=(connection, tasks, stop), daemon=True).start()
     try:
         study = Study.open(root)
-        opened = find_trainer(trainer)({**study.config, **settings}, slot)
+        opened = find_trainer(trainer)({**study.config, **settings})
+        _check_identity(study, opened)
         predictor = _predictor(study, opened)
     except Exception as error:
         connection.send(("unusable", _one_sentence(error)))
@@ -174,6 +173,16 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     with contextlib.suppress(EOFError):  # the worker is gone already
         serve(connection, *connection.recv())
+
+
+def _check_identity(study: Study, trainer: Trainer) -> None:
+    """ValueError unless what is here is what the study was frozen with: data may differ from machine to machine."""
+    for name, here in trainer.identity.items():
+        if here != study.manifest[name]:
+            raise ValueError(
+                f"{name} is {here} on {socket.gethostname()}, and {study.manifest[name]} in the study: "
+                f"the {name.removesuffix('_id')} is not what the study was frozen with"
+            )
 
 
 def _predictor(study: Study, trainer: Trainer) -> TimePredictor | None:

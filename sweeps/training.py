@@ -54,14 +54,16 @@ class Trainer:
         train: trains one model; returns the outcome, curve and environment fields of a Record by name.
         measure_times: measures how long trainings of models like these take; None if that cannot be told.
         measured_on: what those times hang on; processes for which it is equal share them.
+        identity: recipe_id and data_id of what it trains with; they must be the study's.
     """
 
     train: Callable[[Task], dict[str, Any]]
     measure_times: Callable[[Sequence[StudyModel]], TimePredictor | None] | None = None
     measured_on: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
 
 
-OpenTrainer = Callable[[Mapping[str, Any], int], Trainer]
+OpenTrainer = Callable[[Mapping[str, Any]], Trainer]
 
 
 def find_trainer(path: str) -> OpenTrainer:
@@ -79,12 +81,13 @@ def find_trainer(path: str) -> OpenTrainer:
     return opened
 
 
-def open_trainer(config: Mapping[str, Any], slot: int) -> Trainer:
-    """Open the real trainer: the study's data, recipe and device.
+def open_trainer(config: Mapping[str, Any]) -> Trainer:
+    """Open the real trainer: the study's data, recipe and device, on the first GPU the process sees.
 
     Args:
         config: the study's frozen config, with `checkpoint_seconds` and `processes` of this start.
-        slot: number of this process on its machine; with several GPUs it chooses one.
+    Raises:
+        ValueError: data, recipe and device are not to be had as the config says.
     """
     import torch
 
@@ -92,6 +95,7 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> Trainer:
     from sweeps.checked import checked
     from sweeps.data import DataConfig, open_data
     from sweeps.device import device_from_config, resolve_device
+    from sweeps.environment import visible_gpus
     from sweeps.measure import keep_freed_memory
     from sweeps.probe import measure_times
     from sweeps.recipe import recipe_from_config
@@ -99,8 +103,8 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> Trainer:
 
     keep_freed_memory()
     device_config = device_from_config(config["device"])
-    if device_config.device != "cpu" and torch.cuda.is_available():
-        torch.cuda.set_device(slot % torch.cuda.device_count())
+    if torch.version.cuda and visible_gpus(device_config.device) and not torch.cuda.is_available():
+        raise ValueError("device.device is 'auto' and there are GPUs, but PyTorch cannot use them; allowed: cpu.")
     splits = open_data(checked(DataConfig, "data", config["data"]))
     recipe = recipe_from_config(config["recipe"])
     device = resolve_device(device_config)
@@ -121,13 +125,33 @@ def open_trainer(config: Mapping[str, Any], slot: int) -> Trainer:
             checkpoint=task.checkpoint,
             long_seconds=config["checkpoint_seconds"],
         )
+        if device.is_cuda:
+            leave_clean(failed=result.status == "crashed")
         return {field.name: getattr(result, field.name) for field in fields(result)}
 
     return Trainer(
         train,
         lambda models: measure_times(models, recipe, splits, replace(device, compile=False)),
         arithmetic(device) | {"processes": config["processes"]},
+        {"recipe_id": recipe.recipe_id, "data_id": splits.data_id},
     )
+
+
+def leave_clean(failed: bool) -> None:
+    """Give the GPU's memory back to the processes that share it, and notice a failure that has spoiled this one.
+
+    Raises:
+        RuntimeError: the CUDA context is lost (an illegal access, a device-side assertion), no fault of later models.
+    """
+    import gc
+
+    import torch
+
+    if failed:
+        torch.cuda.synchronize()
+        torch.zeros(1, device="cuda").add_(1).item()
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def compile_pays(predicted_seconds: float | None) -> bool:
@@ -135,7 +159,7 @@ def compile_pays(predicted_seconds: float | None) -> bool:
     return predicted_seconds is not None and predicted_seconds > COMPILE_PAYS * COMPILE_SECONDS
 
 
-def open_empty_trainer(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_empty_trainer(config: Mapping[str, Any]) -> Trainer:
     """Open a trainer that trains nothing: for measuring what a sweep costs beyond training.
 
     The environment variable DESIGNSPACE_EMPTY_SECONDS makes each 'training' last that long.

@@ -19,6 +19,7 @@ from typing import Any
 
 from sweeps.child import TrainingProcess
 from sweeps.claims import Claims
+from sweeps.environment import visible_gpus
 from sweeps.predict import NO_LIMIT, TimeLimit, TimePredictor
 from sweeps.process import Assignment, record_of, write_patiently
 from sweeps.queue import Queue
@@ -86,6 +87,7 @@ class Worker:
         self._claims = claims
         self._trainer = trainer
         self._slots = range(first_slot, first_slot + processes)
+        self._gpus = visible_gpus(study.config.get("device", {}).get("device", "auto"))
         self._attempts = attempts
         self._heartbeat_seconds = heartbeat_seconds
         self._limit = limit
@@ -141,21 +143,31 @@ class Worker:
         return self._stop_by is not None and time.monotonic() > self._stop_by
 
     def _start(self, slot: int) -> None:
-        self._processes.append(TrainingProcess(self._study, self._trainer, slot, self._settings, self._log_file))
+        gpu = self._gpu(slot)
+        self._processes.append(
+            TrainingProcess(self._study, self._trainer, slot, self._settings, gpu=gpu, log_file=self._log_file)
+        )
+
+    def _gpu(self, slot: int) -> str | None:
+        return self._gpus[slot % len(self._gpus)] if self._gpus else None
 
     def _assign(self) -> bool:
         """Give every free process a model; tell whether anything is left to wait for."""
-        if any(process.model is not None and process.alone for process in self._processes):
-            return True
-        free = [process for process in self._processes if process.ready and process.model is None]
-        for process in free:
+        for process in self._processes:
+            if not process.ready or process.model is not None:
+                continue
+            others = [mate for mate in self._processes if mate.gpu == process.gpu and mate.model is not None]
+            if any(mate.alone for mate in others):
+                continue
             if (model := self._next_model()) is not None:
-                self._train(process, model, beside_others=len(self._slots) > 1)
-        busy = any(process.model is not None for process in self._processes)
-        if free and not busy and (model := self._queue.take_alone()) is not None:
-            self._train(free[0], model, beside_others=False)
-            busy = True
-        return busy or bool(self._queue)
+                self._train(process, model, beside_others=self._shares_device(process.slot))
+            elif not others and (model := self._queue.take_alone()) is not None:
+                self._train(process, model, beside_others=False)
+        return any(process.model is not None for process in self._processes) or bool(self._queue)
+
+    def _shares_device(self, slot: int) -> bool:
+        """Whether other processes train on the GPU of this one, or beside it on the processor."""
+        return sum(self._gpu(other) == self._gpu(slot) for other in self._slots) > 1
 
     def _next_model(self) -> StudyModel | None:
         while (model := self._queue.take()) is not None and self._claims.takeovers(model.key) > MOST_TAKEOVERS:
@@ -164,7 +176,7 @@ class Worker:
 
     def _train(self, process: TrainingProcess, model: StudyModel, *, beside_others: bool) -> None:
         attempt = len(self._claims.failures(model.key)) + 1
-        if len(self._slots) > 1 and not beside_others:  # it was tried beside others before
+        if not beside_others and self._shares_device(process.slot):  # it was tried beside others before
             attempt += 1
         predicted = self._predictor.training_seconds(model) if self._predictor else None
         process.train(Assignment(model, attempt, beside_others, self._limit.of(predicted), predicted))

@@ -71,7 +71,7 @@ def _log(config: Mapping[str, Any], model: StudyModel) -> None:
             stream.write(model.spec_id + "\n")
 
 
-def open_good(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_good(config: Mapping[str, Any]) -> Trainer:
     """Every model trains at once."""
 
     def train(task: Task) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def open_good(config: Mapping[str, Any], slot: int) -> Trainer:
     return Trainer(train)
 
 
-def open_slow(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_slow(config: Mapping[str, Any]) -> Trainer:
     """Every model takes a fifth of a second."""
 
     def train(task: Task) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def open_slow(config: Mapping[str, Any], slot: int) -> Trainer:
     return Trainer(train)
 
 
-def open_predicting(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_predicting(config: Mapping[str, Any]) -> Trainer:
     """Trainings whose times are predicted, all alike; the error of a model is its time limit."""
 
     def train(task: Task) -> dict[str, Any]:
@@ -110,36 +110,42 @@ def open_predicting(config: Mapping[str, Any], slot: int) -> Trainer:
     return Trainer(train, measure_times, {"device": "made up"})
 
 
-def open_deadly_to_measure(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_deadly_to_measure(config: Mapping[str, Any]) -> Trainer:
     """Measuring times kills the process; the models are good."""
 
     def measure_times(models: Sequence[StudyModel]) -> TimePredictor:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    return Trainer(open_good(config, slot).train, measure_times, {"device": "made up"})
+    return Trainer(open_good(config).train, measure_times, {"device": "made up"})
 
 
-def open_crowded(config: Mapping[str, Any], slot: int) -> Trainer:
-    """Models 1 and 2 need the machine for themselves; the log says who trained beside whom."""
+def open_crowded(config: Mapping[str, Any]) -> Trainer:
+    """Models 1 and 2 need their GPU, or the machine, for themselves; the log says who trained beside whom."""
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
     def train(task: Task) -> dict[str, Any]:
         model = task.model
         _log(config, model)
-        here = Path(os.environ["FAKE_STUDY_LOG"]).parent / f"training-{model.index}"
+        here = Path(os.environ["FAKE_STUDY_LOG"]).parent / f"training-{gpu}-{model.index}"
         here.touch()
         time.sleep(0.3)
-        others = [other for other in here.parent.glob("training-*") if other != here]
+        others = [other for other in here.parent.glob(f"training-{gpu}-*") if other != here]
         here.unlink()
         if model.index in (1, 2) and (others or not here.with_name(f"seen-{model.index}").exists()):
             here.with_name(f"seen-{model.index}").touch()
             return {"status": "out_of_memory", "message": "out of memory"}
-        return _trained(model)
+        return _trained(model) | {"device_name": f"GPU {gpu}"}
 
     return Trainer(train)
 
 
-def open_deadly(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_other_data(config: Mapping[str, Any]) -> Trainer:
+    """The data on this machine are not those the study was frozen with."""
+    return Trainer(open_good(config).train, identity={"recipe_id": "recipe", "data_id": "other"})
+
+
+def open_deadly(config: Mapping[str, Any]) -> Trainer:
     """Model 2 kills its process, model 3 exits it, model 4 raises; the others are good."""
 
     def train(task: Task) -> dict[str, Any]:
@@ -156,17 +162,17 @@ def open_deadly(config: Mapping[str, Any], slot: int) -> Trainer:
     return Trainer(train)
 
 
-def open_never(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_never(config: Mapping[str, Any]) -> Trainer:
     """The trainer itself cannot be opened."""
     raise ValueError("the data are not here")
 
 
-def open_dead(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_dead(config: Mapping[str, Any]) -> Trainer:
     """The process dies while the trainer is opened."""
     os._exit(3)
 
 
-def open_full_disk(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_full_disk(config: Mapping[str, Any]) -> Trainer:
     """Training is good, but no record can be written."""
 
     def no_space(*_: object) -> bool:
@@ -174,10 +180,10 @@ def open_full_disk(config: Mapping[str, Any], slot: int) -> Trainer:
 
     setattr(sweeps.process, "WRITE_ATTEMPTS", 2)  # noqa: B010
     setattr(sweeps.study, "create_file", no_space)  # noqa: B010
-    return open_good(config, slot)
+    return open_good(config)
 
 
-def open_hanging(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_hanging(config: Mapping[str, Any]) -> Trainer:
     """Model 0 never ends."""
 
     def train(task: Task) -> dict[str, Any]:
@@ -202,7 +208,7 @@ def error_after(model: StudyModel, epochs: int) -> float:
     return state % 10000 / 100
 
 
-def open_steps(config: Mapping[str, Any], slot: int) -> Trainer:
+def open_steps(config: Mapping[str, Any]) -> Trainer:
     """Epochs of FAKE_STUDY_SECONDS each with a checkpoint after each; index 1 diverges, index 2 raises."""
     epochs, seconds = config["recipe"]["epochs"], float(os.environ.get("FAKE_STUDY_SECONDS", "0.2"))
 

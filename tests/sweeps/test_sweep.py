@@ -17,7 +17,7 @@ from designspace.record import read_records, read_study
 from designspace.spaces import space_from_config
 from sweeps.app import sweep
 from sweeps.compose import compose
-from sweeps.environment import automatic_processes, cores
+from sweeps.environment import automatic_processes, cores, visible_gpus
 from sweeps.freeze import freeze
 from sweeps.population import space_mapping
 from sweeps.study import Study
@@ -234,12 +234,17 @@ def test_the_command_of_every_launcher_composes(path):
 
 def test_processes_follow_the_devices(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,MIG-7")
-    assert (automatic_processes(1), automatic_processes(1, per_device=4)) == (3, 12)
+    auto = {"device": "auto", "threads": 1}
+    assert visible_gpus() == ["0", "1", "MIG-7"]
+    assert (automatic_processes(auto), automatic_processes(auto, per_device=4)) == (3, 12)
+    assert automatic_processes(auto | {"device": "cpu"}) == cores()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,-1,3")
+    assert visible_gpus() == ["2"]
     for none in ("", "-1", "NoDevFiles"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
-        assert automatic_processes(1) == cores()
+        assert automatic_processes(auto) == cores()
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
-    assert automatic_processes(1) == 1
+    assert automatic_processes(auto) == 1
 
 
 def test_the_plan_tells_the_cost_and_writes_nothing(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from designspace import ModelSpec, complexity
 from designspace.record import COLUMNS
 from sweeps.study import StudyModel
-from sweeps.training import COMPILE_PAYS, COMPILE_SECONDS, Task, compile_pays, find_trainer, open_trainer
+from sweeps.training import COMPILE_PAYS, COMPILE_SECONDS, Task, compile_pays, find_trainer, leave_clean, open_trainer
 
 CONFIG: dict[str, Any] = {
     "data": {"name": "digits", "subset": 160, "validation_size": 40},
@@ -34,16 +34,31 @@ def model() -> StudyModel:
 
 def test_a_model_becomes_the_fields_of_a_record(tmp_path: Path) -> None:
     epochs: list[int] = []
-    fields = open_trainer(CONFIG, 0).train(Task(model(), epochs.append, tmp_path / "checkpoint"))
+    fields = open_trainer(CONFIG).train(Task(model(), epochs.append, tmp_path / "checkpoint"))
     assert fields["status"] == "ok"
     assert set(fields) <= set(COLUMNS)
     assert epochs == [1]
-    limited = open_trainer(CONFIG, 0).train(Task(model(), epochs.append, tmp_path / "other", deadline_seconds=0))
+    limited = open_trainer(CONFIG).train(Task(model(), epochs.append, tmp_path / "other", deadline_seconds=0))
     assert limited["status"] == "timeout"
 
 
+def test_a_lost_gpu_is_not_the_next_models_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+    leave_clean(failed=False)
+    assert emptied
+
+    def lost() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lost)
+    leave_clean(failed=False)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        leave_clean(failed=True)
+
+
 def test_times_are_shared_by_processes_of_the_same_arithmetic() -> None:
-    one, same, other = (open_trainer(CONFIG | {"processes": processes}, 0).measured_on for processes in (1, 1, 2))
+    one, same, other = (open_trainer(CONFIG | {"processes": processes}).measured_on for processes in (1, 1, 2))
     assert one == same != other
     assert one["dtype"] == "float32"
 
@@ -51,7 +66,7 @@ def test_times_are_shared_by_processes_of_the_same_arithmetic() -> None:
 def test_only_long_trainings_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
-    trainer = open_trainer(CONFIG | {"device": CONFIG["device"] | {"compile": True}}, 0)
+    trainer = open_trainer(CONFIG | {"device": CONFIG["device"] | {"compile": True}})
     for predicted, expected in ((None, False), (1.0, False), (2 * COMPILE_PAYS * COMPILE_SECONDS, True)):
         task = Task(model(), lambda epoch: None, tmp_path / "checkpoint", predicted_seconds=predicted)
         assert trainer.train(task)["compiled"] is expected

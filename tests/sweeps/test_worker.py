@@ -110,6 +110,27 @@ def test_a_model_out_of_memory_alone_is_a_row(tmp_path, monkeypatch):
     assert statuses(study) == {"a0000": "ok", "a0001": "out_of_memory"}
 
 
+@pytest.mark.parametrize(("processes", "statuses_of_large"), [(4, {"ok"}), (2, {"out_of_memory"})])
+def test_gpus_are_shared_out_and_only_a_shared_one_is_tried_alone(processes, statuses_of_large, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,MIG-7")
+    study = make_study(tmp_path / "study", 10)
+    work(study, "fake_study.open_crowded", processes=processes)
+    records = {record.index: record for record in read_records(study.paths.root)}
+    assert {records[index].status for index in (1, 2)} == statuses_of_large
+    assert {records[index].attempts for index in (1, 2)} == {2 if processes == 4 else 1}
+    others = [record for index, record in records.items() if index not in (1, 2)]
+    assert {record.status for record in others} == {"ok"}
+    assert {record.device_name for record in others} == {"GPU 3", "GPU MIG-7"}
+
+
+def test_other_data_than_the_studys_are_refused(tmp_path):
+    study = make_study(tmp_path / "study", 2)
+    with pytest.raises(WorkerError, match=r"data_id is other on .*, and data in the study: the data is not what"):
+        work(study, "fake_study.open_other_data")
+    assert statuses(study) == {}
+
+
 def test_a_trainer_that_cannot_be_opened_blames_no_model(tmp_path):
     study = make_study(tmp_path / "study", 2)
     with pytest.raises(WorkerError, match="cannot start: ValueError: the data are not here"):
