@@ -83,7 +83,8 @@ class Resolved:
         else:
             what = f"none failed (policy {self.policy})"
         unfinished = f"; {self.missing} not trained yet and not counted" if self.missing else ""
-        return f"Of {len(self.frame) + (failed if self.policy.kind == 'drop' else 0)} trainings, {what}{unfinished}."
+        trainings = len(self.frame) + (failed if self.policy.kind == "drop" else 0)
+        return f"Of {trainings:,} trainings, {what}{unfinished}."
 
 
 def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "worst") -> Resolved:

@@ -131,8 +131,8 @@ def pair_sentence(row: pd.Series) -> str:
             f"(95 % interval {signed(low)} to {signed(high)})"
         )
     return (
-        f"{first}; {row['n_a']} and {row['n_b']} models (effective {row['effective_n_a']:.1f} and "
-        f"{row['effective_n_b']:.1f}). Kolmogorov-Smirnov D = {row['ks']:.2f}, {p_text(row['ks_p'])}. "
+        f"{first}; {row['n_a']:,} and {row['n_b']:,} models (effective {row['effective_n_a']:,.1f} and "
+        f"{row['effective_n_b']:,.1f}). Kolmogorov-Smirnov D = {row['ks']:.2f}, {p_text(row['ks_p'])}. "
         f"A random model of {a} beats one of {b} with probability {row['a_better']:.2f} "
         f"({row['a_better_lower']:.2f} to {row['a_better_upper']:.2f}); {order}. A true difference of "
         f"{row['detectable']:.2f} points would have been seen four times out of five."

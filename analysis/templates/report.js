@@ -204,7 +204,7 @@ function show(index) {
   const button = element(panel, "button", { type: "button" }, "Copy YAML");
   button.addEventListener("click", () => take(index));
   if (model.spec) {
-    const quiet = { residual: true, se_ratio: 0, stride: 1 };
+    const quiet = { residual: true, se_ratio: 0, stride: 1, kernel_size: 3 };
     const stages = (model.spec.stages || []).map(({ block, depth, width, ...rest }) =>
       `${depth} × ${width} ${block}` + Object.entries(rest)
         .filter(([key, value]) => value !== null && quiet[key] !== value)
