@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from sweeps.data import cifar, digits, fashion_mnist
 from sweeps.data.cache import cache_root
 from sweeps.data.config import DataConfig
-from sweeps.data.pictures import IMAGENET_MEAN, IMAGENET_STD, PICTURES, Pictures
+from sweeps.data.pictures import IMAGENET_MEAN, IMAGENET_STD, PICTURES, NoSuchPart, Pictures
 from sweeps.data.source import LabelledImages, Part, Source
 from sweeps.data.split import stratified_order
 
@@ -138,8 +138,38 @@ def load_data(config: DataConfig) -> Splits:
 
 
 def load_test(config: DataConfig) -> LabelledImages:
-    """Read the test part, for the models selected at the end and nothing before."""
+    """Read the test part of a small set, for the models selected at the end and nothing before."""
     return _load(config, "test")
+
+
+def find_test(config: DataConfig) -> str | None:
+    """The set's own name for its test part, None if it has none; no image is read.
+
+    Raises:
+        ValueError: the test part does not fit the training part.
+    """
+    if config.name not in PICTURES:
+        return "test"
+    try:
+        return PICTURES[config.name](config, "test").part
+    except NoSuchPart:
+        return None
+
+
+def open_test(config: DataConfig, splits: Splits | StreamedSplits) -> Splits | StreamedSplits:
+    """The test part where `splits`, which `open_data` gave, has the validation part; for the end and nothing before."""
+    if isinstance(splits, Splits):
+        test = load_test(config)
+        return replace(
+            splits,
+            train_images=splits.train_images[:0],
+            train_labels=splits.train_labels[:0],
+            validation_images=test.images,
+            validation_labels=test.labels,
+        )
+    pictures = PICTURES[config.name](config, "test")
+    among = np.flatnonzero(pictures.labels < (config.classes or pictures.classes))
+    return replace(splits, train=splits.train[:0], validation=among, labels=pictures.labels, opened=pictures.opened)
 
 
 def _classes(config: DataConfig, pictures: Pictures) -> int:
@@ -150,9 +180,7 @@ def _classes(config: DataConfig, pictures: Pictures) -> int:
 
 def _source(config: DataConfig) -> Source:
     if config.name in PICTURES:
-        raise ValueError(
-            f"{config.name} stays on disk; open_data gives its splits, and its test split is not read here."
-        )
+        raise ValueError(f"{config.name} stays on disk; open_data gives its splits, and open_test its test part.")
     if config.name not in SOURCES:
         raise ValueError(f"data.name is {config.name!r}; it must be one of {', '.join(names())}.")
     return SOURCES[config.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from designspace import ModelSpec
-from sweeps.data import DataConfig, StreamedSplits, open_data, prepare_data
+from sweeps.data import DataConfig, StreamedSplits, find_test, open_data, open_test, prepare_data
 from sweeps.device import DeviceConfig, resolve_device
 from sweeps.recipe import Recipe
 from sweeps.stream import Stream, centre_crop, random_resized_crop
@@ -82,6 +83,27 @@ def test_a_network_learns_the_colours(folder: Path) -> None:
     assert first.error_percent < 40
 
 
+def test_the_test_part_is_found_and_has_the_labels_of_the_training_part(folder: Path, tmp_path: Path) -> None:
+    assert find_test(config(folder)) is None
+    (tmp_path / "train").symlink_to(folder / "train")
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "1.png").write_bytes(b"")  # ImageNet's: pictures without labels
+    assert find_test(config(tmp_path)) is None
+    for name in ("green", "red"):
+        shutil.copytree(folder / "train" / name, tmp_path / "val" / name)
+    assert find_test(config(tmp_path)) == "val"
+    splits = opened(tmp_path)
+    test = open_test(config(tmp_path), splits)
+    assert isinstance(test, StreamedSplits)
+    assert (set(test.labels[test.validation]), len(test.train)) == ({1, 2}, 0)
+    assert np.asarray(test.opened(0)).mean((0, 1)).argmax() == 1
+    fewer = config(tmp_path, classes=2)
+    assert len(open_test(fewer, splits).validation) == 24  # type: ignore[union-attr]
+    shutil.copytree(folder / "train" / "red", tmp_path / "val" / "yellow")
+    with pytest.raises(ValueError, match=r"val/yellow is of a class that .*train does not have"):
+        find_test(config(tmp_path))
+
+
 def test_crops_are_what_their_names_say() -> None:
     ramp = np.repeat(np.arange(70, dtype=np.uint8)[None, :, None], 35, 0).repeat(3, 2)
     picture = Image.fromarray(ramp)
@@ -132,21 +154,39 @@ class Rows:
         return {"img": Image.new("L", (30, 20), color=100)}
 
 
+class Unlabelled(Rows):
+    """A split whose labels are kept secret."""
+
+    def __getitem__(self, key: int | str) -> object:
+        return [-1] * 40 if key == "fine_label" else super().__getitem__(key)
+
+
 def test_a_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = types.ModuleType("datasets")
-    asked: list[tuple[str, str]] = []
+    asked: list[str] = []
 
-    def load_dataset(path: str, split: str) -> Rows:
-        asked.append((path, split))
-        return Rows()
+    def load_dataset(path: str) -> dict[str, Rows]:
+        asked.append(path)
+        return splits_of_the_set
 
+    splits_of_the_set = {"train": Rows()}
     library.load_dataset = load_dataset  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", library)
     with pytest.raises(ValueError, match=r"data\.path is missing"):
         opened(folder, name="hf")
     splits = opened(folder, name="hf", path="someone/pictures")
-    assert asked == [("someone/pictures", "train")]
+    assert asked == ["someone/pictures"]
     assert splits.classes == 2
     images, labels = next(Stream(splits, resolve_device(CPU)).validation_batches(5))
     assert images.shape == (5, 3, 16, 16)
     assert set(labels.tolist()) <= {0, 1}
+
+    pictures = config(folder, name="hf", path="someone/pictures")
+    assert find_test(pictures) is None
+    splits_of_the_set |= {"test": Unlabelled(), "validation": Rows()}
+    assert find_test(pictures) == "validation"
+    test = open_test(pictures, splits)
+    assert (len(test.validation), len(test.train)) == (40, 0)  # type: ignore[union-attr]
+    splits_of_the_set["train"] = Unlabelled()
+    with pytest.raises(ValueError, match=r"no split train with pictures .* and labels .*: train has img, fine_label;"):
+        open_data(pictures)
