@@ -317,7 +317,7 @@ def peak(width):
 
     return train_network(network, splits, Recipe(epochs=1, batch_size=320), seed=0).peak_memory_bytes
 
-print(peak(8), peak(256), peak(8))
+print(peak(8), peak(512), peak(8))
 """
 
 
