@@ -18,16 +18,17 @@ from sweeps.result import EpochResult
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 LONG_SECONDS = 300.0
 """Predicted length from which a training is worth a checkpoint after every epoch."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a training had done: the state of its run, its epochs, and what they cost."""
+    """What a training had done: the state of its run, its layout in memory, its epochs, and what they cost."""
 
     state: Mapping[str, Any]
+    memory_format: str
     epochs: tuple[EpochResult, ...]
     train_seconds: float
     peak_memory_bytes: int
@@ -45,8 +46,8 @@ class Checkpoint:
     Args:
         path: the file; its folder need not exist.
         identity: spec_id, recipe_id, data_id and seed; a file of another training is refused.
-        arithmetic: what the bits of the result hang on beyond that (dtype, layout, threads, PyTorch); with another one
-            the training starts again, with a warning.
+        arithmetic: what the bits of the result hang on beyond that (dtype, layout, threads, processes, PyTorch); with
+            another one the training starts again, with a warning.
         long_seconds: trainings predicted to be shorter are not written.
     """
 
@@ -62,6 +63,7 @@ class Checkpoint:
             "identity": dict(self.identity),
             "arithmetic": dict(self.arithmetic),
             "state": dict(progress.state),
+            "memory_format": progress.memory_format,
             "epochs": [asdict(epoch) for epoch in progress.epochs],
             "train_seconds": progress.train_seconds,
             "peak_memory_bytes": progress.peak_memory_bytes,
@@ -84,6 +86,7 @@ class Checkpoint:
             content = torch.load(file, map_location="cpu", weights_only=True)
             progress = Progress(
                 content["state"],
+                content["memory_format"],
                 tuple(EpochResult(**epoch) for epoch in content["epochs"]),
                 content["train_seconds"],
                 content["peak_memory_bytes"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +13,19 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.checked import checked
+from sweeps.distributed import ALONE, World
+
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
 class DeviceConfig(BaseModel):
     """Device, arithmetic type, layout and threads; "auto" follows the hardware.
 
     dtype auto: bfloat16 where it is native (CPU with AVX512_BF16 or AMX; GPU of compute capability 8 or more), else
-    float16 on older GPUs with tensor cores, else float32. channels_last auto: yes. `threads` are the CPU threads of
-    PyTorch. `compile` runs torch.compile, which costs 16–50 s a model and pays for long trainings only.
-    `deterministic` makes a GPU repeat itself bit for bit, more slowly; a CPU always does.
+    float16 on older GPUs with tensor cores, else float32. channels_last auto: yes on a CPU, and on a GPU where it is
+    faster for the model. `threads` are the CPU threads of PyTorch. `compile` runs torch.compile, which costs 16–50 s a
+    model and pays for long trainings only. `deterministic` makes a GPU repeat itself bit for bit, more slowly; a CPU
+    always does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +37,11 @@ class DeviceConfig(BaseModel):
     compile: bool = False
     deterministic: bool = False
 
+    @property
+    def kind(self) -> str:
+        """cuda or cpu."""
+        return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+
 
 def device_from_config(mapping: Mapping[str, Any]) -> DeviceConfig:
     """Build a DeviceConfig from a plain mapping; ValueError names field, value and what is allowed."""
@@ -41,7 +50,11 @@ def device_from_config(mapping: Mapping[str, Any]) -> DeviceConfig:
 
 @dataclass(frozen=True)
 class Device:
-    """A decided device: the torch device, the autocast type, the layout, and the settings of the process."""
+    """A decided device: the torch device, the autocast type, the layout, and the settings of the process.
+
+    `layout_is_open` says that the layout given is only a guess, to be decided for each model. `world` are the processes
+    that train together, each on a device of its own.
+    """
 
     torch_device: torch.device
     dtype: torch.dtype
@@ -49,6 +62,8 @@ class Device:
     threads: int
     compile: bool
     deterministic: bool
+    layout_is_open: bool = False
+    world: World = ALONE
 
     @property
     def is_cuda(self) -> bool:
@@ -68,7 +83,11 @@ class Device:
     @property
     def memory_format_name(self) -> str:
         """channels_last or contiguous."""
-        return "channels_last" if self.memory_format == torch.channels_last else "contiguous"
+        return next(name for name, layout in LAYOUTS.items() if layout == self.memory_format)
+
+    def in_layout(self, name: str) -> Device:
+        """The same device with its layout decided: channels_last or contiguous."""
+        return replace(self, memory_format=LAYOUTS[name], layout_is_open=False)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Forward passes in the device's arithmetic; float32 leaves them as they are."""
@@ -90,18 +109,23 @@ class Device:
             torch.set_num_threads(threads)
 
 
-def resolve_device(config: DeviceConfig) -> Device:
+def resolve_device(config: DeviceConfig, world: World = ALONE) -> Device:
     """Decide what is "auto"; ValueError if the machine cannot do what is asked."""
-    cuda = torch.cuda.is_available()
-    if config.device == "cuda" and not cuda:
+    kind = config.kind
+    if config.device == "cuda" and kind == "cpu":
         raise ValueError("device.device is 'cuda', but PyTorch sees no GPU here; allowed: auto, cpu.")
-    kind = "cuda" if cuda and config.device != "cpu" else "cpu"
     if config.dtype == "float16" and kind == "cpu":
         raise ValueError("device.dtype is 'float16', which needs a GPU; on a CPU: auto, float32 or bfloat16.")
-    dtype = native_dtype(kind) if config.dtype == "auto" else getattr(torch, config.dtype)
-    memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
-    device = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
-    return Device(device, dtype, memory_format, config.threads, config.compile, config.deterministic)
+    return Device(
+        torch_device=torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind),
+        dtype=native_dtype(kind) if config.dtype == "auto" else getattr(torch, config.dtype),
+        memory_format=torch.channels_last if config.channels_last else torch.contiguous_format,
+        threads=config.threads,
+        compile=config.compile,
+        deterministic=config.deterministic,
+        layout_is_open=kind == "cuda" and config.channels_last == "auto",
+        world=world,
+    )
 
 
 def native_dtype(kind: str) -> torch.dtype:

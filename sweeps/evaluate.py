@@ -47,16 +47,23 @@ def evaluation_copy(network: nn.Module) -> nn.Module:
 def error_percent(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: Device, each_batch: Callable[[], None]
 ) -> float:
-    """Top-1 error in percent over all images; NaN if any output is not finite. `each_batch` may raise to stop."""
+    """Top-1 error in percent over all images, of all processes; NaN if any output is not finite.
+
+    Args:
+        network: it is not touched.
+        batches: images on the device (B, C, H, W) and labels (B,); the share of this process.
+        device: where and in which arithmetic.
+        each_batch: called after each; may raise to stop.
+    """
     replica = evaluation_copy(network)
-    wrong = torch.zeros((), dtype=torch.int64, device=device.torch_device)
-    finite = torch.ones((), dtype=torch.bool, device=device.torch_device)
-    count = 0
+    counts = torch.zeros(3, dtype=torch.int64, device=device.torch_device)
+    wrong, broken, seen = counts
     with device.autocast():  # around the loop: weights are cast once
         for images, labels in batches:
             logits = replica(images)
             wrong += (logits.argmax(1) != labels).sum()
-            finite &= logits.isfinite().all()
-            count += len(labels)
+            broken += logits.isfinite().logical_not().any()
+            seen += len(labels)
             each_batch()
-    return 100 * wrong.item() / count if finite.item() else float("nan")
+    all_wrong, all_broken, all_seen = device.world.sum(counts).tolist()
+    return float("nan") if all_broken else 100 * all_wrong / all_seen

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from sweeps.data import Splits, StreamedSplits
 from sweeps.device import Device
+from sweeps.distributed import ALONE, World
 from sweeps.recipe import Recipe
 from sweeps.seeds import generator
 
@@ -27,6 +28,13 @@ class Augmentation:
 
     def __getitem__(self, chosen: Tensor) -> Augmentation:
         return Augmentation(self.top[chosen], self.left[chosen], self.flip[chosen])
+
+
+def draw_order(recipe: Recipe, images: int, seed: int, epoch: int, world: World) -> Tensor:
+    """Which images each update of an epoch takes in this process (updates, B), drawn from (seed, epoch) alone."""
+    order = torch.randperm(images, generator=generator(seed, epoch, "order"))
+    batches = order[: recipe.updates_per_epoch(images) * recipe.batch_size].view(-1, recipe.batch_size)
+    return batches[:, world.share(recipe.batch_size)]
 
 
 def draw_augmentation(recipe: Recipe, images: int, seed: int, epoch: int) -> Augmentation:
@@ -78,38 +86,35 @@ class ResidentImages:
 
 @dataclass(frozen=True)
 class ResidentSplits:
-    """Training and validation images on the device."""
+    """Training and validation images on the device, and the processes that share them out."""
 
     train: ResidentImages
     validation: ResidentImages
+    world: World = ALONE
 
     @property
     def train_size(self) -> int:
         """Training images."""
         return len(self.train)
 
-    @property
-    def validation_size(self) -> int:
-        """Validation images."""
-        return len(self.validation)
-
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The validation images in their own order."""
+        """This process's share of the validation images, in their own order."""
         labels = self.validation.labels
-        for chosen in torch.arange(len(labels), device=labels.device).split(batch_size):
+        mine = torch.arange(len(labels), device=labels.device)[self.world.rank :: self.world.size]
+        for first in range(0, len(mine), batch_size):
+            chosen = mine[first : first + batch_size]
             yield self.validation.batch(chosen), labels[chosen]
 
     def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented batches (images, labels) of one epoch, in an order drawn from (seed, epoch) alone."""
+        """This process's share of the augmented batches (images, labels) of an epoch."""
         count, device = len(self.train), self.train.labels.device
-        order = torch.randperm(count, generator=generator(seed, epoch, "order"))
+        order = draw_order(recipe, count, seed, epoch, self.world)
         draws = draw_augmentation(recipe, count, seed, epoch)
         order, draws = (
             order.to(device, non_blocking=True),
             Augmentation(*(part.to(device, non_blocking=True) for part in (draws.top, draws.left, draws.flip))),
         )
-        for update in range(recipe.updates_per_epoch(count)):
-            chosen = order[update * recipe.batch_size : (update + 1) * recipe.batch_size]
+        for chosen in order:
             yield self.train.batch(chosen, draws[chosen]), self.train.labels[chosen]
 
 
@@ -142,4 +147,5 @@ def resident(splits: Splits, device: Device, padding: int) -> ResidentSplits:
     return ResidentSplits(
         place(splits.train_images, splits.train_labels, padding),
         place(splits.validation_images, splits.validation_labels, 0),
+        device.world,
     )

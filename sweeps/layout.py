@@ -5,7 +5,6 @@ Grouped convolutions of some GPUs are slow in channels_last; which layout is fas
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 from sweeps.data import Splits, StreamedSplits
-from sweeps.device import Device
+from sweeps.device import LAYOUTS, Device
 from sweeps.images import ResidentImages, ResidentSplits
 from sweeps.measure import Deadline
 from sweeps.recipe import Recipe
@@ -45,7 +44,7 @@ def timed_update(build: Callable[[], nn.Module], shape: Shape, recipe: Recipe, d
     short = recipe.model_copy(update={"epochs": STRETCHES + 1, "crop_padding": 0, "learning_rate": 1e-6})
     best = float("inf")
     with device.settings():
-        run = TrainingRun(build, ResidentSplits(train, one), short, 0, device, Deadline(None))
+        run = TrainingRun(build, ResidentSplits(train, one, device.world), short, 0, device, Deadline(None))
         for stretch in range(STRETCHES + 1):
             before = run.training.seconds
             run.train_epoch()
@@ -59,6 +58,9 @@ def faster_layout(
 ) -> Device:
     """The device with the layout, contiguous or channels_last, in which updates of this network take less time."""
     shape = Shape(splits.in_channels, splits.resolution, splits.classes)
-    layouts = (torch.channels_last, torch.contiguous_format)
-    candidates = [dataclasses.replace(device, memory_format=layout) for layout in layouts]
-    return min(candidates, key=lambda candidate: timed_update(build, shape, recipe, candidate))
+    candidates = [device.in_layout(name) for name in LAYOUTS]
+
+    def seconds(candidate: Device) -> float:
+        return sum(device.world.gathered(timed_update(build, shape, recipe, candidate)))
+
+    return min(candidates, key=seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,10 @@ UPDATES_BETWEEN_CHECKS = 50
 
 
 class TrainingRun:
-    """The state of one training; `train_epoch` moves it on by an epoch, `state_dict` holds all that the next needs."""
+    """The state of one training; `train_epoch` moves it on by an epoch, `state_dict` holds all that the next needs.
+
+    Of several processes that train together each has one; all have the same weights, and make the same calls.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class TrainingRun:
         self.epochs_done = 0
         self.updates = 0
         self.training = Stopwatch(device)
-        self._forward = torch.compile(self.network) if device.compile else self.network
+        self._forward = cast(nn.Module, torch.compile(self.network)) if device.compile else self.network
         self._data, self._recipe, self._seed, self._device, self._deadline = data, recipe, seed, device, deadline
 
     def train_epoch(self) -> EpochResult:
@@ -53,22 +56,25 @@ class TrainingRun:
         whole = Stopwatch(self._device)
         whole.start()
         self.network.train()
-        torch.manual_seed(derive_seed(self._seed, epoch, "dropout"))
+        world = self._device.world
+        torch.manual_seed(derive_seed(self._seed, epoch, "dropout" if world.is_first else f"dropout {world.rank}"))
         self.training.start()
         loss_sum, wrong = self._updates(epoch)
+        world.copy_from_first(self.network)
         self.training.stop()
         per_epoch = recipe.updates_per_epoch(self._data.train_size)
-        validation = error_percent(
-            self.network, self._data.validation_batches(recipe.eval_batch_size), self._device, self._check_deadline
-        )
+        batches = self._data.validation_batches(recipe.eval_batch_size)
+        # Shares may differ by a batch, and a decision of all takes all of them.
+        each_batch = self._check_deadline if world.size == 1 else lambda: None
+        validation = error_percent(self.network, batches, self._device, each_batch)
         if math.isnan(validation):
             raise TrainingStopped("diverged", f"Validation outputs were not finite after {self.updates} updates.")
         self.epochs_done += 1
         return EpochResult(
             epoch=epoch,
             epochs=recipe.epochs,
-            train_loss=loss_sum.item() / per_epoch,
-            train_error_percent=100 * wrong.item() / (per_epoch * recipe.batch_size),
+            train_loss=world.sum(loss_sum).item() / (per_epoch * world.size),
+            train_error_percent=100 * world.sum(wrong).item() / (per_epoch * recipe.batch_size),
             validation_error_percent=validation,
             learning_rate=recipe.learning_rate_at(self.updates - 1, per_epoch),
             seconds=whole.stop(),
@@ -92,16 +98,17 @@ class TrainingRun:
         self.epochs_done, self.updates = state["epochs_done"], state["updates"]
 
     def _updates(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """All updates of an epoch; the sum of their losses and the number of wrong answers, still on the device."""
+        """All updates of an epoch; their losses and wrong answers on this process's images, summed, on the device."""
         recipe = self._recipe
         per_epoch = recipe.updates_per_epoch(self._data.train_size)
+        forward = self._device.world.parallel(self._forward)
         loss_sum = torch.zeros((), device=self._device.torch_device)
         wrong = torch.zeros((), dtype=torch.int64, device=self._device.torch_device)
         for images, labels in self._data.epoch(recipe, self._seed, epoch):
             for group in self.optimizer.param_groups:
                 group["lr"] = recipe.learning_rate_at(self.updates, per_epoch)
             with self._device.autocast():
-                logits = self._forward(images)
+                logits = forward(images)
             loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
@@ -117,11 +124,11 @@ class TrainingRun:
         return loss_sum, wrong
 
     def _check_finite(self, loss_sum: Tensor) -> None:
-        if not loss_sum.isfinite():
+        if not self._device.world.sum(loss_sum).isfinite():
             raise TrainingStopped("diverged", f"The training loss was not finite after {self.updates} updates.")
 
     def _check_deadline(self) -> None:
-        if self._deadline.has_passed():
+        if self._deadline.seconds is not None and any(self._device.world.gathered(self._deadline.has_passed())):
             limit = f"The limit of {self._deadline.seconds:g} s passed"
             raise TrainingStopped("timeout", f"{limit} in epoch {self.epochs_done + 1} after {self.updates} updates.")
 

@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from sweeps.data import StreamedSplits
 from sweeps.device import Device
+from sweeps.images import draw_order
 from sweeps.recipe import Recipe
-from sweeps.seeds import derive_seed, generator
+from sweeps.seeds import derive_seed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,24 +82,18 @@ class Stream:
         """Training images."""
         return len(self.splits.train)
 
-    @property
-    def validation_size(self) -> int:
-        """Validation images."""
-        return len(self.splits.validation)
-
     def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented batches (images, labels) of one epoch, in an order drawn from (seed, epoch) alone."""
-        order = torch.randperm(self.train_size, generator=generator(seed, epoch, "order")).numpy()
-        order = order[: recipe.updates_per_epoch(self.train_size) * recipe.batch_size]
+        """This process's share of the augmented batches (images, labels) of an epoch; it decodes no other."""
+        order = draw_order(recipe, self.train_size, seed, epoch, self.device.world)
         draws = derive_seed(seed, epoch, "augmentation")
-        chosen = self.splits.train[order]
-        return self._batches(
-            _Decoded(self.splits, chosen, recipe.crop_padding > 0, recipe.flip, draws), recipe.batch_size
-        )
+        chosen = self.splits.train[order.flatten().numpy()]
+        decoded = _Decoded(self.splits, chosen, recipe.crop_padding > 0, recipe.flip, draws)
+        return self._batches(decoded, order.shape[1])
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The validation images in their own order."""
-        return self._batches(_Decoded(self.splits, self.splits.validation), batch_size)
+        """This process's share of the validation images, in their own order."""
+        world = self.device.world
+        return self._batches(_Decoded(self.splits, self.splits.validation[world.rank :: world.size]), batch_size)
 
     def _batches(self, decoded: _Decoded, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         device = self.device.torch_device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ def run(spec_path: Path, words: Sequence[str]) -> int:
     from sweeps.compose import compose
     from sweeps.data import data_from_config
     from sweeps.device import device_from_config
+    from sweeps.distributed import join
     from sweeps.recipe import recipe_from_config
     from sweeps.train_one import Job, train_one
 
@@ -61,17 +63,27 @@ def run(spec_path: Path, words: Sequence[str]) -> int:
         out=Path(own["out"]),
     )
 
+    world = join(job.device.kind)
+    if not world.is_first:  # what all of them find in the checkpoint, the first says
+        logging.getLogger("sweeps.checkpoint").setLevel(logging.ERROR)
+
     def tell(epoch: EpochResult) -> None:
+        if not world.is_first:
+            return
         print(
             f"epoch {epoch.epoch + 1}/{epoch.epochs}  loss {epoch.train_loss:.3f}  "
             f"validation error {epoch.validation_error_percent:.2f} %  {epoch.seconds:.1f} s",
             flush=True,
         )
 
-    told = train_one(job, formats, tell)
+    told = train_one(job, formats, tell, world)
     if told["status"] != "ok":
-        print(f"{told['status']}: {told['message']}")
+        who = f"process {world.rank} of {world.size}: " if world.size > 1 else ""
+        print(f"{who}{told['status']}: {told['message']}", flush=True)
         return 1
+    world.leave()
+    if not world.is_first:
+        return 0
     test = "" if told["test_error_percent"] is None else f", test error {told['test_error_percent']:.2f} %"
     print(f"{job.out}: validation error {told['error_percent']:.2f} %{test}")
     return 0

@@ -17,13 +17,14 @@ from designspace.export.optional import require
 from designspace.network import build_network
 from designspace.spec import ModelSpec
 from sweeps.checkpoint import Checkpoint
-from sweeps.data import DataConfig, LabelledImages, Splits, load_test, open_data, prepare_data
+from sweeps.data import DataConfig, Splits, StreamedSplits, find_test, open_data, open_test, prepare_data
 from sweeps.device import Device, DeviceConfig, resolve_device
+from sweeps.distributed import ALONE, World
 from sweeps.evaluate import error_percent
-from sweeps.images import resident
+from sweeps.images import at_resolution
 from sweeps.recipe import Recipe
 from sweeps.result import EpochResult
-from sweeps.trainer import arithmetic, check_fit, train_network
+from sweeps.trainer import arithmetic, check_fit, placed, train_network
 
 DONE = "training.json"
 CHECKPOINT = "checkpoint.pt"
@@ -42,37 +43,46 @@ class Job:
 
 
 def train_one(
-    job: Job, formats: Sequence[str] = ("yaml",), on_epoch: Callable[[EpochResult], None] | None = None
+    job: Job,
+    formats: Sequence[str] = ("yaml",),
+    on_epoch: Callable[[EpochResult], None] | None = None,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """Train a network, or go on from its checkpoint, and write its folder as `designspace.export.write` does.
 
-    The test split is read once, after the last epoch. A folder whose training is done is left as it is.
+    The test part is read once, after the last epoch. A folder whose training is done is left as it is.
 
     Args:
         job: what to train; `out` gets the checkpoint after every epoch, and at the end all files.
         formats: of `designspace.export.FORMATS`.
         on_epoch: called after every epoch.
+        world: the processes that train it together, which all call this alike; the first writes the files.
 
     Returns:
-        The content of training.json: identity, outcome, curves, environment, `test_error_percent`; the status says
-        whether the training ended well, and only then are there files.
+        The content of training.json: identity, outcome, curves, environment, `test_part` (the set's own name for it,
+        None if it has none) and `test_error_percent`; the status says whether the training ended well, and only then
+        are there files.
 
     Raises:
         ValueError: spec, data, recipe and folder do not fit together.
     """
-    require(formats, weights=True)  # not after days of training
-    prepare_data(job.data)
-    splits = open_data(job.data)
-    check_fit(job.spec, splits)
+    with world.together():
+        require(formats, weights=True)  # not after days of training
+        prepare_data(job.data)
+        opened = open_data(job.data)
+        check_fit(job.spec, opened)
+        test_part = find_test(job.data)
+        device = resolve_device(job.device, world)
     identity = {
         "spec_id": job.spec.spec_id,
         "recipe_id": job.recipe.recipe_id,
-        "data_id": splits.data_id,
+        "data_id": opened.data_id,
         "seed": job.seed,
     }
-    if (job.out / DONE).exists():
-        return _finished(job.out / DONE, identity)
-    device = resolve_device(job.device)
+    if any(world.gathered((job.out / DONE).exists())):
+        with world.together():
+            return _finished(job.out / DONE, identity)
+    splits = at_resolution(opened, job.spec.resolution)
     place = Checkpoint(job.out / CHECKPOINT, identity, arithmetic(device), long_seconds=0.0)
     built: list[nn.Module] = []
 
@@ -88,18 +98,24 @@ def train_one(
         device_config=job.device,
         on_epoch=on_epoch,
         checkpoint=place,
+        world=world,
     )
-    told: dict[str, Any] = identity | dataclasses.asdict(result) | {"test_error_percent": None}
+    told: dict[str, Any] = identity | {"processes": world.size} | dataclasses.asdict(result)
+    told |= {"test_part": test_part, "test_error_percent": None}
     if result.status != "ok":
         return told
     network = built[0]
-    held_out = len(splits.validation_labels) if isinstance(splits, Splits) else len(splits.validation)
-    origin = _provenance(job, told) | {"validation_error_percent": _measured(result.error_percent, held_out)}
+    origin = _provenance(job, told)
+    origin["validation_error_percent"] = _measured(result.error_percent, _held_out(splits))
     origin["normalisation"] = {"mean": _rounded(splits.mean), "std": _rounded(splits.std), "scale": "0 to 1"}
-    if isinstance(splits, Splits):
-        test = load_test(job.data)
-        told["test_error_percent"] = error_on(network, splits, test, job.recipe, device)
-        origin["test_error_percent"] = _measured(told["test_error_percent"], len(test.labels))
+    origin["test_error_percent"] = "not measured: the data set has no test part"
+    if test_part is not None:
+        origin["test_part"] = test_part
+        test = at_resolution(open_test(job.data, opened), job.spec.resolution)
+        told["test_error_percent"] = error_on(network, test, job.recipe, device.in_layout(result.memory_format))
+        origin["test_error_percent"] = _measured(told["test_error_percent"], _held_out(test))
+    if not world.is_first:
+        return told
     weights = {
         name: value.float() if value.is_floating_point() else value for name, value in network.state_dict().items()
     }
@@ -109,11 +125,10 @@ def train_one(
     return told
 
 
-def error_on(network: nn.Module, splits: Splits, test: LabelledImages, recipe: Recipe, device: Device) -> float:
-    """Top-1 error of a network in percent on the test images, normalised as the training images were."""
-    replaced = dataclasses.replace(splits, validation_images=test.images, validation_labels=test.labels)
+def error_on(network: nn.Module, splits: Splits | StreamedSplits, recipe: Recipe, device: Device) -> float:
+    """Top-1 error of a network in percent on the images of the validation part, or of what stands in its place."""
     with device.settings():
-        batches = resident(replaced, device, recipe.crop_padding).validation_batches(recipe.eval_batch_size)
+        batches = placed(splits, device, recipe).validation_batches(recipe.eval_batch_size)
         return error_percent(network, batches, device, lambda: None)
 
 
@@ -123,6 +138,10 @@ def interval(percent: float, n: int) -> tuple[float, float]:
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5 / (1 + z * z / n)
     return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+
+
+def _held_out(splits: Splits | StreamedSplits) -> int:
+    return len(splits.validation_labels if isinstance(splits, Splits) else splits.validation)
 
 
 def _measured(percent: float | None, n: int) -> dict[str, Any]:
@@ -136,7 +155,17 @@ def _rounded(values: Sequence[float]) -> list[float]:
 
 
 def _provenance(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("spec_id", "recipe_id", "data_id", "seed", "started_at", "torch_version", "device_name", "dtype")
+    keys = (
+        "spec_id",
+        "recipe_id",
+        "data_id",
+        "seed",
+        "started_at",
+        "torch_version",
+        "device_name",
+        "processes",
+        "dtype",
+    )
     return {
         **{key: told[key] if isinstance(told[key], int) else str(told[key]) for key in keys},
         "trained": f"{job.recipe.epochs} epochs on {job.data.name}",

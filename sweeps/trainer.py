@@ -18,6 +18,7 @@ from designspace.spec import ModelSpec
 from sweeps.checkpoint import LONG_SECONDS, Checkpoint, Progress
 from sweeps.data import Splits, StreamedSplits
 from sweeps.device import Device, DeviceConfig, resolve_device
+from sweeps.distributed import ALONE, World
 from sweeps.images import ResidentSplits, at_resolution, resident
 from sweeps.layout import faster_layout
 from sweeps.measure import Deadline, peak_memory_bytes, reset_peak_memory
@@ -97,42 +98,52 @@ def train_network(
     on_epoch: OnEpoch | None = None,
     deadline_seconds: float | None = None,
     checkpoint: Checkpoint | None = None,
+    world: World = ALONE,
 ) -> TrainingResult:
-    """Train whatever module `build` makes (from torch's seeded global generator); otherwise as `train_model`."""
-    device = resolve_device(device_config)
-    check_size(splits, recipe)
-    before = checkpoint.load() if checkpoint else None
-    epochs = list(before.epochs) if before else []
+    """Train whatever module `build` makes (from torch's seeded global generator); otherwise as `train_model`.
+
+    Of the processes of a `world`, which all call this alike, the first writes the checkpoint. Divergence and deadline
+    end all of them; any other failure is a result in the process that fails, which must then end to end the others.
+    """
+    with world.together() as agreed:
+        device = resolve_device(device_config, world)
+        check_size(splits, recipe, world)
+        before = checkpoint.load() if checkpoint else None
+        epochs = list(before.epochs) if before else []
+        agreed |= arithmetic(device) | {"the number of epochs done before": len(epochs)}
+        agreed |= checkpoint.identity if checkpoint else {}
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     deadline = Deadline(deadline_seconds, before.seconds if before else 0.0)
     reset_peak_memory(device)
+    peak_bytes = before.peak_memory_bytes if before else 0
     run: TrainingRun | None = None
     status, message = "ok", ""
-
-    def peak() -> int:
-        return max(peak_memory_bytes(device), before.peak_memory_bytes if before else 0)
-
     with device.settings():
         try:
             with failures_told():
-                if device.is_cuda and device_config.channels_last == "auto":
+                if before:
+                    device = device.in_layout(before.memory_format)
+                elif device.layout_is_open:
                     device = faster_layout(build, splits, recipe, device)
-                run = TrainingRun(build, _placed(splits, device, recipe), recipe, seed, device, deadline)
+                    reset_peak_memory(device)  # both layouts were tried, which is no part of the training
+                run = TrainingRun(build, placed(splits, device, recipe), recipe, seed, device, deadline)
                 if before:
                     run.load_state_dict(before.state)
                     run.training.seconds = before.train_seconds
             while len(epochs) < recipe.epochs:
                 with failures_told():
                     epochs.append(run.train_epoch())
-                if checkpoint and checkpoint.is_due(recipe.epochs, epochs):
-                    checkpoint.save(Progress(run.state_dict(), tuple(epochs), run.training.seconds, peak()))
+                    peak_bytes = max(peak_bytes, *world.gathered(peak_memory_bytes(device)))
+                if checkpoint and world.is_first and checkpoint.is_due(recipe.epochs, epochs):
+                    state, seconds = run.state_dict(), run.training.seconds
+                    checkpoint.save(Progress(state, device.memory_format_name, tuple(epochs), seconds, peak_bytes))
                 if on_epoch is not None:
                     on_epoch(epochs[-1])
         except TrainingStopped as stopped:
             status, message = stopped.status, stopped.message
             if stopped.__cause__ is not None:
                 log.warning("Training failed: %s", message, exc_info=stopped.__cause__)
-        peak_bytes = peak()
+        peak_bytes = max(peak_bytes, peak_memory_bytes(device))
     updates, seconds = (run.updates, run.training.seconds) if run else (0, 0.0)
     del run
     if status == "out_of_memory":
@@ -164,12 +175,13 @@ def train_network(
 
 
 def arithmetic(device: Device) -> dict[str, Any]:
-    """What the bits of a result hang on besides spec, recipe, data and seed."""
+    """What the bits of a result hang on besides spec, recipe, data and seed; an open layout is no difference."""
     return {
         "device_name": device.name,
         "dtype": device.dtype_name,
-        "memory_format": device.memory_format_name,
+        "memory_format": "auto" if device.layout_is_open else device.memory_format_name,
         "threads": device.threads,
+        "processes": device.world.size,
         "torch_version": str(torch.__version__),
     }
 
@@ -184,14 +196,16 @@ def check_fit(spec: ModelSpec, splits: Splits | StreamedSplits) -> None:
             raise ValueError(f"{field} of the spec is {of_spec}; the data set needs {of_data}.")
 
 
-def check_size(splits: Splits | StreamedSplits, recipe: Recipe) -> None:
-    """ValueError unless the training split fills one batch."""
+def check_size(splits: Splits | StreamedSplits, recipe: Recipe, world: World = ALONE) -> None:
+    """ValueError unless the training split fills one batch, and the processes can share it."""
     images = len(splits.train_labels)
     if images < recipe.batch_size:
         raise ValueError(f"recipe.batch_size is {recipe.batch_size}; the training split has only {images} images.")
+    world.share(recipe.batch_size)
 
 
-def _placed(splits: Splits | StreamedSplits, device: Device, recipe: Recipe) -> ResidentSplits | Stream:
+def placed(splits: Splits | StreamedSplits, device: Device, recipe: Recipe) -> ResidentSplits | Stream:
+    """The images where a training takes its batches from."""
     if isinstance(splits, StreamedSplits):
         return Stream(splits, device)
     return resident(splits, device, recipe.crop_padding)

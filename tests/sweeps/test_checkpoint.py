@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from designspace import ModelSpec
+from sweeps import trainer
 from sweeps.checkpoint import Checkpoint, Progress
 from sweeps.data import DataConfig, Splits, load_data
-from sweeps.device import DeviceConfig, resolve_device
+from sweeps.device import Device, DeviceConfig, resolve_device
 from sweeps.recipe import Recipe
 from sweeps.result import EpochResult, TrainingResult
 from sweeps.trainer import arithmetic, train_model
@@ -41,16 +43,14 @@ def train(
     stop_after: int = 99,
     recipe: Recipe = RECIPE,
     seed: int = 0,
-    **options: float,
+    **options: object,
 ) -> TrainingResult:
     def stop(epoch: EpochResult) -> None:
         if epoch.epoch + 1 == stop_after:
             raise Killed
 
-    options = {"long_seconds": 0.0} | options
-    return train_model(
-        SPEC, splits, recipe, seed=seed, device_config=CPU, on_epoch=stop, checkpoint=checkpoint, **options
-    )  # type: ignore[arg-type]
+    options = {"long_seconds": 0.0, "device_config": CPU} | options
+    return train_model(SPEC, splits, recipe, seed=seed, on_epoch=stop, checkpoint=checkpoint, **options)  # type: ignore[arg-type]
 
 
 def curves(result: TrainingResult) -> tuple[object, ...]:
@@ -124,10 +124,33 @@ def test_other_arithmetic_or_a_damaged_file_starts_the_training_again(
         assert "the training starts again" in caplog.text
 
 
+def test_a_resumed_training_keeps_its_layout_and_the_probe_is_not_in_its_memory(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes: list[Tensor] = []
+
+    def probe(build: object, splits: Splits, recipe: Recipe, device: Device) -> Device:
+        probes.append(torch.ones(2**26)[:1].clone())  # of 256 MiB
+        return device.in_layout(["contiguous", "channels_last"][len(probes) - 1])  # as fast: chance decides
+
+    plain = train(splits)
+    undecided = dataclasses.replace(resolve_device(CPU), layout_is_open=True)
+    monkeypatch.setattr(trainer, "resolve_device", lambda *_: undecided)
+    monkeypatch.setattr(trainer, "faster_layout", probe)
+    with pytest.raises(Killed):
+        train(splits, tmp_path / "model.pt", 1)
+    resumed = train(splits, tmp_path / "model.pt")
+    assert (len(probes), resumed.memory_format) == (1, "contiguous")
+    assert resumed.peak_memory_bytes < plain.peak_memory_bytes + 2**27
+    monkeypatch.undo()
+    whole = train(splits, device_config=CPU.model_copy(update={"channels_last": False}))
+    assert curves(resumed) == curves(whole)
+
+
 def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = Checkpoint(tmp_path / "model.pt", {"seed": 0}, arithmetic(resolve_device(CPU)))
     epoch = EpochResult(0, 3, 1.0, 50.0, 50.0, 0.1, 2.0)
-    first = Progress({"updates": 1}, (epoch,), 1.5, 10)
+    first = Progress({"updates": 1}, "channels_last", (epoch,), 1.5, 10)
     checkpoint.save(first)
 
     def full(*_: object) -> None:

@@ -1,0 +1,295 @@
+"""Several processes train one network as one would: the same images, the same weights in all, and they end together."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from ranks import CPU, DATA_SPLITS, FLOAT32, RECIPE, SPEC, plain, trained
+from slurm import NEEDS_SLURM
+from torch import Tensor
+
+from designspace import save_spec
+from designspace.network import build_network
+from sweeps.checkpoint import Checkpoint
+from sweeps.convolutions import merge_narrow_groups
+from sweeps.data import DataConfig, open_data
+from sweeps.device import Device, resolve_device
+from sweeps.distributed import ALONE, Place, World, first_host, place_in
+from sweeps.images import ResidentSplits
+from sweeps.recipe import Recipe
+from sweeps.stream import Stream
+from sweeps.train_one import error_on
+from sweeps.trainer import arithmetic, check_size, placed
+
+HERE = Path(__file__).parent
+WORDS = ("recipe.epochs=2", "data=digits", "device=cpu", "out=out")
+
+
+@contextlib.contextmanager
+def launched(folder: Path, size: int, *command: str) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes of a world, as torchrun or srun start them, but with nobody to end the others when one fails."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(size)}
+    with contextlib.ExitStack() as stack:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, *command],
+                cwd=folder,
+                env=os.environ | meeting | {"RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in range(size)
+        ]
+        for process in processes:
+            stack.enter_context(process)
+            stack.callback(process.kill)
+        yield processes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def outcomes(folder: Path) -> list[dict[str, Any]]:
+    """What three processes saw, by rank."""
+    with launched(folder, 3, str(HERE / "ranks.py"), str(folder)) as processes:
+        for process in processes:
+            out, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, out
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(3)]
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_all_end_in_the_same_weights_and_curves(outcomes: list[dict[str, Any]]) -> None:
+    first, weights = outcomes[0]["whole"]
+    assert (first.status, first.updates) == ("ok", 22)
+    for outcome in outcomes[1:]:
+        result, others = outcome["whole"]
+        assert same(weights, others)
+        for curve in ("epoch_train_loss", "epoch_train_error_percent", "epoch_validation_error_percent"):
+            assert getattr(result, curve) == getattr(first, curve)
+        assert result.images_per_second == pytest.approx(2 * 330 / result.train_seconds)
+    assert not any(name.startswith("module.") for name in weights)
+
+
+@pytest.mark.parametrize("other", ["again", "resumed"])
+def test_repeated_or_resumed_it_ends_bit_for_bit_the_same(outcomes: list[dict[str, Any]], other: str) -> None:
+    for outcome in outcomes:
+        assert same(outcome["whole"][1], outcome[other][1])
+        assert outcome["whole"][0].epoch_train_loss == outcome[other][0].epoch_train_loss
+
+
+def test_without_batch_norm_the_training_is_that_of_one_process_but_for_rounding(
+    outcomes: list[dict[str, Any]],
+) -> None:
+    together, weights = outcomes[0]["plain"]
+    alone, expected = trained(ALONE, plain, device_config=FLOAT32)
+    assert together.epoch_learning_rate == alone.epoch_learning_rate
+    assert together.epoch_train_loss == pytest.approx(alone.epoch_train_loss, rel=1e-4)
+    for name, value in expected.items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_checkpoint_of_other_processes_is_not_gone_on_from(
+    outcomes: list[dict[str, Any]], folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Checkpoint(folder / "model.pt", {"seed": 0}, arithmetic(resolve_device(CPU))).load() is None
+    assert "other arithmetic (processes 3 there and 1 here); the training starts again" in caplog.text
+
+
+def test_the_validation_error_is_that_of_the_weights_in_one_process(outcomes: list[dict[str, Any]]) -> None:
+    result, weights = outcomes[0]["whole"]
+    device = resolve_device(CPU)
+    network = build_network(SPEC).to(memory_format=device.memory_format)  # type: ignore[call-overload]
+    network.load_state_dict(weights)
+    merge_narrow_groups(network, device)
+    assert error_on(network, DATA_SPLITS, RECIPE, device) == result.error_percent
+
+
+def test_all_take_the_same_layout(outcomes: list[dict[str, Any]]) -> None:
+    assert len({outcome["layout"] for outcome in outcomes}) == 1
+
+
+def test_all_stop_where_one_must(outcomes: list[dict[str, Any]]) -> None:
+    assert {outcome["diverged"].status for outcome in outcomes} == {"diverged"}
+    assert {outcome["diverged"].updates for outcome in outcomes} == {11}
+    assert {(outcome["late"].status, outcome["late"].updates) for outcome in outcomes} == {("timeout", 1)}
+
+
+def test_a_mistake_ends_all_and_is_told_once(outcomes: list[dict[str, Any]]) -> None:
+    batch = "recipe.batch_size is 31, the batch of all 3 processes together; it must be a multiple of 3, and 6 or more."
+    ends = "SystemExit: 2"
+    assert [outcome["batch"] for outcome in outcomes] == [f"ValueError: {batch}", ends, ends]
+    assert [outcome["mistaken"] for outcome in outcomes] == [ends, "ValueError: the file is not there for 1", ends]
+    differs = "ValueError: seed is 0 in process 0 and 1 in process 2; it must be the same in all."
+    assert [outcome["different"] for outcome in outcomes] == [differs, ends, ends]
+
+
+def devices(size: int) -> list[Device]:
+    return [dataclasses.replace(resolve_device(CPU), world=World(rank, size)) for rank in range(size)]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
+    root, generator = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for name in ("one", "two"):
+        (root / "train" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = generator.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / "train" / name / f"{number}.png")
+    return DataConfig(name="image_folder", root=root, resolution=8, validation_size=7, workers=0)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_shares_of_a_batch_are_the_batch_and_every_image_is_validated_once(
+    streamed: bool, pictures: DataConfig
+) -> None:
+    splits = open_data(pictures) if streamed else DATA_SPLITS
+    recipe = Recipe(batch_size=6, crop_padding=1, flip=True)
+
+    def data(device: Device) -> ResidentSplits | Stream:
+        return placed(splits, device, recipe)
+
+    whole = list(data(resolve_device(CPU)).epoch(recipe, 0, 1))
+    shares = [list(data(device).epoch(recipe, 0, 1)) for device in devices(3)]
+    assert len(whole) == len(splits.train_labels) // 6
+    for batch, *parts in zip(whole, *shares, strict=True):
+        for of_all, of_each in zip(batch, zip(*parts, strict=True), strict=True):
+            assert {len(part) for part in of_each} == {2}
+            assert torch.equal(of_all, torch.cat(of_each))
+
+    def validation(device: Device) -> list[bytes]:
+        return [image.numpy().tobytes() for images, _ in data(device).validation_batches(4) for image in images]
+
+    found = [image for device in devices(3) for image in validation(device)]
+    assert sorted(found) == sorted(validation(resolve_device(CPU)))
+    assert len(found) == (7 if streamed else 301)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    assert World(1, 4).share(8) == slice(2, 4)
+    for batch, size in ((33, 2), (4, 4)):
+        with pytest.raises(ValueError, match=f"batch_size is {batch}, the batch of all {size} processes together"):
+            check_size(DATA_SPLITS, Recipe(batch_size=batch), World(0, size))
+    check_size(DATA_SPLITS, Recipe(batch_size=33), ALONE)
+
+
+SLURM = {
+    "SLURM_JOB_ID": "1234", "SLURM_STEP_ID": "2", "SLURM_STEP_NODELIST": "rack[3-4]-gpu[07-09,12],login1",
+    "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1",
+}  # fmt: skip
+
+
+def test_a_process_finds_its_place() -> None:
+    assert place_in({}) is None
+    assert place_in({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}) is None  # a batch script
+    assert place_in(SLURM | {"SLURM_STEP_NUM_TASKS": "1"}) is None
+    assert place_in(SLURM) == Place(5, 8, 1, f"tcp://rack3-gpu07:{10_000 + 1234 * 16 + 2}")
+    assert place_in(SLURM | {"SLURM_STEP_NUM_NODES": "1", "MASTER_PORT": "99"}) == Place(5, 8, 1, "tcp://localhost:99")
+    torchrun = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
+    assert place_in(SLURM | torchrun) == Place(3, 4, 1, "env://")  # torchrun in a task for each node
+    assert place_in(torchrun | {"WORLD_SIZE": "1"}) is None
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"), [("one", "one"), ("a,b", "a"), ("n[1,3-4]", "n1"), ("n[010-012]x,m", "n010x")]
+)
+def test_the_first_host_of_a_node_list(nodes: str, first: str) -> None:
+    assert first_host(nodes) == first
+
+
+def check_folder(folder: Path, out: str, processes: int) -> None:
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")] == ["1/2", "2/2"]
+    assert out.count("test error") == 1
+    told = json.loads((folder / "training.json").read_text())
+    assert (told["status"], told["processes"], told["epochs_done"]) == ("ok", processes, 2)
+    assert told["test_error_percent"] < 80
+    assert {path.name for path in folder.iterdir()} == {"README.md", "model.safetensors", "spec.yaml", "training.json"}
+
+
+def test_torchrun_starts_the_command(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    save_spec(SPEC, tmp_path / "spec.yaml")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, "-m", "designspace", "train", "spec.yaml", *WORDS]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    check_folder(tmp_path / "out", done.stdout, 2)
+
+
+FAILS = """
+import os, signal, sys
+from designspace import cli
+from designspace.network import build_network
+from sweeps import train_one
+
+updates = []
+
+def fail(*_):
+    updates.append(1)
+    if len(updates) == 40:
+        {how}
+
+def build(spec, **options):
+    network = build_network(spec, **options)
+    if os.environ["RANK"] == "1":
+        network.register_forward_pre_hook(fail)
+    return network
+
+train_one.build_network = build
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [("raise MemoryError('no memory left')", 1), ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL)],
+)
+def test_a_process_that_fails_ends_the_others(tmp_path: Path, how: str, code: int) -> None:
+    pytest.importorskip("safetensors")
+    save_spec(SPEC, tmp_path / "spec.yaml")
+    with launched(tmp_path, 2, "-c", FAILS.format(how=how), "train", "spec.yaml", *WORDS) as (first, second):
+        out, _ = second.communicate(timeout=120)
+        begun = time.monotonic()
+        assert second.returncode == code, out
+        if code == 1:
+            assert "process 1 of 2: out_of_memory: no memory left" in out
+        out, _ = first.communicate(timeout=30)
+    assert first.returncode == 1, out
+    assert "process 0 of 2: crashed" in out
+    assert time.monotonic() - begun < 20
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint.pt"]  # of the epoch before
+
+
+@pytest.mark.slurm
+@NEEDS_SLURM[1]
+def test_the_tasks_of_a_slurm_step_train_together(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    save_spec(SPEC, tmp_path / "spec.yaml")
+    step = ["srun", "--ntasks=2", "--nodes=1", "--kill-on-bad-exit", sys.executable, "-m", "designspace", "train"]
+    done = subprocess.run([*step, "spec.yaml", *WORDS], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    check_folder(tmp_path / "out", done.stdout, 2)
