@@ -19,7 +19,8 @@ def train(argv: list[str]) -> int:
         "train",
         train.__doc__,
         "specs/1-0a1b2c3d.yaml recipe=full data=fashion_mnist out=runs/best to=yaml,timm,onnx",
-        more="All other words choose recipe, data and device as in designspace sweep.",
+        more="All other words choose recipe, data and device as in designspace sweep.\n"
+        "On several GPUs: torchrun --nproc-per-node=4 -m designspace train …, or as tasks of srun.",
     )
     parser.add_argument("spec", type=Path, metavar="SPEC", help="a spec file, or an exported folder")
     parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="out=DIR, seed=0, to=FORMAT,…; recipe=… data=…")
