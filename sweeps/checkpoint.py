@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 
@@ -18,7 +17,8 @@ from sweeps.result import EpochResult
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
+DEVICE = "device_name"
 LONG_SECONDS = 300.0
 """Predicted length from which a training is worth a checkpoint after every epoch."""
 
@@ -47,7 +47,7 @@ class Checkpoint:
         path: the file; its folder need not exist.
         identity: spec_id, recipe_id, data_id and seed; a file of another training is refused.
         arithmetic: what the bits of the result hang on beyond that (dtype, layout, threads, processes, PyTorch); with
-            another one the training starts again, with a warning.
+            another one the training starts again, with a warning; on another device it goes on, with a warning.
         long_seconds: trainings predicted to be shorter are not written.
     """
 
@@ -59,7 +59,6 @@ class Checkpoint:
     def save(self, progress: Progress) -> None:
         """Write the checkpoint in place of the one before (temporary file, fsync, rename)."""
         content = {
-            "format": FORMAT,
             "identity": dict(self.identity),
             "arithmetic": dict(self.arithmetic),
             "state": dict(progress.state),
@@ -70,7 +69,8 @@ class Checkpoint:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        replace_file(self.path, buffer.getvalue())
+        body = buffer.getvalue()
+        replace_file(self.path, _head(body) + b"\n" + body)
 
     def load(self) -> Progress | None:
         """What the file holds, on the CPU; None if there is none that can be used.
@@ -79,37 +79,29 @@ class Checkpoint:
             ValueError: it belongs to another training.
         """
         try:
-            file = io.BytesIO(self.path.read_bytes())
+            head, _, body = self.path.read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-            progress = Progress(
-                content["state"],
-                content["memory_format"],
-                tuple(EpochResult(**epoch) for epoch in content["epochs"]),
-                content["train_seconds"],
-                content["peak_memory_bytes"],
-            )
-            before, arithmetic, version = content["identity"], content["arithmetic"], content["format"]
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            BadZipFile,
-            pickle.UnpicklingError,
-        ) as error:
-            log.warning("%s cannot be read (%s); the training starts again", self.path, type(error).__name__)
+        if head != _head(body):
+            log.warning("%s is damaged or of another version; the training starts again", self.path)
             return None
+        content = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        before, arithmetic = content["identity"], content["arithmetic"]
         if changed := _differences(before, self.identity):
             raise ValueError(f"{self.path} is the checkpoint of another training: {changed}; remove it to start anew")
-        if changed := _differences({**arithmetic, "format": version}, {**self.arithmetic, "format": FORMAT}):
+        changed = _differences(arithmetic, self.arithmetic)
+        if arithmetic | {DEVICE: None} != {**self.arithmetic, DEVICE: None}:
             log.warning("%s was written with other arithmetic (%s); the training starts again", self.path, changed)
             return None
-        return progress
+        if changed:
+            log.warning("%s was written elsewhere (%s); the training goes on", self.path, changed)
+        return Progress(
+            content["state"],
+            content["memory_format"],
+            tuple(EpochResult(**epoch) for epoch in content["epochs"]),
+            content["train_seconds"],
+            content["peak_memory_bytes"],
+        )
 
     def is_due(self, epochs: int, done: list[EpochResult]) -> bool:
         """Whether to write one now: the training goes on, and by its epochs so far it is a long one."""
@@ -119,6 +111,11 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file, once the record is written."""
         self.path.unlink(missing_ok=True)
+
+
+def _head(body: bytes) -> bytes:
+    """The first line of a checkpoint: a flipped bit would go unnoticed in the weights."""
+    return f"designspace checkpoint {FORMAT} {hashlib.sha256(body).hexdigest()}".encode()
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sweeps.checked import checked
 from sweeps.distributed import ALONE, World
 
+BENCHMARK_UPDATES = 2000
+"""Updates from which cuDNN's search pays: it takes some 60 searches for a network, of milliseconds to seconds each."""
+
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
@@ -77,7 +80,9 @@ class Device:
 
     @property
     def dtype_name(self) -> str:
-        """float32, bfloat16 or float16."""
+        """bfloat16, float16, float32, or tfloat32: float32 of which a GPU's tensor cores multiply 10 bits."""
+        if self.dtype == torch.float32 and self.is_cuda and torch.cuda.get_device_capability(self.torch_device)[0] >= 8:
+            return "tfloat32"
         return str(self.dtype).removeprefix("torch.")
 
     @property
@@ -94,19 +99,29 @@ class Device:
         return torch.autocast(self.torch_device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     @contextmanager
-    def settings(self) -> Iterator[None]:
-        """Threads and cuDNN as configured and a private random state, all put back afterwards."""
-        threads = torch.get_num_threads()
+    def settings(self, updates: int = 0) -> Iterator[None]:
+        """Threads, cuDNN and determinism as configured and a private random state, all put back afterwards.
+
+        Args:
+            updates: how many will follow; only many are worth cuDNN's search for the fastest kernels.
+        """
+        threads, strict = torch.get_num_threads(), torch.get_deterministic_debug_mode()
         cudnn = torch.backends.cudnn.flags(
-            enabled=True, benchmark=not self.deterministic, deterministic=self.deterministic, allow_tf32=True
+            enabled=True,
+            benchmark=updates >= BENCHMARK_UPDATES and not self.deterministic,
+            deterministic=self.deterministic,
+            allow_tf32=True,
         )
         devices = [torch.cuda.current_device()] if self.is_cuda else []
         torch.set_num_threads(self.threads)
+        if self.deterministic and self.is_cuda:
+            torch.set_deterministic_debug_mode("warn")
         try:
             with cudnn, torch.random.fork_rng(devices=devices):
                 yield
         finally:
             torch.set_num_threads(threads)
+            torch.set_deterministic_debug_mode(strict)
 
 
 def resolve_device(config: DeviceConfig, world: World = ALONE) -> Device:
@@ -123,7 +138,7 @@ def resolve_device(config: DeviceConfig, world: World = ALONE) -> Device:
         threads=config.threads,
         compile=config.compile,
         deterministic=config.deterministic,
-        layout_is_open=kind == "cuda" and config.channels_last == "auto",
+        layout_is_open=kind == "cuda" and config.channels_last == "auto" and not config.deterministic,
         world=world,
     )
 

@@ -53,26 +53,25 @@ class ResidentImages:
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, device: Device, padding: int = 0
+        self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, device: torch.device, padding: int = 0
     ) -> None:
         _, _, self.height, self.width = images.shape
         self._padding = padding
-        self.memory_format = device.memory_format
         # Channels last, so that one gathered element is a whole pixel.
         padded = functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1).contiguous()
         self._row, self._image = padded.shape[2], padded.shape[1] * padded.shape[2]
-        self._pixels = padded.view(-1, padded.shape[3]).to(device.torch_device, non_blocking=True)
-        self.labels = labels.to(device.torch_device, non_blocking=True)
-        self._mean = (255 * mean).to(device.torch_device)
-        self._scale = (1 / (255 * std)).to(device.torch_device)
-        self._rows = torch.arange(self.height, device=device.torch_device)[None, :, None]
-        self._columns = torch.arange(self.width, device=device.torch_device)[None, None, :]
+        self._pixels = padded.view(-1, padded.shape[3]).to(device, non_blocking=True)
+        self.labels = labels.to(device, non_blocking=True)
+        self._mean = (255 * mean).to(device)
+        self._scale = (1 / (255 * std)).to(device)
+        self._rows = torch.arange(self.height, device=device)[None, :, None]
+        self._columns = torch.arange(self.width, device=device)[None, None, :]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, chosen: Tensor, augmentation: Augmentation | None = None) -> Tensor:
-        """Normalised float32 images (B, C, H, W) of the indices (B,), with their augmentation's draws if given."""
+        """Normalised float32 images (B, C, H, W), channels last, of the indices (B,), augmented if draws are given."""
         if augmentation is None:
             rows, columns = self._rows + self._padding, self._columns + self._padding
         else:
@@ -80,16 +79,16 @@ class ResidentImages:
             columns = torch.where(flip, self.width - 1 - self._columns, self._columns)
             rows, columns = self._rows + augmentation.top[:, None, None], columns + augmentation.left[:, None, None]
         pixels = self._pixels[chosen[:, None, None] * self._image + rows * self._row + columns]
-        normalised = pixels.to(torch.float32).sub_(self._mean).mul_(self._scale)
-        return normalised.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
+        return pixels.to(torch.float32).sub_(self._mean).mul_(self._scale).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
 class ResidentSplits:
-    """Training and validation images on the device, and the processes that share them out."""
+    """Training and validation images on the device, the layout of a batch, and the processes that share them out."""
 
     train: ResidentImages
     validation: ResidentImages
+    memory_format: torch.memory_format = torch.channels_last
     world: World = ALONE
 
     @property
@@ -103,7 +102,7 @@ class ResidentSplits:
         mine = torch.arange(len(labels), device=labels.device)[self.world.rank :: self.world.size]
         for first in range(0, len(mine), batch_size):
             chosen = mine[first : first + batch_size]
-            yield self.validation.batch(chosen), labels[chosen]
+            yield self._laid_out(self.validation.batch(chosen)), labels[chosen]
 
     def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's share of the augmented batches (images, labels) of an epoch."""
@@ -115,10 +114,16 @@ class ResidentSplits:
             Augmentation(*(part.to(device, non_blocking=True) for part in (draws.top, draws.left, draws.flip))),
         )
         for chosen in order:
-            yield self.train.batch(chosen, draws[chosen]), self.train.labels[chosen]
+            yield self._laid_out(self.train.batch(chosen, draws[chosen])), self.train.labels[chosen]
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        if self.memory_format == torch.channels_last:
+            return images
+        # Not contiguous(): images of one channel count as that already, and every layer would follow their strides.
+        return images.clone(memory_format=self.memory_format)
 
 
-@functools.lru_cache(maxsize=2)  # on a GPU models may take turns in their layout
+@functools.lru_cache(maxsize=2)
 def at_resolution(splits: Splits | StreamedSplits, resolution: int) -> Splits | StreamedSplits:
     """The same images at the resolution of a network, which compound scaling makes its own; bilinear, antialiased."""
     if resolution == splits.resolution:
@@ -127,10 +132,9 @@ def at_resolution(splits: Splits | StreamedSplits, resolution: int) -> Splits | 
         return replace(splits, resolution=resolution)
 
     def resized(images: np.ndarray) -> np.ndarray:
-        parts = torch.from_numpy(images).split(1024)  # some at a time: floats take four times the room
         size = (resolution, resolution)
-        scaled = [functional.interpolate(p.float(), size, mode="bilinear", antialias=True) for p in parts]
-        return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in scaled]).numpy()
+        scaled = functional.interpolate(torch.from_numpy(images), size, mode="bilinear", antialias=True)
+        return scaled.numpy()
 
     return replace(
         splits, train_images=resized(splits.train_images), validation_images=resized(splits.validation_images)
@@ -138,14 +142,25 @@ def at_resolution(splits: Splits | StreamedSplits, resolution: int) -> Splits | 
 
 
 def resident(splits: Splits, device: Device, padding: int) -> ResidentSplits:
-    """Put a data set on the device; it stays there for the next model."""
+    """Put a data set on the device, where it stays for the next model; `forget` takes it away."""
+    train, validation = _uploaded(splits, device.torch_device, padding)
+    return ResidentSplits(train, validation, device.memory_format, device.world)
+
+
+@functools.lru_cache(maxsize=1)
+def _uploaded(splits: Splits, device: torch.device, padding: int) -> tuple[ResidentImages, ResidentImages]:
     mean, std = torch.tensor(splits.mean), torch.tensor(splits.std)
 
-    def place(images: object, labels: object, padding: int) -> ResidentImages:
-        return ResidentImages(torch.as_tensor(images), torch.as_tensor(labels), mean, std, device, padding)
+    def place(images: np.ndarray, labels: np.ndarray, padding: int) -> ResidentImages:
+        return ResidentImages(torch.from_numpy(images), torch.from_numpy(labels), mean, std, device, padding)
 
-    return ResidentSplits(
+    return (
         place(splits.train_images, splits.train_labels, padding),
         place(splits.validation_images, splits.validation_labels, 0),
-        device.world,
     )
+
+
+def forget() -> None:
+    """Give back the memory of the images kept for the next model."""
+    _uploaded.cache_clear()
+    at_resolution.cache_clear()

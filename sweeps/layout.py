@@ -6,6 +6,7 @@ Grouped convolutions of some GPUs are slow in channels_last; which layout is fas
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -13,9 +14,9 @@ from torch import nn
 
 from sweeps.data import Splits, StreamedSplits
 from sweeps.device import LAYOUTS, Device
-from sweeps.images import ResidentImages, ResidentSplits
-from sweeps.measure import Deadline
+from sweeps.measure import Stopwatch
 from sweeps.recipe import Recipe
+from sweeps.result import TrainingStopped, failures_told
 from sweeps.run import TrainingRun
 
 UPDATES = 4
@@ -23,6 +24,9 @@ UPDATES = 4
 
 STRETCHES = 3
 """Timed stretches, of which the fastest counts; one more before them warms up."""
+
+LEARNING_RATE = 1e-6
+"""Of the timed updates, so that no network diverges."""
 
 
 class Shape(NamedTuple):
@@ -34,33 +38,53 @@ class Shape(NamedTuple):
 
 
 def timed_update(build: Callable[[], nn.Module], shape: Shape, recipe: Recipe, device: Device) -> float:
-    """Seconds of one update of a network on random images, in the recipe's batch."""
-    count = UPDATES * recipe.batch_size
-    pixels = (count, shape.in_channels, shape.resolution, shape.resolution)
-    images = torch.randint(0, 256, pixels, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(count) % shape.classes
-    half = torch.full((shape.in_channels,), 0.5)
-    train, one = (ResidentImages(images[:n], labels[:n], half, half, device) for n in (len(images), 1))
-    short = recipe.model_copy(update={"epochs": STRETCHES + 1, "crop_padding": 0, "learning_rate": 1e-6})
+    """Seconds of one update of a network on random images, in the recipe's batch; never compiled."""
+    device = replace(device, compile=False)
     best = float("inf")
     with device.settings():
-        run = TrainingRun(build, ResidentSplits(train, one, device.world), short, 0, device, Deadline(None))
+        run = TrainingRun(build, recipe, 0, device)
+        each = recipe.batch_size // device.world.size
+        pixels = (each, shape.in_channels, shape.resolution, shape.resolution)
+        images = torch.randn(pixels, device=device.torch_device).contiguous(memory_format=device.memory_format)
+        labels = torch.arange(each, device=device.torch_device) % shape.classes
+        forward = device.world.parallel(run.network.train())
         for stretch in range(STRETCHES + 1):
-            before = run.training.seconds
-            run.train_epoch()
+            watch = Stopwatch(device)
+            with watch:
+                for _ in range(UPDATES):
+                    run.update(forward, images, labels, LEARNING_RATE)
             if stretch:
-                best = min(best, run.training.seconds - before)
+                best = min(best, watch.seconds)
     return best / UPDATES
 
 
 def faster_layout(
-    build: Callable[[], nn.Module], splits: Splits | StreamedSplits, recipe: Recipe, device: Device
+    build: Callable[[], nn.Module], splits: Splits | StreamedSplits, resolution: int, recipe: Recipe, device: Device
 ) -> Device:
-    """The device with the layout, contiguous or channels_last, in which updates of this network take less time."""
-    shape = Shape(splits.in_channels, splits.resolution, splits.classes)
-    candidates = [device.in_layout(name) for name in LAYOUTS]
+    """The device with the layout, contiguous or channels_last, in which updates of this network take less time.
 
-    def seconds(candidate: Device) -> float:
-        return sum(device.world.gathered(timed_update(build, shape, recipe, candidate)))
+    Only grouped convolutions leave a doubt; networks without any are not timed.
 
-    return min(candidates, key=seconds)
+    Raises:
+        TrainingStopped: the network can be trained in neither.
+    """
+    with torch.device("meta"):
+        modules = list(build().modules())
+    if not any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in modules):
+        return device.in_layout("channels_last")
+    shape = Shape(splits.in_channels, resolution, splits.classes)
+    failures = []
+
+    def seconds(name: str) -> float:
+        taken = float("inf")
+        try:
+            with failures_told():
+                taken = timed_update(build, shape, recipe, device.in_layout(name))
+        except TrainingStopped as failure:  # what fits into memory in one layout may not in the other
+            failures.append(failure)
+        return sum(device.world.gathered(taken))
+
+    best = min(LAYOUTS, key=seconds)
+    if len(failures) == len(LAYOUTS):
+        raise failures[0]
+    return device.in_layout(best)

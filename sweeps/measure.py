@@ -16,12 +16,21 @@ from sweeps.device import Device
 
 
 class Stopwatch:
-    """Seconds of work on the device: CUDA events on a GPU, the clock on a CPU; adds up over start and stop."""
+    """Seconds of work on the device: CUDA events on a GPU, the clock on a CPU; adds up over stretches.
+
+    A stretch is what lies between `start` and `stop`, or a `with` block, also one that fails.
+    """
 
     def __init__(self, device: Device) -> None:
         self._cuda = device.is_cuda
         self._begun = 0.0
         self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Begin a stretch."""

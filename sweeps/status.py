@@ -193,7 +193,8 @@ def _outcome(record: dict[str, Any]) -> _Outcome:
     began = ended = None
     if record.get("started_at"):
         began = datetime.fromisoformat(record["started_at"]).timestamp()
-        ended = began + sum(record.get("epoch_seconds") or ())
+        # The whole epochs with their evaluations, and what a training that was stopped spent in its last.
+        ended = began + max(sum(record.get("epoch_seconds") or ()), record.get("train_seconds") or 0.0)
     return _Outcome(record["status"], record.get("error_percent"), began, ended, record.get("predicted_seconds"))
 
 

@@ -82,7 +82,6 @@ def train_one(
     if any(world.gathered((job.out / DONE).exists())):
         with world.together():
             return _finished(job.out / DONE, identity)
-    splits = at_resolution(opened, job.spec.resolution)
     place = Checkpoint(job.out / CHECKPOINT, identity, arithmetic(device), long_seconds=0.0)
     built: list[nn.Module] = []
 
@@ -92,9 +91,10 @@ def train_one(
 
     result = train_network(
         build,
-        splits,
+        opened,
         job.recipe,
         seed=job.seed,
+        resolution=job.spec.resolution,
         device_config=job.device,
         on_epoch=on_epoch,
         checkpoint=place,
@@ -106,13 +106,14 @@ def train_one(
         return told
     network = built[0]
     origin = _provenance(job, told)
-    origin["validation_error_percent"] = _measured(result.error_percent, _held_out(splits))
-    origin["normalisation"] = {"mean": _rounded(splits.mean), "std": _rounded(splits.std), "scale": "0 to 1"}
+    origin["validation_error_percent"] = _measured(result.error_percent, _held_out(opened))
+    origin["normalisation"] = {"mean": _rounded(opened.mean), "std": _rounded(opened.std), "scale": "0 to 1"}
     origin["test_error_percent"] = "not measured: the data set has no test part"
     if test_part is not None:
         origin["test_part"] = test_part
-        test = at_resolution(open_test(job.data, opened), job.spec.resolution)
-        told["test_error_percent"] = error_on(network, test, job.recipe, device.in_layout(result.memory_format))
+        test = open_test(job.data, opened)
+        used = device.in_layout(result.memory_format)
+        told["test_error_percent"] = error_on(network, test, job.spec.resolution, job.recipe, used)
         origin["test_error_percent"] = _measured(told["test_error_percent"], _held_out(test))
     if not world.is_first:
         return told
@@ -125,10 +126,12 @@ def train_one(
     return told
 
 
-def error_on(network: nn.Module, splits: Splits | StreamedSplits, recipe: Recipe, device: Device) -> float:
+def error_on(
+    network: nn.Module, splits: Splits | StreamedSplits, resolution: int, recipe: Recipe, device: Device
+) -> float:
     """Top-1 error of a network in percent on the images of the validation part, or of what stands in its place."""
     with device.settings():
-        batches = placed(splits, device, recipe).validation_batches(recipe.eval_batch_size)
+        batches = placed(at_resolution(splits, resolution), device, recipe).validation_batches(recipe.eval_batch_size)
         return error_percent(network, batches, device, lambda: None)
 
 

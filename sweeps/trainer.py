@@ -19,7 +19,7 @@ from sweeps.checkpoint import LONG_SECONDS, Checkpoint, Progress
 from sweeps.data import Splits, StreamedSplits
 from sweeps.device import Device, DeviceConfig, resolve_device
 from sweeps.distributed import ALONE, World
-from sweeps.images import ResidentSplits, at_resolution, resident
+from sweeps.images import ResidentSplits, at_resolution, forget, resident
 from sweeps.layout import faster_layout
 from sweeps.measure import Deadline, peak_memory_bytes, reset_peak_memory
 from sweeps.recipe import Recipe
@@ -62,7 +62,6 @@ def train_model(
         ValueError: before training, if spec, data, recipe, device and checkpoint do not fit together.
     """
     check_fit(spec, splits)
-    splits = at_resolution(splits, spec.resolution)
 
     def build() -> nn.Module:
         return build_network(spec, zero_init_residual=recipe.zero_init_residual)
@@ -81,6 +80,7 @@ def train_model(
         splits,
         recipe,
         seed=seed,
+        resolution=spec.resolution,
         device_config=device_config,
         on_epoch=on_epoch,
         deadline_seconds=deadline_seconds,
@@ -94,6 +94,7 @@ def train_network(
     recipe: Recipe,
     *,
     seed: int,
+    resolution: int | None = None,
     device_config: DeviceConfig = DEFAULT_DEVICE,
     on_epoch: OnEpoch | None = None,
     deadline_seconds: float | None = None,
@@ -102,8 +103,9 @@ def train_network(
 ) -> TrainingResult:
     """Train whatever module `build` makes (from torch's seeded global generator); otherwise as `train_model`.
 
-    Of the processes of a `world`, which all call this alike, the first writes the checkpoint. Divergence and deadline
-    end all of them; any other failure is a result in the process that fails, which must then end to end the others.
+    Images are resized to `resolution`; None leaves them. Of the processes of a `world`, which all call this alike, the
+    first writes the checkpoint. Divergence and deadline end all of them; any other failure is a result in the process
+    that fails, which must then end to end the others.
     """
     with world.together() as agreed:
         device = resolve_device(device_config, world)
@@ -116,27 +118,31 @@ def train_network(
     deadline = Deadline(deadline_seconds, before.seconds if before else 0.0)
     reset_peak_memory(device)
     peak_bytes = before.peak_memory_bytes if before else 0
+    updates_per_epoch = recipe.updates_per_epoch(len(splits.train_labels))
+    updates, seconds = len(epochs) * updates_per_epoch, before.train_seconds if before else 0.0
     run: TrainingRun | None = None
+    data: ResidentSplits | Stream | None = None
     status, message = "ok", ""
-    with device.settings():
+    with device.settings(updates=recipe.epochs * updates_per_epoch):
         try:
             with failures_told():
                 if before:
                     device = device.in_layout(before.memory_format)
                 elif device.layout_is_open:
-                    device = faster_layout(build, splits, recipe, device)
+                    device = faster_layout(build, splits, resolution or splits.resolution, recipe, device)
                     reset_peak_memory(device)  # both layouts were tried, which is no part of the training
-                run = TrainingRun(build, placed(splits, device, recipe), recipe, seed, device, deadline)
+                data = placed(at_resolution(splits, resolution or splits.resolution), device, recipe)
+                run = TrainingRun(build, recipe, seed, device)
                 if before:
                     run.load_state_dict(before.state)
-                    run.training.seconds = before.train_seconds
+                    run.training.seconds = seconds
             while len(epochs) < recipe.epochs:
                 with failures_told():
-                    epochs.append(run.train_epoch())
+                    epochs.append(run.train_epoch(data, deadline))
                     peak_bytes = max(peak_bytes, *world.gathered(peak_memory_bytes(device)))
                 if checkpoint and world.is_first and checkpoint.is_due(recipe.epochs, epochs):
-                    state, seconds = run.state_dict(), run.training.seconds
-                    checkpoint.save(Progress(state, device.memory_format_name, tuple(epochs), seconds, peak_bytes))
+                    state, spent = run.state_dict(), run.training.seconds
+                    checkpoint.save(Progress(state, device.memory_format_name, tuple(epochs), spent, peak_bytes))
                 if on_epoch is not None:
                     on_epoch(epochs[-1])
         except TrainingStopped as stopped:
@@ -144,11 +150,11 @@ def train_network(
             if stopped.__cause__ is not None:
                 log.warning("Training failed: %s", message, exc_info=stopped.__cause__)
         peak_bytes = max(peak_bytes, peak_memory_bytes(device))
-    updates, seconds = (run.updates, run.training.seconds) if run else (0, 0.0)
-    del run
+    if run is not None:
+        updates, seconds = max(updates, run.updates), max(seconds, run.training.seconds)
+    run = data = None
     if status == "out_of_memory":
         _give_memory_back(device)
-    images = len(epochs) * recipe.updates_per_epoch(len(splits.train_labels)) * recipe.batch_size
     return TrainingResult(
         status=status,
         message=message,
@@ -156,7 +162,7 @@ def train_network(
         epochs_done=len(epochs),
         updates=updates,
         train_seconds=seconds,
-        images_per_second=images / seconds if images else None,
+        images_per_second=updates * recipe.batch_size / seconds if updates and seconds else None,
         peak_memory_bytes=peak_bytes,
         epoch_train_loss=tuple(epoch.train_loss for epoch in epochs),
         epoch_train_error_percent=tuple(epoch.train_error_percent for epoch in epochs),
@@ -213,6 +219,7 @@ def placed(splits: Splits | StreamedSplits, device: Device, recipe: Recipe) -> R
 
 def _give_memory_back(device: Device) -> None:
     """Let the next model find the memory this one could not have."""
+    forget()
     gc.collect()
     if device.is_cuda:
         torch.cuda.empty_cache()

@@ -117,7 +117,7 @@ def main(folder: Path) -> None:
         "resumed": resumed(world, folder),
         "plain": trained(world, plain, device_config=FLOAT32),
         "layout": faster_layout(
-            lambda: build_network(SPEC), DATA_SPLITS, RECIPE, resolve_device(CPU, world)
+            lambda: build_network(SPEC), DATA_SPLITS, SPEC.resolution, RECIPE, resolve_device(CPU, world)
         ).memory_format_name,
         "diverged": trained(world, odd)[0],
         "late": trained(world, deadline_seconds=0.0 if world.rank == 1 else 1000.0)[0],

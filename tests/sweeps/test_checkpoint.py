@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from designspace import ModelSpec
+from sweeps import checkpoint as checkpoints
 from sweeps import trainer
 from sweeps.checkpoint import Checkpoint, Progress
 from sweeps.data import DataConfig, Splits, load_data
@@ -53,6 +57,16 @@ def train(
     return train_model(SPEC, splits, recipe, seed=seed, on_epoch=stop, checkpoint=checkpoint, **options)  # type: ignore[arg-type]
 
 
+def change(file: Path, how: Callable[[dict[str, Any]], object]) -> None:
+    """Alter what a checkpoint holds, and sign it again."""
+    _, _, body = file.read_bytes().partition(b"\n")
+    content = torch.load(io.BytesIO(body), weights_only=True)
+    how(content)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    file.write_bytes(checkpoints._head(buffer.getvalue()) + b"\n" + buffer.getvalue())
+
+
 def curves(result: TrainingResult) -> tuple[object, ...]:
     return (
         result.status,
@@ -87,9 +101,7 @@ def test_a_deadline_counts_what_was_spent_before_the_interruption(splits: Splits
     file = tmp_path / "model.pt"
     with pytest.raises(Killed):
         train(splits, file, 1)
-    content = torch.load(file, weights_only=True)
-    content["epochs"][0]["seconds"] = 1000.0
-    torch.save(content, file)
+    change(file, lambda content: content["epochs"][0].update(seconds=1000.0))
     outcome = train(splits, file, deadline_seconds=900.0)
     assert (outcome.status, outcome.epochs_done) == ("timeout", 1)
 
@@ -110,11 +122,12 @@ def test_other_arithmetic_or_a_damaged_file_starts_the_training_again(
     file = tmp_path / "model.pt"
     with pytest.raises(Killed):
         train(splits, file, 1)
-    content = torch.load(file, weights_only=True)
-    other = content | {"arithmetic": content["arithmetic"] | {"dtype": "float8"}}
     whole = file.read_bytes()
-    torch.save(other, file)
-    damaged = [file.read_bytes(), whole[: len(whole) // 2], b"", b"not a checkpoint"]
+    flipped = [bytearray(whole) for _ in range(3)]
+    for number, damage in enumerate(flipped):
+        damage[(number + 1) * len(whole) // 4] ^= 4  # one bit, among the weights
+    change(file, lambda content: content["arithmetic"].update(dtype="float8"))
+    damaged = [file.read_bytes(), whole[: len(whole) // 2], b"", b"not a checkpoint", *map(bytes, flipped)]
     expected = curves(train(splits))
     for content in damaged:
         file.write_bytes(content)
@@ -124,12 +137,43 @@ def test_other_arithmetic_or_a_damaged_file_starts_the_training_again(
         assert "the training starts again" in caplog.text
 
 
+def test_on_another_device_the_training_goes_on(
+    splits: Splits, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "model.pt"
+    with pytest.raises(Killed):
+        train(splits, file, 2)
+    change(file, lambda content: content["arithmetic"].update(device_name="a larger one"))
+    seen: list[EpochResult] = []
+    with caplog.at_level(logging.WARNING):
+        train_model(SPEC, splits, RECIPE, seed=0, checkpoint=file, device_config=CPU, on_epoch=seen.append)
+    assert "was written elsewhere (device_name a larger one there and" in caplog.text
+    assert [epoch.epoch for epoch in seen] == [2]
+
+
+def test_a_resumed_training_that_finds_no_memory_is_a_row(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.pt"
+    with pytest.raises(Killed):
+        train(splits, file, 1)
+
+    def too_large(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(trainer, "build_network", too_large)
+    outcome = train(splits, file)
+    assert (outcome.status, outcome.epochs_done) == ("out_of_memory", 1)
+    assert outcome.updates == RECIPE.updates_per_epoch(len(splits.train_labels))
+    assert outcome.train_seconds > 0
+
+
 def test_a_resumed_training_keeps_its_layout_and_the_probe_is_not_in_its_memory(
     splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probes: list[Tensor] = []
 
-    def probe(build: object, splits: Splits, recipe: Recipe, device: Device) -> Device:
+    def probe(build: object, splits: Splits, resolution: int, recipe: Recipe, device: Device) -> Device:
         probes.append(torch.ones(2**26)[:1].clone())  # of 256 MiB
         return device.in_layout(["contiguous", "channels_last"][len(probes) - 1])  # as fast: chance decides
 

@@ -7,24 +7,50 @@ import torch
 from torch import Tensor, nn
 
 from sweeps import layout
-from sweeps.data import DataConfig, load_data
-from sweeps.device import DeviceConfig, resolve_device
+from sweeps.data import DataConfig, Splits, load_data
+from sweeps.device import Device, DeviceConfig, resolve_device
 from sweeps.layout import Shape, faster_layout, timed_update
 from sweeps.recipe import Recipe
+from sweeps.result import TrainingStopped
 
 CPU = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
 RECIPE = Recipe(batch_size=8)
 
 
 def network() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10))
+    grouped = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), grouped, nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10))
+
+
+def splits() -> Splits:
+    return load_data(DataConfig(name="digits", subset=100))
 
 
 @pytest.mark.parametrize("fast", [torch.channels_last, torch.contiguous_format])
 def test_the_faster_layout_is_taken(fast: torch.memory_format, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "timed_update", lambda build, shape, recipe, device: device.memory_format != fast)
-    splits = load_data(DataConfig(name="digits", subset=100))
-    assert faster_layout(network, splits, RECIPE, CPU).memory_format == fast
+    assert faster_layout(network, splits(), 8, RECIPE, CPU).memory_format == fast
+
+
+def test_without_grouped_convolutions_nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "timed_update", None)
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+    assert faster_layout(lambda: plain, splits(), 8, RECIPE, CPU).memory_format == torch.channels_last
+
+
+def test_a_layout_that_does_not_fit_into_memory_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(build: object, shape: Shape, recipe: Recipe, device: Device) -> float:
+        if device.memory_format in too_large:
+            raise MemoryError
+        return 1.0
+
+    monkeypatch.setattr(layout, "timed_update", timed)
+    too_large = [torch.channels_last]
+    assert faster_layout(network, splits(), 8, RECIPE, CPU).memory_format == torch.contiguous_format
+    too_large.append(torch.contiguous_format)
+    with pytest.raises(TrainingStopped) as stopped:
+        faster_layout(network, splits(), 8, RECIPE, CPU)
+    assert stopped.value.status == "out_of_memory"
 
 
 def test_a_timed_update_leaves_the_random_state_alone() -> None:
@@ -37,5 +63,5 @@ def test_a_timed_update_leaves_the_random_state_alone() -> None:
         return made
 
     assert timed_update(build, Shape(1, 8, 10), RECIPE, CPU) > 0
-    assert len(seen) == 4 * (4 + 1)  # four stretches of four updates and an evaluation
+    assert len(seen) == 4 * 4  # four stretches of four updates
     assert torch.equal(torch.get_rng_state(), state)

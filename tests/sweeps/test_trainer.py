@@ -16,12 +16,14 @@ from designspace import ModelSpec
 from designspace.network import build_network
 from designspace.record import COLUMNS
 from sweeps import result
+from sweeps import run as run_module
 from sweeps.data import DataConfig, Splits, load_data
-from sweeps.device import DeviceConfig, native_dtype, resolve_device
+from sweeps.device import Device, DeviceConfig, native_dtype, resolve_device
 from sweeps.evaluate import evaluation_copy
-from sweeps.images import ResidentImages, at_resolution, draw_augmentation, resident
+from sweeps.images import ResidentImages, at_resolution, draw_augmentation, forget, resident
 from sweeps.measure import Deadline, keep_freed_memory
 from sweeps.recipe import Recipe
+from sweeps.result import TrainingStopped
 from sweeps.run import TrainingRun
 from sweeps.trainer import train_model, train_network
 
@@ -58,10 +60,13 @@ def spec(**changes: object) -> ModelSpec:
     return ModelSpec.from_mapping(whole | {"head": {"classes": 10}} | changes)
 
 
-def run_of(splits: Splits, recipe: Recipe = RECIPE, seed: int = 0, config: DeviceConfig = CPU) -> TrainingRun:
-    device = resolve_device(config)
-    data = resident(splits, device, recipe.crop_padding)
-    return TrainingRun(network, data, recipe, seed, device, Deadline(None))
+def run_of(recipe: Recipe = RECIPE, seed: int = 0, **changes: object) -> TrainingRun:
+    device = dataclasses.replace(resolve_device(CPU), **changes)  # type: ignore[arg-type]
+    return TrainingRun(network, recipe, seed, device)
+
+
+def train_epoch(run: TrainingRun, splits: Splits) -> result.EpochResult:
+    return run.train_epoch(resident(splits, resolve_device(CPU), RECIPE.crop_padding), Deadline(None))
 
 
 def weights(run: TrainingRun) -> list[Tensor]:
@@ -69,9 +74,9 @@ def weights(run: TrainingRun) -> list[Tensor]:
 
 
 def trained(splits: Splits, seed: int = 0) -> list[Tensor]:
-    run = run_of(splits, seed=seed)
+    run = run_of(seed=seed)
     for _ in range(RECIPE.epochs):
-        run.train_epoch()
+        train_epoch(run, splits)
     return weights(run)
 
 
@@ -102,12 +107,12 @@ def test_a_seed_gives_the_same_weights_bit_for_bit_whatever_ran_before(splits: S
 
 
 def test_stopped_after_an_epoch_and_resumed_it_ends_the_same(splits: Splits) -> None:
-    half = run_of(splits)
-    half.train_epoch()
+    half = run_of()
+    train_epoch(half, splits)
     saved = half.state_dict()
-    other = run_of(splits, seed=0)
+    other = run_of(seed=0)
     other.load_state_dict(saved)
-    other.train_epoch()
+    train_epoch(other, splits)
     assert same(weights(other), trained(splits))
 
 
@@ -223,7 +228,7 @@ def test_a_batch_larger_than_the_training_split_is_refused(splits: Splits) -> No
 def test_the_gather_is_pad_crop_flip_normalise() -> None:
     images = torch.randint(0, 256, (9, 3, 6, 5), dtype=torch.uint8)
     mean, std = torch.tensor([0.2, 0.4, 0.6]), torch.tensor([0.3, 0.2, 0.1])
-    place = ResidentImages(images, torch.arange(9), mean, std, resolve_device(CPU), padding=2)
+    place = ResidentImages(images, torch.arange(9), mean, std, torch.device("cpu"), padding=2)
     draws = draw_augmentation(Recipe(crop_padding=2, flip=True), 9, seed=1, epoch=0)
     chosen = torch.tensor([3, 1, 8, 0, 0])
     batch = place.batch(chosen, draws[chosen])
@@ -234,6 +239,21 @@ def test_the_gather_is_pad_crop_flip_normalise() -> None:
         torch.testing.assert_close(batch[position], (one / 255 - mean[:, None, None]) / std[:, None, None])
     plain = (images / 255 - mean[:, None, None]) / std[:, None, None]
     torch.testing.assert_close(place.batch(torch.arange(9)), plain)
+
+
+def test_the_layout_of_the_images_is_that_of_every_layer(splits: Splits) -> None:
+    for layout in (torch.channels_last, torch.contiguous_format):
+        device = dataclasses.replace(resolve_device(CPU), memory_format=layout)
+        images, _ = next(resident(splits, device, 0).epoch(RECIPE, 0, 0))
+        inner = network().to(memory_format=layout)[0][0](images)  # type: ignore[call-overload, index]
+        assert inner.is_contiguous(memory_format=layout)  # of grey images too, which count as both
+
+
+def test_images_stay_on_the_device_for_the_next_model(splits: Splits) -> None:
+    first, second = (resident(splits, resolve_device(CPU), 2) for _ in range(2))
+    assert first.train is second.train
+    forget()
+    assert resident(splits, resolve_device(CPU), 2).train is not first.train
 
 
 def test_an_epoch_sees_every_image_once_in_an_order_of_its_own(splits: Splits) -> None:
@@ -252,6 +272,61 @@ def test_augmentation_differs_between_epochs_and_seeds_but_not_between_calls() -
 
     assert draws(0, 0) == draws(0, 0)
     assert len({draws(0, 0), draws(0, 1), draws(1, 0), draws(1, 1)}) == 4
+
+
+def test_momentum_begins_at_zero_and_not_with_whatever_lies_in_memory() -> None:
+    run = run_of()
+    buffers = [run.optimizer.state[parameter]["momentum_buffer"] for parameter in run.network.parameters()]
+    assert all(torch.equal(buffer, torch.zeros_like(buffer)) for buffer in buffers)
+    # Gradients that overflow skip the first step, and leave the buffers as they are.
+    run = run_of(dtype=torch.float16)
+    run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    run.update(run.network, torch.randn(4, 1, 8, 8), torch.arange(4), 0.1)
+    assert all(not state["momentum_buffer"].any() for state in run.optimizer.state.values())
+
+
+def test_float16_that_overflows_in_evaluation_is_evaluated_in_float32(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def overflows(network: nn.Module, batches: object, device: Device, each_batch: object) -> float:
+        asked.append(device.dtype)
+        return float("nan") if device.dtype == torch.float16 else 50.0
+
+    monkeypatch.setattr(run_module, "error_percent", overflows)
+    assert train_epoch(run_of(dtype=torch.float16), splits).validation_error_percent == 50.0
+    assert asked == [torch.float16, torch.float32]
+    monkeypatch.setattr(run_module, "error_percent", lambda *_: float("nan"))
+    with pytest.raises(TrainingStopped, match="Validation outputs were not finite"):
+        train_epoch(run_of(), splits)
+
+
+def test_every_network_is_compiled_not_only_the_first_eight(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+    monkeypatch.setattr(torch._dynamo, "reset", lambda: done.append("reset"))
+    monkeypatch.setattr(torch, "compile", lambda network: done.append("compile") or network)
+    for _ in range(2):
+        run_of(compile=True)
+    assert done == ["reset", "compile"] * 2
+
+
+def test_a_search_for_the_fastest_kernels_is_for_long_trainings() -> None:
+    device = resolve_device(CPU)
+    for updates, searched in ((500, False), (50_000, True)):
+        with device.settings(updates):
+            assert torch.backends.cudnn.benchmark is searched
+    with dataclasses.replace(device, deterministic=True).settings(50_000):
+        assert not torch.backends.cudnn.benchmark
+        assert torch.backends.cudnn.deterministic
+
+
+def test_time_spent_in_an_epoch_that_was_not_ended_counts(splits: Splits) -> None:
+    recipe = Recipe(epochs=9, learning_rate=1e30, batch_size=16, warmup_epochs=0, crop_padding=0)
+    outcome = train_network(network, splits, recipe, seed=0)
+    assert (outcome.status, outcome.epochs_done) == ("diverged", 0)
+    assert outcome.train_seconds > 0
+    assert outcome.images_per_second == pytest.approx(16 * outcome.updates / outcome.train_seconds)
 
 
 def test_the_evaluation_copy_computes_the_same_function() -> None:
@@ -305,6 +380,7 @@ import torch
 from torch import nn
 from sweeps.data import DataConfig, load_data
 from sweeps.recipe import Recipe
+from sweeps.result import TrainingStopped
 from sweeps.trainer import train_network
 
 torch.set_num_threads(1)
