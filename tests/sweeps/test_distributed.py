@@ -126,7 +126,7 @@ def test_the_validation_error_is_that_of_the_weights_in_one_process(outcomes: li
     network = build_network(SPEC).to(memory_format=device.memory_format)  # type: ignore[call-overload]
     network.load_state_dict(weights)
     merge_narrow_groups(network, device)
-    assert error_on(network, DATA_SPLITS, RECIPE, device) == result.error_percent
+    assert error_on(network, DATA_SPLITS, SPEC.resolution, RECIPE, device) == result.error_percent
 
 
 def test_all_take_the_same_layout(outcomes: list[dict[str, Any]]) -> None:
