@@ -11,6 +11,7 @@ from analysis.findings import Findings
 from analysis.number_text import interval, p_text, short, signed
 from analysis.style import label
 from analysis.table import Study
+from designspace.record import FEW_UPDATES
 
 ORDERS = {
     "not decided": "no order of the curves is shown",
@@ -91,6 +92,12 @@ def cautions(findings: Findings) -> list[str]:
         found.append(
             f"{few['n']} model{'s' if few['n'] != 1 else ''} in {few['space']} {'are' if few['n'] != 1 else 'is'} few: "
             "100 and more are the rule (arXiv 1905.13214, Fig. 7); read the intervals, not the means"
+        )
+    updates = findings.models.get("updates", pd.Series(dtype=float)).median()
+    if updates < FEW_UPDATES:
+        found.append(
+            f"the trainings had {updates:,.0f} updates (median): below about {FEW_UPDATES} the errors say more about "
+            "the recipe than about the models"
         )
     seeds = int(findings.models["seeds"].max())
     if seeds == 1:

@@ -17,6 +17,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+FEW_UPDATES = 500
+"""Optimizer steps below which errors say more about the recipe than about the models: their number decides first."""
+
 STATUSES = ("ok", "diverged", "timeout", "out_of_memory", "crashed")
 
 
@@ -44,7 +47,7 @@ class Record:
     message: str = _column("what went wrong, for a failed model", default="")
     error_percent: float | None = _column("top-1 error on the validation split, last epoch", "%", default=None)
     epochs_done: int = _column("epochs finished", default=0)
-    updates: int = _column("optimizer steps taken; in float16 also those skipped because gradients overflowed", default=0)
+    updates: int = _column("optimizer steps, with those float16 skipped where gradients overflowed", default=0)
     predicted_seconds: float | None = _column("training time predicted before, with evaluation", "s", default=None)
     train_seconds: float | None = _column("time spent in training epochs, without evaluation", "s", default=None)
     images_per_second: float | None = _column("training images over train_seconds", "1/s", default=None)

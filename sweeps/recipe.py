@@ -10,9 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from designspace.record import FEW_UPDATES
 from sweeps.checked import checked
-
-FEW_UPDATES = 500
 
 
 class Recipe(BaseModel):

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -123,6 +124,13 @@ def test_without_a_difference_none_is_claimed(tmp_path, make_study):
     assert told[0].startswith(
         "At equal multiply-adds, no difference in mean error between bottleneck and inverted is shown"
     )
+
+
+def test_trainings_too_short_to_tell_models_apart_are_a_caution(tmp_path, make_study):
+    table = load_table(make_study(tmp_path / "short", n=4))
+    assert any("had 156 updates (median): below about 500" in sentence for sentence in summary(find(table)))
+    long = dataclasses.replace(table, frame=table.frame.assign(updates=5000))
+    assert not any("updates (median)" in sentence for sentence in summary(find(long)))
 
 
 def test_one_space_alone_is_a_report_without_comparison(study):
