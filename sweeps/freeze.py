@@ -38,9 +38,9 @@ FROZEN = (
 
 
 def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be equal at every start: the keys in FROZEN without the place of the data cache."""
+    """Return what must be equal at every start: the keys in FROZEN but for where the data lie and who decodes them."""
     part = {key: config[key] for key in FROZEN}
-    part["data"] = {key: value for key, value in config["data"].items() if key != "root"}
+    part["data"] = {key: value for key, value in config["data"].items() if key not in ("root", "workers")}
     return part
 
 

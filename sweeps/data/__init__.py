@@ -17,11 +17,13 @@ from sweeps.data.loading import (
     open_test,
     prepare_data,
 )
+from sweeps.data.pictures import PictureError
 from sweeps.data.source import LabelledImages
 
 __all__ = [
     "DataConfig",
     "LabelledImages",
+    "PictureError",
     "Splits",
     "StreamedSplits",
     "cache_root",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,9 +20,10 @@ class DataConfig(BaseModel):
     stratified by label and drawn from `split_seed`; `subset` then keeps that many of the remaining training images,
     also stratified, and a larger subset contains the smaller one. `crop_padding` (pixels) and `flip` are the set's
     usual augmentation in longer trainings; a recipe file may refer to them, so that digits are never mirrored.
-    `path` names a set of the `datasets` library (name hf), and `workers` are the processes that decode pictures
-    (image_folder and hf; 0 decodes in the training process). `root` is the cache folder (default: $DESIGNSPACE_DATA or
-    ~/.cache/designspace), for image_folder the folder of the pictures; it takes no part in any identity.
+    `path` names a set of the `datasets` library (name hf). `workers` are the processes that decode pictures for one
+    that trains (image_folder and hf): "auto" is its share of the cores, 0 decodes in the training process. `root` is
+    the cache folder (default: $DESIGNSPACE_DATA or ~/.cache/designspace), for image_folder the folder of the pictures.
+    Neither takes part in any identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +39,7 @@ class DataConfig(BaseModel):
     crop_padding: int = Field(default=0, ge=0)
     flip: bool = False
     path: str | None = None
-    workers: int = Field(default=2, ge=0)
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     root: Path | None = None
 
 

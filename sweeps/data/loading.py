@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from sweeps.data.config import DataConfig
 from sweeps.data.pictures import IMAGENET_MEAN, IMAGENET_STD, PICTURES, NoSuchPart, Pictures
 from sweeps.data.source import LabelledImages, Part, Source
 from sweeps.data.split import stratified_order
+from sweeps.environment import cores
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,8 +58,9 @@ class Splits:
 class StreamedSplits:
     """Training and validation pictures that stay on disk; the test split is not among them.
 
-    `train` and `validation` are indices into `labels` (int64) and for `opened`; pictures become `resolution` pixels a
-    side. `mean` and `std` are ImageNet's; `data_id` is as in Splits.
+    `train` and `validation` are indices into `labels` (int64) and for `opened`, which gives pictures in any mode, not
+    decoded yet, and raises PictureError; they become `resolution` pixels a side, decoded by `workers` processes. `mean`
+    and `std` are ImageNet's; `data_id` is as in Splits.
     """
 
     train: np.ndarray
@@ -91,8 +94,19 @@ def prepare_data(config: DataConfig) -> None:
         _source(config).prepare(cache_root(config.root))
 
 
-def open_data(config: DataConfig) -> Splits | StreamedSplits:
-    """The splits of a set, resident or streamed; ValueError if the set and the config disagree."""
+def automatic_workers(processes: int) -> int:
+    """How many processes decode pictures for each of so many that train on this machine: its share of the cores."""
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # what torchrun starts on this machine for one network
+    return max(1, cores() // (processes * together))
+
+
+def open_data(config: DataConfig, processes: int = 1) -> Splits | StreamedSplits:
+    """The splits of a set, resident or streamed; ValueError if the set and the config disagree.
+
+    Args:
+        config: which set, and how it is divided.
+        processes: how many train on this machine and share its cores, for `data.workers` = auto.
+    """
     if config.name not in PICTURES:
         return load_data(config)
     if config.resolution is None:
@@ -102,7 +116,7 @@ def open_data(config: DataConfig) -> Splits | StreamedSplits:
     pictures = PICTURES[config.name](config, "train")
     classes = _classes(config, pictures)
     among = np.flatnonzero(pictures.labels < classes)
-    held_out, kept = (among[part] for part in _divide(config, pictures.labels[among]))
+    held_out, kept = (among[part] for part in _divide(config, pictures.labels[among], classes))
     size = str((classes, config.resolution))
     return StreamedSplits(
         train=kept,
@@ -114,17 +128,17 @@ def open_data(config: DataConfig) -> Splits | StreamedSplits:
         std=IMAGENET_STD,
         classes=classes,
         data_id=_digest(pictures.content_id, size, held_out.tobytes(), kept.tobytes()),
-        workers=config.workers,
+        workers=automatic_workers(processes) if config.workers == "auto" else config.workers,
     )
 
 
 def load_data(config: DataConfig) -> Splits:
     """Read the training part and hold the validation split out of it; ValueError if the set and the config disagree."""
     whole = _load(config, "train")
-    held_out, kept = _divide(config, whole.labels)
+    classes = config.classes or _source(config).classes
+    held_out, kept = _divide(config, whole.labels, classes)
     train = LabelledImages(whole.images[kept], whole.labels[kept])
     mean, std = _channel_statistics(train.images)
-    classes = config.classes or _source(config).classes
     return Splits(
         train_images=train.images,
         train_labels=train.labels,
@@ -208,8 +222,10 @@ def _load(config: DataConfig, part: Part) -> LabelledImages:
     return whole
 
 
-def _divide(config: DataConfig, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the validation images and of the training images kept, both in increasing order."""
+def _divide(config: DataConfig, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the validation images and of the training images kept, both in increasing order, of every class."""
+    if (missing := _missing(labels, classes)) is not None:
+        raise ValueError(f"data.name is {config.name}, which has no training image of class {missing} of {classes}.")
     validation = config.validation_size or round(config.validation_fraction * len(labels))
     remaining = len(labels) - validation
     if validation < 1 or remaining < 1:
@@ -222,8 +238,26 @@ def _divide(config: DataConfig, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
             f"data.subset is {config.subset}; {remaining} training images remain after {validation} are held out."
         )
     order = stratified_order(labels, config.split_seed)
-    train = order[validation : validation + (config.subset or remaining)]
-    return np.sort(order[:validation]), np.sort(train)
+    held_out, train = np.split(order[: validation + (config.subset or remaining)], [validation])
+    if (missing := _missing(labels[held_out], classes)) is not None:
+        raise ValueError(
+            f"data.validation_size (or validation_fraction) asks for {validation} images: none is of class {missing} "
+            f"of {classes}; ask for more."
+        )
+    if (missing := _missing(labels[train], classes)) is not None:
+        cause = (
+            f"data.subset asks for {config.subset}"
+            if config.subset
+            else "data.validation_size leaves " + str(remaining)
+        )
+        raise ValueError(f"{cause} training images: none is of class {missing} of {classes}.")
+    return np.sort(held_out), np.sort(train)
+
+
+def _missing(labels: np.ndarray, classes: int) -> int | None:
+    """The first class that no label names."""
+    absent = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
+    return int(absent[0]) if len(absent) else None
 
 
 def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

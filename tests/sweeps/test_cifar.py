@@ -13,7 +13,7 @@ import pytest
 
 from sweeps.data import DataConfig, cifar, fetch, load_data, load_test, prepare_data
 
-COUNT = 40
+COUNT = 200
 
 
 def archive(name: str, *, broken: bool = False, without: str = "") -> bytes:
@@ -40,7 +40,7 @@ def install(name: str, content: bytes, root: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(cifar.ARCHIVES, name, changed)
     (root / "cifar").mkdir(parents=True)
     (root / "cifar" / kind.file).write_bytes(content)
-    return DataConfig(name=name, root=root, validation_size=10, resolution=32, in_channels=3)
+    return DataConfig(name=name, root=root, validation_size=100, resolution=32, in_channels=3)
 
 
 @pytest.mark.parametrize(("name", "train"), [("cifar10", 5 * COUNT), ("cifar100", COUNT)])
@@ -50,7 +50,7 @@ def test_images_labels_and_colours_are_read(
     config = install(name, archive(name), tmp_path, monkeypatch)
     prepare_data(config)
     splits, test = load_data(config), load_test(config)
-    assert splits.train_images.shape == (train - 10, 3, 32, 32)
+    assert splits.train_images.shape == (train - 100, 3, 32, 32)
     assert test.images.shape == (COUNT, 3, 32, 32)
     assert splits.classes == cifar.ARCHIVES[name].classes
     assert np.array_equal(splits.train_images[:, :, 5, 7], splits.train_labels[:, None] + [10, 20, 30])
@@ -83,13 +83,13 @@ def test_a_download_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     prepare_data(config)
     prepare_data(config)
     assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
-    assert len(load_data(config).train_labels) == 5 * COUNT - 10
+    assert len(load_data(config).train_labels) == 5 * COUNT - 100
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"broken": True}, r"data_batch_1\.bin of cifar-10-binary\.tar\.gz holds 122919 bytes; a sample has 3073"),
+        ({"broken": True}, r"data_batch_1\.bin of cifar-10-binary\.tar\.gz holds 614599 bytes; a sample has 3073"),
         ({"without": "cifar-10-batches-bin/data_batch_3.bin"}, r"has no file cifar-10-batches-bin/data_batch_3\.bin"),
     ],
 )
