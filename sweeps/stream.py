@@ -125,16 +125,7 @@ class Stream:
     def __init__(self, splits: StreamedSplits, device: Device) -> None:
         self.splits, self.device = splits, device
         self._requests: list[Request] = []  # of the pass under way
-        self._loader: DataLoader[Tensor | PictureError] = DataLoader(
-            _Decoder(splits.opened, splits.resolution),
-            batch_size=None,  # a request is a batch
-            sampler=self._requests,
-            num_workers=splits.workers,
-            pin_memory=device.is_cuda,
-            persistent_workers=splits.workers > 0,
-            multiprocessing_context=_forkserver() if splits.workers else None,
-            worker_init_fn=_outlive_signals,
-        )
+        self._loader: DataLoader[Tensor | PictureError] | None = None
 
     @property
     def train_size(self) -> int:
@@ -162,12 +153,32 @@ class Stream:
         mine = self.splits.validation[world.rank :: world.size]
         return self._batches([Request(mine[at : at + batch_size]) for at in range(0, len(mine), batch_size)])
 
+    def close(self) -> None:
+        """End the workers; the next batch would start others. Without this they end when nobody holds the stream."""
+        self._loader = None
+
+    def _decoded(self, requests: Sequence[Request]) -> DataLoader[Tensor | PictureError]:
+        self._requests[:] = requests
+        if self._loader is None:
+            workers = self.splits.workers
+            self._loader = DataLoader(
+                _Decoder(self.splits.opened, self.splits.resolution),
+                batch_size=None,  # a request is a batch
+                sampler=self._requests,
+                num_workers=workers,
+                pin_memory=self.device.is_cuda,
+                persistent_workers=workers > 0,
+                multiprocessing_context=_forkserver() if workers else None,
+                worker_init_fn=_outlive_signals,
+            )
+        return self._loader
+
     def _batches(self, requests: Sequence[Request]) -> Iterator[tuple[Tensor, Tensor]]:
         device = self.device.torch_device
         mean, scale = _column(self.splits.mean, device), 1 / _column(self.splits.std, device)
-        self._requests[:] = requests
-        for request, images in zip(requests, self._loader, strict=True):
+        for request, images in zip(requests, self._decoded(requests), strict=True):
             if isinstance(images, PictureError):
+                self.close()
                 raise images
             pixels = images.to(device, non_blocking=True).to(torch.float32).div_(255).sub_(mean).mul_(scale)
             labels = torch.from_numpy(self.splits.labels[request.indices]).to(device)

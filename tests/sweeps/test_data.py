@@ -81,6 +81,11 @@ def test_fewer_classes_keep_the_first_labels() -> None:
         ({"in_channels": 3}, r"data\.in_channels is 3; the images of digits have 1\."),
         ({"classes": 11}, r"data\.classes is 11; digits has 10\."),
         ({"subset": 1138}, r"data\.subset is 1138; 1137 training images remain after 300 are held out\."),
+        ({"subset": 5}, r"data\.subset asks for 5 training images: none is of class \d of 10\."),
+        (
+            {"validation_size": 3},
+            r"data\.validation_size \(or .*\) asks for 3 images: none is of class \d of 10; ask for",
+        ),
         ({"validation_size": 1437}, r"asks for 1437 of 1437 images; between 1 and 1436"),
     ],
 )

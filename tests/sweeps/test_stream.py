@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import multiprocessing
+import os
+import pickle
+import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -13,13 +21,30 @@ import torch
 from PIL import Image
 
 from designspace import ModelSpec
-from sweeps.data import DataConfig, StreamedSplits, find_test, open_data, open_test, prepare_data
+from sweeps import stream as stream_module
+from sweeps.data import (
+    DataConfig,
+    PictureError,
+    StreamedSplits,
+    find_test,
+    open_data,
+    open_test,
+    pictures,
+    prepare_data,
+)
+from sweeps.data.loading import automatic_workers
 from sweeps.device import DeviceConfig, resolve_device
+from sweeps.freeze import changes
 from sweeps.recipe import Recipe
 from sweeps.stream import Stream, centre_crop, random_resized_crop
 from sweeps.trainer import train_model
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than the machine has cores
 CPU = DeviceConfig(device="cpu", dtype="float32")
+STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 8}
+SPEC = ModelSpec.from_mapping(
+    {"resolution": 16, "in_channels": 3, "stem": {"width": 8}, "stages": [STAGE], "head": {"classes": 3}}
+)
 COLOURS = {"blue": (20, 40, 200), "green": (20, 200, 40), "red": (200, 40, 20)}
 
 
@@ -58,25 +83,220 @@ def test_the_splits_are_stratified_and_named_by_content(folder: Path) -> None:
     assert set(opened(folder, classes=2).train_labels) == {0, 1}
 
 
+def test_the_content_is_named_by_names_and_sizes_as_in_studies_of_earlier_versions(tmp_path: Path) -> None:
+    """Path by path, in the order of paths: `a-b` comes before `a/c` as text, but after it as a path."""
+    for name in ("one/a-b.png", "one/a/c.JPG", "one/a/b/d.webp", "one/z.jpeg", "two/\u00e9.png", "two/e.bmp"):
+        path = tmp_path / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * len(name))
+    expected, folder = hashlib.sha256(), tmp_path / "train"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    expected.update("\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files).encode())
+    for name in ("one/.hidden.png", ".ipynb_checkpoints/a.png", "one/.cache/b.png", "two/notes.txt", "two/f.jpg/a.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    shutil.rmtree(folder / "two" / "f.jpg")
+    found = pictures.image_folder(config(tmp_path), "train")
+    assert found.content_id == expected.hexdigest()[:16]
+    assert found.labels.tolist() == [0, 0, 0, 0, 1, 1]
+    assert isinstance(found.opened, pictures.OpenFile)
+    assert len(pickle.dumps(found.opened)) < 1000
+    with pytest.raises(PictureError, match=r"two/\u00e9\.png cannot be read"):
+        found.opened(5)
+
+
+def test_a_folder_is_listed_once_until_it_changes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    files = pictures._files
+    monkeypatch.setattr(pictures, "_files", lambda root, place: listed.append(place) or files(root, place))  # type: ignore[func-returns-value]
+    shutil.copytree(folder / "train", tmp_path / "train")
+    prepare_data(config(tmp_path))
+    before = opened(tmp_path)
+    assert listed == ["blue", "green", "red"]
+    shutil.copy(tmp_path / "train" / "red" / "0.png", tmp_path / "train" / "red" / "new.png")
+    assert len(opened(tmp_path).labels) == len(before.labels) + 1
+
+
+def epochs(stream: Stream, recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Two epochs with the validation between them, and the beginning of one that is left."""
+    first = list(stream.epoch(recipe, 0, 0))
+    held_out = list(stream.validation_batches(5))
+    left = [next(stream.epoch(recipe, 0, 2))]
+    return first + held_out + left + list(stream.epoch(recipe, 0, 1))
+
+
 def test_batches_are_the_same_for_any_number_of_workers(folder: Path) -> None:
     recipe = Recipe(batch_size=20, crop_padding=1, flip=True)
-    first, second = (
-        list(Stream(opened(folder, workers=workers), resolve_device(CPU)).epoch(recipe, 0, 0)) for workers in (0, 2)
+    none, one, three = (
+        epochs(Stream(opened(folder, workers=workers), resolve_device(CPU)), recipe) for workers in (0, 1, 3)
     )
-    assert len(first) == 3
-    for (images, labels), (again, labels_again) in zip(first, second, strict=True):
-        assert images.shape == (20, 3, 16, 16)
-        assert torch.equal(images, again)
-        assert torch.equal(labels, labels_again)
+    assert [len(labels) for _, labels in none] == [20, 20, 20, 5, 5, 2, 20, 20, 20, 20]
+    assert not torch.equal(none[0][0], none[7][0])
+    for other in (one, three):
+        for (images, labels), (again, labels_again) in zip(none, other, strict=True):
+            assert images.shape[1:] == (3, 16, 16)
+            assert torch.equal(images, again)
+            assert torch.equal(labels, labels_again)
+
+
+def test_workers_serve_a_whole_training_and_end_with_it(folder: Path) -> None:
+    recipe = Recipe(batch_size=20, crop_padding=1, flip=True)
+    assert not multiprocessing.active_children()
+    stream = Stream(opened(folder, workers=2), resolve_device(CPU))
+    assert not multiprocessing.active_children()
+    seen = set()
+    for epoch in range(3):
+        for batches in (stream.epoch(recipe, 0, epoch), stream.validation_batches(5)):
+            list(batches)
+            seen.add(frozenset(process.pid for process in multiprocessing.active_children()))
+    assert [len(pids) for pids in seen] == [2]
+    del stream, batches
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("ending", ["ok", "timeout", "stopped", "damaged"])
+def test_no_worker_outlives_its_training(ending: str, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "train", tmp_path / "train")
+    splits = opened(tmp_path, workers=2)
+    if ending == "damaged":
+        for picture in (tmp_path / "train" / "red").iterdir():
+            picture.write_bytes(picture.read_bytes()[:60])
+
+    def on_epoch(epoch: object) -> None:
+        if ending == "stopped":
+            raise KeyboardInterrupt
+
+    recipe = Recipe(epochs=2, batch_size=10)
+    for seed in range(2):
+        limit = 0.0 if ending == "timeout" else None
+        try:
+            train_model(SPEC, splits, recipe, seed=seed, device_config=CPU, on_epoch=on_epoch, deadline_seconds=limit)
+        except (KeyboardInterrupt, PictureError):
+            assert ending in ("stopped", "damaged")
+        assert not multiprocessing.active_children()
+
+
+ENDLESS = """
+import sys, time
+from pathlib import Path
+from sweeps.data import DataConfig, open_data
+from sweeps.device import DeviceConfig, resolve_device
+from sweeps.stream import Stream
+config = DataConfig(name="image_folder", resolution=16, validation_size=12, workers=2, root=Path(sys.argv[1]))
+stream = Stream(open_data(config), resolve_device(DeviceConfig(device="cpu")))
+next(stream.validation_batches(4))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def of_session(session: int) -> list[int]:
+    """The processes of a session that are not yet gone."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, its_session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(its_session) == session and state != "Z":
+            found.append(int(place.name))
+    return found
+
+
+def test_workers_end_with_a_training_that_is_killed_and_outlive_a_warning(folder: Path) -> None:
+    command = [sys.executable, "-c", ENDLESS, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        everyone = of_session(process.pid)
+        try:
+            assert len(everyone) >= 4  # it, who starts the workers, and the workers
+            others = [pid for pid in everyone if pid != process.pid]
+            for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+                for pid in others:
+                    if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        os.kill(pid, number)
+            time.sleep(0.5)
+        finally:
+            process.kill()
+        end = time.monotonic() + 20  # workers look for it every five seconds
+        while of_session(process.pid) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not of_session(process.pid)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_picture_is_named(workers: int, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "train", tmp_path / "train")
+    place = tmp_path / "train" / "red"
+    splits = opened(tmp_path, workers=workers)
+    whole = (place / "7.png").read_bytes()
+    stream = Stream(splits, resolve_device(CPU))
+
+    def all_pictures() -> None:
+        list(stream.validation_batches(5))
+        list(stream.epoch(Recipe(batch_size=20, crop_padding=1), 0, 0))
+
+    for content, reason in (
+        (whole[: len(whole) // 2], "truncated|broken"),
+        (b"nothing", "cannot identify image file"),
+        (b"", "cannot identify image file"),
+        (None, "No such file or directory"),
+    ):
+        (place / "7.png").unlink(missing_ok=True)
+        if content is not None:
+            (place / "7.png").write_bytes(content)
+        with pytest.raises(PictureError) as caught:
+            all_pictures()
+        assert re.fullmatch(rf"{re.escape(str(place))}/7\.png cannot be read as a picture: .*", str(caught.value))
+        assert re.search(reason, str(caught.value))
+    (place / "7.png").write_bytes(whole)
+    all_pictures()  # the same stream goes on
+
+    (place / "8.png").unlink()
+    (place / "8.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(PictureError, match=r"red/8\.png cannot be read as a picture: No such file or directory\."):
+        prepare_data(config(tmp_path))
+
+
+def test_workers_share_the_cores(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.data.loading.cores", lambda: 24)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert [automatic_workers(processes) for processes in (1, 4, 10, 48)] == [24, 6, 2, 1]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert automatic_workers(1) == 8
+    found = [open_data(config(folder, workers=workers), processes=2) for workers in ("auto", 0, 5)]
+    assert [splits.workers for splits in found if isinstance(splits, StreamedSplits)] == [4, 0, 5]
+    with pytest.raises(ValueError, match="workers"):
+        config(folder, workers=-1)
+
+
+def test_a_study_goes_on_with_another_number_of_workers() -> None:
+    study = dict.fromkeys(
+        (
+            "seed",
+            "training_seeds",
+            "spaces",
+            "template",
+            "complexity",
+            "recipe",
+            "device",
+            "deadline_seconds",
+            "trainer",
+        )
+    )
+    before, now = (
+        {**study, "data": {"name": "hf", "workers": workers, "root": root}} for workers, root in ((2, 1), ("auto", 2))
+    )
+    assert changes(before, now) == []
+    assert changes(before, {**study, "data": {"name": "image_folder"}}) == ["data.name: hf -> image_folder"]
 
 
 def test_a_network_learns_the_colours(folder: Path) -> None:
-    stage = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 8}
-    spec = ModelSpec.from_mapping(
-        {"resolution": 16, "in_channels": 3, "stem": {"width": 8}, "stages": [stage], "head": {"classes": 3}}
-    )
     recipe = Recipe(epochs=4, batch_size=10, crop_padding=1, flip=True, learning_rate=0.1)
-    first, second = (train_model(spec, opened(folder), recipe, seed=0, device_config=CPU) for _ in range(2))
+    first, second = (train_model(SPEC, opened(folder), recipe, seed=0, device_config=CPU) for _ in range(2))
     assert (first.status, first.updates) == ("ok", 24)
     assert first.epoch_train_loss == second.epoch_train_loss
     assert first.error_percent is not None
@@ -118,9 +338,46 @@ def test_crops_are_what_their_names_say() -> None:
     assert max(widths) > 30
 
 
+def test_a_jpeg_is_decoded_no_larger_than_needed_and_looks_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    rough = Image.fromarray(generator.integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    rough.resize((601, 401)).save(tmp_path / "a.jpg", quality=95)
+
+    spare = stream_module.SPARE
+
+    def cut(kind: str, spare: float) -> tuple[np.ndarray, tuple[int, int]]:
+        monkeypatch.setattr(stream_module, "SPARE", spare)
+        with Image.open(tmp_path / "a.jpg") as picture:
+            square = (
+                centre_crop(picture, 32)
+                if kind == "centre"
+                else random_resized_crop(picture, 32, np.random.default_rng(3))
+            )
+            return np.asarray(square, float), picture.size
+
+    for kind in ("centre", "random"):
+        whole, size = cut(kind, 1e9)
+        assert size == (601, 401)
+        less, size = cut(kind, spare)
+        assert size[0] in (151, 301)
+        assert np.abs(whole - less).mean() < 1
+        assert np.abs(whole - less).max() < 16
+        assert np.abs(whole - np.roll(less, 1, 1)).mean() > 3  # as it would be, shifted
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_pictures_of_any_mode_become_rgb(mode: str) -> None:
+    assert np.asarray(centre_crop(Image.new("RGB", (40, 30), (250, 250, 250)).convert(mode), 8)).shape == (8, 8, 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"subset": 2}, r"data\.subset asks for 2 training images: none is of class \d of 3\."),
+        ({"validation_size": 2}, r"validation_fraction\) asks for 2 images: none is of class \d of 3; ask for more"),
+        ({"validation_size": 70}, r"data\.validation_size leaves 2 training images: none is of class \d of 3\."),
         ({"root": None}, r"data\.root is missing"),
         ({"root": Path("/nowhere")}, r"data\.root is /nowhere; it has no folder train"),
         ({"resolution": None}, r"data\.resolution is missing"),
@@ -161,6 +418,13 @@ class Unlabelled(Rows):
         return [-1] * 40 if key == "fine_label" else super().__getitem__(key)
 
 
+class Gap(Rows):
+    """Labels of which one is missing."""
+
+    def __getitem__(self, key: int | str) -> object:
+        return [0, 2] * 20 if key == "fine_label" else super().__getitem__(key)
+
+
 def test_a_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = types.ModuleType("datasets")
     asked: list[str] = []
@@ -180,13 +444,21 @@ def test_a_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatch: py
     images, labels = next(Stream(splits, resolve_device(CPU)).validation_batches(5))
     assert images.shape == (5, 3, 16, 16)
     assert set(labels.tolist()) <= {0, 1}
+    monkeypatch.setattr(Rows, "__getitem__", lambda rows, key: {}[key])
+    with pytest.raises(PictureError, match=r"^row 3 of train of someone/pictures cannot be read as a picture: 3\.$"):
+        splits.opened(3)
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "datasets", library)
 
-    pictures = config(folder, name="hf", path="someone/pictures")
-    assert find_test(pictures) is None
+    named = config(folder, name="hf", path="someone/pictures")
+    assert find_test(named) is None
     splits_of_the_set |= {"test": Unlabelled(), "validation": Rows()}
-    assert find_test(pictures) == "validation"
-    test = open_test(pictures, splits)
+    assert find_test(named) == "validation"
+    test = open_test(named, splits)
     assert (len(test.validation), len(test.train)) == (40, 0)  # type: ignore[union-attr]
+    splits_of_the_set["train"] = Gap()
+    with pytest.raises(ValueError, match=r"data\.name is hf, which has no training image of class 1 of 3\."):
+        open_data(named)
     splits_of_the_set["train"] = Unlabelled()
     with pytest.raises(ValueError, match=r"no split train with pictures .* and labels .*: train has img, fine_label;"):
-        open_data(pictures)
+        open_data(named)
