@@ -179,7 +179,9 @@ def test_no_worker_outlives_its_training(ending: str, folder: Path, tmp_path: Pa
 
 
 ENDLESS = """
-import sys, time
+import signal, sys, time
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+    signal.signal(number, signal.SIG_IGN)  # as a training process does
 from pathlib import Path
 from sweeps.data import DataConfig, open_data
 from sweeps.device import DeviceConfig, resolve_device
@@ -213,12 +215,10 @@ def test_workers_end_with_a_training_that_is_killed_and_outlive_a_warning(folder
         everyone = of_session(process.pid)
         try:
             assert len(everyone) >= 4  # it, who starts the workers, and the workers
-            others = [pid for pid in everyone if pid != process.pid]
             for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
-                for pid in others:
-                    if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-                        os.kill(pid, number)
+                os.killpg(process.pid, number)
             time.sleep(0.5)
+            assert set(of_session(process.pid)) == set(everyone)
         finally:
             process.kill()
         end = time.monotonic() + 20  # workers look for it every five seconds
