@@ -11,9 +11,11 @@ its evaluation of RegNets; pycls leaves pixels out, and timm evaluates RegNets w
 from __future__ import annotations
 
 import math
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -169,7 +171,7 @@ class Stream:
                 pin_memory=self.device.is_cuda,
                 persistent_workers=workers > 0,
                 multiprocessing_context=_forkserver() if workers else None,
-                worker_init_fn=_outlive_signals,
+                worker_init_fn=_begin,
             )
         return self._loader
 
@@ -195,7 +197,16 @@ def _forkserver() -> object:
     return context
 
 
-def _outlive_signals(worker: int) -> None:
-    """Signals reach every process of a terminal or a job; the training decides what happens, workers end with it."""
+def _begin(worker: int) -> None:
+    """Leave signals, which reach every process of a terminal or a job, to the training, and end with it."""
     for number in (signal.SIGINT, signal.SIGTERM, WARNING):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_training, daemon=True).start()
+
+
+def _end_with_training() -> None:
+    """DataLoader's own watch sees only the death of the process that starts workers, which lives as long as they do."""
+    training = parent_process()
+    assert training is not None
+    training.join()
+    os._exit(1)
