@@ -29,7 +29,7 @@ from sweeps.claims import Claims
 from sweeps.compose import Composed, compose, sentences
 from sweeps.data import DataConfig, prepare_data
 from sweeps.environment import automatic_processes, worker_name
-from sweeps.freeze import freeze
+from sweeps.freeze import FREE_OF_DATA, freeze
 from sweeps.predict import TimeLimit
 from sweeps.progress import watching
 from sweeps.status import Status, StudyReader
@@ -51,6 +51,7 @@ def work(config: DictConfig) -> None:
     processes = config.processes
     if processes == "auto":
         processes = automatic_processes(study.config["device"], config.processes_per_device)
+    data = {**study.config["data"], **{key: config.data[key] for key in FREE_OF_DATA if key in config.data}}
     Worker(
         study,
         Claims(study.paths.claims, worker_name(config.worker), config.stale_seconds),
@@ -61,7 +62,7 @@ def work(config: DictConfig) -> None:
         heartbeat_seconds=config.heartbeat_seconds,
         limit=TimeLimit(study.config["deadline_seconds"], config.deadline_factor),
         stop_seconds=config.stop_seconds,
-        settings={"checkpoint_seconds": config.checkpoint_seconds},
+        settings={"checkpoint_seconds": config.checkpoint_seconds, "data": data},
         log_file=Path(HydraConfig.get().runtime.output_dir) / "training.log",
     ).run()
 

@@ -36,11 +36,14 @@ FROZEN = (
 )
 """Config keys that make a study what it is; `n` may grow and all others are free at every start."""
 
+FREE_OF_DATA = ("root", "workers")
+"""Keys of `data` that are free as well: where the pictures lie, and who decodes them."""
+
 
 def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be equal at every start: the keys in FROZEN but for where the data lie and who decodes them."""
     part = {key: config[key] for key in FROZEN}
-    part["data"] = {key: value for key, value in config["data"].items() if key not in ("root", "workers")}
+    part["data"] = {key: value for key, value in config["data"].items() if key not in FREE_OF_DATA}
     return part
 
 

@@ -10,6 +10,7 @@ It talks to its worker through one pipe. Messages to the worker are tuples whose
     ("stopped", key)                        left at its checkpoint, as asked
     ("failed", key, sentence)               an exception came out of the training function
     ("disk", sentence)                      the record or the checkpoint cannot be written
+    ("damaged", sentence)                   a picture cannot be read; no model is to blame
 """
 
 from __future__ import annotations
@@ -129,6 +130,8 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
     except Exception as error:
         connection.send(("unusable", _one_sentence(error)))
         return
+    from sweeps.data import PictureError
+
     epochs = study.config.get("recipe", {}).get("epochs", 0)
     if predictor is not None:
         connection.send(("predictor", predictor))
@@ -149,6 +152,9 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
         except Stopped:
             connection.send(("stopped", key))
             continue
+        except PictureError as error:
+            connection.send(("damaged", str(error)))
+            return
         except Exception as error:
             # The process may be spoiled (CUDA errors stick): it reports and ends, and a fresh one goes on.
             of_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS

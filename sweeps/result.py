@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from sweeps.data import PictureError
+
 
 @dataclass(frozen=True)
 class EpochResult:
@@ -69,10 +71,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def failures_told() -> Iterator[None]:
-    """Turn any failure of the model's own code into TrainingStopped; interrupts pass."""
+    """Turn any failure of the model's own code into TrainingStopped; interrupts and damaged pictures pass."""
     try:
         yield
-    except TrainingStopped:
+    except (TrainingStopped, PictureError):
         raise
     except Exception as error:
         first_line = (str(error).splitlines() or [""])[0][:500]

@@ -149,6 +149,9 @@ def train_network(
             status, message = stopped.status, stopped.message
             if stopped.__cause__ is not None:
                 log.warning("Training failed: %s", message, exc_info=stopped.__cause__)
+        finally:
+            if isinstance(data, Stream):
+                data.close()
         peak_bytes = max(peak_bytes, peak_memory_bytes(device))
     if run is not None:
         updates, seconds = max(updates, run.updates), max(seconds, run.training.seconds)

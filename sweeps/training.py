@@ -105,7 +105,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     device_config = device_from_config(config["device"])
     if torch.version.cuda and visible_gpus(device_config.device) and not torch.cuda.is_available():
         raise ValueError("device.device is 'auto' and there are GPUs, but PyTorch cannot use them; allowed: cpu.")
-    splits = open_data(checked(DataConfig, "data", config["data"]))
+    splits = open_data(checked(DataConfig, "data", config["data"]), config["processes"])
     recipe = recipe_from_config(config["recipe"])
     device = resolve_device(device_config)
 

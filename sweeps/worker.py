@@ -215,6 +215,8 @@ class Worker:
                 process.failure = sentence
             case "unusable", (sentence,):
                 raise WorkerError(f"the training processes cannot start: {sentence}")
+            case "damaged", (sentence,):
+                raise WorkerError(sentence)
             case "disk", (sentence,):
                 raise WorkerError(_NOT_WRITABLE.format(self._study.paths.root, sentence))
             case "ended", _:

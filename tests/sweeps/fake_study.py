@@ -15,6 +15,7 @@ import sweeps.study
 from designspace.atomic import replace_file
 from designspace.record import record_key
 from sweeps.claims import Claims
+from sweeps.data import PictureError
 from sweeps.predict import TimePredictor
 from sweeps.study import Study, StudyModel, StudyPaths, lines_hash
 from sweeps.training import Task, Trainer
@@ -136,6 +137,15 @@ def open_crowded(config: Mapping[str, Any]) -> Trainer:
             here.with_name(f"seen-{model.index}").touch()
             return {"status": "out_of_memory", "message": "out of memory"}
         return _trained(model) | {"device_name": f"GPU {gpu}"}
+
+    return Trainer(train)
+
+
+def open_damaged(config: Mapping[str, Any]) -> Trainer:
+    """A picture of the data cannot be read."""
+
+    def train(task: Task) -> dict[str, Any]:
+        raise PictureError("red/7.png cannot be read as a picture: image file is truncated.")
 
     return Trainer(train)
 

@@ -188,7 +188,8 @@ from sweeps.device import DeviceConfig, resolve_device
 from sweeps.stream import Stream
 config = DataConfig(name="image_folder", resolution=16, validation_size=12, workers=2, root=Path(sys.argv[1]))
 stream = Stream(open_data(config), resolve_device(DeviceConfig(device="cpu")))
-next(stream.validation_batches(4))
+batches = stream.validation_batches(4)
+next(batches), next(batches)  # of one worker each: both have begun
 print("ready", flush=True)
 time.sleep(60)
 """

@@ -131,6 +131,13 @@ def test_other_data_than_the_studys_are_refused(tmp_path):
     assert statuses(study) == {}
 
 
+def test_a_damaged_picture_is_no_models_fault(tmp_path):
+    study = make_study(tmp_path / "study", 2)
+    with pytest.raises(WorkerError, match=r"^red/7.png cannot be read as a picture: image file is truncated\.$"):
+        work(study, "fake_study.open_damaged")
+    assert statuses(study) == {}
+
+
 def test_a_trainer_that_cannot_be_opened_blames_no_model(tmp_path):
     study = make_study(tmp_path / "study", 2)
     with pytest.raises(WorkerError, match="cannot start: ValueError: the data are not here"):
