@@ -80,6 +80,8 @@ def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
             if int(config["n"]) == study.config["n"]:
                 return study
         drawn = draw(config)
+        if study is not None and drawn.data_id != (before := study.manifest["data_id"]):
+            raise ValueError(f"'{root}' cannot grow: its data were {before} and are {drawn.data_id} now (data_id)")
         old = study.models if study is not None else ()
         models = old + _new_models(old, drawn, root)
         paths.make_folders()

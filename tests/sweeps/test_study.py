@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import replace
 
 import pytest
 from fake_study import make_study, work
 
+import sweeps.freeze
 from designspace.atomic import create_file, replace_file
 from designspace.record import Record, read_study
 from designspace.spec import ModelSpec
@@ -68,6 +70,16 @@ def test_n_grows_and_never_shrinks(tmp_path):
     with pytest.raises(ValueError, match=r"n=3 is not allowed: .* frozen with n=5, and n may only grow"):
         freeze(config(), tmp_path / "study")
     assert freeze(config("n=5"), tmp_path / "whole").models == grown.models
+
+
+def test_a_study_does_not_grow_on_other_data(tmp_path, monkeypatch):
+    small = freeze(config(), tmp_path / "study")
+    changed = replace(sweeps.freeze.draw(config("n=5")), data_id="changed")
+    monkeypatch.setattr(sweeps.freeze, "draw", lambda _: changed)
+    with pytest.raises(
+        ValueError, match=rf"cannot grow: its data were {small.manifest['data_id']} and are changed now"
+    ):
+        freeze(config("n=5"), tmp_path / "study")
 
 
 def test_a_start_killed_between_models_and_manifest_is_repaired(tmp_path):
