@@ -99,6 +99,7 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
         return None
     study = freeze(config, config["run"])
     study.set_aside_damaged()
+    study.remove_old_checkpoints()
     _set_aside_for_retry(study, config["retry"])
     print("\n".join(sampling_lines(study)), flush=True)
     if study.models_to_train():

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from designspace.record import Record
+from sweeps.damage import PictureError
 from sweeps.predict import TimePredictor, begin, keep, known
 from sweeps.stop import WARNING
 from sweeps.study import Study, StudyModel
@@ -130,8 +131,6 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
     except Exception as error:
         connection.send(("unusable", _one_sentence(error)))
         return
-    from sweeps.data import PictureError
-
     epochs = study.config.get("recipe", {}).get("epochs", 0)
     if predictor is not None:
         connection.send(("predictor", predictor))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sweeps.data import PictureError
+from sweeps.damage import PictureError
 
 
 @dataclass(frozen=True)

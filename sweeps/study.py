@@ -194,6 +194,12 @@ class Study:
         """
         return create_file(self.paths.record(model.key), record.to_json())
 
+    def remove_old_checkpoints(self) -> None:
+        """Remove the checkpoints of recorded models: their processes were killed just after the record was written."""
+        for checkpoint in (self.paths.root / "checkpoints").glob("*"):
+            if self.paths.record(checkpoint.name).exists():
+                checkpoint.unlink(missing_ok=True)
+
     def set_aside(self, key: str, reason: str) -> None:
         """Move a record out of the study, so that its model is trained again, and warn."""
         self.paths.set_aside.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@
 arrays), `open_test` the test part (`load_test` that of small sets), where `find_test` finds one.
 """
 
+from sweeps.damage import PictureError
 from sweeps.data.cache import cache_root
 from sweeps.data.config import DataConfig, data_from_config
 from sweeps.data.loading import (
@@ -17,7 +18,6 @@ from sweeps.data.loading import (
     open_test,
     prepare_data,
 )
-from sweeps.data.pictures import PictureError
 from sweeps.data.source import LabelledImages
 
 __all__ = [

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sweeps.damage import PictureError
 from sweeps.data.config import DataConfig
 from sweeps.data.source import Part
 
@@ -36,17 +37,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 class NoSuchPart(ValueError):
     """The set has no such part."""
-
-
-class PictureError(ValueError):
-    """A picture cannot be read; the message says which and why. No model is to blame."""
-
-    @classmethod
-    def of(cls, picture: str, error: Exception) -> PictureError:
-        """The error of a picture, a file or a row, from the one that came up."""
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        first_line = (reason.splitlines() or [""])[0]
-        return cls(f"{picture} cannot be read as a picture: {first_line or type(error).__name__}.")
 
 
 @dataclass(frozen=True, eq=False)

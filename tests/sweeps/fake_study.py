@@ -15,7 +15,7 @@ import sweeps.study
 from designspace.atomic import replace_file
 from designspace.record import record_key
 from sweeps.claims import Claims
-from sweeps.data import PictureError
+from sweeps.damage import PictureError
 from sweeps.predict import TimePredictor
 from sweeps.study import Study, StudyModel, StudyPaths, lines_hash
 from sweeps.training import Task, Trainer

@@ -67,6 +67,7 @@ def test_what_a_vanished_worker_elsewhere_held_is_taken_over(tmp_path):
     while not study.recorded_keys():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    time.sleep(0.1)  # in the middle of the second
     foreign.send_signal(signal.SIGKILL)
     foreign.wait()
     work(study, "fake_study.open_good", stale_seconds=1)

@@ -82,6 +82,16 @@ def test_a_study_does_not_grow_on_other_data(tmp_path, monkeypatch):
         freeze(config("n=5"), tmp_path / "study")
 
 
+def test_checkpoints_of_recorded_models_are_removed(tmp_path):
+    study = make_study(tmp_path / "study", 2)
+    work(study, "fake_study.open_good")
+    study.set_aside(study.models[0].key, "to be trained again")
+    for model in study.models:
+        replace_file(study.paths.checkpoint(model.key), "state")
+    study.remove_old_checkpoints()
+    assert [study.paths.checkpoint(model.key).exists() for model in study.models] == [True, False]
+
+
 def test_a_start_killed_between_models_and_manifest_is_repaired(tmp_path):
     small = freeze(config(), tmp_path / "study")
     manifest = small.paths.manifest.read_bytes()
