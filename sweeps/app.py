@@ -24,10 +24,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from designspace.record import Record
-from sweeps.checked import checked
 from sweeps.claims import Claims
 from sweeps.compose import Composed, compose, sentences
-from sweeps.data import DataConfig, prepare_data
+from sweeps.data import data_from_config, prepare_data
 from sweeps.environment import automatic_processes, worker_name
 from sweeps.freeze import FREE_OF_DATA, freeze
 from sweeps.predict import TimeLimit
@@ -103,7 +102,7 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
     _set_aside_for_retry(study, config["retry"])
     print("\n".join(sampling_lines(study)), flush=True)
     if study.models_to_train():
-        prepare_data(checked(DataConfig, "data", config["data"]))
+        prepare_data(data_from_config(config["data"]))
         with watching(study):
             _start_workers(argv, composed, study)
     return study, StudyReader(study).read(), config
@@ -113,8 +112,7 @@ def _start_workers(argv: Sequence[str], composed: Composed, study: Study) -> Non
     """Let Hydra start the workers; one that ends badly is no reason to give up while others work."""
     extra = []
     if composed.here > 1 and composed.config["processes"] == "auto":  # the workers share this machine
-        whole = automatic_processes(composed.config["device"], composed.config["processes_per_device"])
-        extra = [f"processes={max(1, whole // composed.here)}"]
+        extra = [f"processes={composed.processes()}"]
     if composed.workers == 1 and composed.here:
         _run_hydra([*argv, *extra])
         return

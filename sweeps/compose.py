@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from designspace.record import STATUSES
-from sweeps.environment import cores
+from sweeps.environment import automatic_processes, cores
 from sweeps.predict import TimeLimit
 
 
@@ -26,6 +26,13 @@ class Composed:
     config: dict[str, Any]
     workers: int
     here: int
+
+    def processes(self) -> int:
+        """Training processes of one worker; "auto" is its share of this machine, or elsewhere those of one device."""
+        asked, per_device = self.config["processes"], self.config["processes_per_device"]
+        if asked != "auto":
+            return int(asked)
+        return max(1, automatic_processes(self.config["device"], per_device) // self.here) if self.here else per_device
 
 
 def compose(

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeps.checked import checked
 from sweeps.compose import Composed
-from sweeps.data import DataConfig, load_data
+from sweeps.data import data_from_config, open_data
 from sweeps.device import device_from_config, resolve_device
-from sweeps.environment import automatic_processes
 from sweeps.population import Drawn, draw
 from sweeps.predict import TimePredictor, any_known
 from sweeps.probe import measure_times
@@ -19,12 +17,13 @@ from sweeps.study import StudyModel, StudyPaths
 from sweeps.summary import duration
 
 
-def predictor_for(config: dict[str, Any], models: Sequence[StudyModel]) -> tuple[TimePredictor, str]:
+def predictor_for(config: dict[str, Any], models: Sequence[StudyModel], processes: int) -> tuple[TimePredictor, str]:
     """The constants this study has measured where it is trained, else those of this machine, measured now.
 
     Args:
         config: the study's config.
         models: what is to be trained, at least one.
+        processes: how many will train on a machine and share its cores.
     Returns:
         The predictor, and in words where its constants come from.
     Raises:
@@ -33,7 +32,7 @@ def predictor_for(config: dict[str, Any], models: Sequence[StudyModel]) -> tuple
     if (before := any_known(StudyPaths(Path(config["run"])).times)) is not None:
         return before, "measured by this study"
     recipe = recipe_from_config(config["recipe"])
-    splits = load_data(checked(DataConfig, "data", config["data"]))
+    splits = open_data(data_from_config(config["data"]), processes)
     device = resolve_device(device_from_config(config["device"]))
     with device.settings():
         measured = measure_times(models, recipe, splits, device)
@@ -54,21 +53,16 @@ def plan_lines(composed: Composed) -> list[str]:
     drawn = draw(config)
     paths = StudyPaths(Path(config["run"]))
     models = {model.key: model for model in drawn.models}
-    done = [key for key in models if paths.record(key).exists()]
-    left = [model for key, model in models.items() if key not in set(done)]
+    done = {key for key in models if paths.record(key).exists()}
+    left = [model for key, model in models.items() if key not in done]
     lines = [_space_line(label, drawn) for label in config["spaces"]]
     if done:
         lines.append(f"{len(done)} of them have a record in {config['run']}")
     if not left:
         return [*lines, "nothing is left to train"]
-    predictor, source = predictor_for(config, left)
+    processes = composed.processes()
+    predictor, source = predictor_for(config, left, processes)
     seconds = [predictor.training_seconds(model) for model in left]
-    processes = config["processes"]
-    if processes == "auto" and not composed.here:
-        processes = config["processes_per_device"]  # elsewhere a worker gets a device
-    elif processes == "auto":
-        processes = automatic_processes(config["device"], config["processes_per_device"])
-        processes = max(1, processes // composed.here) if composed.here > 1 else processes
     at_once = processes * composed.workers
     total, longest = sum(seconds), max(seconds)
     return [

@@ -16,6 +16,7 @@ from designspace import ModelSpec, complexity
 from sweeps import probe
 from sweeps.data import DataConfig, Splits, StreamedSplits, load_data, open_data
 from sweeps.device import DeviceConfig, resolve_device
+from sweeps.plan import predictor_for
 from sweeps.probe import fit, measure_times, spread
 from sweeps.recipe import Recipe
 from sweeps.study import StudyModel
@@ -138,3 +139,8 @@ def test_pictures_that_stream_take_their_time(tmp_path: Path, monkeypatch: pytes
     assert predictor is not None
     assert 0.01 <= predictor.per_picture < 0.1
     assert predictor.update_seconds(models()[0]) >= 8 * 0.01
+    # plan=only measures such a set too
+    study = {"run": "nowhere", "recipe": {"batch_size": 8}, "device": {}, "data": config | {"root": tmp_path}}
+    planned, source = predictor_for(study, models(), processes=1)
+    assert planned.evaluated == predictor.evaluated
+    assert "a few updates here" in source
