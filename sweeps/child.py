@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.process import WORKERS_SIGNALS, Assignment
+from sweeps.process import Assignment
+from sweeps.stop import WORKERS_SIGNALS
 from sweeps.study import Study, StudyModel
 
 

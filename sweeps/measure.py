@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import re
 import resource
 import sys
@@ -86,6 +87,12 @@ def peak_memory_bytes(device: Device) -> int:
         return int(found[1]) * 1024
     # Elsewhere the peak of the whole life of the process, in bytes on macOS and kB on other systems.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def give_memory_back() -> None:
+    """Free what nothing refers to any more, and leave the GPU's to the processes that share it."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def keep_freed_memory() -> bool:

@@ -52,14 +52,13 @@ def draw(config: Mapping[str, Any]) -> Drawn:
     Raises:
         ValueError: a config value is not allowed, or a model does not fit the data.
     """
-    from sweeps.checked import checked
-    from sweeps.data import DataConfig, open_data, prepare_data
+    from sweeps.data import data_from_config, open_data, prepare_data
     from sweeps.recipe import recipe_from_config
 
     if not config["spaces"]:
         raise ValueError("spaces is empty; allowed: at least one, like +space@spaces.mine=regnetx, or an experiment")
     recipe = recipe_from_config(config["recipe"])
-    data = checked(DataConfig, "data", config["data"])
+    data = data_from_config(config["data"])
     prepare_data(data)
     splits = open_data(data)
     if advice := recipe.advice(len(splits.train_labels)):

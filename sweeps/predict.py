@@ -14,9 +14,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from designspace.atomic import create_file
+from sweeps.study import StudyModel
 
 FORWARD_SHARE = 1 / 3
 """An image in evaluation costs a third of one in training: forward, without the two products of backward."""
@@ -26,19 +27,6 @@ BEGIN_AGAIN_SECONDS = 600.0
 
 LEAST_LIMIT_SECONDS = 300.0
 """A limit that follows from a prediction is never shorter."""
-
-
-class Counted(Protocol):
-    """Whatever knows its complexity, like a model of a study."""
-
-    @property
-    def macs(self) -> int: ...
-
-    @property
-    def acts(self) -> int: ...
-
-    @property
-    def depth(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -69,16 +57,16 @@ class TimePredictor:
     relative_error: float
     device: str
 
-    def update_seconds(self, model: Counted) -> float:
+    def update_seconds(self, model: StudyModel) -> float:
         """Seconds of one update."""
         return max(self._computing(model), self.batch_size * self.per_picture)
 
-    def training_seconds(self, model: Counted) -> float:
+    def training_seconds(self, model: StudyModel) -> float:
         """Seconds of a whole training with its evaluations."""
         image = max(FORWARD_SHARE * self._computing(model) / self.batch_size, self.per_picture)
         return self.updates * self.update_seconds(model) + self.evaluated * image
 
-    def _computing(self, model: Counted) -> float:
+    def _computing(self, model: StudyModel) -> float:
         image = self.per_mac * model.macs + self.per_act * model.acts
         return self.batch_size * image + self.per_block * model.depth + self.per_update
 

@@ -62,10 +62,9 @@ def measure_times(
         timed.append(index)
     if not timed:
         return None
+    per_picture = 0.0
     if isinstance(splits, StreamedSplits):
-        per_picture, evaluated = _decoding_seconds(Stream(splits, device), recipe, seconds), len(splits.validation)
-    else:
-        per_picture, evaluated = 0.0, len(splits.validation_labels)
+        per_picture = _decoding_seconds(Stream(splits, device), recipe, seconds)
     (per_mac, per_act, per_block, per_update), error = fit(features[timed], np.array(measured), recipe.batch_size)
     return TimePredictor(
         per_mac,
@@ -75,7 +74,7 @@ def measure_times(
         per_picture,
         batch_size=recipe.batch_size,
         updates=recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels)),
-        evaluated=recipe.epochs * evaluated,
+        evaluated=recipe.epochs * splits.validation_size,
         relative_error=error,
         device=device.name,
     )

@@ -33,16 +33,13 @@ from typing import Any, NamedTuple
 from designspace.record import Record
 from sweeps.damage import PictureError
 from sweeps.predict import TimePredictor, begin, keep, known
-from sweeps.stop import WARNING
+from sweeps.stop import WORKERS_SIGNALS
 from sweeps.study import Study, StudyModel
 from sweeps.training import Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5
 """How often a record is tried to be written, with a pause that doubles from a quarter of a second."""
 
-
-WORKERS_SIGNALS = (signal.SIGINT, signal.SIGTERM, WARNING)
-"""Signals that reach every process of a terminal or a job; the worker decides what happens to its processes."""
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 

@@ -19,6 +19,9 @@ from typing import Any
 WARNING = getattr(signal, "SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2"), signal.SIGUSR2)
 """What submitit has SLURM send; its name for the setting is used as it is."""
 
+WORKERS_SIGNALS = (signal.SIGINT, signal.SIGTERM, WARNING)
+"""Signals that reach every process of a terminal or a job; the worker decides what happens to its processes."""
+
 
 class StopSignals:
     """Notes the signals while the block runs, instead of dying of them; only in the main thread of a process."""

@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sweeps.data import PictureError, StreamedSplits
+from sweeps.damage import PictureError
+from sweeps.data import StreamedSplits
 from sweeps.device import Device
 from sweeps.images import draw_order
 from sweeps.recipe import Recipe
 from sweeps.seeds import derive_seed
-from sweeps.stop import WARNING
+from sweeps.stop import WORKERS_SIGNALS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -199,7 +200,7 @@ def _forkserver() -> object:
 
 def _begin(worker: int) -> None:
     """Leave signals, which reach every process of a terminal or a job, to the training, and end with it."""
-    for number in (signal.SIGINT, signal.SIGTERM, WARNING):
+    for number in WORKERS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_training, daemon=True).start()
 

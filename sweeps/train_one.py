@@ -24,7 +24,7 @@ from sweeps.evaluate import error_percent
 from sweeps.images import at_resolution
 from sweeps.recipe import Recipe
 from sweeps.result import EpochResult
-from sweeps.trainer import arithmetic, check_fit, placed, train_network
+from sweeps.trainer import arithmetic, check_fit, placed, train_network, training_identity
 
 DONE = "training.json"
 CHECKPOINT = "checkpoint.pt"
@@ -73,12 +73,7 @@ def train_one(
         check_fit(job.spec, opened)
         test_part = find_test(job.data)
         device = resolve_device(job.device, world)
-    identity = {
-        "spec_id": job.spec.spec_id,
-        "recipe_id": job.recipe.recipe_id,
-        "data_id": opened.data_id,
-        "seed": job.seed,
-    }
+    identity = training_identity(job.spec, job.recipe, opened, job.seed)
     if any(world.gathered((job.out / DONE).exists())):
         with world.together():
             return _finished(job.out / DONE, identity)
@@ -106,7 +101,7 @@ def train_one(
         return told
     network = built[0]
     origin = _provenance(job, told)
-    origin["validation_error_percent"] = _measured(result.error_percent, _held_out(opened))
+    origin["validation_error_percent"] = _measured(result.error_percent, opened.validation_size)
     origin["normalisation"] = {"mean": _rounded(opened.mean), "std": _rounded(opened.std), "scale": "0 to 1"}
     origin["test_error_percent"] = "not measured: the data set has no test part"
     if test_part is not None:
@@ -114,7 +109,7 @@ def train_one(
         test = open_test(job.data, opened)
         used = device.in_layout(result.memory_format)
         told["test_error_percent"] = error_on(network, test, job.spec.resolution, job.recipe, used)
-        origin["test_error_percent"] = _measured(told["test_error_percent"], _held_out(test))
+        origin["test_error_percent"] = _measured(told["test_error_percent"], test.validation_size)
     if not world.is_first:
         return told
     weights = {
@@ -141,10 +136,6 @@ def interval(percent: float, n: int) -> tuple[float, float]:
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5 / (1 + z * z / n)
     return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
-
-
-def _held_out(splits: Splits | StreamedSplits) -> int:
-    return len(splits.validation_labels if isinstance(splits, Splits) else splits.validation)
 
 
 def _measured(percent: float | None, n: int) -> dict[str, Any]:

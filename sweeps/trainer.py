@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from sweeps.device import Device, DeviceConfig, resolve_device
 from sweeps.distributed import ALONE, World
 from sweeps.images import ResidentSplits, at_resolution, forget, resident
 from sweeps.layout import faster_layout
-from sweeps.measure import Deadline, peak_memory_bytes, reset_peak_memory
+from sweeps.measure import Deadline, give_memory_back, peak_memory_bytes, reset_peak_memory
 from sweeps.recipe import Recipe
 from sweeps.result import EpochResult, TrainingResult, TrainingStopped, failures_told
 from sweeps.run import TrainingRun
@@ -68,12 +67,7 @@ def train_model(
 
     place = None
     if checkpoint is not None:
-        identity = {
-            "spec_id": spec.spec_id,
-            "recipe_id": recipe.recipe_id,
-            "data_id": splits.data_id,
-            "seed": seed,
-        }
+        identity = training_identity(spec, recipe, splits, seed)
         place = Checkpoint(checkpoint, identity, arithmetic(resolve_device(device_config)), long_seconds)
     return train_network(
         build,
@@ -114,6 +108,7 @@ def train_network(
         epochs = list(before.epochs) if before else []
         agreed |= arithmetic(device) | {"the number of epochs done before": len(epochs)}
         agreed |= checkpoint.identity if checkpoint else {}
+    resolution = resolution or splits.resolution
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     deadline = Deadline(deadline_seconds, before.seconds if before else 0.0)
     reset_peak_memory(device)
@@ -129,9 +124,9 @@ def train_network(
                 if before:
                     device = device.in_layout(before.memory_format)
                 elif device.layout_is_open:
-                    device = faster_layout(build, splits, resolution or splits.resolution, recipe, device)
+                    device = faster_layout(build, splits, resolution, recipe, device)
                     reset_peak_memory(device)  # both layouts were tried, which is no part of the training
-                data = placed(at_resolution(splits, resolution or splits.resolution), device, recipe)
+                data = placed(at_resolution(splits, resolution), device, recipe)
                 run = TrainingRun(build, recipe, seed, device)
                 if before:
                     run.load_state_dict(before.state)
@@ -156,8 +151,9 @@ def train_network(
     if run is not None:
         updates, seconds = max(updates, run.updates), max(seconds, run.training.seconds)
     run = data = None
-    if status == "out_of_memory":
-        _give_memory_back(device)
+    if status == "out_of_memory":  # let the next model find the memory this one could not have
+        forget()
+        give_memory_back()
     return TrainingResult(
         status=status,
         message=message,
@@ -181,6 +177,13 @@ def train_network(
         host=socket.gethostname(),
         started_at=started_at,
     )
+
+
+def training_identity(
+    spec: ModelSpec, recipe: Recipe, splits: Splits | StreamedSplits, seed: int
+) -> dict[str, str | int]:
+    """What is trained, on what, how and from which seed: the names of a record's key."""
+    return {"spec_id": spec.spec_id, "recipe_id": recipe.recipe_id, "data_id": splits.data_id, "seed": seed}
 
 
 def arithmetic(device: Device) -> dict[str, Any]:
@@ -218,11 +221,3 @@ def placed(splits: Splits | StreamedSplits, device: Device, recipe: Recipe) -> R
     if isinstance(splits, StreamedSplits):
         return Stream(splits, device)
     return resident(splits, device, recipe.crop_padding)
-
-
-def _give_memory_back(device: Device) -> None:
-    """Let the next model find the memory this one could not have."""
-    forget()
-    gc.collect()
-    if device.is_cuda:
-        torch.cuda.empty_cache()

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     import torch
 
     from designspace.spec import ModelSpec
-    from sweeps.checked import checked
-    from sweeps.data import DataConfig, open_data
+    from sweeps.data import data_from_config, open_data
     from sweeps.device import device_from_config, resolve_device
     from sweeps.environment import visible_gpus
     from sweeps.measure import keep_freed_memory
@@ -104,8 +103,9 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     keep_freed_memory()
     device_config = device_from_config(config["device"])
     if torch.version.cuda and visible_gpus(device_config.device) and not torch.cuda.is_available():
-        raise ValueError("device.device is 'auto' and there are GPUs, but PyTorch cannot use them; allowed: cpu.")
-    splits = open_data(checked(DataConfig, "data", config["data"]), config["processes"])
+        asked = device_config.device
+        raise ValueError(f"device.device is {asked!r} and there are GPUs, but PyTorch cannot use them; allowed: cpu.")
+    splits = open_data(data_from_config(config["data"]), config["processes"])
     recipe = recipe_from_config(config["recipe"])
     device = resolve_device(device_config)
 
@@ -131,7 +131,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
 
     return Trainer(
         train,
-        lambda models: measure_times(models, recipe, splits, replace(device, compile=False)),
+        lambda models: measure_times(models, recipe, splits, device),
         arithmetic(device) | {"processes": config["processes"]},
         {"recipe_id": recipe.recipe_id, "data_id": splits.data_id},
     )
@@ -143,15 +143,14 @@ def leave_clean(failed: bool) -> None:
     Raises:
         RuntimeError: the CUDA context is lost (an illegal access, a device-side assertion), no fault of later models.
     """
-    import gc
-
     import torch
+
+    from sweeps.measure import give_memory_back
 
     if failed:
         torch.cuda.synchronize()
         torch.zeros(1, device="cuda").add_(1).item()
-    gc.collect()
-    torch.cuda.empty_cache()
+    give_memory_back()
 
 
 def compile_pays(predicted_seconds: float | None) -> bool:

@@ -4,7 +4,6 @@
 arrays), `open_test` the test part (`load_test` that of small sets), where `find_test` finds one.
 """
 
-from sweeps.damage import PictureError
 from sweeps.data.cache import cache_root
 from sweeps.data.config import DataConfig, data_from_config
 from sweeps.data.loading import (
@@ -23,7 +22,6 @@ from sweeps.data.source import LabelledImages
 __all__ = [
     "DataConfig",
     "LabelledImages",
-    "PictureError",
     "Splits",
     "StreamedSplits",
     "cache_root",

@@ -53,6 +53,11 @@ class Splits:
         """Pixels a side of the square images."""
         return int(self.train_images.shape[2])
 
+    @property
+    def validation_size(self) -> int:
+        """Validation images."""
+        return len(self.validation_labels)
+
 
 @dataclass(frozen=True, eq=False)
 class StreamedSplits:
@@ -79,6 +84,11 @@ class StreamedSplits:
     def train_labels(self) -> np.ndarray:
         """Labels of the training pictures."""
         return self.labels[self.train]
+
+    @property
+    def validation_size(self) -> int:
+        """Validation pictures."""
+        return len(self.validation)
 
 
 def names() -> tuple[str, ...]:
@@ -245,12 +255,8 @@ def _divide(config: DataConfig, labels: np.ndarray, classes: int) -> tuple[np.nd
             f"of {classes}; ask for more."
         )
     if (missing := _missing(labels[train], classes)) is not None:
-        cause = (
-            f"data.subset asks for {config.subset}"
-            if config.subset
-            else "data.validation_size leaves " + str(remaining)
-        )
-        raise ValueError(f"{cause} training images: none is of class {missing} of {classes}.")
+        cause = "data.subset asks for" if config.subset else "data.validation_size leaves"
+        raise ValueError(f"{cause} {len(train)} training images: none is of class {missing} of {classes}.")
     return np.sort(held_out), np.sort(train)
 
 

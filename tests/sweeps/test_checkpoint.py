@@ -57,6 +57,11 @@ def train(
     return train_model(SPEC, splits, recipe, seed=seed, on_epoch=stop, checkpoint=checkpoint, **options)  # type: ignore[arg-type]
 
 
+def train_until_killed(splits: Splits, file: Path, epochs: int) -> None:
+    with pytest.raises(Killed):
+        train(splits, file, epochs)
+
+
 def change(file: Path, how: Callable[[dict[str, Any]], object]) -> None:
     """Alter what a checkpoint holds, and sign it again."""
     _, _, body = file.read_bytes().partition(b"\n")
@@ -84,8 +89,7 @@ def test_killed_after_any_epoch_and_resumed_it_ends_bit_for_bit_the_same(
     splits: Splits, tmp_path: Path, stop_after: int
 ) -> None:
     file = tmp_path / "folder" / "model.pt"
-    with pytest.raises(Killed):
-        train(splits, file, stop_after)
+    train_until_killed(splits, file, stop_after)
     resumed = train(splits, file)
     assert curves(resumed) == curves(train(splits))
     assert resumed.train_seconds > 0
@@ -99,8 +103,7 @@ def test_a_short_training_writes_nothing(splits: Splits, tmp_path: Path) -> None
 
 def test_a_deadline_counts_what_was_spent_before_the_interruption(splits: Splits, tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
-    with pytest.raises(Killed):
-        train(splits, file, 1)
+    train_until_killed(splits, file, 1)
     change(file, lambda content: content["epochs"][0].update(seconds=1000.0))
     outcome = train(splits, file, deadline_seconds=900.0)
     assert (outcome.status, outcome.epochs_done) == ("timeout", 1)
@@ -108,8 +111,7 @@ def test_a_deadline_counts_what_was_spent_before_the_interruption(splits: Splits
 
 def test_the_checkpoint_of_another_training_is_refused(splits: Splits, tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
-    with pytest.raises(Killed):
-        train(splits, file, 1)
+    train_until_killed(splits, file, 1)
     with pytest.raises(ValueError, match=r"model\.pt is the checkpoint of another training: seed 0 there and 1 here"):
         train(splits, file, seed=1)
     with pytest.raises(ValueError, match=r"another training: recipe_id \w+ there and \w+ here"):
@@ -120,8 +122,7 @@ def test_other_arithmetic_or_a_damaged_file_starts_the_training_again(
     splits: Splits, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "model.pt"
-    with pytest.raises(Killed):
-        train(splits, file, 1)
+    train_until_killed(splits, file, 1)
     whole = file.read_bytes()
     flipped = [bytearray(whole) for _ in range(3)]
     for number, damage in enumerate(flipped):
@@ -141,8 +142,7 @@ def test_on_another_device_the_training_goes_on(
     splits: Splits, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "model.pt"
-    with pytest.raises(Killed):
-        train(splits, file, 2)
+    train_until_killed(splits, file, 2)
     change(file, lambda content: content["arithmetic"].update(device_name="a larger one"))
     seen: list[EpochResult] = []
     with caplog.at_level(logging.WARNING):
@@ -155,8 +155,7 @@ def test_a_resumed_training_that_finds_no_memory_is_a_row(
     splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "model.pt"
-    with pytest.raises(Killed):
-        train(splits, file, 1)
+    train_until_killed(splits, file, 1)
 
     def too_large(*_: object, **__: object) -> None:
         raise MemoryError
@@ -181,8 +180,7 @@ def test_a_resumed_training_keeps_its_layout_and_the_probe_is_not_in_its_memory(
     undecided = dataclasses.replace(resolve_device(CPU), layout_is_open=True)
     monkeypatch.setattr(trainer, "resolve_device", lambda *_: undecided)
     monkeypatch.setattr(trainer, "faster_layout", probe)
-    with pytest.raises(Killed):
-        train(splits, tmp_path / "model.pt", 1)
+    train_until_killed(splits, tmp_path / "model.pt", 1)
     resumed = train(splits, tmp_path / "model.pt")
     assert (len(probes), resumed.memory_format) == (1, "contiguous")
     assert resumed.peak_memory_bytes < plain.peak_memory_bytes + 2**27

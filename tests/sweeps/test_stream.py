@@ -22,9 +22,9 @@ from PIL import Image
 
 from designspace import ModelSpec
 from sweeps import stream as stream_module
+from sweeps.damage import PictureError
 from sweeps.data import (
     DataConfig,
-    PictureError,
     StreamedSplits,
     find_test,
     open_data,
@@ -34,7 +34,7 @@ from sweeps.data import (
 )
 from sweeps.data.loading import automatic_workers
 from sweeps.device import DeviceConfig, resolve_device
-from sweeps.freeze import changes
+from sweeps.freeze import FROZEN, changes
 from sweeps.recipe import Recipe
 from sweeps.stream import Stream, centre_crop, random_resized_crop
 from sweeps.trainer import train_model
@@ -275,19 +275,7 @@ def test_workers_share_the_cores(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_study_goes_on_with_another_number_of_workers() -> None:
-    study = dict.fromkeys(
-        (
-            "seed",
-            "training_seeds",
-            "spaces",
-            "template",
-            "complexity",
-            "recipe",
-            "device",
-            "deadline_seconds",
-            "trainer",
-        )
-    )
+    study = dict.fromkeys(FROZEN)
     before, now = (
         {**study, "data": {"name": "hf", "workers": workers, "root": root}} for workers, root in ((2, 1), ("auto", 2))
     )
