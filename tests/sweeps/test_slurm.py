@@ -34,7 +34,10 @@ def jobs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Jobs, subprocess.Popen[str]]]:
-    """A study whose trainings take longer than its jobs may: it runs beside the other tests, mostly asleep."""
+    """A study whose trainings take longer than its jobs may: it runs beside the first test, mostly asleep.
+
+    Not beside a preemption, which takes the whole node: a job that gets SIGTERM before Python runs ends for good.
+    """
     folder = tmp_path_factory.mktemp("limited")
     jobs = Jobs(f"limited-{os.getpid()}", folder / "study")
     os.environ["FAKE_STUDY_SECONDS"] = "1"
@@ -89,7 +92,19 @@ def test_every_fault(tmp_path, jobs, limited):
     assert {name: after[name] for name in before if name != key} == {n: b for n, b in before.items() if n != key}
 
 
-def test_real_trainings_warned_preempted_and_killed_give_the_same_numbers(tmp_path, jobs, limited):
+def test_a_time_limit_is_no_end(limited):
+    jobs, driver = limited
+    wait_until(lambda: driver.poll() is not None, 200, "the study with the time limit is complete")
+    assert driver.returncode == 0, driver.communicate()
+    assert jobs.requeues() >= 2  # each job reached its limit
+    check_made_up(Study.open(jobs.root))
+    log = [line.split(":") for line in (jobs.root.parent / "log").read_text().split()]
+    assert max(int(epoch) for _, epoch in log) > 10  # went on in the middle
+    manifest, models, found = read_study(jobs.root)
+    assert manifest["models"] == len(models) == len(found) == 2
+
+
+def test_real_trainings_warned_preempted_and_killed_give_the_same_numbers(tmp_path, jobs):
     options = ("experiment=smoke", "n=2", "recipe.epochs=7", "data.subset=400", "checkpoint_seconds=0")
     driver = start(
         tmp_path, "sweep", "-m", *options, "run=study", *LAUNCHER, *QUICK, workers(2),
@@ -109,7 +124,7 @@ def test_real_trainings_warned_preempted_and_killed_give_the_same_numbers(tmp_pa
         jobs.preempt(1)
         wait_until(lambda: len(jobs.running()) < 2, 30, "the jobs are preempted")
         wait_until(lambda: len(list((jobs.root / "records").glob("[!.]*.json"))) == 4, 120, "the study is complete")
-        assert driver.wait(90) == 0, driver.communicate()[1]
+        assert driver.wait(90) == 0, driver.communicate()
     finally:
         driver.kill()
         driver.communicate()
@@ -125,18 +140,6 @@ def outcomes(found: list[Record]) -> list[tuple[object, ...]]:
          r.epoch_train_error_percent, r.epoch_validation_error_percent, r.epoch_learning_rate)
         for r in found
     ]  # fmt: skip
-
-
-def test_a_time_limit_is_no_end(limited):
-    jobs, driver = limited
-    wait_until(lambda: driver.poll() is not None, 200, "the study with the time limit is complete")
-    assert driver.returncode == 0, driver.communicate()[1]
-    assert jobs.requeues() >= 2  # each job reached its limit
-    check_made_up(Study.open(jobs.root))
-    log = [line.split(":") for line in (jobs.root.parent / "log").read_text().split()]
-    assert max(int(epoch) for _, epoch in log) > 10  # went on in the middle
-    manifest, models, found = read_study(jobs.root)
-    assert manifest["models"] == len(models) == len(found) == 2
 
 
 def test_the_workers_warning_is_what_submitit_sends():
