@@ -17,12 +17,12 @@ from torch.utils.data import DataLoader
 from benchmarks.reference_trainer import Images
 from designspace import ModelSpec, complexity
 from sweeps.data import Splits
-from sweeps.device import DeviceConfig
 from sweeps.environment import cores
-from sweeps.images import ResidentSplits
-from sweeps.measure import keep_freed_memory
-from sweeps.recipe import Recipe
-from sweeps.trainer import train_model
+from sweeps.trainer.device import DeviceConfig
+from sweeps.trainer.images import ResidentSplits
+from sweeps.trainer.measure import keep_freed_memory
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.trainer import train_model
 
 ROUNDS = 3
 RECIPE = Recipe(epochs=1, batch_size=32, crop_padding=2, flip=True)
@@ -67,9 +67,9 @@ def ingredients(specs: Sequence[ModelSpec], splits: Splits) -> list[str]:
         "freed memory kept (mallopt)": (plain, freed_memory_given_back),
         "folded batch norm in evaluation": (
             plain,
-            lambda: patch("sweeps.evaluate.evaluation_copy", lambda network: copy.deepcopy(network).eval()),
+            lambda: patch("sweeps.trainer.evaluate.evaluation_copy", lambda network: copy.deepcopy(network).eval()),
         ),
-        "groups merged": (plain, lambda: patch("sweeps.run.merge_narrow_groups", lambda network, device: None)),
+        "groups merged": (plain, lambda: patch("sweeps.trainer.run.merge_narrow_groups", lambda network, device: None)),
     }
     lines = [f"Time of an epoch without … over the time with everything (batch {RECIPE.batch_size}, one thread):"]
     for label, chosen in (("", list(specs)), (" (group width 2)", [narrow])):

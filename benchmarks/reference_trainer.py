@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from sweeps.data import Splits
-from sweeps.recipe import Recipe
+from sweeps.trainer.recipe import Recipe
 
 
 class Images(Dataset[tuple[Tensor, int]]):

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from designspace.atomic import replace_file
-from sweeps.status import StudyReader
-from sweeps.study import Study, StudyModel, StudyPaths, lines_hash
+from sweeps.study.status import StudyReader
+from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash
 
 STOCK = """
 import hydra
@@ -50,8 +50,8 @@ def made_up_study(root: Path, config: dict[str, object], count: int) -> Study:
 
 def overhead(count: int) -> None:
     """Let one worker with one process finish a study of empty trainings; then open it as a start does."""
-    from sweeps.claims import Claims
-    from sweeps.worker import Worker
+    from sweeps.study.claims import Claims
+    from sweeps.worker.worker import Worker
 
     with tempfile.TemporaryDirectory() as folder:
         study = made_up_study(Path(folder), {}, count)

@@ -28,13 +28,13 @@ from benchmarks.reference_trainer import train_reference
 from designspace import ModelSpec, complexity
 from designspace.network import build_network
 from designspace.spaces import space_from_config
-from sweeps.convolutions import merge_narrow_groups
 from sweeps.data import DataConfig, Splits, load_data
-from sweeps.device import DeviceConfig, native_dtype, processor_name, resolve_device
 from sweeps.environment import cores
-from sweeps.measure import keep_freed_memory
-from sweeps.recipe import Recipe
-from sweeps.trainer import train_model
+from sweeps.trainer.convolutions import merge_narrow_groups
+from sweeps.trainer.device import DeviceConfig, native_dtype, processor_name, resolve_device
+from sweeps.trainer.measure import keep_freed_memory
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.trainer import train_model
 
 CPU = DeviceConfig(device="cpu")
 CONVOLUTIONS = {"aten::mkldnn_convolution", "aten::convolution_backward"}

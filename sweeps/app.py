@@ -24,17 +24,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from designspace.record import Record
-from sweeps.claims import Claims
 from sweeps.compose import Composed, compose, sentences
 from sweeps.data import data_from_config, prepare_data
 from sweeps.environment import automatic_processes, worker_name
-from sweeps.freeze import FREE_OF_DATA, freeze
-from sweeps.predict import TimeLimit
-from sweeps.progress import watching
-from sweeps.status import Status, StudyReader
-from sweeps.study import Study
-from sweeps.summary import sampling_lines
-from sweeps.worker import Worker
+from sweeps.study.claims import Claims
+from sweeps.study.freeze import FREE_OF_DATA, freeze
+from sweeps.study.predict import TimeLimit
+from sweeps.study.progress import watching
+from sweeps.study.status import Status, StudyReader
+from sweeps.study.study import Study
+from sweeps.study.summary import sampling_lines
+from sweeps.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ _INTERRUPTED = "interrupted; the same command again goes on where it was (jobs o
 def sweep(argv: list[str]) -> int:
     """Train the populations of a study; the same command again resumes."""
     from sweeps.app import sweep as run_sweep
-    from sweeps.summary import status_lines
-    from sweeps.worker import WorkerError
+    from sweeps.study.summary import status_lines
+    from sweeps.worker.worker import WorkerError
 
     try:
         outcome = run_sweep(argv)
@@ -50,9 +50,9 @@ def sweep(argv: list[str]) -> int:
 
 def status(argv: list[str]) -> int:
     """Tell what of a study is done, running, failed and missing."""
-    from sweeps.status import StudyReader
-    from sweeps.study import Study
-    from sweeps.summary import running_lines, status_lines
+    from sweeps.study.status import StudyReader
+    from sweeps.study.study import Study
+    from sweeps.study.summary import running_lines, status_lines
 
     parser = terminal.parser("status", status.__doc__, "runs/smoke")
     parser.add_argument("study", type=Path, help="the study folder")
@@ -106,7 +106,7 @@ def calibrate(argv: list[str]) -> int:
 
     from sweeps.calibrate import EVIDENCE, RECOMMENDED, table, told
     from sweeps.calibrate import calibrate as run_calibration
-    from sweeps.worker import WorkerError
+    from sweeps.worker.worker import WorkerError
 
     parser = terminal.parser(
         "calibrate",

@@ -16,7 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from designspace.record import STATUSES
 from sweeps.environment import automatic_processes, cores
-from sweeps.predict import TimeLimit
+from sweeps.study.predict import TimeLimit
 
 
 @dataclass(frozen=True)

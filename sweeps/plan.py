@@ -8,13 +8,13 @@ from typing import Any
 
 from sweeps.compose import Composed
 from sweeps.data import data_from_config, open_data
-from sweeps.device import device_from_config, resolve_device
-from sweeps.population import Drawn, draw
-from sweeps.predict import TimePredictor, any_known
 from sweeps.probe import measure_times
-from sweeps.recipe import recipe_from_config
-from sweeps.study import StudyModel, StudyPaths
-from sweeps.summary import duration
+from sweeps.study.population import Drawn, draw
+from sweeps.study.predict import TimePredictor, any_known
+from sweeps.study.study import StudyModel, StudyPaths
+from sweeps.study.summary import duration
+from sweeps.trainer.device import device_from_config, resolve_device
+from sweeps.trainer.recipe import recipe_from_config
 
 
 def predictor_for(config: dict[str, Any], models: Sequence[StudyModel], processes: int) -> tuple[TimePredictor, str]:

@@ -11,13 +11,13 @@ from scipy.optimize import nnls
 from designspace import ModelSpec
 from designspace.network import build_network
 from sweeps.data import Splits, StreamedSplits
-from sweeps.device import Device
-from sweeps.layout import Shape, timed_update
-from sweeps.predict import TimePredictor
-from sweeps.recipe import Recipe
-from sweeps.result import TrainingStopped, failures_told
-from sweeps.stream import Stream
-from sweeps.study import StudyModel
+from sweeps.study.predict import TimePredictor
+from sweeps.study.study import StudyModel
+from sweeps.trainer.device import Device
+from sweeps.trainer.layout import Shape, timed_update
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import TrainingStopped, failures_told
+from sweeps.trainer.stream import Stream
 
 PROBES = 8
 """Networks to time, where there are four times as many to train."""

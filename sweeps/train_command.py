@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from designspace import terminal
 
 if TYPE_CHECKING:
-    from sweeps.result import EpochResult
+    from sweeps.trainer.result import EpochResult
 
 
 def train(argv: list[str]) -> int:
@@ -34,10 +34,10 @@ def run(spec_path: Path, words: Sequence[str]) -> int:
     from designspace.files import load_spec
     from sweeps.compose import compose
     from sweeps.data import data_from_config
-    from sweeps.device import device_from_config
-    from sweeps.distributed import join
-    from sweeps.recipe import recipe_from_config
-    from sweeps.train_one import Job, train_one
+    from sweeps.trainer.device import device_from_config
+    from sweeps.trainer.distributed import join
+    from sweeps.trainer.recipe import recipe_from_config
+    from sweeps.trainer.train_one import Job, train_one
 
     own = {"out": "", "seed": "0", "to": "yaml"}
     rest = []
@@ -66,7 +66,7 @@ def run(spec_path: Path, words: Sequence[str]) -> int:
 
     world = join(job.device.kind)
     if not world.is_first:  # what all of them find in the checkpoint, the first says
-        logging.getLogger("sweeps.checkpoint").setLevel(logging.ERROR)
+        logging.getLogger("sweeps.trainer.checkpoint").setLevel(logging.ERROR)
 
     def tell(epoch: EpochResult) -> None:
         if not world.is_first:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from sweeps.predict import TimePredictor
-from sweeps.study import StudyModel, now
+from sweeps.study.predict import TimePredictor
+from sweeps.study.study import StudyModel, now
 
 log = logging.getLogger(__name__)
 
@@ -93,12 +93,12 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
 
     from designspace.spec import ModelSpec
     from sweeps.data import data_from_config, open_data
-    from sweeps.device import device_from_config, resolve_device
     from sweeps.environment import visible_gpus
-    from sweeps.measure import keep_freed_memory
     from sweeps.probe import measure_times
-    from sweeps.recipe import recipe_from_config
-    from sweeps.trainer import arithmetic, train_model
+    from sweeps.trainer.device import device_from_config, resolve_device
+    from sweeps.trainer.measure import keep_freed_memory
+    from sweeps.trainer.recipe import recipe_from_config
+    from sweeps.trainer.trainer import arithmetic, train_model
 
     keep_freed_memory()
     device_config = device_from_config(config["device"])
@@ -145,7 +145,7 @@ def leave_clean(failed: bool) -> None:
     """
     import torch
 
-    from sweeps.measure import give_memory_back
+    from sweeps.trainer.measure import give_memory_back
 
     if failed:
         torch.cuda.synchronize()

@@ -1,6 +1,6 @@
 """Large sets of pictures that stay on disk: folders of image files, and sets of the `datasets` library.
 
-Both give labels at once and pictures one at a time; `sweeps.stream` decodes them in processes of their own.
+Both give labels at once and pictures one at a time; `sweeps.trainer.stream` decodes them in processes of their own.
 """
 
 from __future__ import annotations

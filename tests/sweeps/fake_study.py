@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import sweeps.process
-import sweeps.study
+import sweeps.study.study
+import sweeps.worker.process
 from designspace.atomic import replace_file
 from designspace.record import record_key
-from sweeps.claims import Claims
 from sweeps.damage import PictureError
-from sweeps.predict import TimePredictor
-from sweeps.study import Study, StudyModel, StudyPaths, lines_hash
+from sweeps.study.claims import Claims
+from sweeps.study.predict import TimePredictor
+from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash
 from sweeps.training import Task, Trainer
-from sweeps.worker import Worker
+from sweeps.worker.worker import Worker
 
 
 def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Study:
@@ -188,8 +188,8 @@ def open_full_disk(config: Mapping[str, Any]) -> Trainer:
     def no_space(*_: object) -> bool:
         raise OSError(28, "No space left on device")
 
-    setattr(sweeps.process, "WRITE_ATTEMPTS", 2)  # noqa: B010
-    setattr(sweeps.study, "create_file", no_space)  # noqa: B010
+    setattr(sweeps.worker.process, "WRITE_ATTEMPTS", 2)  # noqa: B010
+    setattr(sweeps.study.study, "create_file", no_space)  # noqa: B010
     return open_good(config)
 
 
@@ -246,7 +246,7 @@ def open_steps(config: Mapping[str, Any]) -> Trainer:
             "status": "ok",
             "error_percent": state % 10000 / 100,
             "epochs_done": epoch,
-            "started_at": sweeps.study.now(),
+            "started_at": sweeps.study.study.now(),
         }
 
     return Trainer(train)

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from designspace import ModelSpec
 from designspace.network import build_network
-from sweeps.checkpoint import Checkpoint
 from sweeps.data import DataConfig, Splits, load_data
-from sweeps.device import DeviceConfig, resolve_device
-from sweeps.distributed import World, join
-from sweeps.layout import faster_layout
-from sweeps.recipe import Recipe
-from sweeps.result import EpochResult, TrainingResult
-from sweeps.trainer import arithmetic, train_network
+from sweeps.trainer.checkpoint import Checkpoint
+from sweeps.trainer.device import DeviceConfig, resolve_device
+from sweeps.trainer.distributed import World, join
+from sweeps.trainer.layout import faster_layout
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import EpochResult, TrainingResult
+from sweeps.trainer.trainer import arithmetic, train_network
 
 STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 2}
 SPEC = ModelSpec.from_mapping(

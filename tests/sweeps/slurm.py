@@ -16,8 +16,8 @@ import pytest
 from fake_study import error_after
 
 from designspace.record import read_records
-from sweeps.claims import Claim, read_claim
-from sweeps.study import Study
+from sweeps.study.claims import Claim, read_claim
+from sweeps.study.study import Study
 
 LAUNCHER = (
     "hydra/launcher=slurm_shared_gpu",
@@ -114,7 +114,9 @@ def children(pid: int) -> list[int]:
     """Process numbers of the training processes of a worker."""
     try:
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(child) for child in found if b"sweeps.process" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        return [
+            int(child) for child in found if b"sweeps.worker.process" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
     except OSError:
         return []
 

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from designspace import ModelSpec
-from sweeps import checkpoint as checkpoints
-from sweeps import trainer
-from sweeps.checkpoint import Checkpoint, Progress
 from sweeps.data import DataConfig, Splits, load_data
-from sweeps.device import Device, DeviceConfig, resolve_device
-from sweeps.recipe import Recipe
-from sweeps.result import EpochResult, TrainingResult
-from sweeps.trainer import arithmetic, train_model
+from sweeps.trainer import checkpoint as checkpoints
+from sweeps.trainer import trainer
+from sweeps.trainer.checkpoint import Checkpoint, Progress
+from sweeps.trainer.device import Device, DeviceConfig, resolve_device
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import EpochResult, TrainingResult
+from sweeps.trainer.trainer import arithmetic, train_model
 
 CPU = DeviceConfig(device="cpu")
 RECIPE = Recipe(epochs=3, batch_size=32, crop_padding=1)

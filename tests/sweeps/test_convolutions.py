@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from sweeps.convolutions import MergedGroupsConv, merge_narrow_groups
-from sweeps.device import DeviceConfig, resolve_device
+from sweeps.trainer.convolutions import MergedGroupsConv, merge_narrow_groups
+from sweeps.trainer.device import DeviceConfig, resolve_device
 
 BFLOAT16 = resolve_device(DeviceConfig(device="cpu", dtype="bfloat16"))
 FLOAT32 = resolve_device(DeviceConfig(device="cpu", dtype="float32"))

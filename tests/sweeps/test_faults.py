@@ -18,26 +18,26 @@ from fake_study import make_study, work
 
 from designspace.record import read_records
 from sweeps.app import _start_workers
-from sweeps.claims import Claims, read_claim
 from sweeps.compose import Composed
-from sweeps.status import StudyReader
-from sweeps.study import Study
-from sweeps.worker import WorkerError
+from sweeps.study.claims import Claims, read_claim
+from sweeps.study.status import StudyReader
+from sweeps.study.study import Study
+from sweeps.worker.worker import WorkerError
 
 HERE = Path(__file__).parent
 FOREIGN = """
 import socket, sys, time
-import sweeps.claims, sweeps.study
+import sweeps.study.claims, sweeps.study.study
 from sweeps.app import _start_workers
-from sweeps.claims import Claims
-from sweeps.study import Study
-from sweeps.worker import Worker
+from sweeps.study.claims import Claims
+from sweeps.study.study import Study
+from sweeps.worker.worker import Worker
 
 true_time = time.time
 time.time = lambda: true_time() + 3600
 socket.gethostname = lambda: "elsewhere"
-sweeps.claims.this_machine = lambda: "elsewhere"
-sweeps.claims.now = lambda: "2100-01-01T00:00:00+00:00"
+sweeps.study.claims.this_machine = lambda: "elsewhere"
+sweeps.study.claims.now = lambda: "2100-01-01T00:00:00+00:00"
 study = Study.open(sys.argv[1])
 Worker(study, Claims(study.paths.claims, "foreign", 2), trainer="fake_study.open_slow", heartbeat_seconds=0.2).run()
 """

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sweeps import layout
 from sweeps.data import DataConfig, Splits, load_data
-from sweeps.device import Device, DeviceConfig, resolve_device
-from sweeps.layout import Shape, faster_layout, timed_update
-from sweeps.recipe import Recipe
-from sweeps.result import TrainingStopped
+from sweeps.trainer import layout
+from sweeps.trainer.device import Device, DeviceConfig, resolve_device
+from sweeps.trainer.layout import Shape, faster_layout, timed_update
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import TrainingStopped
 
 CPU = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
 RECIPE = Recipe(batch_size=8)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.predict import (
+from sweeps.study.predict import (
     BEGIN_AGAIN_SECONDS,
     LEAST_LIMIT_SECONDS,
     TimeLimit,

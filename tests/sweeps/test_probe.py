@@ -15,11 +15,11 @@ from PIL import Image
 from designspace import ModelSpec, complexity
 from sweeps import probe
 from sweeps.data import DataConfig, Splits, StreamedSplits, load_data, open_data
-from sweeps.device import DeviceConfig, resolve_device
 from sweeps.plan import predictor_for
 from sweeps.probe import fit, measure_times, spread
-from sweeps.recipe import Recipe
-from sweeps.study import StudyModel
+from sweeps.study.study import StudyModel
+from sweeps.trainer.device import DeviceConfig, resolve_device
+from sweeps.trainer.recipe import Recipe
 
 CPU = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
 RECIPE = Recipe(epochs=2, batch_size=16)

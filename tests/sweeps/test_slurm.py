@@ -13,7 +13,7 @@ from command import run, start
 from slurm import LAUNCHER, NEEDS_SLURM, QUICK, Jobs, check_made_up, records, wait_until
 
 from designspace.record import Record, read_records, read_study
-from sweeps.study import Study
+from sweeps.study.study import Study
 
 pytestmark = NEEDS_SLURM
 

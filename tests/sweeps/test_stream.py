@@ -21,7 +21,6 @@ import torch
 from PIL import Image
 
 from designspace import ModelSpec
-from sweeps import stream as stream_module
 from sweeps.damage import PictureError
 from sweeps.data import (
     DataConfig,
@@ -33,11 +32,12 @@ from sweeps.data import (
     prepare_data,
 )
 from sweeps.data.loading import automatic_workers
-from sweeps.device import DeviceConfig, resolve_device
-from sweeps.freeze import FROZEN, changes
-from sweeps.recipe import Recipe
-from sweeps.stream import Stream, centre_crop, random_resized_crop
-from sweeps.trainer import train_model
+from sweeps.study.freeze import FROZEN, changes
+from sweeps.trainer import stream as stream_module
+from sweeps.trainer.device import DeviceConfig, resolve_device
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.stream import Stream, centre_crop, random_resized_crop
+from sweeps.trainer.trainer import train_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than the machine has cores
 CPU = DeviceConfig(device="cpu", dtype="float32")
@@ -184,8 +184,8 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
     signal.signal(number, signal.SIG_IGN)  # as a training process does
 from pathlib import Path
 from sweeps.data import DataConfig, open_data
-from sweeps.device import DeviceConfig, resolve_device
-from sweeps.stream import Stream
+from sweeps.trainer.device import DeviceConfig, resolve_device
+from sweeps.trainer.stream import Stream
 config = DataConfig(name="image_folder", resolution=16, validation_size=12, workers=2, root=Path(sys.argv[1]))
 stream = Stream(open_data(config), resolve_device(DeviceConfig(device="cpu")))
 batches = stream.validation_batches(4)

@@ -10,15 +10,15 @@ from dataclasses import replace
 import pytest
 from fake_study import make_study, work
 
-import sweeps.freeze
+import sweeps.study.freeze
 from designspace.atomic import create_file, replace_file
 from designspace.record import Record, read_study
 from designspace.spec import ModelSpec
 from sweeps.compose import compose
-from sweeps.freeze import changes, freeze
-from sweeps.status import StudyReader, active_seconds
-from sweeps.study import Study
-from sweeps.summary import duration, status_lines
+from sweeps.study.freeze import changes, freeze
+from sweeps.study.status import StudyReader, active_seconds
+from sweeps.study.study import Study
+from sweeps.study.summary import duration, status_lines
 
 
 def config(*overrides: str) -> dict:
@@ -74,8 +74,8 @@ def test_n_grows_and_never_shrinks(tmp_path):
 
 def test_a_study_does_not_grow_on_other_data(tmp_path, monkeypatch):
     small = freeze(config(), tmp_path / "study")
-    changed = replace(sweeps.freeze.draw(config("n=5")), data_id="changed")
-    monkeypatch.setattr(sweeps.freeze, "draw", lambda _: changed)
+    changed = replace(sweeps.study.freeze.draw(config("n=5")), data_id="changed")
+    monkeypatch.setattr(sweeps.study.freeze, "draw", lambda _: changed)
     with pytest.raises(
         ValueError, match=rf"cannot grow: its data were {small.manifest['data_id']} and are changed now"
     ):

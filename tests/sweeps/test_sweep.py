@@ -18,9 +18,9 @@ from designspace.spaces import space_from_config
 from sweeps.app import sweep
 from sweeps.compose import compose
 from sweeps.environment import automatic_processes, cores, visible_gpus
-from sweeps.freeze import freeze
-from sweeps.population import space_mapping
-from sweeps.study import Study
+from sweeps.study.freeze import freeze
+from sweeps.study.population import space_mapping
+from sweeps.study.study import Study
 
 SMOKE = ("experiment=smoke", "run=study")
 

@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from designspace import ModelSpec
 from designspace.network import build_network
 from designspace.record import COLUMNS
-from sweeps import result
-from sweeps import run as run_module
 from sweeps.data import DataConfig, Splits, load_data
-from sweeps.device import Device, DeviceConfig, native_dtype, resolve_device
-from sweeps.evaluate import evaluation_copy
-from sweeps.images import ResidentImages, at_resolution, draw_augmentation, forget, resident
-from sweeps.measure import Deadline, keep_freed_memory
-from sweeps.recipe import Recipe
-from sweeps.result import TrainingStopped
-from sweeps.run import TrainingRun
-from sweeps.trainer import train_model, train_network
+from sweeps.trainer import result
+from sweeps.trainer import run as run_module
+from sweeps.trainer.device import Device, DeviceConfig, native_dtype, resolve_device
+from sweeps.trainer.evaluate import evaluation_copy
+from sweeps.trainer.images import ResidentImages, at_resolution, draw_augmentation, forget, resident
+from sweeps.trainer.measure import Deadline, keep_freed_memory
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import TrainingStopped
+from sweeps.trainer.run import TrainingRun
+from sweeps.trainer.trainer import train_model, train_network
 
 RECIPE = Recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
 CPU = DeviceConfig(device="cpu")
@@ -379,9 +379,9 @@ PEAKS = """
 import torch
 from torch import nn
 from sweeps.data import DataConfig, load_data
-from sweeps.recipe import Recipe
-from sweeps.result import TrainingStopped
-from sweeps.trainer import train_network
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import TrainingStopped
+from sweeps.trainer.trainer import train_network
 
 torch.set_num_threads(1)
 splits = load_data(DataConfig(name="digits", validation_size=300, subset=640))

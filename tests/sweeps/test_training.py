@@ -10,7 +10,7 @@ import torch
 
 from designspace import ModelSpec, complexity
 from designspace.record import COLUMNS
-from sweeps.study import StudyModel
+from sweeps.study.study import StudyModel
 from sweeps.training import COMPILE_PAYS, COMPILE_SECONDS, Task, compile_pays, find_trainer, leave_clean, open_trainer
 
 CONFIG: dict[str, Any] = {

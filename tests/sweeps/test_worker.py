@@ -16,10 +16,10 @@ import pytest
 from fake_study import make_study, work
 
 from designspace.record import Record, read_records
-from sweeps.claims import Claims, read_claim
-from sweeps.predict import TimeLimit, any_known
-from sweeps.study import Study
-from sweeps.worker import WorkerError
+from sweeps.study.claims import Claims, read_claim
+from sweeps.study.predict import TimeLimit, any_known
+from sweeps.study.study import Study
+from sweeps.worker.worker import WorkerError
 
 HERE = Path(__file__).parent
 
@@ -176,7 +176,7 @@ def test_bad_numbers_are_refused(tmp_path):
 WORKER = """
 import sys
 from fake_study import work
-from sweeps.study import Study
+from sweeps.study.study import Study
 if __name__ == "__main__":
     work(Study.open(sys.argv[1]), "fake_study.open_slow", processes=2, heartbeat_seconds=0.2, stale_seconds=2)
 """

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from designspace.atomic import replace_file
-from sweeps.result import EpochResult
+from sweeps.trainer.result import EpochResult
 
 log = logging.getLogger(__name__)
 

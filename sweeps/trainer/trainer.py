@@ -14,17 +14,17 @@ from torch import nn
 
 from designspace.network import build_network
 from designspace.spec import ModelSpec
-from sweeps.checkpoint import LONG_SECONDS, Checkpoint, Progress
 from sweeps.data import Splits, StreamedSplits
-from sweeps.device import Device, DeviceConfig, resolve_device
-from sweeps.distributed import ALONE, World
-from sweeps.images import ResidentSplits, at_resolution, forget, resident
-from sweeps.layout import faster_layout
-from sweeps.measure import Deadline, give_memory_back, peak_memory_bytes, reset_peak_memory
-from sweeps.recipe import Recipe
-from sweeps.result import EpochResult, TrainingResult, TrainingStopped, failures_told
-from sweeps.run import TrainingRun
-from sweeps.stream import Stream
+from sweeps.trainer.checkpoint import LONG_SECONDS, Checkpoint, Progress
+from sweeps.trainer.device import Device, DeviceConfig, resolve_device
+from sweeps.trainer.distributed import ALONE, World
+from sweeps.trainer.images import ResidentSplits, at_resolution, forget, resident
+from sweeps.trainer.layout import faster_layout
+from sweeps.trainer.measure import Deadline, give_memory_back, peak_memory_bytes, reset_peak_memory
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import EpochResult, TrainingResult, TrainingStopped, failures_told
+from sweeps.trainer.run import TrainingRun
+from sweeps.trainer.stream import Stream
 
 log = logging.getLogger(__name__)
 

@@ -25,11 +25,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from sweeps.damage import PictureError
 from sweeps.data import StreamedSplits
-from sweeps.device import Device
-from sweeps.images import draw_order
-from sweeps.recipe import Recipe
-from sweeps.seeds import derive_seed
 from sweeps.stop import WORKERS_SIGNALS
+from sweeps.trainer.device import Device
+from sweeps.trainer.images import draw_order
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.seeds import derive_seed
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -17,8 +17,8 @@ from typing import Any
 
 from designspace.atomic import replace_file
 from sweeps.environment import environment
-from sweeps.population import Drawn, draw
-from sweeps.study import Study, StudyModel, StudyPaths, lines_hash, now
+from sweeps.study.population import Drawn, draw
+from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash, now
 
 log = logging.getLogger(__name__)
 

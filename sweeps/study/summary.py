@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweeps.status import Status
-from sweeps.study import Study
+from sweeps.study.status import Status
+from sweeps.study.study import Study
 
 
 def duration(seconds: float | None) -> str:

@@ -32,9 +32,9 @@ from typing import Any, NamedTuple
 
 from designspace.record import Record
 from sweeps.damage import PictureError
-from sweeps.predict import TimePredictor, begin, keep, known
 from sweeps.stop import WORKERS_SIGNALS
-from sweeps.study import Study, StudyModel
+from sweeps.study.predict import TimePredictor, begin, keep, known
+from sweeps.study.study import Study, StudyModel
 from sweeps.training import Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5

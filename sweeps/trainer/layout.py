@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from sweeps.data import Splits, StreamedSplits
-from sweeps.device import LAYOUTS, Device
-from sweeps.measure import Stopwatch
-from sweeps.recipe import Recipe
-from sweeps.result import TrainingStopped, failures_told
-from sweeps.run import TrainingRun
+from sweeps.trainer.device import LAYOUTS, Device
+from sweeps.trainer.measure import Stopwatch
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import TrainingStopped, failures_told
+from sweeps.trainer.run import TrainingRun
 
 UPDATES = 4
 """Updates in a timed stretch."""

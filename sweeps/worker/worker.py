@@ -17,14 +17,14 @@ from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
 
-from sweeps.child import TrainingProcess
-from sweeps.claims import Claims
 from sweeps.environment import visible_gpus
-from sweeps.predict import NO_LIMIT, TimeLimit, TimePredictor
-from sweeps.process import Assignment, record_of, write_patiently
-from sweeps.queue import Queue
 from sweeps.stop import StopSignals
-from sweeps.study import Study, StudyModel, now
+from sweeps.study.claims import Claims
+from sweeps.study.predict import NO_LIMIT, TimeLimit, TimePredictor
+from sweeps.study.study import Study, StudyModel, now
+from sweeps.worker.child import TrainingProcess
+from sweeps.worker.process import Assignment, record_of, write_patiently
+from sweeps.worker.queue import Queue
 
 log = logging.getLogger(__name__)
 

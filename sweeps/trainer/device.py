@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.checked import checked
-from sweeps.distributed import ALONE, World
+from sweeps.trainer.distributed import ALONE, World
 
 BENCHMARK_UPDATES = 2000
 """Updates from which cuDNN's search pays: it takes some 60 searches for a network, of milliseconds to seconds each."""

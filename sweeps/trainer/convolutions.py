@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sweeps.device import Device
+from sweeps.trainer.device import Device
 
 MERGED_WIDTH = 8
 """Input channels up to which neighbouring groups are merged; 16 and 32 cost more arithmetic than they save."""

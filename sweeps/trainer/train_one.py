@@ -16,15 +16,15 @@ from designspace.export import write
 from designspace.export.optional import require
 from designspace.network import build_network
 from designspace.spec import ModelSpec
-from sweeps.checkpoint import Checkpoint
 from sweeps.data import DataConfig, Splits, StreamedSplits, find_test, open_data, open_test, prepare_data
-from sweeps.device import Device, DeviceConfig, resolve_device
-from sweeps.distributed import ALONE, World
-from sweeps.evaluate import error_percent
-from sweeps.images import at_resolution
-from sweeps.recipe import Recipe
-from sweeps.result import EpochResult
-from sweeps.trainer import arithmetic, check_fit, placed, train_network, training_identity
+from sweeps.trainer.checkpoint import Checkpoint
+from sweeps.trainer.device import Device, DeviceConfig, resolve_device
+from sweeps.trainer.distributed import ALONE, World
+from sweeps.trainer.evaluate import error_percent
+from sweeps.trainer.images import at_resolution
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import EpochResult
+from sweeps.trainer.trainer import arithmetic, check_fit, placed, train_network, training_identity
 
 DONE = "training.json"
 CHECKPOINT = "checkpoint.pt"

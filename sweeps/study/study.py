@@ -4,7 +4,7 @@
     DIR/models.jsonl        one line per (space, index, seed); only ever grows at its end
     DIR/records/KEY.json    one record per trained model (designspace.record), written whole and never altered
     DIR/claims/KEY          hints about who trains what
-    DIR/times/ID.json       constants that predict training times, one file for each kind of device (sweeps.predict)
+    DIR/times/ID.json       constants that predict training times, one file for each kind of device
     DIR/checkpoints/KEY     trainings of some length, as they were after their last epoch; gone once there is a record
     DIR/set_aside/          damaged records, kept for a look
     DIR/hydra/worker-N/     what Hydra writes for each worker (config, log)

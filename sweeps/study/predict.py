@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from designspace.atomic import create_file
-from sweeps.study import StudyModel
+from sweeps.study.study import StudyModel
 
 FORWARD_SHARE = 1 / 3
 """An image in evaluation costs a third of one in training: forward, without the two products of backward."""

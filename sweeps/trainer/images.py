@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from sweeps.data import Splits, StreamedSplits
-from sweeps.device import Device
-from sweeps.distributed import ALONE, World
-from sweeps.recipe import Recipe
-from sweeps.seeds import generator
+from sweeps.trainer.device import Device
+from sweeps.trainer.distributed import ALONE, World
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.seeds import generator
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from sweeps.device import Device
+from sweeps.trainer.device import Device
 
 
 class Float32Linear(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 
 from designspace.record import record_key
 from designspace.spaces import merge, space_from_config
-from sweeps.study import StudyModel
+from sweeps.study.study import StudyModel
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def draw(config: Mapping[str, Any]) -> Drawn:
         ValueError: a config value is not allowed, or a model does not fit the data.
     """
     from sweeps.data import data_from_config, open_data, prepare_data
-    from sweeps.recipe import recipe_from_config
+    from sweeps.trainer.recipe import recipe_from_config
 
     if not config["spaces"]:
         raise ValueError("spaces is empty; allowed: at least one, like +space@spaces.mine=regnetx, or an experiment")

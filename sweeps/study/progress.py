@@ -15,9 +15,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from sweeps.status import Status, StudyReader
-from sweeps.study import Study
-from sweeps.summary import duration
+from sweeps.study.status import Status, StudyReader
+from sweeps.study.study import Study
+from sweeps.study.summary import duration
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 10.0

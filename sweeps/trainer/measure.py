@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from sweeps.device import Device
+from sweeps.trainer.device import Device
 
 
 class Stopwatch:

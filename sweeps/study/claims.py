@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from designspace.atomic import create_file, replace_file
-from sweeps.study import now
+from sweeps.study.study import now
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.process import Assignment
 from sweeps.stop import WORKERS_SIGNALS
-from sweeps.study import Study, StudyModel
+from sweeps.study.study import Study, StudyModel
+from sweeps.worker.process import Assignment
 
 
 class TrainingProcess:
@@ -52,7 +52,7 @@ class TrainingProcess:
         # inside the processes of joblib, and imports the parent's main module.
         with _signals_held_back():
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", "from sweeps.process import main; main()", str(far_end.fileno())],
+                [sys.executable, "-P", "-c", "from sweeps.worker.process import main; main()", str(far_end.fileno())],
                 pass_fds=[far_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=os.environ

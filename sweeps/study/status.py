@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sweeps.claims import Claim, owner_is_gone, read_claim
-from sweeps.predict import TimePredictor, any_known
-from sweeps.study import Study, StudyModel
+from sweeps.study.claims import Claim, owner_is_gone, read_claim
+from sweeps.study.predict import TimePredictor, any_known
+from sweeps.study.study import Study, StudyModel
 
 
 @dataclass(frozen=True)

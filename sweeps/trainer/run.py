@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sweeps.convolutions import merge_narrow_groups
-from sweeps.device import Device
-from sweeps.evaluate import error_percent
-from sweeps.images import ResidentSplits
-from sweeps.measure import Deadline, Stopwatch
-from sweeps.recipe import Recipe
-from sweeps.result import EpochResult, TrainingStopped
-from sweeps.seeds import derive_seed
-from sweeps.stream import Stream
+from sweeps.trainer.convolutions import merge_narrow_groups
+from sweeps.trainer.device import Device
+from sweeps.trainer.evaluate import error_percent
+from sweeps.trainer.images import ResidentSplits
+from sweeps.trainer.measure import Deadline, Stopwatch
+from sweeps.trainer.recipe import Recipe
+from sweeps.trainer.result import EpochResult, TrainingStopped
+from sweeps.trainer.seeds import derive_seed
+from sweeps.trainer.stream import Stream
 
 UPDATES_BETWEEN_CHECKS = 50
 

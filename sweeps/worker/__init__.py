@@ -1,0 +1,1 @@
+"""The worker: one for each Hydra job, with its queue and the training processes it supervises."""
