@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hydra
@@ -126,6 +127,10 @@ def _start_workers(argv: Sequence[str], composed: Composed, study: Study) -> Non
         _wait_for_others(study, composed.config["stale_seconds"])
 
 
+class _Complete(BaseException):
+    """Leaves a launcher; no Exception, so that it does not take this for an error of its own."""
+
+
 @contextlib.contextmanager
 def _not_longer_than(study: Study) -> Iterator[None]:
     """Leave the block soon after the study is complete.
@@ -133,7 +138,11 @@ def _not_longer_than(study: Study) -> Iterator[None]:
     Without SLURM's accounting a launcher waits for ever for a job that died.
     """
     driver = threading.get_ident()
-    left, complete = threading.Event(), threading.Event()
+    left = threading.Event()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if not left.is_set():
+            raise _Complete
 
     def watch() -> None:
         reader, since = StudyReader(study), time.monotonic()
@@ -142,21 +151,20 @@ def _not_longer_than(study: Study) -> Iterator[None]:
             if status.missing or status.running:
                 since = time.monotonic()
             elif time.monotonic() - since > ENDING_SECONDS:
-                complete.set()
-                signal.pthread_kill(driver, signal.SIGINT)
+                signal.pthread_kill(driver, signal.SIGALRM)  # SIGINT is ignored behind nohup
                 return
 
+    before = signal.signal(signal.SIGALRM, leave)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
         yield
-        left.set()
-    except KeyboardInterrupt:
-        if not complete.is_set():
-            raise
+    except _Complete:
+        pass
     finally:
         left.set()
         watcher.join()
+        signal.signal(signal.SIGALRM, before)
 
 
 def _wait_for_others(study: Study, stale_seconds: float) -> None:

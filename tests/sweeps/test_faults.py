@@ -110,7 +110,8 @@ def test_a_model_that_brings_down_every_worker_is_given_up(tmp_path):
     assert records[0].message == "10 workers vanished while they trained it"
 
 
-def test_the_driver_does_not_wait_for_a_dead_job(tmp_path, monkeypatch):
+@pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "nohup"])
+def test_the_driver_does_not_wait_for_a_dead_job(tmp_path, monkeypatch, interrupt):
     study = make_study(tmp_path / "study", 2)
 
     def launch(argv: Sequence[str]) -> None:
@@ -119,8 +120,11 @@ def test_the_driver_does_not_wait_for_a_dead_job(tmp_path, monkeypatch):
 
     monkeypatch.setattr("sweeps.app._run_hydra", launch)
     monkeypatch.setattr("sweeps.app.ENDING_SECONDS", 0.5)
-    began = time.monotonic()
-    _start_workers([], Composed({"processes": 1, "stale_seconds": 1}, workers=2, here=0), study)
+    before, began = signal.signal(signal.SIGINT, interrupt), time.monotonic()
+    try:
+        _start_workers([], Composed({"processes": 1, "stale_seconds": 1}, workers=2, here=0), study)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - began < 30
     assert len(study.recorded_keys()) == 2
 
