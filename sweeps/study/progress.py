@@ -29,26 +29,15 @@ class _Numbers(ProgressColumn):
         return Text(str(task.fields.get("numbers", "")))
 
 
-def numbers(status: Status, seconds_left: float | None) -> str:
+def numbers(status: Status, *, with_time: bool = True) -> str:
     """Return the line beside the bar: done, failed, total, time left, best error."""
     total = status.total
     best = total.best_error_percent
-    left = f", {duration(seconds_left)} left" if seconds_left is not None and status.cost_left else ""
+    left = f", {duration(status.seconds_left)} left" if with_time and status.seconds_left else ""
     return (
         f"{total.done} done, {total.failures} failed of {total.models}{left}, "
         f"best error {'-' if best is None else f'{best:.2f} %'}"
     )
-
-
-class _Clock:
-    """Time left by the work done since the view was opened."""
-
-    def __init__(self, status: Status) -> None:
-        self._began, self._done = time.monotonic(), status.cost_done
-
-    def seconds_left(self, status: Status) -> float | None:
-        done = status.cost_done - self._done
-        return (time.monotonic() - self._began) * status.cost_left / done if done > 0 else None
 
 
 @contextlib.contextmanager
@@ -73,7 +62,6 @@ def watching(study: Study, console: Console | None = None) -> Iterator[None]:
 
 def _show_bar(reader: StudyReader, console: Console, stop: threading.Event) -> None:
     status = reader.read()
-    clock = _Clock(status)
     with Progress(
         TextColumn("training"),
         BarColumn(12),
@@ -86,21 +74,20 @@ def _show_bar(reader: StudyReader, console: Console, stop: threading.Event) -> N
             last = stop.wait(REFRESH_SECONDS)
             status = reader.read()
             done = status.total.done + status.total.failures
-            progress.update(task, completed=done, numbers=numbers(status, clock.seconds_left(status)))
+            progress.update(task, completed=done, numbers=numbers(status))
             if last:
                 return
 
 
 def _show_lines(reader: StudyReader, console: Console, stop: threading.Event) -> None:
     status = reader.read()
-    clock = _Clock(status)
     shown, shown_at = "", 0.0
     while True:
         last = stop.wait(REFRESH_SECONDS)
         status = reader.read()
-        line = numbers(status, None)
+        line = numbers(status, with_time=False)
         if line != shown and (last or time.monotonic() - shown_at >= PLAIN_SECONDS):
-            console.print(f"training: {numbers(status, clock.seconds_left(status))}", highlight=False, soft_wrap=True)
+            console.print(f"training: {numbers(status)}", highlight=False, soft_wrap=True)
             shown, shown_at = line, time.monotonic()
         if last:
             return

@@ -10,7 +10,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,10 +45,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Status:
-    """A study at one moment; `cost_done` and `cost_left` sum over its models what each takes, in any unit.
+    """A study at one moment.
 
-    `training_seconds` is what the models with a record took, one after another; `prediction_error` is the median of
-    |predicted − taken| / taken over those that were predicted.
+    `training_seconds` is what the models with a record took, one after another, and `training_seconds_left` what the
+    rest will take; `seconds_left` is the time until it is done. `prediction_error` is the median of
+    |predicted − taken| / taken over those that were predicted. None: not known yet.
     """
 
     groups: tuple[Group, ...]
@@ -57,9 +58,9 @@ class Status:
     unreadable: int
     active_seconds: float
     training_seconds: float
+    training_seconds_left: float | None
+    seconds_left: float | None
     processes_per_device: int
-    cost_done: float
-    cost_left: float
     prediction_error: float | None
 
     @property
@@ -69,19 +70,15 @@ class Status:
         return 3600 * records / self.active_seconds if records and self.active_seconds > 0 else None
 
     @property
-    def seconds_left(self) -> float | None:
-        """Time the rest takes at the speed so far, by cost; None before there is a record."""
-        return self.active_seconds * self.cost_left / self.cost_done if self.cost_done else None
-
-    @property
     def device_hours(self) -> float | None:
         """Time that devices were trained on, with `processes_per_device` at once; None before there is a record."""
         return self.training_seconds / 3600 / self.processes_per_device if self.training_seconds else None
 
     @property
     def device_hours_left(self) -> float | None:
-        """The same for the rest, by cost; None before there is a record."""
-        return (self.device_hours or 0) * self.cost_left / self.cost_done if self.cost_done else None
+        """The same for the rest."""
+        left = self.training_seconds_left
+        return None if left is None else left / 3600 / self.processes_per_device
 
     @property
     def failed_share(self) -> float:
@@ -124,20 +121,42 @@ class StudyReader:
         groups = [self._group(label, [m for m in models if m.space == label], claims) for label in labels]
         outcomes = self._outcomes
         spans = [(o.began, o.ended) for o in outcomes.values() if o.began is not None and o.ended is not None]
+        active, taken = active_seconds(spans), sum(ended - began for began, ended in spans)
         off = [error for o in outcomes.values() if (error := o.prediction_error) is not None]
-        self._predictor = self._predictor or any_known(self._study.paths.times)
+        training_seconds_left, seconds_left = self._seconds_left(claims, active, taken)
         return Status(
             groups=tuple(groups),
             total=self._group("all", models, claims),
             running=tuple((model, claims[model.key]) for model in models if model.key in claims),
             unreadable=unreadable,
-            active_seconds=active_seconds(spans),
-            training_seconds=sum(ended - began for began, ended in spans),
+            active_seconds=active,
+            training_seconds=taken,
+            training_seconds_left=training_seconds_left,
+            seconds_left=seconds_left,
             processes_per_device=self._study.config.get("processes_per_device", 1),
-            cost_done=sum(self._cost(model) for model in models if model.key in outcomes),
-            cost_left=sum(self._cost(model) for model in models if model.key not in outcomes),
             prediction_error=statistics.median(off) if off else None,
         )
+
+    def _seconds_left(
+        self, claims: Mapping[str, Claim], active: float, taken: float
+    ) -> tuple[float | None, float | None]:
+        """What the trainings left take one after another, and how long it is until they are done, by their costs."""
+        self._predictor = self._predictor or any_known(self._study.paths.times)
+        costs = {model.key: self._cost(model) for model in self._study.models}
+        done = sum(costs[key] for key, outcome in self._outcomes.items() if key in costs and outcome.began is not None)
+        if not done and self._predictor is None:
+            return None, None
+        seconds_per_cost = taken / done if done else 1.0  # before the first record predictions are all there is
+        left = seconds_per_cost * sum(cost for key, cost in costs.items() if key not in self._outcomes)
+        remaining = []
+        for key, claim in claims.items():
+            whole = seconds_per_cost * costs[key]
+            elapsed = time.time() - datetime.fromisoformat(claim.since).timestamp()
+            remaining.append(whole - min(max(0.0, elapsed), whole))
+            left -= whole - remaining[-1]
+        if remaining:  # with as many at once as now
+            return left, max(left / len(remaining), *remaining)
+        return left, left * active / taken if taken else None
 
     def _cost(self, model: StudyModel) -> float:
         return self._predictor.training_seconds(model) if self._predictor else model.cost
@@ -155,10 +174,11 @@ class StudyReader:
         return unreadable
 
     def _live_claims(self) -> dict[str, Claim]:
+        keys = {model.key for model in self._study.models} - self._outcomes.keys()
         oldest = time.time() + self._clock_ahead() - self._study.config.get("stale_seconds", 60)
         claims = {}
         for entry in os.scandir(self._study.paths.claims):
-            if entry.name.startswith(".") or entry.name in self._outcomes:
+            if entry.name not in keys:
                 continue
             claim = read_claim(Path(entry.path))
             try:

@@ -49,7 +49,7 @@ def status_lines(root: Path, status: Status) -> list[str]:
     if (rate := status.models_per_hour) is not None:
         lines.append(
             f"speed: {rate:,.0f} models an hour"
-            + (f", about {duration(status.seconds_left)} left" if status.cost_left else "")
+            + (f", about {duration(status.seconds_left)} left" if status.seconds_left else "")
         )
     if (hours := status.device_hours) is not None:
         left = f", about {duration(3600 * status.device_hours_left)} to go" if status.device_hours_left else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fake_study import make_study, work
@@ -15,9 +16,11 @@ from designspace.atomic import create_file, replace_file
 from designspace.record import Record, read_study
 from designspace.spec import ModelSpec
 from sweeps.compose import compose
+from sweeps.study.claims import Claim
 from sweeps.study.freeze import changes, freeze
+from sweeps.study.progress import numbers
 from sweeps.study.status import StudyReader, active_seconds
-from sweeps.study.study import Study
+from sweeps.study.study import Study, StudyModel
 from sweeps.study.summary import duration, status_lines
 
 
@@ -166,6 +169,38 @@ def test_status_counts_every_model_once(tmp_path):
     text = "\n".join(status_lines(study.paths.root, status))
     assert "12 of 12 models have a record" in text
     assert "failed: 6 crashed" in text
+
+
+def test_time_left_counts_what_is_in_training(tmp_path):
+    study = make_study(tmp_path, 100)  # of nearly equal costs
+    began = (datetime.now(UTC) - timedelta(seconds=150)).isoformat()
+
+    def record(model: StudyModel) -> None:
+        fields = {"started_at": began, "epoch_seconds": (50.0, 50.0), "train_seconds": 90.0}
+        assert study.write_record(model, Record(model.spec_id, "recipe", "data", 0, "ok", error_percent=1.0, **fields))
+
+    def claim(model: StudyModel, seconds: float) -> None:
+        since = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+        mine = Claim(model.key, "w", "elsewhere", 1, "1", since, machine="elsewhere")
+        (study.paths.claims / model.key).write_text(json.dumps(asdict(mine)))
+
+    assert StudyReader(study).read().seconds_left is None
+    for model in study.models[:2]:
+        record(model)
+    status = StudyReader(study).read()  # nobody works on it: two at once, as far as is known
+    assert status.seconds_left == pytest.approx(98 * 50, rel=0.1)
+    for model in study.models[2:12]:
+        claim(model, 40)
+    status = StudyReader(study).read()
+    assert status.training_seconds_left == pytest.approx(98 * 100 - 10 * 40, rel=0.1)
+    assert status.seconds_left == pytest.approx(status.training_seconds_left / 10)
+    for model in study.models[3:]:
+        (study.paths.claims / model.key).unlink(missing_ok=True)
+        record(model)
+    assert StudyReader(study).read().seconds_left == pytest.approx(60, rel=0.1)  # the last one alone
+    record(study.models[2])
+    assert StudyReader(study).read().seconds_left == 0
+    assert " left" not in numbers(StudyReader(study).read())
 
 
 def test_speed_leaves_pauses_out():
