@@ -18,7 +18,7 @@ from benchmarks.reference_trainer import Images
 from designspace import ModelSpec, complexity
 from sweeps.data import Splits
 from sweeps.environment import cores
-from sweeps.trainer.device import DeviceConfig
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.images import ResidentSplits
 from sweeps.trainer.measure import keep_freed_memory
 from sweeps.trainer.recipe import Recipe

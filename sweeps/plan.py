@@ -13,7 +13,8 @@ from sweeps.study.population import Drawn, draw
 from sweeps.study.predict import TimePredictor, any_known
 from sweeps.study.study import StudyModel, StudyPaths
 from sweeps.study.summary import duration
-from sweeps.trainer.device import device_from_config, resolve_device
+from sweeps.trainer.device import resolve_device
+from sweeps.trainer.device_config import device_from_config
 from sweeps.trainer.recipe import recipe_from_config
 
 

@@ -95,7 +95,8 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     from sweeps.data import data_from_config, open_data
     from sweeps.environment import visible_gpus
     from sweeps.probe import measure_times
-    from sweeps.trainer.device import device_from_config, resolve_device
+    from sweeps.trainer.device import resolve_device
+    from sweeps.trainer.device_config import device_from_config
     from sweeps.trainer.measure import keep_freed_memory
     from sweeps.trainer.recipe import recipe_from_config
     from sweeps.trainer.trainer import arithmetic, train_model

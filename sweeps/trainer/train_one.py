@@ -18,7 +18,8 @@ from designspace.network import build_network
 from designspace.spec import ModelSpec
 from sweeps.data import DataConfig, Splits, StreamedSplits, find_test, open_data, open_test, prepare_data
 from sweeps.trainer.checkpoint import Checkpoint
-from sweeps.trainer.device import Device, DeviceConfig, resolve_device
+from sweeps.trainer.device import Device, resolve_device
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
 from sweeps.trainer.evaluate import error_percent
 from sweeps.trainer.images import at_resolution

@@ -16,7 +16,8 @@ from designspace.network import build_network
 from designspace.spec import ModelSpec
 from sweeps.data import Splits, StreamedSplits
 from sweeps.trainer.checkpoint import LONG_SECONDS, Checkpoint, Progress
-from sweeps.trainer.device import Device, DeviceConfig, resolve_device
+from sweeps.trainer.device import Device, resolve_device
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
 from sweeps.trainer.images import ResidentSplits, at_resolution, forget, resident
 from sweeps.trainer.layout import faster_layout

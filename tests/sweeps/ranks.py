@@ -17,7 +17,8 @@ from designspace import ModelSpec
 from designspace.network import build_network
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer.checkpoint import Checkpoint
-from sweeps.trainer.device import DeviceConfig, resolve_device
+from sweeps.trainer.device import resolve_device
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.distributed import World, join
 from sweeps.trainer.layout import faster_layout
 from sweeps.trainer.recipe import Recipe

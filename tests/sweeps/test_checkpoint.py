@@ -19,7 +19,8 @@ from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import checkpoint as checkpoints
 from sweeps.trainer import trainer
 from sweeps.trainer.checkpoint import Checkpoint, Progress
-from sweeps.trainer.device import Device, DeviceConfig, resolve_device
+from sweeps.trainer.device import Device, resolve_device
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import EpochResult, TrainingResult
 from sweeps.trainer.trainer import arithmetic, train_model

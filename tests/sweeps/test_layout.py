@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import layout
-from sweeps.trainer.device import Device, DeviceConfig, resolve_device
+from sweeps.trainer.device import Device, resolve_device
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.layout import Shape, faster_layout, timed_update
 from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import TrainingStopped

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from sweeps.data import data_from_config
-from sweeps.trainer.device import device_from_config
+from sweeps.trainer.device_config import device_from_config
 from sweeps.trainer.recipe import Recipe, recipe_from_config
 
 CONF = Path(__file__).parents[2] / "conf"

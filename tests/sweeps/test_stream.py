@@ -34,7 +34,8 @@ from sweeps.data import (
 from sweeps.data.loading import automatic_workers
 from sweeps.study.freeze import FROZEN, changes
 from sweeps.trainer import stream as stream_module
-from sweeps.trainer.device import DeviceConfig, resolve_device
+from sweeps.trainer.device import resolve_device
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.stream import Stream, centre_crop, random_resized_crop
 from sweeps.trainer.trainer import train_model
@@ -184,7 +185,8 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
     signal.signal(number, signal.SIG_IGN)  # as a training process does
 from pathlib import Path
 from sweeps.data import DataConfig, open_data
-from sweeps.trainer.device import DeviceConfig, resolve_device
+from sweeps.trainer.device import resolve_device
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.stream import Stream
 config = DataConfig(name="image_folder", resolution=16, validation_size=12, workers=2, root=Path(sys.argv[1]))
 stream = Stream(open_data(config), resolve_device(DeviceConfig(device="cpu")))

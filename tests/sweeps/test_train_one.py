@@ -15,7 +15,7 @@ from designspace.network import build_network
 from sweeps.data import DataConfig, open_test
 from sweeps.train_command import train
 from sweeps.trainer import train_one as module
-from sweeps.trainer.device import DeviceConfig
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.train_one import Job, interval, train_one
 

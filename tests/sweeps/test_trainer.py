@@ -18,7 +18,8 @@ from designspace.record import COLUMNS
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import result
 from sweeps.trainer import run as run_module
-from sweeps.trainer.device import Device, DeviceConfig, native_dtype, resolve_device
+from sweeps.trainer.device import Device, native_dtype, resolve_device
+from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.evaluate import evaluation_copy
 from sweeps.trainer.images import ResidentImages, at_resolution, draw_augmentation, forget, resident
 from sweeps.trainer.measure import Deadline, keep_freed_memory
