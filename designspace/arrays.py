@@ -28,7 +28,7 @@ def leaves(part: BaseModel) -> Iterator[np.ndarray]:
 def unpack(networks: ModelSpec, index: int) -> ModelSpec:
     """One network of a population as a validated spec; stages of depth 0 are left out."""
     single = map_arrays(lambda array: array[index].item(), networks)
-    mapping = single.model_dump(exclude_none=True) | ({} if single.stem else {"stem": None})
+    mapping = single.to_mapping()
     mapping["stages"] = [stage for stage in mapping["stages"] if stage["depth"]]
     return ModelSpec.from_mapping(mapping)
 

@@ -51,6 +51,7 @@ class Head(Validated):
 class _Stage(Validated):
     """A run of `depth` blocks of one width; the first has the stride, the others stride 1."""
 
+    block: str
     depth: Count
     width: Count
     stride: Stride = 2
@@ -200,12 +201,6 @@ class ModelSpec(Validated):
                 raise ValueError(f"stages.{number}.{error}") from None
             width = stage.width
         return self
-
-    def to_mapping(self) -> dict[str, Any]:
-        """The nested mapping of plain values that `from_mapping` reads."""
-        mapping = self.model_dump(mode="json", exclude_none=True) | ({} if self.stem else {"stem": None})
-        mapping["stages"] = [{"block": stage.pop("block"), **stage} for stage in mapping["stages"]]
-        return mapping
 
     def to_json(self) -> str:
         """One line of canonical JSON: sorted keys, no spaces."""

@@ -21,6 +21,17 @@ class Validated(BaseModel):
         except ValidationError as error:
             raise ValueError(explain(error)) from None
 
+    def to_mapping(self) -> dict[str, Any]:
+        """The nested mapping of plain values that `from_mapping` reads; None is left out where it is the default."""
+        fields = type(self).model_fields
+        return {name: _plain(item) for name, item in self if item is not None or fields[name].default is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Validated):
+        return value.to_mapping()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
 
 def explain(error: ValidationError) -> str:
     """One sentence for each mistake: the field, its value, what is allowed."""

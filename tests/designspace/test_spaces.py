@@ -150,6 +150,15 @@ def test_draws_build_and_survive_yaml(name: str, seed: int, strides: list[int]) 
     assert sum(p.numel() for p in network.parameters()) == complexity(spec).params
 
 
+def test_one_group_stays_one_group_where_the_default_is_another() -> None:
+    template = {"resolution": 32, "stage": {"block": "inverted", "group_width": None}}
+    config = {"base": "inverted", "parameters": {"group_width": None}, "template": template}
+    for row in space_from_config(config).sample(5).rows():
+        spec = ModelSpec.from_mapping(row["spec"])
+        assert {stage.group_width for stage in spec.stages} == {None}
+        assert complexity(spec).macs == row["macs"]
+
+
 def test_training_memory_is_a_constraint() -> None:
     limits = {"macs": [50e6, 500e6], "training_memory": [1e9, 2e9], "batch_size": 64}
     population = space_from_config({"base": "regnetx", "constraints": limits}).sample(20)

@@ -6,24 +6,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from designspace import ModelSpec, load_spec, save_spec, zoo
-from designspace.spec import BasicStage, BottleneckStage, Head, Stem, VanillaStage
+from designspace.spec import STAGES, BasicStage, Head, Stem, VanillaStage
 
 counts = st.integers(1, 8)
+switch = (True, False)
+CHOICES = {
+    "stride": (1, 2),
+    "kernel_size": (1, 3, 5),
+    "bottleneck_ratio": (0.25, 0.5, 1, 2, 4),
+    "expansion_ratio": (2, 6),
+    "group_width": (None, 1, 2),
+    "se_ratio": (0, 1.0),
+    "residual": switch,
+    "max_pool": switch,
+    "padding": ("same", "valid"),
+    "linear": switch,
+    "shortcut": ("bottlenecks", "expansions", "none"),
+    "activate_depthwise": switch,
+    "convs": (1, 3),
+    "grow": ("first", "last"),
+}
 
 
 @st.composite
-def stages(draw: st.DrawFn) -> BottleneckStage | BasicStage | VanillaStage:
-    depth, stride, kernel = draw(counts), draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 3, 5]))
-    common = {"depth": depth, "stride": stride, "kernel_size": kernel}
-    match draw(st.sampled_from(["bottleneck", "basic", "vanilla"])):
-        case "basic":
-            return BasicStage(width=8 * draw(counts), residual=draw(st.booleans()), **common)
-        case "vanilla":
-            return VanillaStage(width=8 * draw(counts), max_pool=draw(st.booleans()), **common)
-    group, ratio = draw(st.sampled_from([1, 2, 8])), draw(st.sampled_from([0.25, 0.5, 1, 2, 4]))
-    width = int(group * draw(counts) * max(ratio, 1))
-    se_ratio = draw(st.sampled_from([0, 1.0]))
-    return BottleneckStage(width=width, bottleneck_ratio=ratio, group_width=group, se_ratio=se_ratio, **common)
+def stages(draw: st.DrawFn) -> dict[str, object]:
+    block = draw(st.sampled_from(sorted(STAGES)))
+    names = set(STAGES[block].model_fields) - {"block", "depth", "width"}
+    fields = {name: draw(st.sampled_from(CHOICES[name])) for name in sorted(names)}
+    alone = fields.get("padding") == "valid"
+    fields |= {"residual": False} if alone else {}
+    return {"block": block, "depth": 1 if alone else draw(counts), "width": 32 * draw(counts)} | fields
 
 
 specs = st.builds(
