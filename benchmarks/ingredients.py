@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from benchmarks.reference_trainer import Images
 from designspace import ModelSpec, complexity
 from sweeps.data import Splits
-from sweeps.environment import cores
+from sweeps.resources import cores
 from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.images import ResidentSplits
 from sweeps.trainer.measure import keep_freed_memory

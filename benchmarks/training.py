@@ -29,7 +29,7 @@ from designspace import ModelSpec, complexity
 from designspace.network import build_network
 from designspace.spaces import space_from_config
 from sweeps.data import DataConfig, Splits, load_data
-from sweeps.environment import cores
+from sweeps.resources import cores
 from sweeps.trainer.convolutions import merge_narrow_groups
 from sweeps.trainer.device import native_dtype, processor_name, resolve_device
 from sweeps.trainer.device_config import DeviceConfig

@@ -27,8 +27,8 @@ from omegaconf import DictConfig
 from designspace.record import Record
 from sweeps.compose import Composed, compose, sentences
 from sweeps.data import data_from_config, prepare_data
-from sweeps.environment import automatic_processes, worker_name
-from sweeps.study.claims import Claims
+from sweeps.resources import automatic_processes
+from sweeps.study.claims import Claims, worker_name
 from sweeps.study.freeze import FREE_OF_DATA, freeze
 from sweeps.study.predict import TimeLimit
 from sweeps.study.progress import watching

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from designspace.record import STATUSES
-from sweeps.environment import automatic_processes, cores
+from sweeps.resources import automatic_processes, cores
 from sweeps.study.predict import TimeLimit
 
 

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import platform
-import secrets
 import socket
 import subprocess
-from collections.abc import Mapping
-from glob import glob
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sweeps.resources import cores
+
 PACKAGES = ("cnn-designspace", "torch", "numpy", "scikit-learn", "pydantic", "hydra-core", "omegaconf")
-
-
-def cores() -> int:
-    """Return the processor cores this process may use (a batch system may allow fewer than there are)."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("SLURM_CPUS_PER_TASK", "")  # not every SLURM binds its jobs to the cores they asked for
-    return min(found, int(asked)) if asked.isdigit() else found
-
-
-def visible_gpus(device: str = "auto") -> list[str]:
-    """Return the names, as CUDA_VISIBLE_DEVICES takes them, of the GPUs a study may use here.
-
-    Args:
-        device: the study's `device.device`; "cpu" uses none.
-    """
-    if device == "cpu":
-        return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return [str(number) for number in range(len(glob("/dev/nvidia[0-9]*")))]
-    names = (name.strip() for name in visible.split(","))
-    return list(itertools.takewhile(lambda name: name not in ("", "-1", "NoDevFiles"), names))  # as CUDA reads it
-
-
-def automatic_processes(device: Mapping[str, Any], per_device: int = 1) -> int:
-    """Return how many training processes suit this machine: `per_device` a GPU, else one for each `threads` cores.
-
-    Args:
-        device: the study's `device`, of which `device` and `threads` count.
-        per_device: how many share a GPU.
-    """
-    return len(visible_gpus(device["device"])) * per_device or max(1, cores() // device["threads"])
-
-
-def worker_name(number: int) -> str:
-    """Return a name no other worker of a study has: number, machine, process, and a mark for containers alike."""
-    return f"{number}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def environment() -> dict[str, Any]:

@@ -93,8 +93,8 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
 
     from designspace.spec import ModelSpec
     from sweeps.data import data_from_config, open_data
-    from sweeps.environment import visible_gpus
     from sweeps.probe import measure_times
+    from sweeps.resources import visible_gpus
     from sweeps.trainer.device import resolve_device
     from sweeps.trainer.device_config import device_from_config
     from sweeps.trainer.measure import keep_freed_memory

@@ -16,7 +16,7 @@ from sweeps.data.config import DataConfig
 from sweeps.data.pictures import IMAGENET_MEAN, IMAGENET_STD, PICTURES, NoSuchPart, Pictures
 from sweeps.data.source import LabelledImages, Part, Source
 from sweeps.data.split import stratified_order
-from sweeps.environment import cores
+from sweeps.resources import cores
 
 if TYPE_CHECKING:
     from PIL.Image import Image

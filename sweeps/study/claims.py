@@ -12,6 +12,7 @@ import contextlib
 import functools
 import json
 import os
+import secrets
 import socket
 import time
 from dataclasses import asdict, dataclass, replace
@@ -61,6 +62,11 @@ def process_start(pid: int) -> str:
         return "alive"
     state, *fields = text.rpartition(")")[2].split()
     return "" if state in "ZX" else fields[18]
+
+
+def worker_name(number: int) -> str:
+    """Return a name no other worker of a study has: number, machine, process, and a mark for containers alike."""
+    return f"{number}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 @functools.cache

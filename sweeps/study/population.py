@@ -9,7 +9,9 @@ from typing import Any
 
 from designspace.record import record_key
 from designspace.spaces import merge, space_from_config
+from sweeps.data import data_from_config, open_data, prepare_data
 from sweeps.study.study import StudyModel
+from sweeps.trainer.recipe import recipe_from_config
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +54,6 @@ def draw(config: Mapping[str, Any]) -> Drawn:
     Raises:
         ValueError: a config value is not allowed, or a model does not fit the data.
     """
-    from sweeps.data import data_from_config, open_data, prepare_data
-    from sweeps.trainer.recipe import recipe_from_config
-
     if not config["spaces"]:
         raise ValueError("spaces is empty; allowed: at least one, like +space@spaces.mine=regnetx, or an experiment")
     recipe = recipe_from_config(config["recipe"])

@@ -6,7 +6,7 @@
     DIR/claims/KEY          hints about who trains what
     DIR/times/ID.json       constants that predict training times, one file for each kind of device
     DIR/checkpoints/KEY     trainings of some length, as they were after their last epoch; gone once there is a record
-    DIR/set_aside/          damaged records, kept for a look
+    DIR/set_aside/          damaged records, and failures that are tried again, kept for a look
     DIR/hydra/worker-N/     what Hydra writes for each worker (config, log)
 
 KEY is `designspace.record.record_key`. A model is done when its record exists; nothing else counts.
@@ -75,7 +75,7 @@ class StudyPaths:
 
     @property
     def set_aside(self) -> Path:
-        """Folder of damaged or retried records."""
+        """Folder of records set aside."""
         return self.root / "set_aside"
 
     @property

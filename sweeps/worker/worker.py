@@ -17,7 +17,7 @@ from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
 
-from sweeps.environment import visible_gpus
+from sweeps.resources import visible_gpus
 from sweeps.stop import StopSignals
 from sweeps.study.claims import Claims
 from sweeps.study.predict import NO_LIMIT, TimeLimit, TimePredictor

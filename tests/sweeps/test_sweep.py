@@ -17,7 +17,7 @@ from designspace.record import read_records, read_study
 from designspace.spaces import space_from_config
 from sweeps.app import sweep
 from sweeps.compose import compose
-from sweeps.environment import automatic_processes, cores, visible_gpus
+from sweeps.resources import automatic_processes, cores, visible_gpus
 from sweeps.study.freeze import freeze
 from sweeps.study.population import space_mapping
 from sweeps.study.study import Study
@@ -245,6 +245,26 @@ def test_processes_follow_the_devices(monkeypatch):
         assert automatic_processes(auto) == cores()
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     assert automatic_processes(auto) == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, 24),
+        ({"SLURM_CPUS_ON_NODE": "24", "SLURM_STEP_TASKS_PER_NODE": "4(x12),3"}, 6),
+        ({"SLURM_CPUS_ON_NODE": "2", "SLURM_STEP_TASKS_PER_NODE": "4"}, 1),
+        ({"SLURM_CPUS_ON_NODE": "64", "SLURM_STEP_TASKS_PER_NODE": "1"}, 24),  # it is bound to fewer
+        ({"SLURM_CPUS_PER_TASK": "8", "SLURM_CPUS_ON_NODE": "24", "SLURM_STEP_TASKS_PER_NODE": "4"}, 8),
+        ({"SLURM_CPUS_ON_NODE": "12"}, 24),  # no step
+    ],
+)
+def test_a_task_of_slurm_has_its_share_of_the_cores(monkeypatch, environment, expected):
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "SLURM_STEP_TASKS_PER_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(24), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cores() == expected
 
 
 def test_the_plan_tells_the_cost_and_writes_nothing(tmp_path):
