@@ -6,7 +6,6 @@ All functions take the parts of a `ModelSpec`, or of a `Population`, whose numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -25,6 +24,7 @@ from designspace.layers import (
     Residual,
     SqueezeExcite,
     when,
+    where,
 )
 from designspace.rounding import round_number
 from designspace.spec import (
@@ -82,7 +82,7 @@ class Style(NamedTuple):
                 w_out,
                 kernel_size,
                 stride,
-                kernel_size // 2 if padding == "same" else 0,
+                kernel_size // 2 * (padding == "same"),
                 w_in if group_width is None else group_width,
                 not self.batch_norm,
             ),
@@ -136,7 +136,7 @@ def inverted(stage: InvertedStage, w_in: Number, stride: int, style: Style) -> L
     body = (*expand(stage, w_in, style), *project(stage, w_in, stride, style))
     same = np.equal(w_in, stage.width) & (stride == 1)
     layers = style.add_residual(body, same & (stage.shortcut == "bottlenecks"), w_in, stage.width, stride)
-    return layers if np.all(stage.linear) else (*layers, *style.act())
+    return (*layers, *when(np.logical_not(stage.linear), style.act()))
 
 
 def expand(stage: InvertedStage, w_in: Number, style: Style) -> Layers:
@@ -164,21 +164,23 @@ def separable(stage: SeparableStage, w_in: Number, stride: int, style: Style) ->
     )
 
 
-def depthwise(width: Number, kernel_size: Number, stride: int, style: Style, activate: bool) -> Layers:
+def depthwise(width: Number, kernel_size: Number, stride: int, style: Style, activate: Condition) -> Layers:
     """k×k depthwise convolution, bare or with BN and activation."""
-    layers = style.conv(width, width, kernel_size, stride, 1)
-    return layers if activate else layers[:1]
+    bare, *rest = style.conv(width, width, kernel_size, stride, 1)
+    return (bare, *when(activate, tuple(rest)))
 
 
 def xception(stage: XceptionStage, w_in: Number, stride: int, style: Style) -> Layers:
     """Activation and separable convolution, several times, max-pool, add (arXiv 1610.02357, Fig. 5)."""
-    first = stage.width if stage.grow == "first" else w_in
-    widths = [w_in, *[first] * (stage.convs - 1), stage.width]
+    early = where(stage.grow == "first", stage.width, w_in)
     body: Layers = ()
-    for before, after in pairwise(widths):
-        body += (Act(style.activation, needed=not body),)  # the shortcut starts from the first one's input
-        body += depthwise(before, stage.kernel_size, 1, style, activate=False)
-        body += style.conv(before, after, activate=False)
+    before = w_in
+    for number in range(1, int(np.max(stage.convs)) + 1):
+        after = where(number == stage.convs, stage.width, early)
+        act = Act(style.activation, needed=not body)  # the shortcut starts from the first one's input
+        separable = depthwise(before, stage.kernel_size, 1, style, activate=False)
+        body += when(number <= stage.convs, (act, *separable, *style.conv(before, after, activate=False)))
+        before = after
     if stride > 1:
         body += (MaxPool(stage.width, 3, stride, 1),)
     return style.add_residual(body, True, w_in, stage.width, stride)
@@ -221,19 +223,21 @@ def parts(model: Model) -> Iterator[Part]:
     for number, stage in enumerate(model.stages, start=1):
         for layers, repeats in runs(stage, width, style):
             yield Part(f"stage{number}", layers, repeats)
-        width = np.where(stage.depth, stage.width, width) if isinstance(stage.depth, np.ndarray) else stage.width
+        width = where(stage.depth > 0, stage.width, width)
     yield Part("head", head(model.head, width, style), 1)
 
 
 def runs(stage: Any, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
     """The layers of a stage, each with the number of times they are repeated in a row."""
     once = at_most(stage.depth, 1)
-    if stage.block == "inverted" and np.all(stage.shortcut == "expansions"):
-        return expansion_runs(stage, w_in, style, once)
     block = BLOCKS[stage.block]
     found = [(block(stage, w_in, stage.stride, style), once), (block(stage, stage.width, 1, style), stage.depth - once)]
-    if getattr(stage, "max_pool", False):
-        found.append(((MaxPool(stage.width, 2, 2, 0),), once))
+    if pool := when(getattr(stage, "max_pool", False), (MaxPool(stage.width, 2, 2, 0),)):
+        found.append((pool, once))
+    wide = getattr(stage, "shortcut", None) == "expansions"
+    if np.any(wide):
+        found = [(layers, where(wide, 0, repeats)) for layers, repeats in found]
+        found += [(layers, where(wide, repeats, 0)) for layers, repeats in expansion_runs(stage, w_in, style, once)]
     return found
 
 
@@ -242,7 +246,7 @@ def expansion_runs(stage: InvertedStage, w_in: Number, style: Style, once: Numbe
 
     The layers are those of the other inverted stages in the same order; only the additions are elsewhere.
     """
-    activation = () if np.all(stage.linear) else style.act()
+    activation = when(np.logical_not(stage.linear), style.act())
     narrow = (*project(stage, stage.width, 1, style), *activation)
     widen = expand(stage, stage.width, style)
     between = style.add_residual((*narrow, *widen), True, stage.width, stage.width, 1)

@@ -23,6 +23,7 @@ from designspace.layers import (
     Number,
     Residual,
     SqueezeExcite,
+    where,
 )
 
 
@@ -93,7 +94,7 @@ def by_part(model: Model, convention: str = "pycls") -> dict[str, tuple[Complexi
         if isinstance(part.repeats, int) and part.repeats == 0:
             continue
         (macs, params, acts), after = counter.count(part.layers, resolution)
-        resolution = after if isinstance(part.repeats, int) else np.where(part.repeats, after, resolution)
+        resolution = where(part.repeats > 0, after, resolution)
         if np.min(resolution) < 1:
             raise ValueError(f"resolution = {model.resolution}: nothing is left of the image after the {part.name}")
         so_far = found[part.name][0] if part.name in found else Complexity(0, 0, 0)
@@ -158,6 +159,6 @@ class _Counter:
                 return (inner[0] + outer[0], inner[1] + outer[1], inner[2] + outer[2]), after
             case Masked(masked, present):
                 counts, after = self.count(masked, resolution)
-                return (counts[0] * present, counts[1] * present, counts[2] * present), after
+                return (counts[0] * present, counts[1] * present, counts[2] * present), where(present, after, resolution)
             case _:
                 return (0, 0, 0), resolution

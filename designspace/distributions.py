@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from designspace.validated import Validated
+
+
+def _plain(option: Any) -> Any:
+    if not isinstance(option, bool | int | float | str):
+        raise ValueError("must be a number, true or false, or a word")
+    return option
+
+
+Option = Annotated[bool | int | float | str, BeforeValidator(_plain)]
 
 
 class _Distribution(Validated):
@@ -125,7 +134,7 @@ class Choice(_Distribution):
     """One of the given values, with equal probability unless weights say otherwise."""
 
     distribution: Literal["choice"] = "choice"
-    options: Annotated[tuple[bool | int | float | str | None, ...], Field(min_length=1)]
+    options: Annotated[tuple[Option, ...], Field(min_length=1)]
     weights: tuple[Annotated[float, Field(ge=0)], ...] | None = None
 
     @model_validator(mode="after")

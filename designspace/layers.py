@@ -95,6 +95,13 @@ Layer = Conv | BatchNorm | Act | SqueezeExcite | MaxPool | AveragePool | Dropout
 Layers = tuple[Layer, ...]
 
 
+def where(condition: Condition, yes: Number, no: Number) -> Number:
+    """One number or the other, model by model."""
+    if isinstance(condition, np.ndarray):
+        return np.where(condition, yes, no)
+    return yes if condition else no
+
+
 def when(present: Condition, layers: Layers) -> Layers:
     """The layers where `present` holds: all, none, or masked model by model."""
     if not isinstance(present, np.ndarray):

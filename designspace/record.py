@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class Record:
     memory_format: str = _column("channels_last or contiguous", default="")
     compiled: bool = _column("whether torch.compile was used", default=False)
     host: str = _column("machine name", default="")
-    started_at: str = _column("start of training, UTC, ISO 8601", default="")
+    started_at: str = _column("start of training, also if it was stopped and resumed, UTC, ISO 8601", default="")
+    ended_at: str = _column("end of training, UTC, ISO 8601", default="")
     attempts: int = _column("how often training was tried", default=1)
 
     def __post_init__(self) -> None:
@@ -100,6 +102,11 @@ class Column:
 
 COLUMNS = {f.name: Column(f.metadata["meaning"], f.metadata["unit"], str(f.type)) for f in fields(Record)}
 CURVES = tuple(name for name, column in COLUMNS.items() if column.dtype.startswith("tuple"))
+
+
+def now() -> str:
+    """This moment as records have it: UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def record_key(spec_id: str, recipe_id: str, data_id: str, seed: int) -> str:

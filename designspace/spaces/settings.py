@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from designspace.distributions import Distribution
 from designspace.memory import Optimizer, Precision
 from designspace.scaling import Rule
 from designspace.spec import STAGES, Activation, Count, Head, ModelSpec, Stem, Stride
-from designspace.validated import Validated, explain
+from designspace.validated import Validated
 
 
 class Template(Validated):
@@ -104,20 +104,26 @@ class Settings(Validated):
         block = self.template.stage.get("block")
         if block not in STAGES:
             raise ValueError(f"template.stage.block = {block!r}: must be one of {', '.join(STAGES)}")
-        try:
-            STAGES[block].model_validate(self.template.stage | {"depth": 1, "width": 8})
-        except ValidationError as error:
-            raise ValueError(f"template.stage.{explain(error)}") from None
+        self._check_stage("template.stage", {})
         if self.family == "compound":
             self._check_compound()
         elif isinstance(self.family, str):
-            fields = {*STAGES[block].model_fields, "resolution"} - {"block", "stride", "depth", "width"}
-            fields |= {"groups"} if block == "bottleneck" else set()
-            self._check_parameters(REQUIRED[self.family], fields)
+            fields = set(STAGES[block].model_fields) - {"block", "stride", "depth", "width"}
+            others = {"resolution", "groups"} if block == "bottleneck" else {"resolution"}
+            self._check_parameters(REQUIRED[self.family], fields | others)
+            for name in fields & set(self.parameters):
+                for value in self.parameters[name].values.tolist():
+                    self._check_stage("parameters", {name: value})
         for name in self.increasing:
             if name not in self.parameters or not self.parameters[name].per_stage:
                 raise ValueError(f"increasing = {name}: must be a parameter that every stage has a draw of (per_stage)")
         return self
+
+    def _check_stage(self, place: str, drawn: dict[str, Any]) -> None:
+        try:
+            STAGES[self.template.stage["block"]].from_mapping({"depth": 1, "width": 8} | self.template.stage | drawn)
+        except ValueError as error:
+            raise ValueError(f"{place}.{error}") from None
 
     def _check_compound(self) -> None:
         if self.spec is None:

@@ -17,6 +17,7 @@ from designspace.network import build_network
 from designspace.quantized_linear import QuantizedLinear
 from designspace.spaces import space_from_config
 from designspace.spaces.families import FAMILIES
+from designspace.spec import STAGES
 
 ROOT = Path(__file__).parents[2]
 ONE = {"distribution": "choice", "options": [1]}
@@ -150,6 +151,51 @@ def test_draws_build_and_survive_yaml(name: str, seed: int, strides: list[int]) 
     assert sum(p.numel() for p in network.parameters()) == complexity(spec).params
 
 
+DRAWN = {
+    "kernel_size": [1, 3, 5],
+    "bottleneck_ratio": [0.5, 1, 2],
+    "expansion_ratio": [1, 3],
+    "group_width": [1, 8],
+    "se_ratio": [0, 0.5],
+    "residual": [True, False],
+    "max_pool": [True, False],
+    "padding": ["same", "valid"],
+    "linear": [True, False],
+    "shortcut": ["bottlenecks", "expansions", "none"],
+    "activate_depthwise": [True, False],
+    "convs": [1, 2, 4],
+    "grow": ["first", "last"],
+}
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize(
+    ("block", "field"),
+    [(block, field) for block, kind in STAGES.items() for field in kind.model_fields if field in DRAWN],
+)
+def test_any_field_of_a_stage_can_be_drawn(block: str, field: str, activation: str) -> None:
+    depth = {"distribution": "uniform", "low": 1, "high": 1 if field == "padding" else 4, "per_stage": True}
+    config = {
+        "name": "any",
+        "family": "anynet",
+        "parameters": {
+            "depth": depth,
+            "width": {"distribution": "uniform", "low": 16, "high": 32, "step": 16, "per_stage": True},
+            field: {"distribution": "choice", "options": DRAWN[field], "per_stage": True},
+        },
+        "template": {"resolution": 64, "strides": [1, 2, 2], "activation": activation, "stage": {"block": block}},
+    }
+    population = space_from_config(config).sample(40)
+    needed = training_memory(population.networks, 8)
+    for index, spec in enumerate(map(population.spec, range(40))):
+        assert [getattr(stage, field) for stage in spec.stages] == population.parameters[field][index].tolist()
+        counts, memory = complexity(spec), training_memory(spec, 8)
+        of_all = (getattr(population.complexity, name)[index] for name in ("macs", "params", "acts"))
+        assert tuple(of_all) == (counts.macs, counts.params, counts.acts)
+        assert needed.total[index] == memory.total
+    assert DRAWN.keys() >= set(STAGES[block].model_fields) - {"block", "depth", "width", "stride"}
+
+
 def test_one_group_stays_one_group_where_the_default_is_another() -> None:
     template = {"resolution": 32, "stage": {"block": "inverted", "group_width": None}}
     config = {"base": "inverted", "parameters": {"group_width": None}, "template": template}
@@ -231,6 +277,10 @@ def test_a_hopeless_regime_says_what_rejects_how_much(monkeypatch: pytest.Monkey
         hopeless.sample(4)
 
 
+def drawn(name: str, *options: object, base: str = "regnetx") -> dict[str, object]:
+    return {"base": base, "parameters": {name: {"distribution": "choice", "options": list(options)}}}
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
@@ -246,6 +296,10 @@ def test_a_hopeless_regime_says_what_rejects_how_much(monkeypatch: pytest.Monkey
         ({"base": "compound", "spec": None}, "spec: required by the family compound"),
         ({"base": "compound", "parameters": {"phi": None}}, "parameters.phi: required by the family compound"),
         ({"base": "regnetx", "parameters": {"w_m": {"distribution": "normal"}}}, "parameters.w_m.distribution"),
+        (drawn("kernel_size", 3, 4), "parameters.kernel_size = 4: must be odd"),
+        (drawn("residual", 0.5), "parameters.residual = 0.5: input should be a valid boolean"),
+        (drawn("stride", 1, 2), "parameters.stride: unknown to this space; it may draw bottleneck_ratio, depth, group"),
+        (drawn("group_width", None, 8), "parameters.group_width.options.0 = None: must be a number, true or false"),
         ({"base": "regnetx", "parameters": {"w_m": {"distribution": "uniform", "low": 2, "high": 1}}}, "low = 2"),
     ],
 )
