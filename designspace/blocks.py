@@ -178,8 +178,8 @@ def xception(stage: XceptionStage, w_in: Number, stride: int, style: Style) -> L
     for number in range(1, int(np.max(stage.convs)) + 1):
         after = where(number == stage.convs, stage.width, early)
         act = Act(style.activation, needed=not body)  # the shortcut starts from the first one's input
-        separable = depthwise(before, stage.kernel_size, 1, style, activate=False)
-        body += when(number <= stage.convs, (act, *separable, *style.conv(before, after, activate=False)))
+        spatial = depthwise(before, stage.kernel_size, 1, style, activate=False)
+        body += when(number <= stage.convs, (act, *spatial, *style.conv(before, after, activate=False)))
         before = after
     if stride > 1:
         body += (MaxPool(stage.width, 3, stride, 1),)

@@ -158,7 +158,7 @@ class _Counter:
                 outer, _ = self.count(shortcut, resolution)
                 return (inner[0] + outer[0], inner[1] + outer[1], inner[2] + outer[2]), after
             case Masked(masked, present):
-                counts, after = self.count(masked, resolution)
-                return (counts[0] * present, counts[1] * present, counts[2] * present), where(present, after, resolution)
+                (m, p, a), after = self.count(masked, resolution)
+                return (m * present, p * present, a * present), where(present, after, resolution)
             case _:
                 return (0, 0, 0), resolution
