@@ -66,10 +66,10 @@ def plan_lines(composed: Composed) -> list[str]:
     seconds = [predictor.training_seconds(model) for model in left]
     at_once = processes * composed.workers
     total, longest = sum(seconds), max(seconds)
+    off = "" if predictor.relative_error is None else f", typically {predictor.relative_error:.0%} off"
     return [
         *lines,
-        f"one training: {duration(min(seconds))} to {duration(longest)} on {predictor.device} "
-        f"({source}, typically {predictor.relative_error:.0%} off)",
+        f"one training: {duration(min(seconds))} to {duration(longest)} on {predictor.device} ({source}{off})",
         f"all {len(left)} trainings: {duration(total)} of one training process",
         f"with {at_once} processes ({composed.workers} x {processes}) of such a device each: "
         f"about {duration(max(longest, total / at_once))}; nothing was written",

@@ -48,6 +48,7 @@ def measure_times(
     if not models:
         return None
     features = np.array([[model.macs, model.acts, model.depth] for model in models], float)
+    updates = recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels))
     timed: list[int] = []
     measured: list[float] = []
     begun = time.monotonic()
@@ -56,7 +57,7 @@ def measure_times(
             break
         try:
             with failures_told():
-                measured.append(_update_seconds(models[index], recipe, device))
+                measured.append(_update_seconds(models[index], recipe, device, updates))
         except TrainingStopped:  # its own training will tell
             continue
         timed.append(index)
@@ -73,26 +74,37 @@ def measure_times(
         per_update,
         per_picture,
         batch_size=recipe.batch_size,
-        updates=recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels)),
+        updates=updates,
         evaluated=recipe.epochs * splits.validation_size,
         relative_error=error,
         device=device.name,
     )
 
 
-def fit(features: np.ndarray, seconds: np.ndarray, batch_size: int) -> tuple[tuple[float, float, float, float], float]:
+def fit(
+    features: np.ndarray, seconds: np.ndarray, batch_size: int
+) -> tuple[tuple[float, float, float, float], float | None]:
     """Least squares of relative errors with constants of at least zero.
 
     Args: `features` (N, 3) of macs, acts and depth; `seconds` (N,) of an update.
-    Returns: seconds per mac, act, block and update; the median relative error.
+    Returns: seconds per mac, act, block and update; the median relative error of a network predicted from the others,
+        None unless these are as many as the constants.
     """
     columns = np.column_stack([batch_size * features[:, 0], batch_size * features[:, 1], features[:, 2]])
     columns = np.column_stack([columns, np.ones(len(seconds))])
-    scale = columns.max(axis=0)
-    constants = nnls(columns / scale / seconds[:, None], np.ones(len(seconds)))[0] / scale
-    error = float(np.median(np.abs(columns @ constants - seconds) / seconds))
-    per_mac, per_act, per_block, per_update = map(float, constants)
+    per_mac, per_act, per_block, per_update = map(float, _constants(columns, seconds))
+    error = None
+    if len(seconds) > columns.shape[1]:
+        others = [np.arange(len(seconds)) != left_out for left_out in range(len(seconds))]
+        predicted = [columns[~other][0] @ _constants(columns[other], seconds[other]) for other in others]
+        error = float(np.median(np.abs(predicted - seconds) / seconds))
     return (per_mac, per_act, per_block, per_update), error
+
+
+def _constants(columns: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    scale = columns.max(axis=0)
+    solution: np.ndarray = nnls(columns / scale / seconds[:, None], np.ones(len(seconds)))[0]
+    return solution / scale
 
 
 def spread(features: np.ndarray, count: int) -> list[int]:
@@ -121,7 +133,7 @@ def _decoding_seconds(stream: Stream, recipe: Recipe, seconds: float) -> float:
     return (last - begun) / images if images else 0.0
 
 
-def _update_seconds(model: StudyModel, recipe: Recipe, device: Device) -> float:
+def _update_seconds(model: StudyModel, recipe: Recipe, device: Device, updates: int) -> float:
     spec = ModelSpec.from_mapping(model.spec)
     shape = Shape(spec.in_channels, spec.resolution, spec.head.classes)
-    return timed_update(lambda: build_network(spec), shape, recipe, device)
+    return timed_update(lambda: build_network(spec), shape, recipe, device, updates)

@@ -42,7 +42,8 @@ class TimePredictor:
         batch_size: images of an update.
         updates: of a whole training.
         evaluated: images evaluated in a whole training.
-        relative_error: median over the networks timed of |predicted − measured| / measured.
+        relative_error: median over the networks timed of |predicted − measured| / measured, each predicted from the
+            others; None where these are too few.
         device: name of the device.
     """
 
@@ -54,7 +55,7 @@ class TimePredictor:
     batch_size: int
     updates: int
     evaluated: int
-    relative_error: float
+    relative_error: float | None
     device: str
 
     def update_seconds(self, model: StudyModel) -> float:
@@ -84,15 +85,6 @@ class TimeLimit:
 
     seconds: float | None = None
     factor: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("deadline_seconds", self.seconds, "0 or more seconds, or null"),
-            ("deadline_factor", self.factor, "1 or more, or null"),
-        ):
-            least = 1 if name == "deadline_factor" else 0
-            if value is not None and (not isinstance(value, int | float) or not value >= least):
-                raise ValueError(f"{name}={value} is not allowed; allowed: {allowed}")
 
     def of(self, predicted_seconds: float | None) -> float | None:
         """The limit in seconds of a training whose time is predicted, or is not (None)."""

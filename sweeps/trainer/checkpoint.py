@@ -17,7 +17,7 @@ from sweeps.trainer.result import EpochResult
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 DEVICE = "device_name"
 LONG_SECONDS = 300.0
 """Predicted length from which a training is worth a checkpoint after every epoch."""
@@ -25,11 +25,13 @@ LONG_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Progress:
-    """What a training had done: the state of its run, its layout in memory, its epochs, and what they cost."""
+    """What a training had done: the state of its run, how it was computed, its epochs, and what they cost."""
 
     state: Mapping[str, Any]
     memory_format: str
+    compiled: bool
     epochs: tuple[EpochResult, ...]
+    started_at: str
     train_seconds: float
     peak_memory_bytes: int
 
@@ -61,11 +63,7 @@ class Checkpoint:
         content = {
             "identity": dict(self.identity),
             "arithmetic": dict(self.arithmetic),
-            "state": dict(progress.state),
-            "memory_format": progress.memory_format,
-            "epochs": [asdict(epoch) for epoch in progress.epochs],
-            "train_seconds": progress.train_seconds,
-            "peak_memory_bytes": progress.peak_memory_bytes,
+            "progress": vars(progress) | {"epochs": [asdict(epoch) for epoch in progress.epochs]},
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -95,13 +93,8 @@ class Checkpoint:
             return None
         if changed:
             log.warning("%s was written elsewhere (%s); the training goes on", self.path, changed)
-        return Progress(
-            content["state"],
-            content["memory_format"],
-            tuple(EpochResult(**epoch) for epoch in content["epochs"]),
-            content["train_seconds"],
-            content["peak_memory_bytes"],
-        )
+        progress = content["progress"]
+        return Progress(**progress | {"epochs": tuple(EpochResult(**epoch) for epoch in progress["epochs"])})
 
     def is_due(self, epochs: int, done: list[EpochResult]) -> bool:
         """Whether to write one now: the training goes on, and by its epochs so far it is a long one."""

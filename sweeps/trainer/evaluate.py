@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sweeps.trainer.device import Device
+
+Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 class Float32Linear(nn.Module):
@@ -43,19 +47,28 @@ def evaluation_copy(network: nn.Module) -> nn.Module:
     return replica
 
 
-@torch.no_grad()
 def error_percent(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: Device, each_batch: Callable[[], None]
+    network: nn.Module, batches: Callable[[], Batches], device: Device, each_batch: Callable[[], None] = lambda: None
 ) -> float:
     """Top-1 error in percent over all images, of all processes; NaN if any output is not finite.
 
+    Where float16 overflows, as it may while running statistics lag behind the weights, float32 is tried.
+
     Args:
         network: it is not touched.
-        batches: images on the device (B, C, H, W) and labels (B,); the share of this process.
+        batches: gives images on the device (B, C, H, W) and labels (B,), the share of this process.
         device: where and in which arithmetic.
         each_batch: called after each; may raise to stop.
     """
     replica = evaluation_copy(network)
+    percent = _error_percent(replica, batches(), device, each_batch)
+    if math.isnan(percent) and device.dtype == torch.float16:
+        percent = _error_percent(replica, batches(), replace(device, dtype=torch.float32), each_batch)
+    return percent
+
+
+@torch.no_grad()
+def _error_percent(replica: nn.Module, batches: Batches, device: Device, each_batch: Callable[[], None]) -> float:
     counts = torch.zeros(3, dtype=torch.int64, device=device.torch_device)
     wrong, broken, seen = counts
     with device.autocast():  # around the loop: weights are cast once

@@ -37,22 +37,32 @@ class Shape(NamedTuple):
     classes: int
 
 
-def timed_update(build: Callable[[], nn.Module], shape: Shape, recipe: Recipe, device: Device) -> float:
-    """Seconds of one update of a network on random images, in the recipe's batch; never compiled."""
+def timed_update(build: Callable[[], nn.Module], shape: Shape, recipe: Recipe, device: Device, updates: int) -> float:
+    """Seconds of one update of a network on random images; never compiled.
+
+    Of processes that train together each times its own share of the batch, and waits for nobody.
+
+    Args:
+        build: makes the network.
+        shape: of what it takes and gives.
+        recipe: of the training; its batch counts.
+        device: where the training will be.
+        updates: of the training: cuDNN remembers the kernels it chose here, so it must choose as it will there.
+    """
     device = replace(device, compile=False)
     best = float("inf")
-    with device.settings():
+    with device.settings(updates):
         run = TrainingRun(build, recipe, 0, device)
         each = recipe.batch_size // device.world.size
         pixels = (each, shape.in_channels, shape.resolution, shape.resolution)
         images = torch.randn(pixels, device=device.torch_device).contiguous(memory_format=device.memory_format)
         labels = torch.arange(each, device=device.torch_device) % shape.classes
-        forward = device.world.parallel(run.network.train())
+        network = run.network.train()
         for stretch in range(STRETCHES + 1):
             watch = Stopwatch(device)
             with watch:
                 for _ in range(UPDATES):
-                    run.update(forward, images, labels, LEARNING_RATE)
+                    run.update(network, images, labels, LEARNING_RATE)
             if stretch:
                 best = min(best, watch.seconds)
     return best / UPDATES
@@ -73,13 +83,14 @@ def faster_layout(
     if not any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in modules):
         return device.in_layout("channels_last")
     shape = Shape(splits.in_channels, resolution, splits.classes)
+    updates = recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels))
     failures = []
 
     def seconds(name: str) -> float:
         taken = float("inf")
         try:
             with failures_told():
-                taken = timed_update(build, shape, recipe, device.in_layout(name))
+                taken = timed_update(build, shape, recipe, device.in_layout(name), updates)
         except TrainingStopped as failure:  # what fits into memory in one layout may not in the other
             failures.append(failure)
         return sum(device.world.gathered(taken))

@@ -50,6 +50,7 @@ class TrainingResult:
     compiled: bool
     host: str
     started_at: str
+    ended_at: str
 
 
 class TrainingStopped(Exception):
@@ -62,10 +63,20 @@ class TrainingStopped(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: torch.OutOfMemoryError on a GPU, a plain RuntimeError from the CPU's allocator."""
+    """Whether memory ran out: torch.OutOfMemoryError on a GPU, a plain RuntimeError from the CPU's allocator.
+
+    A convolution for whose workspace cuDNN finds no memory only says that it found no engine or algorithm.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    texts = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+    texts = (
+        "can't allocate memory",
+        "not enough memory",
+        "out of memory",
+        "alloc_failed",
+        "unable to find an engine",
+        "valid cudnn algorithm",
+    )
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)
 
 

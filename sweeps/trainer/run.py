@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -58,9 +57,7 @@ class TrainingRun:
             loss_sum, wrong = self._updates(data, deadline)
             world.copy_from_first(self.network)
         per_epoch = recipe.updates_per_epoch(data.train_size)
-        validation = self._validation_error(data, deadline, self._device)
-        if math.isnan(validation) and self._device.dtype == torch.float16:  # running statistics lag: float16 overflows
-            validation = self._validation_error(data, deadline, replace(self._device, dtype=torch.float32))
+        validation = self._validation_error(data, deadline)
         if math.isnan(validation):
             raise TrainingStopped("diverged", f"Validation outputs were not finite after {self.updates} updates.")
         self.epochs_done += 1
@@ -130,11 +127,11 @@ class TrainingRun:
         self._check_finite(loss_sum)
         return loss_sum, wrong
 
-    def _validation_error(self, data: ResidentSplits | Stream, deadline: Deadline, device: Device) -> float:
-        batches = data.validation_batches(self._recipe.eval_batch_size)
+    def _validation_error(self, data: ResidentSplits | Stream, deadline: Deadline) -> float:
+        device, size = self._device, self._recipe.eval_batch_size
         # Shares may differ by a batch, and a decision of all takes all of them.
         each_batch = (lambda: self._check(deadline)) if device.world.size == 1 else lambda: None
-        return error_percent(self.network, batches, device, each_batch)
+        return error_percent(self.network, lambda: data.validation_batches(size), device, each_batch)
 
     def _check_finite(self, loss_sum: Tensor) -> None:
         if not self._device.world.sum(loss_sum).isfinite():

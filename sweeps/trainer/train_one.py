@@ -127,8 +127,8 @@ def error_on(
 ) -> float:
     """Top-1 error of a network in percent on the images of the validation part, or of what stands in its place."""
     with device.settings():
-        batches = placed(at_resolution(splits, resolution), device, recipe).validation_batches(recipe.eval_batch_size)
-        return error_percent(network, batches, device, lambda: None)
+        data = placed(at_resolution(splits, resolution), device, recipe)
+        return error_percent(network, lambda: data.validation_batches(recipe.eval_batch_size), device)
 
 
 def interval(percent: float, n: int) -> tuple[float, float]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from designspace.network import build_network
+from designspace.record import now
 from designspace.spec import ModelSpec
 from sweeps.data import Splits, StreamedSplits
 from sweeps.trainer.checkpoint import LONG_SECONDS, Checkpoint, Progress
@@ -110,7 +111,7 @@ def train_network(
         agreed |= arithmetic(device) | {"the number of epochs done before": len(epochs)}
         agreed |= checkpoint.identity if checkpoint else {}
     resolution = resolution or splits.resolution
-    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    started_at = before.started_at if before else now()
     deadline = Deadline(deadline_seconds, before.seconds if before else 0.0)
     reset_peak_memory(device)
     peak_bytes = before.peak_memory_bytes if before else 0
@@ -123,7 +124,7 @@ def train_network(
         try:
             with failures_told():
                 if before:
-                    device = device.in_layout(before.memory_format)
+                    device = replace(device.in_layout(before.memory_format), compile=before.compiled)
                 elif device.layout_is_open:
                     device = faster_layout(build, splits, resolution, recipe, device)
                     reset_peak_memory(device)  # both layouts were tried, which is no part of the training
@@ -137,8 +138,17 @@ def train_network(
                     epochs.append(run.train_epoch(data, deadline))
                     peak_bytes = max(peak_bytes, *world.gathered(peak_memory_bytes(device)))
                 if checkpoint and world.is_first and checkpoint.is_due(recipe.epochs, epochs):
-                    state, spent = run.state_dict(), run.training.seconds
-                    checkpoint.save(Progress(state, device.memory_format_name, tuple(epochs), spent, peak_bytes))
+                    checkpoint.save(
+                        Progress(
+                            run.state_dict(),
+                            device.memory_format_name,
+                            device.compile,
+                            tuple(epochs),
+                            started_at,
+                            run.training.seconds,
+                            peak_bytes,
+                        )
+                    )
                 if on_epoch is not None:
                     on_epoch(epochs[-1])
         except TrainingStopped as stopped:
@@ -177,6 +187,7 @@ def train_network(
         compiled=device.compile,
         host=socket.gethostname(),
         started_at=started_at,
+        ended_at=now(),
     )
 
 
@@ -188,12 +199,13 @@ def training_identity(
 
 
 def arithmetic(device: Device) -> dict[str, Any]:
-    """What the bits of a result hang on besides spec, recipe, data and seed; an open layout is no difference."""
+    """What the bits of a result hang on besides spec, recipe, data and seed; what a checkpoint decides is left out."""
     return {
         "device_name": device.name,
         "dtype": device.dtype_name,
         "memory_format": "auto" if device.layout_is_open else device.memory_format_name,
         "threads": device.threads,
+        "deterministic": device.deterministic,
         "processes": device.world.size,
         "torch_version": str(torch.__version__),
     }

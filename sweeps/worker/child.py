@@ -76,9 +76,12 @@ class TrainingProcess:
         """Hand a model over."""
         self.model = assignment.model
         self.alone = not assignment.beside_others
-        limit = assignment.deadline_seconds
-        self._kill_from = float("inf") if limit is None else time.monotonic() + 2 * limit
+        self.limit(assignment.deadline_seconds)
         self._send(assignment)
+
+    def limit(self, seconds: float | None) -> None:
+        """From now on the training may take so long; None: as long as it wants."""
+        self._kill_from = float("inf") if seconds is None else time.monotonic() + 2 * seconds
 
     def seconds_over_limit(self, now: float) -> float:
         """Seconds, at a moment of the monotonic clock, since twice the time limit of the model in training."""

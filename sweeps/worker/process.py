@@ -8,6 +8,7 @@ It talks to its worker through one pipe. Messages to the worker are tuples whose
     ("epoch", key, epochs_done)
     ("recorded", key)                       the record is on disk
     ("stopped", key)                        left at its checkpoint, as asked
+    ("crowded", key)                        out of memory where others may train on the same device
     ("failed", key, sentence)               an exception came out of the training function
     ("disk", sentence)                      the record or the checkpoint cannot be written
     ("damaged", sentence)                   a picture cannot be read; no model is to blame
@@ -144,6 +145,9 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
 
         try:
             outcome = opened.train(Task(model, on_epoch, checkpoint, deadline, predicted))
+            if predictor is None and (predictor := known(study.paths.times, opened.measured_on)) is not None:
+                connection.send(("predictor", predictor))  # another process has measured in the meantime
+                predicted = predictor.training_seconds(model)
             record = record_of(study, model, attempt, outcome | {"predicted_seconds": predicted})
         except Stopped:
             connection.send(("stopped", key))
@@ -166,8 +170,6 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             return
         checkpoint.unlink(missing_ok=True)
         connection.send(("recorded", key))
-        if predictor is None and (predictor := known(study.paths.times, opened.measured_on)) is not None:
-            connection.send(("predictor", predictor))  # another process has measured in the meantime
 
 
 def main() -> None:

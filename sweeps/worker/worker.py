@@ -153,21 +153,24 @@ class Worker:
 
     def _assign(self) -> bool:
         """Give every free process a model; tell whether anything is left to wait for."""
+        none_free = False
         for process in self._processes:
             if not process.ready or process.model is not None:
                 continue
             others = [mate for mate in self._processes if mate.gpu == process.gpu and mate.model is not None]
             if any(mate.alone for mate in others):
                 continue
-            if (model := self._next_model()) is not None:
-                self._train(process, model, beside_others=self._shares_device(process.slot))
-            elif not others and (model := self._queue.take_alone()) is not None:
+            if not none_free and (model := self._next_model()) is not None:
+                self._train(process, model, beside_others=self._may_share_device(process.slot))
+                continue
+            none_free = True  # so it is for all processes, and a look at the claims of all workers takes its time
+            if not others and (model := self._queue.take_alone()) is not None:
                 self._train(process, model, beside_others=False)
         return any(process.model is not None for process in self._processes) or bool(self._queue)
 
-    def _shares_device(self, slot: int) -> bool:
-        """Whether other processes train on the GPU of this one, or beside it on the processor."""
-        return sum(self._gpu(other) == self._gpu(slot) for other in self._slots) > 1
+    def _may_share_device(self, slot: int) -> bool:
+        """Whether others may train beside a process: on a GPU also those of workers nobody here knows of."""
+        return self._gpu(slot) is not None or len(self._slots) > 1
 
     def _next_model(self) -> StudyModel | None:
         while (model := self._queue.take()) is not None and self._claims.takeovers(model.key) > MOST_TAKEOVERS:
@@ -176,7 +179,7 @@ class Worker:
 
     def _train(self, process: TrainingProcess, model: StudyModel, *, beside_others: bool) -> None:
         attempt = len(self._claims.failures(model.key)) + 1
-        if not beside_others and self._shares_device(process.slot):  # it was tried beside others before
+        if not beside_others and self._may_share_device(process.slot):  # it was tried beside others before
             attempt += 1
         predicted = self._predictor.training_seconds(model) if self._predictor else None
         process.train(Assignment(model, attempt, beside_others, self._limit.of(predicted), predicted))
@@ -202,6 +205,9 @@ class Worker:
             case "predictor", (predictor,):
                 self._predictor = predictor
                 self._queue.order_by(predictor.training_seconds)
+                for other in self._processes:
+                    if other.model is not None:  # it began before anything was known
+                        other.limit(self._limit.of(predictor.training_seconds(other.model)))
             case "epoch", (key, epoch):
                 self._claims.note_epoch(key, epoch)
             case "recorded" | "stopped", (key,):

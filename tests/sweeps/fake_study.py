@@ -111,6 +111,27 @@ def open_predicting(config: Mapping[str, Any]) -> Trainer:
     return Trainer(train, measure_times, {"device": "made up"})
 
 
+def open_predicting_late(config: Mapping[str, Any]) -> Trainer:
+    """Times are known only when two models are in training, of which one hangs."""
+    folder = Path(os.environ["FAKE_STUDY_LOG"]).parent
+
+    def wait_for(pattern: str, count: int) -> None:
+        while len(list(folder.glob(pattern))) < count:
+            time.sleep(0.02)
+
+    def train(task: Task) -> dict[str, Any]:
+        (folder / f"begun-{task.model.index}").touch()
+        wait_for("study/times/*.json", 1)
+        time.sleep(600 if task.model.index == 3 else 0.2)
+        return _trained(task.model)
+
+    def measure_times(models: Sequence[StudyModel]) -> TimePredictor:
+        wait_for("begun-*", 2)
+        return TimePredictor(0, 0, 0, 0.5, 0, 1, updates=1, evaluated=0, relative_error=0, device="made up")
+
+    return Trainer(train, measure_times, {"device": "made up"})
+
+
 def open_deadly_to_measure(config: Mapping[str, Any]) -> Trainer:
     """Measuring times kills the process; the models are good."""
 

@@ -97,6 +97,15 @@ def test_killed_after_any_epoch_and_resumed_it_ends_bit_for_bit_the_same(
     assert [path.name for path in file.parent.iterdir()] == ["model.pt"]
 
 
+def test_resumed_it_began_when_it_did_and_is_computed_as_before(splits: Splits, tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    train_until_killed(splits, file, 1)
+    change(file, lambda content: content["progress"].update(started_at="2020-02-02T02:02:02+00:00"))
+    outcome = train(splits, file, device_config=CPU.model_copy(update={"compile": True}))
+    assert (outcome.status, outcome.started_at, outcome.compiled) == ("ok", "2020-02-02T02:02:02+00:00", False)
+    assert outcome.ended_at > outcome.started_at
+
+
 def test_a_short_training_writes_nothing(splits: Splits, tmp_path: Path) -> None:
     train(splits, tmp_path / "model.pt", long_seconds=300.0)
     assert not list(tmp_path.iterdir())
@@ -105,7 +114,7 @@ def test_a_short_training_writes_nothing(splits: Splits, tmp_path: Path) -> None
 def test_a_deadline_counts_what_was_spent_before_the_interruption(splits: Splits, tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
     train_until_killed(splits, file, 1)
-    change(file, lambda content: content["epochs"][0].update(seconds=1000.0))
+    change(file, lambda content: content["progress"]["epochs"][0].update(seconds=1000.0))
     outcome = train(splits, file, deadline_seconds=900.0)
     assert (outcome.status, outcome.epochs_done) == ("timeout", 1)
 
@@ -193,7 +202,7 @@ def test_a_resumed_training_keeps_its_layout_and_the_probe_is_not_in_its_memory(
 def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = Checkpoint(tmp_path / "model.pt", {"seed": 0}, arithmetic(resolve_device(CPU)))
     epoch = EpochResult(0, 3, 1.0, 50.0, 50.0, 0.1, 2.0)
-    first = Progress({"updates": 1}, "channels_last", (epoch,), 1.5, 10)
+    first = Progress({"updates": 1}, "channels_last", False, (epoch,), "2026-01-01T00:00:00+00:00", 1.5, 10)
     checkpoint.save(first)
 
     def full(*_: object) -> None:

@@ -131,6 +131,7 @@ def test_the_validation_error_is_that_of_the_weights_in_one_process(outcomes: li
 
 def test_all_take_the_same_layout(outcomes: list[dict[str, Any]]) -> None:
     assert len({outcome["layout"] for outcome in outcomes}) == 1
+    assert {outcome["layout that fits"] for outcome in outcomes} == {"contiguous"}
 
 
 def test_all_stop_where_one_must(outcomes: list[dict[str, Any]]) -> None:

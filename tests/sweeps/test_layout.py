@@ -29,7 +29,9 @@ def splits() -> Splits:
 
 @pytest.mark.parametrize("fast", [torch.channels_last, torch.contiguous_format])
 def test_the_faster_layout_is_taken(fast: torch.memory_format, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "timed_update", lambda build, shape, recipe, device: device.memory_format != fast)
+    monkeypatch.setattr(
+        layout, "timed_update", lambda build, shape, recipe, device, updates: device.memory_format != fast
+    )
     assert faster_layout(network, splits(), 8, RECIPE, CPU).memory_format == fast
 
 
@@ -40,7 +42,7 @@ def test_without_grouped_convolutions_nothing_is_timed(monkeypatch: pytest.Monke
 
 
 def test_a_layout_that_does_not_fit_into_memory_loses(monkeypatch: pytest.MonkeyPatch) -> None:
-    def timed(build: object, shape: Shape, recipe: Recipe, device: Device) -> float:
+    def timed(build: object, shape: Shape, recipe: Recipe, device: Device, updates: int) -> float:
         if device.memory_format in too_large:
             raise MemoryError
         return 1.0
@@ -63,6 +65,21 @@ def test_a_timed_update_leaves_the_random_state_alone() -> None:
         made[0].register_forward_hook(lambda *arguments: seen.append(arguments[2]))  # type: ignore[index, union-attr]
         return made
 
-    assert timed_update(build, Shape(1, 8, 10), RECIPE, CPU) > 0
+    assert timed_update(build, Shape(1, 8, 10), RECIPE, CPU, 100) > 0
     assert len(seen) == 4 * 4  # four stretches of four updates
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("epochs", [1, 300])
+def test_the_probe_chooses_kernels_as_the_training_does(epochs: int) -> None:
+    recipe = RECIPE.model_copy(update={"epochs": epochs})
+    searches: list[bool] = []
+
+    def build() -> nn.Module:
+        made = network()
+        made.register_forward_hook(lambda *_: searches.append(torch.backends.cudnn.benchmark))
+        return made
+
+    faster_layout(build, splits(), 8, recipe, CPU)
+    with CPU.settings(epochs * recipe.updates_per_epoch(len(splits().train_labels))):
+        assert set(searches) == {torch.backends.cudnn.benchmark} == {epochs > 1}

@@ -52,7 +52,7 @@ def models() -> list[StudyModel]:
 
 
 def timed_as(seconds: Callable[[StudyModel], float]) -> Callable[..., float]:
-    return lambda model, recipe, device: seconds(model)
+    return lambda model, recipe, device, updates: seconds(model)
 
 
 def test_known_constants_are_found_again() -> None:
@@ -61,10 +61,25 @@ def test_known_constants_are_found_again() -> None:
     seconds = 32 * (3e-12 * features[:, 0] + 2e-10 * features[:, 1]) + 1e-4 * features[:, 2] + 5e-4
     constants, error = fit(features, seconds, 32)
     assert constants == pytest.approx((3e-12, 2e-10, 1e-4, 5e-4))
-    assert error < 1e-6
-    noisy, error = fit(features, seconds * generator.normal(1, 0.05, 20), 32)
-    assert 0 < error < 0.08
+    assert error == pytest.approx(0, abs=1e-6)
+    noisy, _ = fit(features, seconds * generator.normal(1, 0.05, 20), 32)
     assert min(noisy) >= 0
+
+
+def test_the_error_told_is_that_of_networks_not_timed() -> None:
+    generator = np.random.default_rng(0)
+    told, true = [], []
+    for _ in range(200):
+        features = np.exp(generator.uniform([13, 10, 1], [17, 13, 3], (108, 3)))
+        seconds = 32 * (3e-12 * features[:, 0] + 2e-10 * features[:, 1]) + 1e-4 * features[:, 2] + 5e-4
+        seconds *= generator.lognormal(0, 0.3, 108)
+        (per_mac, per_act, per_block, per_update), error = fit(features[:8], seconds[:8], 32)
+        assert error is not None
+        told.append(error)
+        predicted = 32 * (per_mac * features[:, 0] + per_act * features[:, 1]) + per_block * features[:, 2] + per_update
+        true.append(np.median(np.abs(predicted - seconds)[8:] / seconds[8:]))
+    assert np.mean(told) == pytest.approx(np.mean(true), rel=0.15)
+    assert fit(features[:4], seconds[:4], 32)[1] is None
 
 
 def test_probes_are_the_ends_of_the_population() -> None:

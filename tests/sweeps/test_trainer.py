@@ -18,9 +18,9 @@ from designspace.record import COLUMNS
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import result
 from sweeps.trainer import run as run_module
-from sweeps.trainer.device import Device, native_dtype, resolve_device
+from sweeps.trainer.device import native_dtype, resolve_device
 from sweeps.trainer.device_config import DeviceConfig
-from sweeps.trainer.evaluate import evaluation_copy
+from sweeps.trainer.evaluate import error_percent, evaluation_copy
 from sweeps.trainer.images import ResidentImages, at_resolution, draw_augmentation, forget, resident
 from sweeps.trainer.measure import Deadline, keep_freed_memory
 from sweeps.trainer.recipe import Recipe
@@ -175,6 +175,10 @@ class Fails(nn.Module):
         return output
 
 
+def no_room_for_a_convolution() -> None:
+    raise RuntimeError("GET was unable to find an engine to execute this computation")  # as cuDNN tells it
+
+
 def out_of_memory_on_a_gpu() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
@@ -188,6 +192,7 @@ def missing_key() -> None:
     [
         (lambda: torch.empty(10**15), "out_of_memory", "allocate"),
         (out_of_memory_on_a_gpu, "out_of_memory", "20.00 GiB"),
+        (no_room_for_a_convolution, "out_of_memory", "GET was unable"),
         (missing_key, "crashed", "KeyError at test_trainer.py:"),
     ],
 )
@@ -286,18 +291,18 @@ def test_momentum_begins_at_zero_and_not_with_whatever_lies_in_memory() -> None:
     assert all(not state["momentum_buffer"].any() for state in run.optimizer.state.values())
 
 
-def test_float16_that_overflows_in_evaluation_is_evaluated_in_float32(
-    splits: Splits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
+def test_float16_that_overflows_in_evaluation_is_evaluated_in_float32(splits: Splits) -> None:
+    large = network()
+    with torch.no_grad():
+        large[0][1].weight.mul_(1e6)  # type: ignore[index, operator, union-attr]
+    device = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
+    data = resident(splits, device, 0)
+    half = dataclasses.replace(device, dtype=torch.float16)
+    in_float16, in_float32 = (error_percent(large, lambda: data.validation_batches(100), d) for d in (half, device))
+    assert in_float16 == in_float32 < 100
 
-    def overflows(network: nn.Module, batches: object, device: Device, each_batch: object) -> float:
-        asked.append(device.dtype)
-        return float("nan") if device.dtype == torch.float16 else 50.0
 
-    monkeypatch.setattr(run_module, "error_percent", overflows)
-    assert train_epoch(run_of(dtype=torch.float16), splits).validation_error_percent == 50.0
-    assert asked == [torch.float16, torch.float32]
+def test_outputs_that_are_no_numbers_are_a_divergence(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "error_percent", lambda *_: float("nan"))
     with pytest.raises(TrainingStopped, match="Validation outputs were not finite"):
         train_epoch(run_of(), splits)

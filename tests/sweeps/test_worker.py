@@ -93,6 +93,16 @@ def test_hard_deaths_are_failed_attempts_and_the_others_go_on(tmp_path, monkeypa
     assert "attempt 1 of 2" in caplog.text
 
 
+def test_what_began_before_times_were_known_is_predicted_and_limited_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    monkeypatch.setattr("sweeps.study.predict.LEAST_LIMIT_SECONDS", 0.0)
+    study = make_study(tmp_path / "study", 4)
+    options = {"limit": TimeLimit(factor=1), "hanging_seconds": 0.5, "heartbeat_seconds": 0.2, "attempts": 1}
+    work(study, "fake_study.open_predicting_late", processes=3, **options)
+    assert statuses(study) == {"a0000": "ok", "a0001": "ok", "a0002": "ok", "a0003": "crashed"}
+    assert {record.predicted_seconds for record in read_records(study.paths.root) if record.status == "ok"} == {0.5}
+
+
 def test_a_model_out_of_memory_beside_others_is_trained_once_more_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     study = make_study(tmp_path / "study", 5)
@@ -110,17 +120,16 @@ def test_a_model_out_of_memory_alone_is_a_row(tmp_path, monkeypatch):
     assert statuses(study) == {"a0000": "ok", "a0001": "out_of_memory"}
 
 
-@pytest.mark.parametrize(("processes", "statuses_of_large"), [(4, {"ok"}), (2, {"out_of_memory"})])
-def test_gpus_are_shared_out_and_only_a_shared_one_is_tried_alone(processes, statuses_of_large, tmp_path, monkeypatch):
+@pytest.mark.parametrize("processes", [4, 2])  # two on each GPU, and one beside which others' may train unseen
+def test_gpus_are_shared_out_and_what_did_not_fit_is_tried_alone(processes, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,MIG-7")
     study = make_study(tmp_path / "study", 10)
     work(study, "fake_study.open_crowded", processes=processes)
     records = {record.index: record for record in read_records(study.paths.root)}
-    assert {records[index].status for index in (1, 2)} == statuses_of_large
-    assert {records[index].attempts for index in (1, 2)} == {2 if processes == 4 else 1}
+    assert {record.status for record in records.values()} == {"ok"}
+    assert {records[index].attempts for index in (1, 2)} == {2}
     others = [record for index, record in records.items() if index not in (1, 2)]
-    assert {record.status for record in others} == {"ok"}
     assert {record.device_name for record in others} == {"GPU 3", "GPU MIG-7"}
 
 
