@@ -136,9 +136,7 @@ def find(
         raise ValueError(f"match is {match!r}; allowed: {', '.join(COMPLEXITY)}, none")
     table = group_by(table, by)
     resolved = apply_failure_policy(table.frame, policy)
-    fits = fit_population(resolved.frame["block_widths"], most=MOST_FITS)
-    trainings = pd.concat([resolved.frame, fits], axis=1)
-    frame = average_seeds(trainings)
+    frame = _with_fits(average_seeds(resolved.frame))
     cost = match or "macs"
     priced = frame[cost].notna().any()
     ok = frame[~frame["failed"]]
@@ -183,12 +181,18 @@ def find(
         noise=noise_floor(resolved.frame),
         noise_best=noise_floor(resolved.frame, best=0.1),
         seeds=seed_agreement(resolved.frame),
-        best=select_best(trainings, top, validation_size=size),
-        front=select_best(trainings, None, objectives=(cost,), validation_size=size) if priced else pd.DataFrame(),
+        best=_with_fits(select_best(table.frame, top, validation_size=size)),
+        front=_with_fits(select_best(table.frame, None, objectives=(cost,), validation_size=size))
+        if priced
+        else pd.DataFrame(),
         profiles=width_profiles(frame),
         failures=_failures(table.frame),
         sampling=_sampling(table.studies),
     )
+
+
+def _with_fits(models: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([models, fit_population(models["block_widths"], most=MOST_FITS)], axis=1)
 
 
 def _match(frame: pd.DataFrame, match: str) -> tuple[ComplexityMatch | None, str]:

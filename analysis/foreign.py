@@ -39,8 +39,8 @@ def read_foreign(path: Path, columns: Mapping[str, str]) -> tuple[pd.DataFrame, 
             is applied after the file's own vocabulary has been translated, and may be empty.
 
     Returns:
-        Rows with the columns of `analysis.table.TABLE_COLUMNS` that are known; names of the parameters; notes a reader
-        of any result has to know.
+        Rows with the columns of `analysis.table.TABLE_COLUMNS` that are known; names of the parameters; sentences a
+        reader of any result has to know.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -114,7 +114,7 @@ def _completed(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     frame.loc[lost, "status"] = "crashed"
     file = path.name.split(".")[0]
     # Two files are two recipes as far as anybody knows; spaces of one name in both are kept apart.
-    defaults = {"space": file, "recipe_id": path.name, "data_id": None, "spec": None, "block_widths": None}
+    defaults = {"space": file, "recipe_id": str(path), "data_id": None, "spec": None, "block_widths": None}
     for name, value in defaults.items():
         if name not in frame:
             frame[name] = value

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.seeds import each_training_once
 from analysis.table import Table
 
 MAX_GROUPS = 12
@@ -36,7 +37,9 @@ def keep_where(table: Table, conditions: Sequence[str]) -> Table:
 
 
 def group_by(table: Table, by: str) -> Table:
-    """The table with the values of a column as its spaces, labelled "column = value" where they are numbers.
+    """The table with the values of a column as its spaces, labelled "column = value" where they are numbers or bools.
+
+    Rows without a value are left out, which a note says, and so are those that now repeat a training.
 
     Raises:
         ValueError: a column that is not there, or one with more than MAX_GROUPS values.
@@ -46,22 +49,22 @@ def group_by(table: Table, by: str) -> Table:
         return table
     if by not in frame:
         raise ValueError(f"by is {by!r}; the table has {', '.join(map(str, frame.columns))}")
-    values = frame[by].dropna()
+    values = frame[by].dropna().infer_objects()
     distinct = list(dict.fromkeys(values.map(_text)))
     if not 1 <= len(distinct) <= MAX_GROUPS:
         raise ValueError(
             f"by is {by!r}, which has {len(distinct)} values; 1 to {MAX_GROUPS} spaces can be compared; "
             f"choose with --where {by}=VALUE,VALUE"
         )
-    frame = frame.loc[values.index].copy()
+    unknown = len(frame) - len(values)
+    notes = (f"{unknown:,} of {len(frame):,} rows have no {by} and are left out.",) if unknown else ()
     numeric = pd.api.types.is_numeric_dtype(values)
-    frame["space"] = [f"{by} = {_text(value)}" if numeric else _text(value) for value in values]
-    order = sorted(frame["space"].unique(), key=lambda label: float(label.rpartition("= ")[2])) if numeric else None
-    if order:
-        frame["rank_of_space"] = frame["space"].map({label: place for place, label in enumerate(order)})
-        frame = frame.sort_values("rank_of_space", kind="stable").drop(columns="rank_of_space")
+    if numeric:
+        values = values.sort_values(kind="stable")
+    labels = [f"{by} = {_text(value)}" if numeric else _text(value) for value in values]
+    frame, repeated = each_training_once(frame.loc[values.index].assign(space=labels).reset_index(drop=True))
     parameters = tuple(name for name in table.parameters if name != by)
-    return replace(table, frame=frame.reset_index(drop=True), parameters=parameters)
+    return replace(table, frame=frame, parameters=parameters, notes=(*table.notes, *notes, *repeated))
 
 
 def _text(value: Any) -> str:

@@ -93,6 +93,6 @@ def _note(frame: pd.DataFrame, space: str) -> str:
         gap = float((frame["error_percent"] - frame["min_test_top1"].astype(float)).mean())
         return (
             f"{space}: the error is the test error of the last epoch; min_test_top1, the smallest over the epochs that "
-            f"the paper reports, is {gap:.2f} points lower on average because it chooses the epoch by the test split"
+            f"the paper reports, is {gap:.2f} points lower on average because it chooses the epoch by the test split."
         )
-    return f"{space}: the error is min_test_top1, the smallest test error over the epochs, which is optimistic"
+    return f"{space}: the error is min_test_top1, the smallest test error over the epochs, which is optimistic."

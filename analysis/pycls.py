@@ -87,9 +87,9 @@ def read_pycls(jobs: list[dict[str, Any]], space: str) -> tuple[pd.DataFrame, li
         rows.append(row | ({} if spec is None else {"depth": spec.depth}) | varying)
     frame = pd.DataFrame(rows)
     parameters = list(dict.fromkeys(key for varying in settings for key in varying))
-    notes = [f"{space}: errors are those of the split pycls tests on after every epoch, here of the last epoch"]
+    notes = [f"{space}: errors are those of the split pycls tests on after every epoch, here of the last epoch."]
     if optimistic:
-        notes.append(f"{space}: some errors are min_top1_err, the smallest over the epochs, which is optimistic")
+        notes.append(f"{space}: some errors are min_top1_err, the smallest over the epochs, which is optimistic.")
     return frame, ["depth", *(name for name in parameters if name != "depth")], tuple(notes)
 
 

@@ -146,10 +146,14 @@ def training(findings: Findings) -> list[str]:
 def best(findings: Findings) -> list[str]:
     """How far the first places can be told apart."""
     frame = findings.best
-    tied = int(frame["tied"].sum()) - 1
-    if len(frame) < 2 or frame["noise_sd"].isna().all():
-        return []
-    return [
-        f"Of the {len(frame)} best, {tied} differ from the first by no more than chance between equal models "
-        f"(noise {frame['noise_sd'].iloc[0]:.2f} points, from {frame['noise_from'].iloc[0]})."
-    ]
+    first, tied, told = frame.iloc[0], int(frame["tied"].sum()) - 1, []
+    if len(frame) > 1 and np.isfinite(first["noise_sd"]):
+        told.append(
+            f"Of the {len(frame)} best, {tied} differ from the first by no more than chance between equal models "
+            f"(noise {first['noise_sd']:.2f} points, from {first['noise_from']})."
+        )
+    if first["left_out"] == 1:
+        told.append("1 model is no candidate, as a training of it failed.")
+    elif first["left_out"]:
+        told.append(f"{first['left_out']:,} models are no candidates, as a training of each failed.")
+    return told

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.failures import MISSING, OK
 from analysis.noise import selection_noise
 from analysis.pareto import pareto_front
 from analysis.regimes import regime_index
+from analysis.seeds import average_seeds
 from analysis.shrinkage import shrink
 
 OWN_PRIOR = 20
@@ -21,6 +23,7 @@ SELECT_COLUMNS = {
     "error_percent": "measured error, percent; the mean over seeds; optimistic, as the model was chosen by it",
     "seeds": "trainings behind it",
     "candidates": "architectures it was chosen from",
+    "left_out": "architectures that were no candidates because a training of theirs failed",
     "estimate, estimate_lower, estimate_upper": "what the same model should show when trained again, with interval",
     "noise_sd": "standard deviation of error_percent by chance, points; NaN if nothing is known of it",
     "noise_from": "where that comes from: repeated seeds, the size of the validation split, given, or unknown",
@@ -28,6 +31,18 @@ SELECT_COLUMNS = {
     "pareto": "whether no other candidate is at least as good in every objective",
     "regime, regime_low, regime_high": "regime and its ends; only with regimes",
 }
+
+
+def candidates(frame: pd.DataFrame) -> pd.DataFrame:
+    """The models that can be chosen: those all of whose trainings so far finished, with their mean error over seeds.
+
+    One that fails from some seeds would fail again, however good it is from the others.
+
+    Args:
+        frame: columns of a model (`analysis.seeds`), `status`, `error_percent`; one row a training.
+    """
+    models = average_seeds(frame.assign(failed=frame["status"] != OK)[frame["status"] != MISSING])
+    return models[~models["failed"]]
 
 
 def select_best(
@@ -40,14 +55,13 @@ def select_best(
     regimes: int | None = None,
     complexity: str = "macs",
 ) -> pd.DataFrame:
-    """The k models with the smallest error, best first, each architecture once, with a winner's-curse correction.
+    """The k of the `candidates` with the smallest error, best first, each architecture once, and what they are worth.
 
-    Several seeds of an architecture (trained under one recipe on one data set) are averaged first. The error of a model
-    chosen as the best of n is optimistic: a part of it is luck that a second training will not repeat. `estimate` takes
-    that part away (`analysis.shrinkage`), as far as the noise of a measurement is known.
+    The error of a model chosen as the best of n is optimistic: a part of it is luck that a second training will not
+    repeat. `estimate` takes that part away (`analysis.shrinkage`), as far as the noise of a measurement is known.
 
     Args:
-        frame: columns `spec_id`, `status`, `error_percent`; only models with status "ok" can be chosen.
+        frame: columns `spec_id`, `status`, `error_percent`; one row a training.
         k: number of models (in each regime), at least 1; fewer are returned if the table has fewer; None for all.
         noise_sd: standard deviation of one training's error, points; by default from repeated seeds, else from
             `validation_size`, else unknown.
@@ -59,16 +73,16 @@ def select_best(
         Rows of `frame` (of the first seed) with the columns of SELECT_COLUMNS.
 
     Raises:
-        ValueError: k below 1, no finished model, objectives or complexity that are not columns.
+        ValueError: k below 1, no model that can be chosen, objectives or complexity that are not columns.
     """
     if k is not None and k < 1:
         raise ValueError(f"k is {k}; it must be at least 1")
-    finished = frame[frame["status"] == "ok"]
-    if not len(finished):
-        raise ValueError("no model finished, so there is none to select")
-    first = _candidates(finished)
+    first = candidates(frame).sort_values("error_percent", kind="stable").drop_duplicates("spec_id", ignore_index=True)
+    if first.empty:
+        raise ValueError("no model finished in all its trainings, so there is none to select")
     first["candidates"] = len(first)
-    first["noise_sd"], first["noise_from"] = selection_noise(finished, noise_sd, validation_size)
+    first["left_out"] = frame.loc[frame["status"] != MISSING, "spec_id"].nunique() - len(first)
+    first["noise_sd"], first["noise_from"] = selection_noise(frame[frame["status"] == OK], noise_sd, validation_size)
     if regimes is not None and complexity not in first:
         raise ValueError(f"complexity is {complexity!r}; the table has {', '.join(map(str, frame))}")
     costs = first[complexity].to_numpy(dtype=float) if regimes else np.ones(len(first))
@@ -89,16 +103,6 @@ def select_best(
         part = part.assign(regime=regime, regime_low=mine.min(), regime_high=mine.max())
         parts.append(_with_ties(part))
     return pd.concat(parts, ignore_index=True)
-
-
-def _candidates(finished: pd.DataFrame) -> pd.DataFrame:
-    keys = [key for key in ("spec_id", "recipe_id", "data_id") if key in finished]
-    grouped = finished.groupby(keys, sort=False, dropna=False)
-    first = grouped.head(1).copy()
-    first["error_percent"] = grouped["error_percent"].mean().to_numpy()
-    first["seeds"] = grouped.size().to_numpy()
-    first = first.sort_values("error_percent", kind="stable").drop_duplicates("spec_id")
-    return first.reset_index(drop=True)
 
 
 def _estimates(first: pd.DataFrame, regime: NDArray[np.int64]) -> pd.DataFrame:

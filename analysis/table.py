@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.failures import MISSING
 from analysis.foreign import is_foreign, read_foreign
+from analysis.seeds import each_training_once
 from designspace import ModelSpec
 from designspace.record import COLUMNS as RECORD_COLUMNS
 from designspace.record import Record, read_study, record_key
@@ -29,12 +30,11 @@ A table of other people's making has whatever of these its file says (`analysis.
 
 @dataclass(frozen=True)
 class Study:
-    """What a study folder or table says besides its models: name, place, manifest ({} for a table), notes to repeat."""
+    """What a study folder or table says besides its models: name, place, manifest ({} for a table)."""
 
     name: str
     folder: Path
     manifest: dict[str, Any]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,16 @@ class Table:
     """Models of one or more studies.
 
     Attributes:
-        frame: one row per (study, space, index, seed), columns as in TABLE_COLUMNS and the free parameters.
+        frame: one row a training (of a model from a seed), columns as in TABLE_COLUMNS and the free parameters.
         studies: the studies, in the order given.
         parameters: names of the free-parameter columns, in the order met, `depth` first if there is one.
+        notes: sentences to repeat with every result.
     """
 
     frame: pd.DataFrame
     studies: tuple[Study, ...]
     parameters: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def load(*paths: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -82,10 +84,12 @@ def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> 
     if columns and not any(map(is_foreign, places)):
         raise ValueError("map is for tables (.csv, .parquet, .json); study folders name their columns themselves")
     studies, parts, parameters = [], [], ["depth"]
+    notes: list[str] = []
     for path, name in zip(places, _names(places), strict=True):
         if is_foreign(path):
-            part, found, notes = read_foreign(path, columns or {})
-            studies.append(Study(name, path, {}, notes))
+            part, found, said = read_foreign(path, columns or {})
+            notes += said
+            studies.append(Study(name, path, {}))
         else:
             manifest, models, records = read_study(path)
             if not models:
@@ -97,9 +101,9 @@ def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> 
         parameters += [key for key in found if key not in parameters]
     frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     frame = frame[["study", *(c for c in frame if c != "study")]]
-    return Table(
-        _separate(frame), tuple(studies), tuple(p for p in parameters if p in frame and frame[p].notna().any())
-    )
+    frame, repeated = each_training_once(_separate(frame))
+    known = tuple(name for name in parameters if name in frame and frame[name].notna().any())
+    return Table(frame, tuple(studies), known, (*notes, *repeated))
 
 
 def validation_size(studies: Sequence[Study]) -> int | None:

@@ -86,7 +86,6 @@ def _designs(findings: Findings) -> list[str]:
 def cautions(findings: Findings) -> list[str]:
     """What a reader should hold against these findings."""
     found = list(findings.matching.warnings) if findings.matching is not None else []
-    found += [note for study in findings.table.studies for note in study.notes]
     few = findings.spaces.nsmallest(1, "n").iloc[0]
     if few["n"] < 100:
         found.append(
@@ -99,14 +98,21 @@ def cautions(findings: Findings) -> list[str]:
             f"the trainings had {updates:,.0f} updates (median): below about {FEW_UPDATES} the errors say more about "
             "the recipe than about the models"
         )
-    seeds = int(findings.models["seeds"].max())
-    if seeds == 1:
+    seeds = findings.models["seeds"]
+    least, most = seeds.min(), seeds.max()
+    if most == 1:
         found.append("every model was trained once, so chance in training is part of every difference")
+    elif least == most:
+        found.append(f"the error of a model is its mean over {most} trainings from different seeds")
     else:
-        found.append(f"the error of a model is its mean over {seeds} trainings from different seeds")
+        found.append(
+            f"the error of a model is its mean over {least} to {most} trainings; {int((seeds > 1).sum()):,} of "
+            f"{len(seeds):,} models were trained more than once"
+        )
     # A sentence that begins with the name of a space leaves the name as it is.
     names = tuple(findings.spaces["space"].astype(str))
-    return [f"{text if text.startswith(names) else text[0].upper() + text[1:]}." for text in found]
+    told = [f"{text if text.startswith(names) else text[0].upper() + text[1:]}." for text in found]
+    return [*findings.table.notes, *told]
 
 
 def shown_pairs(findings: Findings) -> pd.DataFrame:

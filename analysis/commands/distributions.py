@@ -25,12 +25,12 @@ def edf(argv: list[str]) -> int:
     from analysis.edf import edf_by, quantiles
     from analysis.matching import complexity_weights
 
-    models, resolved, _ = inputs.models_of(arguments)
+    models, resolved, table = inputs.models_of(arguments)
     weights = complexity_weights(models, match).weights if match else None
     curves = edf_by(models, weights=weights)
     inputs.print_table(inputs.described(describe_spaces(models)), "as drawn")
     inputs.print_table(quantiles(curves), f"at equal {match}" if match else "with the band")
-    inputs.print_lines(resolved.sentence, f"Band: {'; '.join(dict.fromkeys(curves['band']))}.")
+    inputs.print_lines(resolved.sentence, f"Band: {'; '.join(dict.fromkeys(curves['band']))}.", *table.notes)
 
     def draw(ax: Axes) -> object:
         from analysis.plots import plot_edf
@@ -55,11 +55,12 @@ def compare(argv: list[str]) -> int:
     from analysis.display import comparison_table
     from analysis.words import pair_sentence
 
-    models, resolved, _ = inputs.models_of(arguments)
+    models, resolved, table = inputs.models_of(arguments)
     pairs = compare_spaces(models, match=match or None)
     shown = comparison_table(pairs).drop(columns=["matched by", "effective", "area difference, % of box"])
     inputs.print_table(shown)
-    inputs.print_lines(*(pair_sentence(row) for _, row in pairs.head(3).iterrows()), resolved.sentence)
+    told = [pair_sentence(row) for _, row in pairs.head(3).iterrows()]
+    inputs.print_lines(*told, resolved.sentence, *table.notes)
 
     def draw(ax: Axes) -> object:
         from analysis.plots import plot_differences

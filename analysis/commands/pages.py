@@ -32,7 +32,7 @@ def report(argv: list[str]) -> int:
     findings = find(table, policy=arguments.failures, match=inputs.matched_by(arguments), by=arguments.by)
     page = write_report(findings, folder, shlex.join(["designspace", "report", *argv]))
     inputs.print_table(inputs.described(findings.spaces))
-    inputs.print_lines(*headline(findings), findings.resolved.sentence)
+    inputs.print_lines(*headline(findings), findings.resolved.sentence, *findings.table.notes)
     print(f"\nreport: {page}\nfigures: {page.parent / 'figures'}")
     return 0
 
@@ -71,4 +71,5 @@ def export(argv: list[str]) -> int:
         print(f"{path}  {model['error_percent']:.2f} % validation error, {model['space']} #{model['index']}")
         for reason in model.get("refused", {}).values():
             print(f"    not for {reason}")
+    inputs.print_lines(*table.notes)
     return 0

@@ -25,7 +25,7 @@ def fit(argv: list[str]) -> int:
     from analysis.ranges import best_range
     from analysis.trends import rank_trend
 
-    models, resolved, _ = inputs.models_of(arguments)
+    models, resolved, table = inputs.models_of(arguments)
     models = models[models["block_widths"].notna()].reset_index(drop=True)
     if models.empty:
         raise ValueError("the table has no block widths to fit")
@@ -47,7 +47,7 @@ def fit(argv: list[str]) -> int:
             }
         )
     inputs.print_table(pd.DataFrame(rows))
-    inputs.print_lines(resolved.sentence)
+    inputs.print_lines(resolved.sentence, *table.notes)
 
     def draw(ax: Axes) -> object:
         from analysis.plots import plot_parameter
@@ -97,7 +97,7 @@ def trends(argv: list[str]) -> int:
     if regimes["regime"].max() > 0:
         inputs.print_table(regimes_table(regimes), "the best, by regime of macs")
         inputs.print_table(powers_table(regime_trends(regimes), "regimes"), "y ∝ macs^exponent through the likely best")
-    inputs.print_lines(resolved.sentence)
+    inputs.print_lines(resolved.sentence, *table.notes)
 
     def draw(ax: Axes) -> object:
         from analysis.plots import plot_parameter

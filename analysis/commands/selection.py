@@ -32,7 +32,7 @@ def select(argv: list[str]) -> int:
     from analysis.display import best_table
     from analysis.grouping import group_by
     from analysis.number_text import short
-    from analysis.select import select_best
+    from analysis.select import candidates, select_best
     from analysis.table import validation_size
 
     table = group_by(inputs.read(arguments), arguments.by)
@@ -57,14 +57,16 @@ def select(argv: list[str]) -> int:
         f"(from {first['noise_from']}); tied: no further from the first than chance puts equal models"
     )
     told = unknown if first["noise_from"] == "unknown" else known
-    inputs.print_lines(f"Chosen from {first['candidates']} models by error, which is optimistic; {told}.")
+    failed = f" ({first['left_out']} more had a training that failed)" if first["left_out"] else ""
+    chosen = f"Chosen from {first['candidates']} models{failed} by error, which is optimistic; {told}."
+    inputs.print_lines(chosen, *table.notes)
 
     def draw(ax: Axes) -> object:
         from analysis.pareto import pareto_front
         from analysis.plots import plot_pareto
 
         cost = objectives[0] if objectives else "macs"
-        models = table.frame[table.frame["status"] == "ok"]
+        models = candidates(table.frame)
         return plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax)
 
     inputs.write_out(arguments.out, best.drop(columns=["spec"], errors="ignore"), draw)

@@ -104,6 +104,13 @@ def test_spaces_from_a_column_and_rows_by_condition(tmp_path):
     assert group_by(table, "k").frame["space"].unique().tolist() == ["k = 2", "k = 10"]
     assert group_by(table, "tag").frame["space"].tolist() == list("abab")
     assert keep_where(table, ["tag=b", "k=2,3"]).frame["error_percent"].tolist() == [2, 4]
+    both = pd.DataFrame({"error_percent": [1.0, 2, 3, 4], "wide": [True, False, True, False], "k": [3, None, 2, None]})
+    both.to_csv(tmp_path / "both.csv", index=False)
+    wide = group_by(load_table(tmp_path / "both.csv"), "wide")
+    assert wide.frame["space"].tolist() == ["wide = False", "wide = False", "wide = True", "wide = True"]
+    some = group_by(load_table(tmp_path / "both.csv"), "k")
+    assert some.frame["space"].tolist() == ["k = 2", "k = 3"]
+    assert some.notes == ("2 of 4 rows have no k and are left out.",)
     with pytest.raises(ValueError, match="k is one of 10, 2"):
         keep_where(table, ["k=3"])
     with pytest.raises(ValueError, match="must be COLUMN=VALUE"):
@@ -114,6 +121,14 @@ def test_spaces_from_a_column_and_rows_by_condition(tmp_path):
     many.to_csv(tmp_path / "m.csv", index=False)
     with pytest.raises(ValueError, match="20 values; 1 to 12 spaces can be compared; choose with --where k="):
         group_by(load_table(tmp_path / "m.csv"), "k")
+
+
+def test_two_files_of_one_name_are_two_recipes(tmp_path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "nets.csv").write_text("name,error_percent\nx,1\ny,2\n")
+    frame = load(tmp_path / "a" / "nets.csv", tmp_path / "b" / "nets.csv", columns=parse_map("name"))
+    assert frame["space"].tolist() == ["a/nets.csv/nets", "a/nets.csv/nets", "b/nets.csv/nets", "b/nets.csv/nets"]
 
 
 def test_mistakes_are_named(study, tmp_path):
@@ -158,8 +173,8 @@ def test_nds_records(tmp_path):
     assert frame["space"].unique().tolist() == ["ResNeXt-A"]
     assert frame["error_percent"].tolist() == [7, 7, 7]  # the last epoch
     assert frame["min_test_top1"].tolist() == [6, 6, 6]
-    assert "min_test_top1" in table.studies[0].notes[0]
-    assert "1.00 points lower" in table.studies[0].notes[0]
+    assert "min_test_top1" in table.notes[0]
+    assert "1.00 points lower" in table.notes[0]
     assert frame["index"].tolist() == [0, 1, 0]  # the third is the first with another seed
     assert frame["block_widths"][0] == (32, 32, 64, 128, 128, 128)
     row = frame.iloc[0][["depth", "depth_3", "width_1", "groups_2", "bottleneck_ratio_3"]]
@@ -169,7 +184,7 @@ def test_nds_records(tmp_path):
     assert {"depth", "width_1", "groups_1", "bottleneck_ratio_1", "learning_rate"} <= set(table.parameters)
     published = load_table(path, columns={"error": "min_test_top1"})
     assert published.frame["error_percent"].tolist() == [6, 6, 6]
-    assert published.studies[0].notes == ()
+    assert published.notes == ()
 
 
 def test_nds_reruns_and_networks_without_groups(tmp_path):
@@ -188,7 +203,7 @@ def test_nds_cells_and_records_without_curves(tmp_path):
     (tmp_path / "DARTS.json").write_text(json.dumps([nds_record(curve=()) | {"net": net}]))
     table = load_table(tmp_path / "DARTS.json")
     assert table.frame["error_percent"].tolist() == [5.0]
-    assert "optimistic" in table.studies[0].notes[0]
+    assert "optimistic" in table.notes[0]
     assert table.frame[["depth", "width"]].to_numpy().tolist() == [[8, 16]]
 
 

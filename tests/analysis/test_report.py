@@ -271,6 +271,22 @@ def test_without_axes_a_figure_is_made(findings):
     plt.close(ax.figure)
 
 
+def test_the_best_finished_from_every_seed_under_any_policy(tmp_path, make_study):
+    """The best model from the first seed diverges from the second; that some have one seed only is said."""
+    table = load_table(make_study(tmp_path / "study", n=12))
+    best = int(table.frame["error_percent"].idxmin())
+    again = table.frame.iloc[[best, best + 2]].assign(seed=1)
+    again.loc[best, ["status", "error_percent"]] = "diverged", np.nan
+    both = replace(table, frame=pd.concat([table.frame, again], ignore_index=True))
+    for policy in ("worst", "drop", "error=90"):
+        found = find(both, policy=policy)
+        assert table.frame["spec_id"][best] not in set(found.best["spec_id"]) | set(found.front["spec_id"])
+        assert remarks.best(found)[-1] == "1 model is no candidate, as a training of it failed."
+    lost = found.models[found.models["failed"]].iloc[0]
+    assert (lost["spec_id"], lost["status"], lost["seeds"]) == (table.frame["spec_id"][best], "diverged", 2)
+    assert "mean over 1 to 2 trainings; 2 of 24 models were trained more than once" in " ".join(summary(found))
+
+
 def test_trainings_of_one_network_from_several_seeds_are_one_model(tmp_path, make_study):
     table = load_table(make_study(tmp_path / "study", n=12))
     again = table.frame.assign(seed=1, error_percent=table.frame["error_percent"] + 1)

@@ -79,6 +79,25 @@ def test_columns_and_what_is_not_known():
     assert (known["tied"] == (gap <= 1.96 * np.sqrt(2) * 0.4)).all()
 
 
+def test_a_model_that_failed_from_one_seed_is_no_candidate():
+    frame = pd.DataFrame(
+        {
+            "spec_id": ["good"] * 3 + ["flaky"] * 3 + ["under way"] * 3,
+            "seed": [0, 1, 2] * 3,
+            "status": ["ok"] * 3 + ["ok", "diverged", "diverged"] + ["ok", "ok", "missing"],
+            "error_percent": [10.0, 10.0, 10.0, 9.5, np.nan, np.nan, 10.4, 10.6, np.nan],
+        }
+    )
+    best = select_best(frame, None)
+    assert best["spec_id"].tolist() == ["good", "under way"]
+    assert best["error_percent"].tolist() == [10, 10.5]
+    assert best["seeds"].tolist() == [3, 2]
+    assert (best["candidates"] == 2).all()
+    assert (best["left_out"] == 1).all()
+    with pytest.raises(ValueError, match="no model finished in all its trainings"):
+        select_best(frame[frame["spec_id"] == "flaky"])
+
+
 def test_the_front_by_hand_and_by_definition():
     frame = pd.DataFrame({"error_percent": [3, 1, 2, 2, 1, np.nan], "macs": [1, 3, 2, 3, 3, 0]})
     assert pareto_front(frame).tolist() == [True, True, True, False, True, False]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.grouping import group_by
 from analysis.select import select_best
 from analysis.table import load, load_table
 from designspace.spec import ModelSpec
@@ -40,6 +41,39 @@ def test_spaces_trained_differently_are_kept_apart(tmp_path, make_study):
     assert set(load(a, same)["space"]) == {"bottleneck", "inverted"}
     assert set(load(a, other)["space"]) == {"a/bottleneck", "a/inverted", "other/bottleneck", "other/inverted"}
     assert load_table(a, other).studies[1].name == "other"
+
+
+def test_a_training_that_is_in_two_studies_counts_once(tmp_path, make_study):
+    """The populations of one space and seed begin alike; the second study has six more of each, one still to train."""
+    a, b = make_study(tmp_path / "a", n=6, failures={4: "diverged"}), make_study(tmp_path / "b", n=12)
+    both = load_table(a, b)
+    assert both.frame["spec_id"].tolist() == [*load(a)["spec_id"], *load(b)["spec_id"][12:]]
+    assert both.notes == (
+        "12 of 36 rows repeat a training (same model, same seed) and are left out; "
+        "1 of these trainings have several results, and the first counts.",
+    )
+    assert both.frame["status"][4] == "diverged"
+    assert load_table(b).notes == ()
+    assert load_table(b, make_study(tmp_path / "other", n=6, recipe_id="f" * 16)).notes == ()
+
+
+def test_what_one_study_has_still_to_train_may_be_trained_in_another(tmp_path, make_study):
+    begun, done = make_study(tmp_path / "begun", n=6, untrained=8), make_study(tmp_path / "done", n=6)
+    both = load(begun, done)
+    assert both["spec_id"].tolist() == [*load(begun)["spec_id"][:4], *load(done)["spec_id"][4:]]
+    assert (both["status"] == "ok").all()
+
+
+def test_spaces_put_together_share_their_trainings(tmp_path, make_study):
+    twins = {"one": (1.0, (2e6, 20e6)), "two": (1.0, (2e6, 20e6))}
+    table = load_table(make_study(tmp_path / "twins", n=8, spaces=twins))
+    assert (len(table.frame), table.notes) == (16, ())  # a network may be a member of two spaces
+    together = group_by(table, "bottleneck_ratio")
+    assert together.frame["space"].tolist() == ["bottleneck_ratio = 1"] * 8
+    assert together.notes == ("8 of 16 rows repeat a training (same model, same seed) and are left out.",)
+    for frame in (table.frame, together.frame):
+        best = select_best(frame, None, noise_sd=0.5)
+        assert best["seeds"].tolist() == [1] * 8
 
 
 def test_a_record_of_another_study_is_left_out_with_a_warning(study, tmp_path, make_study):
@@ -80,7 +114,7 @@ def test_nothing_to_select_is_said(study):
     frame = load(study)
     with pytest.raises(ValueError, match="k is 0"):
         select_best(frame, 0)
-    with pytest.raises(ValueError, match="no model finished"):
+    with pytest.raises(ValueError, match="no model finished in all its trainings"):
         select_best(frame[frame["status"] != "ok"], 1)
 
 
