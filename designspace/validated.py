@@ -21,6 +21,14 @@ class Validated(BaseModel):
         except ValidationError as error:
             raise ValueError(explain(error)) from None
 
+    def changed(self, **fields: Any) -> Self:
+        """The description with other values for some fields, checked as a new one is."""
+        return self.from_mapping(self.given() | fields)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were set, with their values."""
+        return {name: value for name, value in self if name in self.model_fields_set}
+
     def to_mapping(self) -> dict[str, Any]:
         """The nested mapping of plain values that `from_mapping` reads; None is left out where it is the default."""
         fields = type(self).model_fields

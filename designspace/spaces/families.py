@@ -46,13 +46,13 @@ def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     given = template.model_fields_set & {"resolution", "in_channels", "activation", "batch_norm", "stem"}
     changes: dict[str, Any] = {name: getattr(template, name) for name in given}
     if "head" in template.model_fields_set:
-        changes["head"] = base.head.model_copy(update={"classes": template.head.classes})
+        changes["head"] = base.head.changed(classes=template.head.classes)
     if "strides" in template.model_fields_set:
         if len(template.strides) != len(base.stages):
             raise ValueError(f"template.strides = {list(template.strides)}: the spec has {len(base.stages)} stages")
         pairs = zip(base.stages, template.strides, strict=True)
-        changes["stages"] = tuple(stage.model_copy(update={"stride": stride}) for stage, stride in pairs)
-    base = base.model_copy(update=changes)
+        changes["stages"] = tuple(stage.changed(stride=stride) for stage, stride in pairs)
+    base = base.changed(**changes)
     everyone = np.ones(len(next(iter(draws.values()))), bool)
     return everyone, scale_networks(base, factors(space, draws), "up" if "phi" in draws else "nearest")
 
@@ -82,12 +82,11 @@ def assemble(space: Settings, widths: np.ndarray, depths: np.ndarray, draws: Dra
     stages = []
     w_in: Any = template.stem.width if template.stem else template.in_channels
     for number, stride in enumerate(template.strides):
-        fields = template.stage | {"stride": stride}
+        fields = {name: field.default for name, field in kind.model_fields.items()} | template.stage
         fields |= {name: values[:, number] if values.ndim == 2 else values for name, values in drawn.items()}
         if (groups := fields.pop("groups", None)) is not None:
             fields["group_width"] = np.maximum(1, round_number(fields["width"] / fields["bottleneck_ratio"]) // groups)
-        fields = {name: field.default for name, field in kind.model_fields.items()} | fields
-        fields = fit_stage(fields, w_in)
+        fields = fit_stage(fields | {"stride": stride}, w_in)
         w_in = fields["width"]
         stages.append(kind.model_construct(**fields))
     return ModelSpec.model_construct(

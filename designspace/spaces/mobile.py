@@ -14,7 +14,7 @@ mobilenet = DesignSpace(
         "resolution_factor": Choice(options=tuple(r / 224 for r in range(96, 225, 16))),
     },
 )
-mobilenet_v1 = mobilenet.model_copy(update={"spec": "MobileNetV1-1.0-224"}).named("mobilenet_v1")
+mobilenet_v1 = mobilenet.changed(spec="MobileNetV1-1.0-224").named("mobilenet_v1")
 
 # RegNetZ-like: the width rule with MobileNetV2's blocks. The ablations of arXiv 1801.04381, Fig. 6 are
 # template.stage.linear = false and template.stage.shortcut = expansions or none.

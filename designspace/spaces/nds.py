@@ -33,7 +33,7 @@ vanilla = DesignSpace(
     parameters={"depth": log_spaced(1, 24, 9), "width": log_spaced(16, 256, 12)},
     template=cifar(16, block="basic", residual=False),
 )
-resnet = vanilla.model_copy(update={"template": cifar(16, block="basic")}).named("resnet")
+resnet = vanilla.changed(template=cifar(16, block="basic")).named("resnet")
 resnext_a = DesignSpace(
     name="resnext_a",
     family="anynet",
@@ -47,6 +47,6 @@ resnext_a = DesignSpace(
 )
 resnext_b = (
     resnext_a.with_laws(width=log_spaced(64, 1024, 5), groups=log_spaced(1, 16, 5))
-    .model_copy(update={"template": cifar(64, block="bottleneck")})
+    .changed(template=cifar(64, block="bottleneck"))
     .named("resnext_b")
 )

@@ -108,12 +108,10 @@ class Settings(Validated):
         if self.family == "compound":
             self._check_compound()
         elif isinstance(self.family, str):
-            fields = set(STAGES[block].model_fields) - {"block", "stride", "depth", "width"}
-            others = {"resolution", "groups"} if block == "bottleneck" else {"resolution"}
-            self._check_parameters(REQUIRED[self.family], fields | others)
-            for name in fields & set(self.parameters):
-                for value in self.parameters[name].values.tolist():
-                    self._check_stage("parameters", {name: value})
+            self._check_staged(self.family, block)
+        growth = self.constraints.growth
+        if growth is not None and not {"alpha", "beta", "gamma"} <= set(self.parameters):
+            raise ValueError(f"constraints.growth = {list(growth)}: of α·β²·γ², so alpha, beta and gamma must be drawn")
         for name in self.increasing:
             if name not in self.parameters or not self.parameters[name].per_stage:
                 raise ValueError(f"increasing = {name}: must be a parameter that every stage has a draw of (per_stage)")
@@ -125,12 +123,22 @@ class Settings(Validated):
         except ValueError as error:
             raise ValueError(f"{place}.{error}") from None
 
+    def _check_staged(self, family: str, block: str) -> None:
+        fields = set(STAGES[block].model_fields) - {"block", "stride", "depth", "width"}
+        of_stages = fields | ({"groups"} if block == "bottleneck" else set())
+        self._check_parameters(REQUIRED[family], of_stages | {"resolution"})
+        self._check_per_stage(of_stages | (REQUIRED[family] if family == "anynet" else set()))
+        for name, law in self.parameters.items():
+            for value in law.values.tolist() if name in fields else ():
+                self._check_stage("parameters", {name: value})
+
     def _check_compound(self) -> None:
         if self.spec is None:
             raise ValueError("spec: required by the family compound (a name of the zoo or a spec's mapping)")
         for kind in COMPOUND:
             if kind & set(self.parameters):
                 self._check_parameters(set() if kind == COMPOUND[-1] else kind, kind)
+                self._check_per_stage(set())
                 return
         kinds = " or ".join(", ".join(sorted(kind)) for kind in COMPOUND)
         raise ValueError(f"parameters = {sorted(self.parameters)}: the family compound draws {kinds}")
@@ -141,6 +149,11 @@ class Settings(Validated):
         if unknown := set(self.parameters) - required - allowed:
             known = ", ".join(sorted(required | allowed))
             raise ValueError(f"parameters.{sorted(unknown)[0]}: unknown to this space; it may draw {known}")
+
+    def _check_per_stage(self, of_stages: set[str]) -> None:
+        for name, law in self.parameters.items():
+            if law.per_stage and name not in of_stages:
+                raise ValueError(f"parameters.{name}.per_stage = True: must be False, a network has one {name}")
 
 
 Draws = dict[str, np.ndarray]

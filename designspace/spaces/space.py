@@ -12,32 +12,36 @@ from designspace.spaces.settings import Settings
 
 
 class DesignSpace(Settings):
-    """A design space; see `designspace.spaces` for the named ones and `Settings` for its fields."""
+    """A design space; see `designspace.spaces` for the named ones and `Settings` for its fields.
+
+    Every space made from another is checked like one made from scratch; ValueError names field, value and what is
+    allowed.
+    """
 
     def named(self, name: str) -> Self:
         """The same space under another name (and so with another random stream)."""
-        return self.model_copy(update={"name": name})
+        return self.changed(name=name)
 
     def share(self, parameter: str) -> Self:
         """The space in which all stages have one value of the parameter."""
-        return self.with_laws(**{parameter: self.parameters[parameter].model_copy(update={"per_stage": False})})
+        return self.with_laws(**{parameter: self.parameters[parameter].changed(per_stage=False)})
 
     def increase(self, parameter: str) -> Self:
         """The space in which the parameter does not decrease from stage to stage."""
-        return self.model_copy(update={"increasing": (*self.increasing, parameter)})
+        return self.changed(increasing=(*self.increasing, parameter))
 
     def with_laws(self, **laws: Distribution | None) -> Self:
         """The space with other laws for some parameters; None takes one away."""
         merged = {name: law for name, law in (self.parameters | laws).items() if law is not None}
-        return self.model_copy(update={"parameters": merged})
+        return self.changed(parameters=merged)
 
     def with_template(self, **settings: Any) -> Self:
         """The space with other settings in its template."""
-        return self.model_copy(update={"template": self.template.model_copy(update=settings)})
+        return self.changed(template=self.template.given() | settings)
 
     def with_constraints(self, **settings: Any) -> Self:
         """The space with further constraints."""
-        return self.model_copy(update={"constraints": self.constraints.model_copy(update=settings)})
+        return self.changed(constraints=self.constraints.given() | settings)
 
     @property
     def degrees_of_freedom(self) -> int:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from designspace.files import read_yaml, to_yaml
 from designspace.memory import training_memory
 from designspace.network import build_network
 from designspace.quantized_linear import QuantizedLinear
-from designspace.spaces import space_from_config
+from designspace.spaces import DesignSpace, space_from_config
 from designspace.spaces.families import FAMILIES
 from designspace.spec import STAGES
 
@@ -256,6 +257,33 @@ def test_a_space_of_ones_own_needs_no_python() -> None:
     assert {len(spec.stages) for spec in specs} == {3}
 
 
+def test_groups_are_drawn_without_a_ratio_too() -> None:
+    law = {"distribution": "choice", "options": [2, 4]}
+    ratios = {"bottleneck_ratio": None, "groups": law}
+    for spec in map(space_from_config({"base": "resnext_a", "parameters": ratios}).sample(20).spec, range(20)):
+        assert {stage.width // stage.group_width for stage in spec.stages} <= {2, 4}
+
+
+@pytest.mark.parametrize(
+    ("derive", "sentence"),
+    [
+        (lambda space: space.with_constraints(mac=(1, 2)), "constraints.mac: unknown key"),
+        (lambda space: space.with_constraints(params=(2, 1)), "constraints.params = [2.0, 1.0]: the lower limit"),
+        (lambda space: space.with_template(resolutoin=32), "template.resolutoin: unknown key"),
+        (lambda space: space.with_laws(w_a=None), "parameters.w_a: required by the family regnet"),
+        (lambda space: space.increase("w_0"), "increasing = w_0: must be a parameter that every stage"),
+    ],
+)
+def test_mistakes_in_a_space_made_from_another(derive: Callable[[DesignSpace], DesignSpace], sentence: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        derive(spaces.space("regnetx"))
+    assert sentence in str(caught.value)
+
+
+def test_ranges_may_be_lists() -> None:
+    assert spaces.space("regnetx").with_constraints(macs=[1e8, 2e8]).constraints.macs == (1e8, 2e8)
+
+
 def test_a_law_of_ones_own_keeps_the_rest_of_the_base() -> None:
     law = {"distribution": "choice", "options": [16, 32]}
     space = space_from_config({"base": "anynetx_a", "parameters": {"width": law, "depth": {"high": 4}}})
@@ -281,6 +309,10 @@ def drawn(name: str, *options: object, base: str = "regnetx") -> dict[str, objec
     return {"base": base, "parameters": {name: {"distribution": "choice", "options": list(options)}}}
 
 
+def per_stage(base: str, name: str, law: dict[str, object] | None = None) -> dict[str, object]:
+    return {"base": base, "parameters": {name: {**(law or {}), "per_stage": True}}}
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
@@ -296,6 +328,11 @@ def drawn(name: str, *options: object, base: str = "regnetx") -> dict[str, objec
         ({"base": "compound", "spec": None}, "spec: required by the family compound"),
         ({"base": "compound", "parameters": {"phi": None}}, "parameters.phi: required by the family compound"),
         ({"base": "regnetx", "parameters": {"w_m": {"distribution": "normal"}}}, "parameters.w_m.distribution"),
+        ({"base": "regnetx", "constraints": {"growth": [1, 2]}}, "constraints.growth = [1.0, 2.0]: of α·β²·γ²"),
+        (per_stage("regnetx", "depth"), "parameters.depth.per_stage = True: must be False, a network has one depth"),
+        (per_stage("regnetx", "w_0"), "parameters.w_0.per_stage = True: must be False"),
+        (per_stage("anynetx_a", "resolution", ONE), "parameters.resolution.per_stage = True: must be False"),
+        (per_stage("compound_free", "depth_factor"), "parameters.depth_factor.per_stage = True: must be False"),
         (drawn("kernel_size", 3, 4), "parameters.kernel_size = 4: must be odd"),
         (drawn("residual", 0.5), "parameters.residual = 0.5: input should be a valid boolean"),
         (drawn("stride", 1, 2), "parameters.stride: unknown to this space; it may draw bottleneck_ratio, depth, group"),
