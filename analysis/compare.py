@@ -42,7 +42,8 @@ COMPARISON_COLUMNS = {
     "order": "stochastic order shown: one dominates (leads somewhere, not shown to lag), they cross, not decided",
     "a_better, a_better_lower, a_better_upper": "P(a random model of a beats one of b), ties half, with interval",
     "detectable": "smallest difference of means, points, seen with 80 % power at this spread and n (5 % two-sided)",
-    "models_needed": "models per space to see the observed difference with 80 % power",
+    "models_needed": "models to train in each space, drawn as these were (some outside the common range), to see the "
+    "observed difference with 80 % power",
 }
 
 
@@ -133,6 +134,8 @@ def _pair(
     else:
         matched = complexity_weights(pair, match, space=by)
         weights, strata = matched.weights, matched.strata
+    drawn_a = int((pair[by].astype(str) == a).sum())
+    drawn_b = len(pair) - drawn_a
     counts = strata >= 0
     errors = pair["error_percent"].to_numpy(dtype=float)[counts]
     weights, strata = weights[counts], strata[counts]
@@ -148,14 +151,15 @@ def _pair(
     below = 1 - np.minimum(1, errors / limit)
     area = stratified_mean(below[first], strata[first]).mean - stratified_mean(below[~first], strata[~first]).mean
     area_lower, area_upper = _bootstrap_difference(below, first, strata, confidence, rng)
-    error, _, p_value = welch(mean_a, mean_b)
+    error, p_value = welch(mean_a, mean_b)
     ks = kolmogorov_smirnov(errors, first, strata, rng)
     n_a, n_b = effective_sample_size(weights[first]), effective_sample_size(weights[~first])
     better = probability_of_superiority(errors[first], weights[first], errors[~first], weights[~first])
     better_lower, better_upper = superiority_interval(better, n_a, n_b, confidence)
-    detectable = float(stats.norm.ppf(0.975) + stats.norm.ppf(POWER)) * error
-    # The standard error falls with the square root of n: scale n until `detectable` equals the observed difference.
-    needed = np.ceil(max(n_a, n_b) * (detectable / difference) ** 2) if difference else np.inf
+    z = float(stats.norm.ppf(0.975) + stats.norm.ppf(POWER))
+    # A variance falls as one over the models drawn: with m in each space `detectable` is z * sqrt(variance_of_one / m).
+    variance_of_one = drawn_a * mean_a.variance + drawn_b * mean_b.variance
+    needed = np.ceil(variance_of_one * (z / difference) ** 2) if difference else np.inf
     return {
         "a": a,
         "b": b,
@@ -188,7 +192,7 @@ def _pair(
         "a_better": better,
         "a_better_lower": better_lower,
         "a_better_upper": better_upper,
-        "detectable": detectable,
+        "detectable": z * error,
         "models_needed": needed,
     }
 

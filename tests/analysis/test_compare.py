@@ -83,6 +83,35 @@ def test_the_interval_covers_the_true_difference(match):
     assert 0.89 <= covered / trials <= 0.99
 
 
+@pytest.mark.parametrize(("n_a", "n_b"), [(200, 200), (300, 100)])
+def test_models_needed_are_models_to_train(n_a, n_b):
+    """Half of the models lie outside the common range: they are trained all the same.
+
+    If the difference is the one these models can see, as many are needed; half of it needs four times as many.
+    """
+    rng = np.random.default_rng(6)
+    macs = np.concatenate([10 ** rng.uniform(6, 7, n_a), 3 * 10 ** rng.uniform(6, 7, n_b)])
+    frame = pd.DataFrame(
+        {"space": ["a"] * n_a + ["b"] * n_b, "macs": macs, "error_percent": rng.normal(10, 1, n_a + n_b)}
+    )
+    a = frame["space"] == "a"
+    before = compare_spaces(frame).iloc[0]
+
+    def needed(difference):
+        moved = frame["error_percent"] + a * (difference - before["difference"])
+        found = compare_spaces(frame.assign(error_percent=moved)).iloc[0]
+        assert found["detectable"] == pytest.approx(before["detectable"])
+        return found["models_needed"]
+
+    seen = needed(before["detectable"])
+    assert needed(before["detectable"] / 2) == pytest.approx(4 * seen, abs=4)
+    if n_a == n_b:
+        assert seen == pytest.approx(200, abs=1)
+    else:  # as many from each space need fewer in all than these 400, most of them from one
+        assert 100 < seen < 200
+    assert before["effective_n_a"] < n_a / 2
+
+
 def test_columns_and_plain_numbers():
     frame = two_spaces(np.random.default_rng(5), n=50)
     found = compare_spaces(frame, match=None)
