@@ -35,6 +35,7 @@ from sweeps.study.progress import watching
 from sweeps.study.status import Status, StudyReader
 from sweeps.study.study import Study
 from sweeps.study.summary import sampling_lines
+from sweeps.training import find_trainer
 from sweeps.worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,8 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
         WorkerError: a worker cannot go on.
     """
     arguments = get_args_parser().parse_args(list(argv))
+    if arguments.config_path:
+        raise ValueError(f"--config-path={arguments.config_path} is not allowed; allowed: --config-dir, a folder more")
     if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
         _run_hydra(argv)
         return None
@@ -92,6 +95,7 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
         folder=arguments.config_dir,
     )
     config = composed.config
+    find_trainer(config["trainer"])
     if config["plan"] == "only":
         from sweeps.plan import plan_lines
 
@@ -111,15 +115,12 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
 
 def _start_workers(argv: Sequence[str], composed: Composed, study: Study) -> None:
     """Let Hydra start the workers; one that ends badly is no reason to give up while others work."""
-    extra = []
-    if composed.here > 1 and composed.config["processes"] == "auto":  # the workers share this machine
-        extra = [f"processes={composed.processes()}"]
     if composed.workers == 1 and composed.here:
-        _run_hydra([*argv, *extra])
+        _run_hydra(argv)
         return
     try:
         with _not_longer_than(study):
-            _run_hydra([*argv, *extra])
+            _run_hydra([*argv, *composed.shares()])
     except Exception as error:
         # Launchers report the first job that ended badly, and what the others do is not known to them.
         told = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,25 +14,48 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from designspace.record import STATUSES
+from sweeps.checked import checked
+from sweeps.data.loading import automatic_workers
 from sweeps.resources import automatic_processes, cores
-from sweeps.study.predict import TimeLimit
+from sweeps.study.config import StudyConfig
 
 
 @dataclass(frozen=True)
 class Composed:
-    """The resolved config, the number of workers, and how many of them share this machine (0: they run elsewhere)."""
+    """What a command asks for.
+
+    Args:
+        config: the resolved config.
+        workers: how many are to work.
+        here: how many of them share this machine; 0 if they run elsewhere.
+        gpus: of one worker elsewhere, as far as its launcher tells.
+        cores: the same.
+    """
 
     config: dict[str, Any]
     workers: int
     here: int
+    gpus: int = 1
+    cores: int = 1
 
     def processes(self) -> int:
-        """Training processes of one worker; "auto" is its share of this machine, or elsewhere those of one device."""
-        asked, per_device = self.config["processes"], self.config["processes_per_device"]
+        """Training processes of one worker; "auto" follows its share of this machine, or what it is given elsewhere."""
+        asked, per_device, device = (self.config[key] for key in ("processes", "processes_per_device", "device"))
         if asked != "auto":
             return int(asked)
-        return max(1, automatic_processes(self.config["device"], per_device) // self.here) if self.here else per_device
+        if self.here:
+            return max(1, automatic_processes(device, per_device) // self.here)
+        return self.gpus * per_device or max(1, self.cores // device["threads"])
+
+    def shares(self) -> list[str]:
+        """Overrides by which workers of one machine share its devices and cores; a single worker finds its own."""
+        if self.here <= 1:
+            return []
+        processes = self.processes()
+        shares = [f"processes={processes}"]
+        if self.config["data"].get("workers") == "auto":
+            shares.append(f"data.workers={automatic_workers(processes * self.here)}")
+        return shares
 
 
 def compose(
@@ -53,18 +76,35 @@ def compose(
         places = [f"hydra.searchpath=[file://{os.path.abspath(folder)}]"] if folder else []
         with hydra.initialize_config_module("conf", version_base="1.3"):
             composed = hydra.compose(name, [*single, *places], return_hydra_config=True)
-        launcher = composed.hydra.launcher
-        here = 1
-        if "joblib" in launcher._target_:
-            here = min(workers, launcher.n_jobs if launcher.n_jobs > 0 else cores())
-        elif "basic" not in launcher._target_:
-            here = 0
+        launcher = OmegaConf.to_container(composed.hydra.launcher, resolve=True)
         own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         values = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
+    assert isinstance(launcher, dict)
     config = {str(key): value for key, value in values.items()}
-    _check(config)
-    return Composed(config, workers, here)
+    checked(StudyConfig, "", config)
+    if not multirun and "basic" not in launcher["_target_"]:
+        chosen = composed.hydra.runtime.choices["hydra/launcher"]
+        raise ValueError(f"hydra/launcher={chosen} starts workers with -m only; give -m, or leave the launcher out")
+    gpus = 0 if config["device"].get("device") == "cpu" else _gpus(launcher)
+    return Composed(config, workers, _here(launcher, workers), gpus, launcher.get("cpus_per_task") or 1)
+
+
+def _here(launcher: Mapping[Any, Any], workers: int) -> int:
+    """How many workers a launcher starts at once on this machine."""
+    kind = launcher["_target_"].rpartition(".")[2]
+    if kind == "JoblibLauncher":
+        return min(workers, launcher["n_jobs"] if launcher["n_jobs"] > 0 else cores())
+    return {"BasicLauncher": 1, "LocalLauncher": workers}.get(kind, 0)
+
+
+def _gpus(launcher: Mapping[Any, Any]) -> int:
+    """How many GPUs a launcher asks for each worker; 1 if it is not SLURM's."""
+    if "cpus_per_task" not in launcher:
+        return 1
+    kind, *count = (launcher.get("gres") or "").split(":")  # like gpu:2, gpu:a100:2, or shard:2 of one GPU
+    of_gres = int(count[-1]) if kind == "gpu" and count and count[-1].isdigit() else int(bool(kind))
+    return launcher.get("gpus_per_node") or launcher.get("gpus_per_task") or of_gres
 
 
 def _split_workers(overrides: Sequence[str], multirun: bool) -> tuple[list[str], int]:
@@ -82,32 +122,11 @@ def _split_workers(overrides: Sequence[str], multirun: bool) -> tuple[list[str],
                 f"'{text}' starts several workers; that needs -m and a launcher, like hydra/launcher=joblib"
             )
         else:
-            workers = len(list(parsed.sweep_string_iterator()))
+            numbers = list(parsed.sweep_string_iterator())
+            if not all(number.isdigit() for number in numbers) or len(set(numbers)) < len(numbers):
+                raise ValueError(f"'{text}' is not allowed; allowed: different numbers from 0, like worker=0,1")
+            workers = len(numbers)
     return single, workers
-
-
-def _check(config: dict[str, Any]) -> None:
-    """Check the keys that say how the work is done; ValueError names value and allowed ones."""
-    processes = config["processes"]
-    if processes != "auto" and (not isinstance(processes, int) or processes < 1):
-        raise ValueError(f"processes={processes} is not allowed; allowed: auto, or 1 or more")
-    for key, allowed in (
-        ("processes_per_device", "1 or more"),
-        ("attempts", "1 or more"),
-        ("n", "1 or more models per space"),
-    ):
-        if not isinstance(config[key], int) or config[key] < 1:
-            raise ValueError(f"{key}={config[key]} is not allowed; allowed: {allowed}")
-    for key in ("heartbeat_seconds", "stale_seconds", "checkpoint_seconds", "stop_seconds"):
-        if not isinstance(config[key], int | float) or config[key] < 0:
-            raise ValueError(f"{key}={config[key]} is not allowed; allowed: 0 or more seconds")
-    if not 0 <= config["allowed_failures"] <= 1:
-        raise ValueError(f"allowed_failures={config['allowed_failures']} is not allowed; allowed: a share from 0 to 1")
-    TimeLimit(config["deadline_seconds"], config["deadline_factor"])
-    if config["plan"] not in (None, "only"):
-        raise ValueError(f"plan={config['plan']} is not allowed; allowed: only, or null")
-    if wrong := set(config["retry"]) - (set(STATUSES) - {"ok"}):
-        raise ValueError(f"retry={sorted(wrong)} is not allowed; allowed: {', '.join(STATUSES[1:])}")
 
 
 @contextlib.contextmanager

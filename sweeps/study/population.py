@@ -11,6 +11,7 @@ from designspace.record import record_key
 from designspace.spaces import merge, space_from_config
 from sweeps.data import data_from_config, open_data, prepare_data
 from sweeps.study.study import StudyModel
+from sweeps.trainer.device_config import device_from_config
 from sweeps.trainer.recipe import recipe_from_config
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def draw(config: Mapping[str, Any]) -> Drawn:
     if not config["spaces"]:
         raise ValueError("spaces is empty; allowed: at least one, like +space@spaces.mine=regnetx, or an experiment")
     recipe = recipe_from_config(config["recipe"])
+    device_from_config(config["device"])
     data = data_from_config(config["data"])
     prepare_data(data)
     splits = open_data(data)

@@ -170,6 +170,47 @@ def test_workers_that_cannot_start(tmp_path):
             ["experiment=smoke", "+space@spaces.x=regnetx", "spaces.x.base=regnetz"],
             r"space = 'regnetz': must be one of",
         ),
+        (
+            ["experiment=smoke", "training_seeds=3"],
+            r"training_seeds=3 is not allowed; allowed: different whole",
+        ),
+        (["experiment=smoke", "training_seeds=[]"], r"training_seeds=\[\] is not allowed"),
+        (["experiment=smoke", "training_seeds=[0,0]"], r"training_seeds=\[0, 0\] is not allowed"),
+        (["experiment=smoke", "training_seeds=[0,a]"], r"^training_seeds=\[0, 'a'\] is not allowed; allowed: [^;]*$"),
+        (["experiment=smoke", "seed=a"], r"seed=a is not allowed; allowed: 0 or more"),
+        (["experiment=smoke", "allowed_failures=x"], r"allowed_failures=x is not allowed; allowed: a share from"),
+        (["experiment=smoke", "retry=null"], r"retry=None is not allowed; allowed: diverged"),
+        (["experiment=smoke", "template=null"], r"template = None: input should be a valid dictionary"),
+        (["experiment=smoke", "run=3"], r"run=3 is not allowed; allowed: a folder"),
+        (["experiment=smoke", "worker=a"], r"worker=a is not allowed; allowed: 0 or more"),
+        (["-m", "experiment=smoke", "worker=0,a"], r"'worker=0,a' is not allowed; allowed: different numbers from 0"),
+        (["-m", "experiment=smoke", "worker=1,1"], r"'worker=1,1' is not allowed"),
+        (["experiment=smoke", "+epochs=3"], r"epochs is not known; the config has n, seed, "),
+        (["run=study", "~recipe"], r"recipe is missing"),
+        (
+            ["experiment=smoke", "deadline_seconds=-1"],
+            r"deadline_seconds=-1 is not allowed; allowed: 0 or more",
+        ),
+        (["experiment=smoke", "deadline_seconds=nan"], r"deadline_seconds=nan is not allowed"),
+        (
+            ["experiment=smoke", "deadline_factor=0.5"],
+            r"deadline_factor=0.5 is not allowed; allowed: 1 or more",
+        ),
+        (["experiment=smoke", "heartbeat_seconds=0"], r"heartbeat_seconds=0 is not allowed; allowed: more than 0"),
+        (
+            ["experiment=smoke", "heartbeat_seconds=30"],
+            r"^stale_seconds=60 is not allowed with heartbeat_seconds=30; allowed: at least 3 times as long$",
+        ),
+        (["experiment=smoke", "stale_seconds=0"], r"stale_seconds=0 is not allowed with heartbeat_seconds=5"),
+        (["experiment=smoke", "--config-path=x"], r"--config-path=x is not allowed; allowed: --config-dir"),
+        (
+            ["experiment=smoke", "hydra/launcher=slurm_gpu"],
+            r"hydra/launcher=slurm_gpu starts workers with -m only; give -m, or leave",
+        ),
+        (["experiment=smoke", "trainer=sweeps.training.open"], r"trainer='sweeps.training.open' cannot be imported"),
+        (["experiment=smoke", "device.dtype=bf16"], r"device.dtype = 'bf16': input should be 'auto', 'float32'"),
+        (["experiment=smoke", "device.threads=0"], r"device.threads = 0"),
+        (["experiment=smoke", "device.threads=0", "plan=only"], r"device.threads = 0"),
         (["run=study"], r"spaces is empty; allowed: at least one"),
     ],
 )
@@ -230,6 +271,52 @@ def test_the_command_of_every_launcher_composes(path):
     composed = compose(first[3:], multirun=True)
     assert composed.workers in (8, 16)
     assert composed.here == (8 if path.stem == "local_gpus" else 0)
+
+
+@pytest.fixture
+def box(monkeypatch):
+    """A machine of 24 cores without GPU."""
+    for name in ("LOCAL_WORLD_SIZE", "SLURM_CPUS_PER_TASK", "SLURM_STEP_TASKS_PER_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(24), raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "shares"),
+    [
+        (["hydra/launcher=joblib"], ["processes=6", "data.workers=1"]),
+        (["hydra/launcher=joblib", "device.threads=2"], ["processes=3", "data.workers=2"]),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "processes=1"], ["processes=1", "data.workers=12"]),
+        (["hydra/launcher=submitit_local", "processes=2"], ["processes=2", "data.workers=3"]),
+        (["hydra/launcher=submitit_local", "data.workers=5"], ["processes=6"]),
+        (["hydra/launcher=joblib", "data=digits"], ["processes=6"]),  # nothing to decode
+        (["hydra/launcher=slurm_gpu"], []),
+        (["hydra/launcher=basic"], []),  # one after another
+    ],
+)
+def test_workers_of_one_machine_share_it(box, overrides, shares):
+    command = ["run=study", "data=image_folder", "worker=range(0,4)", *overrides]
+    assert compose(command, multirun=True).shares() == shares
+
+
+@pytest.mark.parametrize(
+    ("overrides", "processes"),
+    [
+        ([], 1),
+        (["processes_per_device=4"], 4),
+        (["hydra.launcher.gpus_per_node=2"], 2),
+        (["hydra.launcher.gpus_per_node=null"], 4),
+        (["hydra.launcher.gpus_per_node=null", "device.threads=2"], 2),
+        (["hydra.launcher.gpus_per_node=null", "hydra.launcher.cpus_per_task=null"], 1),
+        (["hydra.launcher.gpus_per_node=null", "hydra.launcher.gres=gpu:a100:3"], 3),
+        (["device=cpu"], 4),
+        (["hydra/launcher=slurm_shared_gpu", "hydra.launcher.gres=shard:2"], 1),
+    ],
+)
+def test_processes_of_a_job_follow_what_it_asks_for(overrides, processes):
+    command = ["run=study", "hydra/launcher=slurm_gpu", "worker=0,1", *overrides]
+    assert compose(command, multirun=True).processes() == processes
 
 
 def test_processes_follow_the_devices(monkeypatch):
