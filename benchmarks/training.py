@@ -58,7 +58,7 @@ def data(images: int) -> DataConfig:
 
 
 def open_process(images: int) -> None:
-    """What a training process does once: data, allocator, a first step."""
+    """What a training process does once: threads, allocator, data."""
     global splits
     torch.set_num_threads(1)
     keep_freed_memory()

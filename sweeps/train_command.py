@@ -34,10 +34,10 @@ def run(spec_path: Path, words: Sequence[str]) -> int:
     from designspace.files import load_spec
     from sweeps.compose import compose
     from sweeps.data import data_from_config
+    from sweeps.train_one import Job, train_one
     from sweeps.trainer.device_config import device_from_config
     from sweeps.trainer.distributed import join
     from sweeps.trainer.recipe import recipe_from_config
-    from sweeps.trainer.train_one import Job, train_one
 
     own = {"out": "", "seed": "0", "to": "yaml"}
     rest = []

@@ -103,9 +103,11 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
 
     keep_freed_memory()
     device_config = device_from_config(config["device"])
-    if torch.version.cuda and visible_gpus(device_config.device) and not torch.cuda.is_available():
-        asked = device_config.device
-        raise ValueError(f"device.device is {asked!r} and there are GPUs, but PyTorch cannot use them; allowed: cpu.")
+    if (gpus := visible_gpus(device_config.device)) and not torch.cuda.is_available():
+        raise ValueError(
+            f"device.device is {device_config.device!r} and there are GPUs ({', '.join(gpus)}), which PyTorch "
+            f"{torch.__version__} cannot use; allowed: cpu, or a PyTorch that is built for them."
+        )
     splits = open_data(data_from_config(config["data"]), config["processes"])
     recipe = recipe_from_config(config["recipe"])
     device = resolve_device(device_config)

@@ -119,13 +119,11 @@ def _samples(archive: Archive, files: tarfile.TarFile, member: str) -> np.ndarra
     return values.reshape(-1, length)
 
 
-LICENCE = "no licence stated; free for research with citation"
 CIFAR10, CIFAR100 = (
     Source(
         name,
         archive.md5[:16],
         archive.classes,
-        LICENCE,
         functools.partial(prepare, name),
         functools.partial(load, name),
     )

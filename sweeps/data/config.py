@@ -22,8 +22,8 @@ class DataConfig(BaseModel):
     usual augmentation in longer trainings; a recipe file may refer to them, so that digits are never mirrored.
     `path` names a set of the `datasets` library (name hf). `workers` are the processes that decode pictures for one
     that trains (image_folder and hf): "auto" is its share of the cores, 0 decodes in the training process. `root` is
-    the cache folder (default: $DESIGNSPACE_DATA or ~/.cache/designspace), for image_folder the folder of the pictures.
-    Neither takes part in any identity.
+    the cache folder (default: $DESIGNSPACE_DATA or ~/.cache/designspace; for hf that of the library), for image_folder
+    the folder of the pictures. Neither takes part in any identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

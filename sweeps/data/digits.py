@@ -36,4 +36,4 @@ def _prepare(root: Path) -> None:
     _all_digits()
 
 
-SOURCE = Source("digits", "sklearn-digits-1", 10, "CC BY 4.0 (UCI)", _prepare, _load)
+SOURCE = Source("digits", "sklearn-digits-1", 10, _prepare, _load)

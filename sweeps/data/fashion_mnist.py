@@ -105,7 +105,7 @@ def parse_idx(name: str, content: bytes) -> np.ndarray:
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * axes)
     if values.size != shape.prod():
         raise ValueError(f"{name} holds {values.size} values, its header promises {shape.prod()}.")
-    return values.reshape(shape)
+    return values.reshape(shape).copy()  # bytes are read-only, which PyTorch does not like
 
 
 def _read(folder: Path, name: str) -> np.ndarray:
@@ -122,4 +122,4 @@ def load(root: Path, part: Part) -> LabelledImages:
 
 
 CONTENT_ID = hashlib.sha256("".join(SHA256.values()).encode()).hexdigest()[:16]
-SOURCE = Source("fashion_mnist", CONTENT_ID, 10, "MIT", prepare, load)
+SOURCE = Source("fashion_mnist", CONTENT_ID, 10, prepare, load)

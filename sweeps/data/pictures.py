@@ -185,7 +185,7 @@ def hf(config: DataConfig, part: Part) -> Pictures:
         raise ValueError("data=hf needs the package datasets, which is not installed: pip install datasets") from None
     if config.path is None:
         raise ValueError("data.path is missing; data=hf needs the name of a set, like data.path=uoft-cs/cifar100")
-    splits = datasets.load_dataset(config.path)
+    splits = datasets.load_dataset(config.path, cache_dir=config.root and str(config.root))
     for split in (name for name in PARTS[part] if name in splits):
         rows = splits[split]
         picture, label = (next((n for n in names if n in rows.column_names), None) for names in (PICTURE, LABEL))

@@ -24,12 +24,12 @@ class LabelledImages:
 class Source:
     """A data set: `prepare(root)` brings it into the cache folder, `load(root, part)` reads one part from there.
 
-    `content_id` names the exact content (a digest or a version), whatever place it came from.
+    `content_id` names the exact content (a digest or a version), whatever place it came from; its licence stands in
+    conf/data.
     """
 
     name: str
     content_id: str
     classes: int
-    licence: str
     prepare: Callable[[Path], None]
     load: Callable[[Path, Part], LabelledImages]

@@ -1,1 +1,1 @@
-"""The trainer: a network, data and a recipe in, one result out. It knows no study; parts of it load without torch."""
+"""The trainer: a network, data and a recipe in, one result out. It knows no study."""

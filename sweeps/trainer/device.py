@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -98,8 +99,12 @@ def resolve_device(config: DeviceConfig, world: World = ALONE) -> Device:
     kind = config.kind
     if config.device == "cuda" and kind == "cpu":
         raise ValueError("device.device is 'cuda', but PyTorch sees no GPU here; allowed: auto, cpu.")
+    if config.dtype == "bfloat16" and kind == "cuda" and torch.cuda.get_device_capability() < (8, 0):
+        raise ValueError("device.dtype is 'bfloat16', which this GPU does not have; allowed: auto, float32 or float16.")
     if config.dtype == "float16" and kind == "cpu":
         raise ValueError("device.dtype is 'float16', which needs a GPU; on a CPU: auto, float32 or bfloat16.")
+    if config.deterministic and kind == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it with its first product
     return Device(
         torch_device=torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind),
         dtype=native_dtype(kind) if config.dtype == "auto" else getattr(torch, config.dtype),

@@ -16,8 +16,8 @@ class DeviceConfig(BaseModel):
     dtype auto: bfloat16 where it is native (CPU with AVX512_BF16 or AMX; GPU of compute capability 8 or more), else
     float16 on older GPUs with tensor cores, else float32. channels_last auto: yes on a CPU, and on a GPU where it is
     faster for the model. `threads` are the CPU threads of PyTorch. `compile` runs torch.compile, which costs 16–50 s a
-    model and pays for long trainings only. `deterministic` makes a GPU repeat itself bit for bit, more slowly; a CPU
-    always does.
+    model and pays for long trainings only. `deterministic` makes a GPU repeat itself bit for bit, more slowly, where
+    PyTorch can (it warns where it cannot); a CPU always does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -57,8 +57,7 @@ class TrainingProcess:
                 stdin=subprocess.DEVNULL,
                 env=os.environ
                 | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-                # Before CUDA starts: a process sees but one slice of a GPU, and deterministic=true wants the workspace.
-                | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}),
+                | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),  # a process sees but one slice of a GPU
             )
         far_end.close()  # ours must close when the process dies
         self._send((str(study.paths.root), trainer, dict(settings), log_file))

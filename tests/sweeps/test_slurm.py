@@ -105,7 +105,7 @@ def test_a_time_limit_is_no_end(limited):
 
 
 def test_real_trainings_warned_preempted_and_killed_give_the_same_numbers(tmp_path, jobs):
-    options = ("experiment=smoke", "n=2", "recipe.epochs=7", "data.subset=400", "checkpoint_seconds=0")
+    options = ("experiment=smoke", "device=cpu", "n=2", "recipe.epochs=7", "data.subset=400", "checkpoint_seconds=0")
     driver = start(
         tmp_path, "sweep", "-m", *options, "run=study", *LAUNCHER, *QUICK, workers(2),
         f"hydra.launcher.name={jobs.name}",

@@ -418,10 +418,10 @@ class Gap(Rows):
 
 def test_a_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = types.ModuleType("datasets")
-    asked: list[str] = []
+    asked: list[tuple[str, str]] = []
 
-    def load_dataset(path: str) -> dict[str, Rows]:
-        asked.append(path)
+    def load_dataset(path: str, cache_dir: str) -> dict[str, Rows]:
+        asked.append((path, cache_dir))
         return splits_of_the_set
 
     splits_of_the_set = {"train": Rows()}
@@ -430,7 +430,7 @@ def test_a_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatch: py
     with pytest.raises(ValueError, match=r"data\.path is missing"):
         opened(folder, name="hf")
     splits = opened(folder, name="hf", path="someone/pictures")
-    assert asked == ["someone/pictures"]
+    assert asked == [("someone/pictures", str(folder))]
     assert splits.classes == 2
     images, labels = next(Stream(splits, resolve_device(CPU)).validation_batches(5))
     assert images.shape == (5, 3, 16, 16)
