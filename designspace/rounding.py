@@ -23,11 +23,16 @@ def round_to(value: float | np.ndarray, multiple: int) -> Number:
     return integers(np.maximum(multiple, np.rint(np.asarray(value) / multiple) * multiple))
 
 
+def round_repeats(depth: float | np.ndarray, up: bool = False) -> Number:
+    """The nearest whole number of blocks, at least one; up, as EfficientNet's code does, but not for a last bit."""
+    cleaned = np.round(depth, 9)
+    return integers(np.maximum(1, np.ceil(cleaned) if up else np.rint(cleaned)))
+
+
 def round_group_width(group_width: float | np.ndarray) -> Number:
-    """Up to 2 as it is, up to 5 four, above that a multiple of 8 (pycls `scaler.py`)."""
-    value = np.asarray(group_width)
-    small = np.where(value <= 2, np.maximum(1, np.floor(value)), 4)
-    return integers(np.where(value <= 5, small, round_to(value, 8)))
+    """To a whole number, which up to 2 stays, up to 5 becomes 4, above that a multiple of 8 (pycls `scaler.py`)."""
+    value = np.maximum(1, np.rint(group_width))
+    return integers(np.where(value <= 2, value, np.where(value <= 5, 4, round_to(value, 8))))
 
 
 def integers(value: np.ndarray) -> Number:

@@ -6,14 +6,17 @@ most of the growth to the width, which keeps activations near the square root of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from designspace.counting import complexity
 from designspace.group_width import fit_stage
-from designspace.rounding import integers, round_channels, round_group_width, round_to
+from designspace.layers import Number, where
+from designspace.rounding import round_channels, round_group_width, round_repeats, round_to
 from designspace.spec import ModelSpec
 
 Factor = float | np.ndarray
@@ -53,13 +56,13 @@ def rule_factors(rule: str, growth: Factor) -> Factors:
     if np.min(growth) <= 0:
         raise ValueError(f"growth = {growth}: must be above 0")
     depth, width, resolution = RULES[rule]
-    wider = growth ** (width / 2)
-    return Factors(growth**depth, wider, growth ** (resolution / 2), wider)
+    wider = np.power(growth, width / 2)  # np.power and ** of floats differ in the last bit, so one and many agree
+    return Factors(np.power(growth, depth), wider, np.power(growth, resolution / 2), wider)
 
 
 def efficientnet_factors(alpha: Factor, beta: Factor, gamma: Factor, phi: Factor) -> Factors:
     """d = α^φ, w = β^φ, r = γ^φ (arXiv 1905.11946, Eq. 3); group widths as they are."""
-    return Factors(alpha**phi, beta**phi, gamma**phi)
+    return Factors(np.power(alpha, phi), np.power(beta, phi), np.power(gamma, phi))
 
 
 def scale_networks(
@@ -71,34 +74,31 @@ def scale_networks(
     1, 2, 4 or multiples of 8 (as pycls does), then made to fit the widths. The head's convolution is never narrowed
     (MobileNetV2, arXiv 1801.04381, § 6.1). A factor of 1 changes nothing.
     """
-    changes: dict[str, Any] = {}
-    if _matters(factors.resolution):
-        changes["resolution"] = round_to(spec.resolution * factors.resolution, 4)
-    if spec.stem is not None and _matters(factors.width):
-        changes["stem"] = spec.stem.model_construct(
-            **dict(spec.stem) | {"width": round_channels(spec.stem.width * factors.width)}
-        )
-    if spec.head.width is not None and _matters(factors.width):
-        changes["head"] = spec.head.model_construct(
-            **dict(spec.head) | {"width": round_channels(spec.head.width * np.maximum(1, factors.width))}
-        )
+    resolution = _scaled(spec.resolution, factors.resolution, partial(round_to, multiple=4))
+    changes: dict[str, Any] = {"name": None, "resolution": resolution}
+    width_in: Number = spec.in_channels
+    if spec.stem is not None:
+        width_in = _scaled(spec.stem.width, factors.width, round_channels)
+        changes["stem"] = spec.stem.model_copy(update={"width": width_in})
+    if spec.head.width is not None:
+        width = _scaled(spec.head.width, np.maximum(1, factors.width), round_channels)
+        changes["head"] = spec.head.model_copy(update={"width": width})
+    refit = np.not_equal(factors.width, 1) | np.not_equal(factors.group_width, 1)
+    round_depth = partial(round_repeats, up=depth_rounding == "up")
     stages = []
-    width_in = (changes.get("stem") or spec.stem).width if spec.stem is not None else spec.in_channels
     for stage in spec.stages:
         fields = dict(stage)
-        if _matters(factors.depth):
-            rounded = np.ceil if depth_rounding == "up" else np.rint
-            scaled = np.maximum(1, rounded(np.round(stage.depth * np.asarray(factors.depth), 9)))
-            fields["depth"] = integers(scaled)
-        if _matters(factors.width):
-            fields["width"] = round_channels(stage.width * factors.width)
-        if fields.get("group_width") not in (None, 1) and _matters(factors.group_width):
-            fields["group_width"] = round_group_width(fields["group_width"] * factors.group_width)
-        if _matters(factors.width) or _matters(factors.group_width):
-            fields = fit_stage(fields, width_in)
+        fields["depth"] = _scaled(stage.depth, factors.depth, round_depth)
+        fields["width"] = _scaled(stage.width, factors.width, round_channels)
+        group = fields.get("group_width")
+        if group not in (None, 1):
+            fields["group_width"] = _scaled(group, factors.group_width, round_group_width)
+        if group is not None and np.any(refit):
+            fitted = fit_stage(fields, width_in)
+            fields |= {name: where(refit, fitted[name], fields[name]) for name in ("width", "group_width")}
         width_in = fields["width"]
-        stages.append(type(stage).model_construct(**fields))
-    return spec.model_construct(**dict(spec) | {"name": None} | changes | {"stages": tuple(stages)})
+        stages.append(stage.model_copy(update=fields))
+    return spec.model_copy(update=changes | {"stages": tuple(stages)})
 
 
 def scale(spec: ModelSpec, factors: Factors, depth_rounding: Literal["nearest", "up"] = "nearest") -> ModelSpec:
@@ -121,5 +121,5 @@ def scale_to(spec: ModelSpec, macs: float, rule: str = "dWr") -> tuple[ModelSpec
     return scale(spec, rule_factors(rule, growth)), growth
 
 
-def _matters(factor: Factor) -> bool:
-    return isinstance(factor, np.ndarray) or factor != 1
+def _scaled(value: int, factor: Factor, rounded: Callable[[Factor], Number]) -> Number:
+    return where(np.not_equal(factor, 1), rounded(value * factor), value)

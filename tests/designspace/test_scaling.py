@@ -1,11 +1,15 @@
+from typing import Literal
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from designspace import ModelSpec, complexity, zoo
 from designspace.arrays import unpack
 from designspace.rounding import round_channels, round_group_width
 from designspace.scaling import RULES, Factors, rule_factors, scale, scale_networks, scale_to
-from designspace.spec import Head
+from designspace.spec import BottleneckStage, Head, InvertedStage, Stem
 
 
 def test_efficientnets_are_scaled_b0() -> None:
@@ -28,6 +32,8 @@ def test_mobilenets_are_the_scaled_first_one() -> None:
 @pytest.mark.parametrize("name", ["ResNet-50", "RegNetX-400MF", "EfficientNet-B0", "Xception-299", "VGG-11"])
 def test_a_factor_of_one_changes_nothing(name: str) -> None:
     assert scale(zoo.spec(name), Factors()).spec_id == zoo.spec(name).spec_id
+    ones = np.ones(1)
+    assert unpack(scale_networks(zoo.spec(name), Factors(ones, ones, ones, ones)), 0).spec_id == zoo.spec(name).spec_id
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -59,17 +65,46 @@ def test_a_target_is_reached(name: str, rule: str) -> None:
     assert 1.5 < growth < 4
 
 
-def test_arrays_of_factors_are_the_single_ones() -> None:
+ODD = ModelSpec(
+    resolution=30,
+    stem=Stem(width=20),
+    stages=(BottleneckStage(depth=2, width=20, group_width=5), InvertedStage(depth=1, width=21, group_width=3)),
+    head=Head(width=100),
+)
+four_factors = st.tuples(*[st.sampled_from([1.0, 0.4, 0.75, 1.3, 2.0])] * 4)
+
+
+@pytest.mark.parametrize("base", [ODD, zoo.spec("RegNetY-800MF"), zoo.spec("VGG-11")], ids=["odd", "RegNetY", "VGG"])
+@given(rows=st.lists(four_factors, min_size=1, max_size=8), rounding=st.sampled_from(["nearest", "up"]))
+def test_arrays_of_factors_are_the_single_ones(
+    base: ModelSpec, rows: list[tuple[float, ...]], rounding: Literal["nearest", "up"]
+) -> None:
+    networks = scale_networks(base, Factors(*np.array(rows).T), rounding)
+    for index, row in enumerate(rows):
+        assert unpack(networks, index) == scale(base, Factors(*row), rounding)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_growths_in_an_array_are_the_single_ones(rule: str) -> None:
     base = zoo.spec("RegNetY-800MF")
-    growth = np.geomspace(0.3, 5, 20)
-    networks = scale_networks(base, rule_factors("dWr", growth))
+    growth = np.linspace(1, 5, 401)
+    networks = scale_networks(base, rule_factors(rule, growth))
     for index, value in enumerate(growth):
-        assert unpack(networks, index) == scale(base, rule_factors("dWr", float(value)))
+        assert unpack(networks, index) == scale(base, rule_factors(rule, float(value)))
 
 
 def test_rounding() -> None:
     assert [round_channels(w) for w in (3, 11.9, 12, 32 * 0.35, 1280 * 1.4)] == [8, 16, 16, 16, 1792]
-    assert [round_group_width(g) for g in (1, 1.7, 2.4, 3, 5, 6, 11, 13)] == [1, 1, 4, 4, 4, 8, 8, 16]
+
+
+def test_group_widths_are_rounded_as_pycls_does() -> None:
+    def pycls(group: float) -> int:  # pycls `scaler.py`, one number at a time
+        whole = max(1, round(group))
+        return whole if whole <= 2 else 4 if whole <= 5 else round(whole / 8) * 8
+
+    groups = np.linspace(0.2, 70, 5000)
+    assert round_group_width(groups).tolist() == [pycls(group) for group in groups]
+    assert [round_group_width(group) for group in (0.3, 1.7, 2.4, 5.4, 12.0)] == [1, 2, 2, 4, 16]
 
 
 def test_mistakes() -> None:
