@@ -42,6 +42,14 @@ def test_a_model_becomes_the_fields_of_a_record(tmp_path: Path) -> None:
     assert limited["status"] == "timeout"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpus_that_pytorch_cannot_use_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(ValueError, match=r"device is 'auto' and there are GPUs \(0, 1\), which PyTorch .* cannot use"):
+        open_trainer(CONFIG | {"device": {"device": "auto"}})
+    open_trainer(CONFIG)
+
+
 def test_a_lost_gpu_is_not_the_next_models_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     emptied = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))

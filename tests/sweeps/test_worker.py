@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_study import make_study, work
@@ -19,7 +20,7 @@ from designspace.record import Record, read_records
 from sweeps.study.claims import Claims, read_claim
 from sweeps.study.predict import TimeLimit, any_known
 from sweeps.study.study import Study
-from sweeps.worker.worker import WorkerError
+from sweeps.worker.worker import Worker, WorkerError
 
 HERE = Path(__file__).parent
 
@@ -91,6 +92,18 @@ def test_hard_deaths_are_failed_attempts_and_the_others_go_on(tmp_path, monkeypa
     tries = (tmp_path / "log").read_text().split()
     assert sorted(tries) == ["a0000", "a0001", *["a0002"] * 2, *["a0003"] * 2, *["a0004"] * 2, "a0005"]
     assert "attempt 1 of 2" in caplog.text
+
+
+def test_idle_processes_look_at_the_claims_of_others_once_for_all(tmp_path, monkeypatch):
+    study = make_study(tmp_path / "study", 8)
+    others = Claims(study.paths.claims, "other", stale_seconds=60)
+    assert all(others.take(model.key) for model in study.models)
+    worker = Worker(study, Claims(study.paths.claims, "mine", 60), trainer="", processes=4)
+    worker._processes = [SimpleNamespace(ready=True, model=None, gpu=None, slot=slot) for slot in range(4)]
+    read = []
+    monkeypatch.setattr("sweeps.study.claims.read_claim", lambda path: read.append(path) or read_claim(path))
+    assert worker._assign()
+    assert len(read) == 8
 
 
 def test_what_began_before_times_were_known_is_predicted_and_limited_too(tmp_path, monkeypatch):
