@@ -24,7 +24,6 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from designspace.record import Record
 from sweeps.compose import Composed, compose, sentences
 from sweeps.data import data_from_config, prepare_data
 from sweeps.resources import automatic_processes
@@ -104,7 +103,7 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
     study = freeze(config, config["run"])
     study.set_aside_damaged()
     study.remove_old_checkpoints()
-    _set_aside_for_retry(study, config["retry"])
+    study.set_aside_failed(config["retry"])
     print("\n".join(sampling_lines(study)), flush=True)
     if study.models_to_train():
         prepare_data(data_from_config(config["data"]))
@@ -175,13 +174,6 @@ def _wait_for_others(study: Study, stale_seconds: float) -> None:
         if status.running:
             seen = time.monotonic()
         time.sleep(1)
-
-
-def _set_aside_for_retry(study: Study, statuses: Sequence[str]) -> None:
-    for key in sorted(study.recorded_keys()) if statuses else ():
-        status = Record.from_json(study.paths.record(key).read_text(encoding="utf-8")).status
-        if status in statuses:
-            study.set_aside(key, f"{status}, and retry={list(statuses)}")
 
 
 def _run_hydra(argv: Sequence[str]) -> None:

@@ -56,7 +56,7 @@ def calibrate(
     """Train the first `models` models of every space of a config with each pair.
 
     Args:
-        overrides: what `designspace sweep` would be told, without n, run and the two values swept.
+        overrides: what `designspace sweep` would be told, without what follows from the other arguments.
         learning_rates: peaks to try, as `recipe.learning_rate` means them.
         weight_decays: values to try; empty takes the recipe's own.
         models: how many of each space.
@@ -72,6 +72,10 @@ def calibrate(
         raise ValueError("lr is empty; give the values to try, like lr=[0.05,0.1,0.2,0.4]")
     if wrong := [value for value in learning_rates if value <= 0] + [value for value in weight_decays if value < 0]:
         raise ValueError(f"lr and wd hold {wrong[0]:g}; lr must be above 0 and wd not below")
+    own = ("n", "run", "plan", "recipe.learning_rate", *["recipe.weight_decay"] * bool(weight_decays))
+    for word in overrides:
+        if word.partition("=")[0].strip("+~") in own:
+            raise ValueError(f"{word} is not allowed: {', '.join(own)} follow from models, out, lr and wd")
     records: dict[Pair, list[Record]] = {}
     config: Mapping[str, Any] = {}
     decays: list[float | None] = [*weight_decays] or [None]

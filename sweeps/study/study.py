@@ -14,11 +14,12 @@ KEY is `designspace.record.record_key`. A model is done when its record exists; 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -217,12 +218,24 @@ class Study:
             How many there were.
         """
         damaged = 0
-        for key in sorted(self.recorded_keys()):
+        for key, content in self._recorded():
             try:
-                record = Record.from_json(self.paths.record(key).read_text(encoding="utf-8"))
+                record = Record.from_json(content)
                 if record_key(record.spec_id, record.recipe_id, record.data_id, record.seed) != key:
                     raise ValueError("it belongs to another model")
             except (ValueError, TypeError, KeyError) as error:
                 self.set_aside(key, f"damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
                 damaged += 1
         return damaged
+
+    def set_aside_failed(self, statuses: Collection[str]) -> None:
+        """Set aside the records with these statuses; `set_aside_damaged` comes first."""
+        for key, content in self._recorded() if statuses else ():
+            if (status := Record.from_json(content).status) in statuses:
+                self.set_aside(key, f"{status}, and retry={list(statuses)}")
+
+    def _recorded(self) -> Iterator[tuple[str, str]]:
+        """The records' keys and contents, but for those that another driver sets aside at this moment."""
+        for key in sorted(self.recorded_keys()):
+            with contextlib.suppress(FileNotFoundError):
+                yield key, self.paths.record(key).read_bytes().decode(errors="replace")

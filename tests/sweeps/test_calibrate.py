@@ -81,6 +81,10 @@ def test_every_pair_is_a_study_and_the_best_becomes_the_recipe(tmp_path: Path, m
         (["lr=[0.1,high]"], r"lr=\[0\.1, 'high'\] is not allowed; allowed: numbers"),
         (["lr=[-1]"], "lr and wd hold -1"),
         (["lr=[0.1]", "models=0"], "models=0 is not allowed"),
+        (["lr=[0.1]", "plan=only"], "plan=only is not allowed: n, run, plan, recipe.learning_rate follow from models"),
+        (["lr=[0.1]", "n=3"], "n=3 is not allowed"),
+        (["lr=[0.1]", "++run=elsewhere"], r"\+\+run=elsewhere is not allowed"),
+        (["lr=[0.1]", "wd=[0]", "recipe.weight_decay=0.1"], "recipe.weight_decay=0.1 is not allowed"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(words: list[str], sentence: str) -> None:

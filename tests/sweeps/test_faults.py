@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fake_study import make_study, work
 
-from designspace.record import read_records
+from designspace.record import Record, read_records
 from sweeps.app import _start_workers
 from sweeps.compose import Composed
 from sweeps.study.claims import Claims, read_claim
@@ -142,6 +143,17 @@ def test_the_driver_waits_for_others_when_one_job_died(tmp_path, monkeypatch, ca
     assert len(study.recorded_keys()) == 6
     assert others[0].wait(30) == 0
     assert "a worker ended before the study was done: Job not requeued" in caplog.text
+
+
+def test_drivers_that_retry_at_once(tmp_path):
+    study = make_study(tmp_path / "study", 300)
+    for model in study.models:
+        study.write_record(model, Record(model.spec_id, "recipe", "data", 0, "crashed"))
+    with ThreadPoolExecutor(2) as drivers:
+        for done in [drivers.submit(Study.open(study.paths.root).set_aside_failed, ["crashed"]) for _ in range(2)]:
+            done.result()
+    assert not study.recorded_keys()
+    assert len(list(study.paths.set_aside.iterdir())) == 300
 
 
 def test_a_full_file_system(tmp_path):
