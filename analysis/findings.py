@@ -138,8 +138,8 @@ def find(
     resolved = apply_failure_policy(table.frame, policy)
     frame = _with_fits(average_seeds(resolved.frame))
     cost = match or "macs"
-    priced = frame[cost].notna().any()
     ok = frame[~frame["failed"]]
+    priced = ok[cost].notna().any()
     frame["pareto"] = False
     if priced:
         frame.loc[ok.index, "pareto"] = pareto_front(ok, ("error_percent", cost))
@@ -198,9 +198,6 @@ def _with_fits(models: pd.DataFrame) -> pd.DataFrame:
 def _match(frame: pd.DataFrame, match: str) -> tuple[ComplexityMatch | None, str]:
     if not match or len(frame["space"].unique()) < 2:
         return None, ""
-    unknown = int(frame[match].isna().sum())
-    if unknown:
-        return None, f"{match} is not known for {unknown} of {len(frame)} models"
     try:
         return complexity_weights(frame, match), ""
     except ValueError as reason:
@@ -217,8 +214,8 @@ def _comparison(frame: pd.DataFrame, match: str, designs: Mapping[str, str]) -> 
         if apart and a in designs and designs[a] == designs.get(b):
             continue
         drawn.append(compare_spaces(pair, match=None))
-        with suppress(ValueError):  # no common range: the pair stands among those as drawn
-            if match and frame[match].notna().all():
+        with suppress(ValueError):  # unknown, or no common range: the pair stands among those as drawn
+            if match:
                 matched.append(compare_spaces(pair, match=match))
     parts = [pd.concat(part, ignore_index=True) for part in (matched, drawn) if part]
     for part in parts:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.spaces import check_known
+
 MAX_BINS = 10
 MIN_PER_BIN = 3
 
@@ -68,11 +70,13 @@ def complexity_weights(
         minimum: models a space must have in each bin, at least 1; from 2 on a variance can be computed.
 
     Raises:
-        ValueError: no common range, too few models in it, or an asked-for bin with too few models.
+        ValueError: a complexity that is not known, no common range, too few models in it, or an asked-for bin with too
+            few models.
 
     Source: Radosavovic et al. 2019 (arXiv 1905.13214), Sec. 2 (normalised comparison). NDS fixes the number of bins by
     hand and demands that none is empty; here it adapts to the population.
     """
+    check_known(frame, by)
     complexity = frame[by].to_numpy(dtype=float)
     labels = frame[space].astype(str).to_numpy()
     names = list(dict.fromkeys(labels))

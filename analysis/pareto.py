@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.spaces import check_known
+
 
 def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percent", "macs")) -> NDArray[np.bool_]:
     """Whether each model is on the Pareto front: no other is at least as good in every objective and better in one.
@@ -20,7 +22,7 @@ def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percen
         Shape (len(frame),). Models equal in every objective are on the front together.
 
     Raises:
-        ValueError: no objective, or one that is not a column.
+        ValueError: no objective, one that is not a column, or one without numbers.
     """
     missing = [name for name in objectives if name not in frame]
     if missing or not objectives:
@@ -30,6 +32,9 @@ def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percen
     values = frame[list(objectives)].to_numpy(dtype=float)
     front = np.zeros(len(frame), dtype=bool)
     known = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if not len(known):
+        for name in objectives:
+            check_known(frame, name)
     # In lexical order a model can only be beaten by one before it, and comparing with the front so far is enough.
     order = known[np.lexsort(values[known].T[::-1])]
     if values.shape[1] == 2:

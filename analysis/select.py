@@ -14,6 +14,7 @@ from analysis.pareto import pareto_front
 from analysis.regimes import regime_index
 from analysis.seeds import average_seeds
 from analysis.shrinkage import shrink
+from analysis.spaces import check_known
 
 OWN_PRIOR = 20
 """A space (in a regime) with at least this many models is its own reference; smaller ones are taken together."""
@@ -73,7 +74,7 @@ def select_best(
         Rows of `frame` (of the first seed) with the columns of SELECT_COLUMNS.
 
     Raises:
-        ValueError: k below 1, no model that can be chosen, objectives or complexity that are not columns.
+        ValueError: k or regimes below 1, no model that can be chosen, objectives or complexity that are not known.
     """
     if k is not None and k < 1:
         raise ValueError(f"k is {k}; it must be at least 1")
@@ -83,10 +84,10 @@ def select_best(
     first["candidates"] = len(first)
     first["left_out"] = frame.loc[frame["status"] != MISSING, "spec_id"].nunique() - len(first)
     first["noise_sd"], first["noise_from"] = selection_noise(frame[frame["status"] == OK], noise_sd, validation_size)
-    if regimes is not None and complexity not in first:
-        raise ValueError(f"complexity is {complexity!r}; the table has {', '.join(map(str, frame))}")
-    costs = first[complexity].to_numpy(dtype=float) if regimes else np.ones(len(first))
-    index = regime_index(np.asarray(costs, dtype=np.float64), regimes or 1)
+    index = np.zeros(len(first), dtype=np.int64)
+    if regimes is not None:
+        check_known(first, complexity)
+        index = regime_index(first[complexity].to_numpy(dtype=float), regimes)
     first = pd.concat([first, _estimates(first, index)], axis=1)
     first["pareto"] = pareto_front(first, ("error_percent", *objectives)) if objectives else False
     chosen = first[first["pareto"]] if objectives else first

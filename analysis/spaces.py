@@ -11,9 +11,19 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+def check_known(frame: pd.DataFrame, column: str) -> None:
+    """ValueError where a column has no number for some model."""
+    unknown = int((~np.isfinite(frame[column].to_numpy(dtype=float))).sum())
+    if unknown:
+        raise ValueError(f"{column} is not known for {unknown:,} of {len(frame):,} models")
+
+
 def varies(column: pd.Series) -> bool:
-    """Whether a column has numbers that differ."""
-    return bool(pd.api.types.is_numeric_dtype(column) and column.min() < column.max())
+    """Whether a column has finite numbers that differ."""
+    if not pd.api.types.is_numeric_dtype(column):
+        return False
+    known = column[np.isfinite(column.astype(float))]
+    return bool(known.min() < known.max())
 
 
 def per_space(
@@ -23,7 +33,7 @@ def per_space(
 
     Args:
         frame: columns `space`, `error_percent` and `names`.
-        names: parameters; one that is fixed within a space, or unknown there, is left out for that space.
+        names: parameters; one that is text, fixed within a space, or unknown there, is left out for that space.
         statistic: from values and errors, both of shape (N,), to a frame.
 
     Returns:
@@ -32,8 +42,8 @@ def per_space(
     parts = []
     for space, part in frame.groupby("space", sort=False):
         for name in names:
-            known = part[np.isfinite(part[name].astype(float))]
-            if varies(known[name]):
+            if varies(part[name]):
+                known = part[np.isfinite(part[name].astype(float))]
                 found = statistic(known[name].to_numpy(dtype=float), known["error_percent"].to_numpy(dtype=float))
                 parts.append(found.assign(space=space, parameter=name))
     if not parts:

@@ -85,7 +85,7 @@ def trends(argv: list[str]) -> int:
     names = [arguments.parameter] if arguments.parameter else names
     lines, ranges = trends_per_space(models, names), ranges_per_space(models, names)
     if lines.empty:
-        raise ValueError(f"{', '.join(names)}: the same in every model of a space, so there is no trend")
+        raise ValueError(f"{', '.join(names)}: no number that differs between models of a space, so there is no trend")
     inputs.print_table(ranges_table(ranges, correlations_per_space(models, names)))
     forest = None if arguments.parameter else permutation_importance(models, table.parameters)
     if forest is not None:

@@ -46,7 +46,7 @@ def select(argv: list[str]) -> int:
         regimes=arguments.regimes,
     )
     shown = best_table(best)
-    if arguments.regimes:
+    if arguments.regimes is not None:
         ends = zip(best["regime_low"], best["regime_high"], strict=True)
         shown.insert(0, "regime of macs", [f"{short(low)} to {short(high)}" for low, high in ends])
     inputs.print_table(shown)

@@ -220,3 +220,40 @@ def test_a_foreign_table_goes_through_every_command(tmp_path, capsys):
     assert compare([*common, "--where", "layers=3,4,5,6", "--match", "none"]) == 0
     with pytest.raises(ValueError, match="no block widths"):
         fit(common)
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A table without complexity, with a parameter that is a number, one that is text and one that is yes or no."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"error_percent": rng.normal(10, 1, 40), "layers": rng.integers(3, 9, 40)})
+    frame["shortcut"], frame["wide"] = rng.choice(["all", "none"], 40), rng.choice([True, False], 40)
+    frame.to_csv(tmp_path / "nets.csv", index=False)
+    return [str(tmp_path / "nets.csv"), "--map", "layers,shortcut,wide"]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "sentence"),
+    [
+        (compare, ["--by", "shortcut"], "macs is not known for 40 of 40 models"),
+        (edf, ["--by", "shortcut", "--match", "acts"], "acts is not known for 40 of 40 models"),
+        (select, ["--regimes", "3"], "macs is not known for 40 of 40 models"),
+        (select, ["--pareto", "macs"], "macs is not known for 40 of 40 models"),
+        (select, ["--out", "p.png"], "macs is not known for 40 of 40 models"),
+        (select, ["--map", "macs=layers", "--regimes", "0"], "regimes is 0; it must be at least 1"),
+        (trends, ["--parameter", "shortcut"], "shortcut: no number that differs between models of a space"),
+    ],
+)
+def test_what_a_table_does_not_know_is_named(bare, tmp_path, monkeypatch, command, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=sentence):
+        command([*bare, *arguments])
+
+
+def test_text_and_bools_are_parameters_too(bare, tmp_path, capsys):
+    assert trends([*bare, "--out", str(tmp_path / "t.csv")]) == 0
+    assert set(pd.read_csv(tmp_path / "t.csv")["parameter"]) == {"layers", "wide"}
+    assert trends([*bare, "--parameter", "wide", "--out", str(tmp_path / "wide.png")]) == 0
+    assert compare([*bare, "--by", "wide", "--match", "none"]) == 0
+    assert "wide = False" in capsys.readouterr().out
+    assert report([*bare, "--by", "wide", "--out", str(tmp_path / "page")]) == 0
