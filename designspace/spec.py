@@ -60,6 +60,10 @@ class _Stage(Validated):
     def check(self, w_in: int) -> None:
         """Raise ValueError("field = value …") where the fields do not fit each other or the input width."""
 
+    def input_widths(self, w_in: int) -> tuple[int, ...]:
+        """The widths that blocks of the stage read: the first block's, and the others'."""
+        return (w_in, self.width)[: self.depth]
+
 
 class BottleneckStage(_Stage):
     """1×1, k×k group convolution, 1×1 with a residual: RegNet's X block; Y with `se_ratio`; R without groups.
@@ -82,7 +86,8 @@ class BottleneckStage(_Stage):
                 f"bottleneck_ratio = {self.bottleneck_ratio:g}: width {self.width} divided by it must be a whole number"
             )
         check_group_width(self.group_width, round(inner), "inner width width / bottleneck_ratio")
-        check_se_ratio(self.se_ratio, w_in)
+        for width in self.input_widths(w_in):
+            check_se_ratio(self.se_ratio, width)
 
 
 class BasicStage(_Stage):
@@ -124,7 +129,7 @@ class InvertedStage(_Stage):
     shortcut: Literal["bottlenecks", "expansions", "none"] = "bottlenecks"
 
     def check(self, w_in: int) -> None:
-        for width in (w_in, self.width)[: self.depth]:
+        for width in self.input_widths(w_in):
             inner = width * self.expansion_ratio
             if round(inner) < 1:
                 raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: leaves no channel of width {width}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from designspace.export.pycls_keys import Section, per_stage
+from designspace.export.pycls_keys import ACTIVATIONS, Section, per_stage
 from designspace.export.refusal import Support
 from designspace.spec import InvertedStage, ModelSpec
 
@@ -24,7 +24,7 @@ EN = Section(
         "DROPOUT_RATIO": 0.0,
     },
 )
-SUPPORT = Support("pycls effnet", ("inverted",), ("relu", "silu"), kernel_sizes=(), head_width=True, dropout=True)
+SUPPORT = Support("pycls effnet", ("inverted",), ACTIVATIONS, kernel_sizes=(), head_width=True, dropout=True)
 
 
 def read(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def section(spec: ModelSpec) -> dict[str, Any]:
             )
         if stage.se_ratio == 0 or stage.se_ratio != stages[0].se_ratio:
             SUPPORT.refuse(f"stages.{number}.se_ratio", stage.se_ratio, "all its blocks have SE of one ratio")
-        for w_in in (width, stage.width)[: stage.depth]:
+        for w_in in stage.input_widths(width):
             for field, ratio in (("expansion_ratio", stage.expansion_ratio), ("se_ratio", stage.se_ratio)):
                 if int(w_in * ratio) != round(w_in * ratio):
                     SUPPORT.refuse(

@@ -61,6 +61,13 @@ def test_every_spec_survives_a_file(spec: ModelSpec, suffix: str, tmp_path_facto
     assert ModelSpec.from_mapping(json.loads(spec.to_json())) == spec
 
 
+@pytest.mark.parametrize("name", ["4e8", "1", "1.5", "0x1f", "1_000", ".5", "5e-1", "yes", "null", "1:30", ".nan"])
+def test_a_name_that_looks_like_a_value_stays_a_name(name: str, tmp_path: Path) -> None:
+    spec = zoo.spec("ResNet-50").model_copy(update={"name": name})
+    save_spec(spec, tmp_path / "spec.yaml")
+    assert load_spec(tmp_path / "spec.yaml") == spec
+
+
 def test_the_name_is_a_label_and_everything_else_identity() -> None:
     spec = zoo.spec("RegNetX-200MF")
     assert spec.model_copy(update={"name": "other"}).spec_id == spec.spec_id
@@ -90,6 +97,7 @@ def bottleneck(**fields: object) -> dict[str, object]:
         (bottleneck(groupwidth=8), "stages.0.groupwidth: unknown key"),
         (bottleneck(block="botleneck"), "stages.0.block = 'botleneck': must be one of bottleneck, basic, vanilla"),
         (bottleneck(se_ratio=0.001), "stages.0.se_ratio = 0.001: squeezes the input width 32 to no channel"),
+        (bottleneck(depth=2, width=8, se_ratio=0.05), "stages.0.se_ratio = 0.05: squeezes the input width 8 to no"),
         (bottleneck() | {"activation": "tanh"}, "activation = 'tanh': input should be 'relu'"),
         (bottleneck() | {"depth": 3}, "depth: unknown key"),
     ],
