@@ -15,7 +15,7 @@ _MODULES = {
     "failures": ["apply_failure_policy", "FailurePolicy"],
     "seeds": ["average_seeds"],
     "bands": ["simultaneous_band"],
-    "edf": ["edf_by", "edf_area"],
+    "edf": ["edf_by"],
     "matching": ["complexity_weights"],
     "compare": ["compare_spaces", "describe_spaces"],
     "random_search": ["random_search_curve", "random_search_by", "expected_best", "models_needed"],

@@ -147,7 +147,7 @@ def _pair(
     limit = float(np.median(errors)) if area_limit is None else area_limit
     if not limit > 0:
         raise ValueError(f"area_limit is {limit}; it must be a positive error in percent")
-    # The area under an EDF up to a limit is a mean too: of how far below the limit each error is.
+    # The area under an EDF up to a limit (NDS) is a mean too: of how far below the limit each error is.
     below = 1 - np.minimum(1, errors / limit)
     area = stratified_mean(below[first], strata[first]).mean - stratified_mean(below[~first], strata[~first]).mean
     area_lower, area_upper = _bootstrap_difference(below, first, strata, confidence, rng)

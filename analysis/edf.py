@@ -131,19 +131,6 @@ def quantiles(curves: pd.DataFrame, by: str = "space", *, levels: Sequence[float
     return pd.DataFrame(rows)
 
 
-def edf_area(errors: ArrayLike, limit: float, weights: ArrayLike | None = None) -> float:
-    """Area under the EDF up to an error limit, divided by the limit: 1 - sum w_i min(1, e_i / limit), in [0, 1].
-
-    Larger is better; with `limit` above every error it is 1 - mean / limit.
-
-    Source: Radosavovic et al. 2019 (arXiv 1905.13214), the area summary of the normalised EDF.
-    """
-    if not limit > 0:
-        raise ValueError(f"limit is {limit}; it must be a positive error in percent")
-    values, w = _checked(errors, weights)
-    return float(1 - np.sum(w * np.minimum(1, values / limit)))
-
-
 def _checked(errors: ArrayLike, weights: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     values = np.asarray(errors, dtype=float)
     if values.ndim != 1 or not len(values):

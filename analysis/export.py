@@ -113,7 +113,7 @@ def provenance(model: dict[str, Any], study: Study) -> dict[str, Any]:
     git = (study.manifest.get("environment") or {}).get("git") or {}
     return {
         **{key: value for key, value in origin.items() if value not in (None, "")},
-        f"{'validation_' if study.manifest else ''}error_percent": round(float(model["error_percent"]), 4),
+        f"{study.error.replace(' ', '_')}_percent": round(float(model["error_percent"]), 4),
         **_expected(model),
         "chosen": f"rank {model['rank']} of {model['candidates']} by last-epoch error, which is optimistic",
         "trained": setting(study),

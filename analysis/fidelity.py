@@ -89,13 +89,13 @@ def order_agreement(cheap: ArrayLike, reference: ArrayLike, spaces: ArrayLike) -
     same = []
     for one, other in combinations(dict.fromkeys(labels), 2):
         first, second = labels == one, labels == other
-        signs = [np.sign(_median_difference(values[first], values[second])) for values in (a, b)]
+        signs = [np.sign(_advantage(values[first], values[second])) for values in (a, b)]
         same.append(signs[0] == signs[1])
     return float(np.mean(same)) if same else np.nan
 
 
-def _median_difference(a: Array, b: Array) -> float:
-    """P(a < b) - P(a > b), from ranks."""
+def _advantage(a: Array, b: Array) -> float:
+    """P(a < b) + P(a = b) / 2 - 1/2, from ranks: in [-1/2, 1/2], positive where a has the smaller errors."""
     u = stats.mannwhitneyu(a, b, method="asymptotic").statistic
     return float(0.5 - u / (len(a) * len(b)))
 

@@ -112,7 +112,7 @@ class Findings:
 
     @property
     def error(self) -> str:
-        """What the errors are: of the validation split for our studies; a table does not say of which split."""
+        """What the errors of all studies are."""
         ours = all(study.manifest for study in self.table.studies)
         return "validation error of the last epoch" if ours else "error as the table gives it"
 

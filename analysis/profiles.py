@@ -56,7 +56,6 @@ class LinearStructure:
         intercept, intercept_lower, intercept_upper: width at block 0, channels, with the same.
         r_squared: of the pooled line.
         models: networks.
-        lines: one row a network: model, error_percent, depth, slope, intercept, r_squared of its own line.
         widths: one row a block: model, block, width.
     """
 
@@ -68,7 +67,6 @@ class LinearStructure:
     intercept_upper: float
     r_squared: float
     models: int
-    lines: pd.DataFrame
     widths: pd.DataFrame
 
 
@@ -94,13 +92,11 @@ def linear_structure(
     best = known.sort_values("error_percent", kind="stable").head(k)
     if best.empty:
         return None
-    rows, lines, sums = [], [], []
+    rows, sums = [], []
     for _, model in best.iterrows():
         name, w = f"{model['space']} #{model['index']}", np.asarray(model["block_widths"], dtype=float)
         j = np.arange(len(w), dtype=float)
         sums.append([len(w), j.sum(), w.sum(), (j * j).sum(), (j * w).sum(), (w * w).sum()])
-        slope, intercept, fitted = _line(np.array(sums[-1]))
-        lines.append((name, model["error_percent"], len(w), slope, intercept, fitted))
         rows += [(name, block, width) for block, width in enumerate(model["block_widths"])]
     table = np.array(sums)
     slope, intercept, fitted = _line(table.sum(axis=0))
@@ -116,7 +112,6 @@ def linear_structure(
         float(ends[1, 1]),
         fitted,
         len(best),
-        pd.DataFrame(lines, columns=["model", "error_percent", "depth", "slope", "intercept", "r_squared"]),
         pd.DataFrame(rows, columns=["model", "block", "width"]),
     )
 

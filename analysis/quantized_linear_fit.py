@@ -28,8 +28,7 @@ FIT_COLUMNS = {
     "fit_w_0": "initial width of the fitted rule, channels",
     "fit_w_a": "slope of the fitted rule, channels a block",
     "fit_w_m": "width multiplier of the fitted rule",
-    "fit_error": "e_fit: mean over blocks of |log(predicted / observed width)|, prediction rounded to 8 channels",
-    "fit_error_continuous": "e_fit with the prediction rounded to whole channels",
+    "fit_error": "e_fit: mean over blocks of |log(predicted / observed width)|",
 }
 
 
@@ -78,12 +77,15 @@ def fit_quantized_linear(widths: Sequence[int] | NDArray[np.int64], *, quantum: 
     return QuantizedLinearFit(w_0, w_0 * slope, w_m, quantum, float(error), tuple(int(x) for x in predicted))
 
 
-def fit_population(block_widths: Iterable[Sequence[int] | None], *, most: int | None = None) -> pd.DataFrame:
+def fit_population(
+    block_widths: Iterable[Sequence[int] | None], *, quantum: int = 8, most: int | None = None
+) -> pd.DataFrame:
     """Fit every network of a population; one row each, columns as in FIT_COLUMNS.
 
     Args:
         block_widths: the widths of each network's blocks, None where they are not known (a row of NaN); equal networks
             are fitted once.
+        quantum: as in `fit_quantized_linear`.
         most: fit at most so many different networks, spread evenly over the population; the others are NaN. A fit takes
             some milliseconds.
     """
@@ -100,14 +102,8 @@ def fit_population(block_widths: Iterable[Sequence[int] | None], *, most: int | 
             rows.append(unknown)
             continue
         if key not in done:
-            fit = fit_quantized_linear(key, quantum=8)
-            done[key] = {
-                "fit_w_0": fit.w_0,
-                "fit_w_a": fit.w_a,
-                "fit_w_m": fit.w_m,
-                "fit_error": fit.error,
-                "fit_error_continuous": fit_quantized_linear(key, quantum=1).error,
-            }
+            fit = fit_quantized_linear(key, quantum=quantum)
+            done[key] = {"fit_w_0": fit.w_0, "fit_w_a": fit.w_a, "fit_w_m": fit.w_m, "fit_error": fit.error}
         rows.append(done[key])
     return pd.DataFrame(rows, columns=list(FIT_COLUMNS), dtype=float)
 

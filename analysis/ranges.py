@@ -26,7 +26,6 @@ class BestRange:
         n: models in the population.
         draws: models in one bootstrap sample, round(n / 4) and at least 1.
         support: distinct models that carry `confidence` of the selections.
-        distinct_values: distinct parameter values among those models.
     """
 
     lower: float
@@ -35,7 +34,6 @@ class BestRange:
     n: int
     draws: int
     support: int
-    distinct_values: int
 
 
 def selection_probabilities(errors: ArrayLike, draws: int) -> NDArray[np.float64]:
@@ -92,8 +90,7 @@ def best_range(values: ArrayLike, errors: ArrayLike, *, confidence: float = 0.95
     lower, likely, upper = x[order][places]
     best_first = np.argsort(e, kind="stable")
     support = int(np.searchsorted(np.cumsum(probability[best_first]), confidence - 1e-12)) + 1
-    distinct = len(np.unique(x[best_first[:support]]))
-    return BestRange(float(lower), float(likely), float(upper), len(e), draws, support, distinct)
+    return BestRange(float(lower), float(likely), float(upper), len(e), draws, support)
 
 
 def ranges_per_space(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

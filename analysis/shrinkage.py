@@ -33,8 +33,7 @@ def shrink(errors: ArrayLike, noise_sd: ArrayLike, *, confidence: float = 0.95) 
         ValueError: errors that are not finite, or noise that is not positive.
 
     Source: Efron, "Empirical Bayes deconvolution estimates", Biometrika 103 (2016) 1-20: the logarithm of the prior is
-        a
-    natural spline, its coefficients have the largest penalised likelihood.
+    a natural spline, its coefficients have the largest penalised likelihood.
     """
     x = np.asarray(errors, dtype=float)
     sd = np.broadcast_to(np.asarray(noise_sd, dtype=float), x.shape)

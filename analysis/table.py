@@ -36,6 +36,11 @@ class Study:
     folder: Path
     manifest: dict[str, Any]
 
+    @property
+    def error(self) -> str:
+        """What its errors are: of the validation split for our studies; a table does not say of which split."""
+        return "validation error" if self.manifest else "error"
+
 
 @dataclass(frozen=True)
 class Table:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def edf(argv: list[str]) -> int:
     """Print the error distribution of each space with its band, or write it as CSV or picture."""
     parser = inputs.make_parser("edf", edf.__doc__, "runs/demo --out edf.svg", "runs/demo --match macs")
+    inputs.add_by(parser)
     inputs.add_failures(parser)
-    inputs.add_match(parser)
-    parser.set_defaults(match="none")
+    inputs.add_match(parser, "none")
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
     inputs.check_out(arguments.out)
@@ -44,6 +44,7 @@ def edf(argv: list[str]) -> int:
 def compare(argv: list[str]) -> int:
     """Compare every pair of spaces at equal complexity: differences with intervals, KS, order, power."""
     parser = inputs.make_parser("compare", compare.__doc__, "runs/demo", "runs/demo --match none --out pairs.csv")
+    inputs.add_by(parser)
     inputs.add_failures(parser)
     inputs.add_match(parser)
     inputs.add_out(parser)

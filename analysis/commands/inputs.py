@@ -20,7 +20,7 @@ PICTURES = (".png", ".svg")
 
 
 def make_parser(name: str, description: str | None, *examples: str) -> argparse.ArgumentParser:
-    """A parser with what every command takes: tables, column map, conditions, spaces."""
+    """A parser with what every command takes: tables, column map, conditions."""
     parser = terminal.parser(name, description, *examples)
     parser.add_argument(
         "tables", nargs="+", metavar="RUN", help="a study folder, or a table: .csv, .parquet, NDS or pycls .json"
@@ -36,8 +36,12 @@ def make_parser(name: str, description: str | None, *examples: str) -> argparse.
     parser.add_argument(
         "--where", action="append", default=[], metavar="COL=VALUE,…", help="only models with one of these values"
     )
-    parser.add_argument("--by", default="space", metavar="COLUMN", help="the column whose values are the spaces")
     return parser
+
+
+def add_by(parser: argparse.ArgumentParser) -> None:
+    """The option --by."""
+    parser.add_argument("--by", default="space", metavar="COLUMN", help="the column whose values are the spaces")
 
 
 def add_failures(parser: argparse.ArgumentParser) -> None:
@@ -50,13 +54,13 @@ def add_failures(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_match(parser: argparse.ArgumentParser) -> None:
+def add_match(parser: argparse.ArgumentParser, default: str = "macs") -> None:
     """The option --match."""
     parser.add_argument(
         "--match",
-        default="macs",
+        default=default,
         metavar="COLUMN",
-        help="compare at equal macs (default), params or acts; none: as drawn",
+        help=f"compare at equal macs, params or acts; none: as drawn (default {default})",
     )
 
 

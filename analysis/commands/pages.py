@@ -17,6 +17,7 @@ def report(argv: list[str]) -> int:
         "runs/a runs/b --failures error=90",
         "nets.csv --map name=arch,error=100-acc,macs=gmacs*1e9,layers --by layers --out pages",
     )
+    inputs.add_by(parser)
     inputs.add_failures(parser)
     inputs.add_match(parser)
     parser.add_argument("--out", metavar="DIR", help="write report.html and figures/ there (default: the first RUN)")
@@ -67,8 +68,10 @@ def export(argv: list[str]) -> int:
         objectives=tuple(filter(None, arguments.pareto.split(","))),
         within=parse_within(arguments.within),
     )
+    kinds = {study.name: study.error for study in table.studies}
     for path, model in written:
-        print(f"{path}  {model['error_percent']:.2f} % validation error, {model['space']} #{model['index']}")
+        kind = kinds[model["study"]]
+        print(f"{path}  {model['error_percent']:.2f} % {kind}, {model['space']} #{model['index']}")
         for reason in model.get("refused", {}).values():
             print(f"    not for {reason}")
     inputs.print_lines(*table.notes)

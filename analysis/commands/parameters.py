@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def fit(argv: list[str]) -> int:
     """Fit the quantized linear rule to the widths of every model: w_0, w_a, w_m and e_fit against the error."""
     parser = inputs.make_parser("fit", fit.__doc__, "runs/demo --out fits.csv", "runs/demo --out fit.png")
+    inputs.add_by(parser)
     inputs.add_failures(parser)
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
@@ -21,7 +22,7 @@ def fit(argv: list[str]) -> int:
     import pandas as pd
 
     from analysis.profiles import linear_structure
-    from analysis.quantized_linear_fit import fit_population
+    from analysis.quantized_linear_fit import FIT_COLUMNS, fit_population
     from analysis.ranges import best_range
     from analysis.trends import rank_trend
 
@@ -54,14 +55,17 @@ def fit(argv: list[str]) -> int:
 
         return plot_parameter(models, "fit_error", ax=ax)
 
-    fitted = [name for name in models if str(name).startswith("fit_")]
-    inputs.write_out(arguments.out, models[["study", "space", "index", "spec_id", "error_percent", *fitted]], draw)
+    written = models[["study", "space", "index", "spec_id", "error_percent", *FIT_COLUMNS]]
+    if arguments.out:  # the rule before it is rounded to 8 channels, as the paper has it
+        written = written.assign(fit_error_continuous=fit_population(models["block_widths"], quantum=1)["fit_error"])
+    inputs.write_out(arguments.out, written, draw)
     return 0
 
 
 def trends(argv: list[str]) -> int:
     """Show how the error goes with every parameter, which matter most, and how the best move from regime to regime."""
     parser = inputs.make_parser("trends", trends.__doc__, "runs/demo", "runs/demo --parameter depth --out depth.png")
+    inputs.add_by(parser)
     inputs.add_failures(parser)
     parser.add_argument("--parameter", metavar="NAME", help="only this one; needed for a picture")
     inputs.add_out(parser)

@@ -19,6 +19,7 @@ def select(argv: list[str]) -> int:
         "runs/demo --pareto macs",
         "runs/demo --top 1 --regimes 4 --out best.csv",
     )
+    inputs.add_by(parser)
     parser.add_argument("--top", type=int, metavar="K", help="how many (default 5; with --pareto all of the front)")
     parser.add_argument(
         "--pareto", metavar="COLUMN,…", help="only models that no other beats in error and these, e.g. macs"

@@ -114,6 +114,19 @@ def test_a_folder_that_is_no_study_is_named(tmp_path):
         report([str(tmp_path)])
 
 
+@pytest.mark.parametrize(("command", "default"), [(edf, "none"), (compare, "macs"), (report, "macs")])
+def test_help_says_what_is_matched_by_default(command, default, capsys):
+    with pytest.raises(SystemExit):
+        command(["--help"])
+    assert f"as drawn (default {default})" in " ".join(capsys.readouterr().out.split())
+
+
+def test_export_takes_no_option_it_would_ignore(study, capsys):
+    with pytest.raises(SystemExit):
+        export([str(study), "--by", "depth", "--out", "x"])
+    assert "unrecognized arguments: --by" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ALL)
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -175,6 +188,8 @@ def test_fit_writes_a_row_a_model(study, tmp_path, capsys):
     fits = pd.read_csv(tmp_path / "fit.csv")
     assert len(fits) == 43
     assert (fits["fit_error"] < 0.15).all()
+    assert (fits["fit_error_continuous"] < 0.15).all()
+    assert (fits["fit_error_continuous"] != fits["fit_error"]).any()
     assert "policy drop" in " ".join(capsys.readouterr().out.split())
 
 

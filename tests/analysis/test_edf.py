@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.edf import EDF_COLUMNS, edf, edf_area, edf_by
+from analysis.edf import EDF_COLUMNS, edf, edf_by
 
 errors_of_models = st.lists(st.integers(0, 40).map(lambda x: x / 2), min_size=1, max_size=30)
 
@@ -57,14 +57,6 @@ def test_weighted_band_covers_at_least_as_often_as_promised():
         ends = curve["error"].to_numpy()[:-1]
         covered += bool(np.all(ends <= curve["upper"][:-1]) and np.all(ends >= curve["lower"][1:]))
     assert covered / trials >= 0.93
-
-
-@given(errors_of_models, st.floats(0.5, 30))
-def test_area_is_the_integral_of_the_curve(errors, limit):
-    grid = (np.arange(20000) + 0.5) / 20000 * limit
-    curve = edf(errors)
-    places = np.searchsorted(curve["error"].to_numpy(), grid, side="left")
-    assert edf_area(errors, limit) == pytest.approx(curve["fraction"].to_numpy()[places].mean(), abs=2e-3)
 
 
 def test_one_curve_per_space():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.export import export_best
+from analysis.commands import export
 from analysis.expression import evaluate, parse_map
 from analysis.failures import apply_failure_policy
 from analysis.grouping import group_by, keep_where
@@ -278,7 +278,7 @@ def test_pycls_sweeps(tmp_path):
     assert row["epoch_validation_error_percent"] == (50, 40, 41)
 
 
-def test_networks_of_pycls_are_specs(tmp_path):
+def test_networks_of_pycls_are_specs(tmp_path, capsys):
     frame = read_jobs(tmp_path / "x", [pycls_job(), pycls_job(2, regnet={"BOT_MUL": 0.5})]).frame
     published = zoo.spec("RegNetX-200MF")
     assert frame["spec_id"][0] == ModelSpec.from_mapping(frame["spec"][0]).spec_id == published.spec_id
@@ -286,10 +286,12 @@ def test_networks_of_pycls_are_specs(tmp_path):
     # What was trained are the widths fitted to groups, not those of the rule: 12 inner channels make no groups of 8.
     assert set(frame["block_widths"][1]) == {32, 64, 160, 368}
     out = tmp_path / "specs"
-    export_best(load_table(tmp_path / "x" / "sweep.json"), out, top=1)
+    assert export([str(tmp_path / "x" / "sweep.json"), "--top", "1", "--out", str(out)]) == 0
     (written,) = out.iterdir()
     assert load_spec(written).spec_id == published.spec_id
-    assert "validation_error_percent" not in written.read_text()  # of which split it is, pycls does not say
+    for told in (written.read_text(), capsys.readouterr().out):
+        assert "error" in told
+        assert "validation" not in told  # of which split it is, pycls does not say
 
 
 def test_trainings_of_one_pycls_model_differ_in_their_seed_only(tmp_path):
