@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from designspace.export.pycls_keys import Section, per_stage
+from designspace.export.pycls_keys import ACTIVATIONS, Section, per_stage
 from designspace.export.refusal import Support
 from designspace.group_width import fit_group_width
 from designspace.quantized_linear import QuantizedLinear
@@ -22,7 +22,7 @@ BLOCKS = {  # (our block, residual) in pycls's words; its vanilla block has two 
     ("basic", True): "res_basic_block",
     ("basic", False): "vanilla_block",
 }
-SUPPORT = Support("pycls", ("bottleneck", "basic"), ("relu", "silu"), head_width=True)
+SUPPORT = Support("pycls", ("bottleneck", "basic"), ACTIVATIONS, head_width=True)
 
 REGNET = Section(
     "REGNET",

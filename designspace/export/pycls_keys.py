@@ -8,6 +8,8 @@ from typing import Any
 
 from designspace.spec import ModelSpec
 
+ACTIVATIONS = ("relu", "silu", "gelu")  # our names; pycls also says swish for silu
+
 
 @dataclass(frozen=True)
 class Section:

@@ -86,6 +86,14 @@ def test_bottleneck_ratio_is_inverted(ratio):
     assert from_pycls(config).spec_id == spec.spec_id
 
 
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu"])
+@pytest.mark.parametrize("block", ["basic", "inverted"])
+def test_activations_come_back(block, activation):
+    stage = {"block": block, "depth": 1, "width": 16} | ({"se_ratio": 0.25} if block == "inverted" else {})
+    spec = ModelSpec.from_mapping({"stages": [stage], "activation": activation, "head": {"width": 64}})
+    assert from_pycls(to_pycls(spec)) == spec
+
+
 def test_a_regnet_is_written_with_its_rule(tmp_path):
     spec = zoo.spec("RegNetY-400MF")
     depth, w_0, w_a, w_m, group_width, _ = PARAMETERS["RegNetY-400MF"]
