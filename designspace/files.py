@@ -20,15 +20,16 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 4e8 as a number, as YAML 1.2 and everybody's expectation have it."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
-    list("-+0123456789."),
-)
-
-
 class _Dumper(yaml.SafeDumper):
     """One line for each stage: mappings of plain values below the top level are written in flow style."""
+
+
+for _side in (_Loader, _Dumper):  # what one reads as a number, the other quotes where it is a word
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+        list("-+0123456789."),
+    )
 
 
 def _represent_mapping(dumper: yaml.SafeDumper, mapping: dict[str, Any]) -> yaml.MappingNode:
