@@ -19,7 +19,7 @@ compound = DesignSpace(
     constraints=Constraints(growth=(1.9, 2.1)),
 )
 
-# One factor for each axis, all free
+# One factor for each axis, all free; a spec with groups may draw a group_width_factor too
 compound_free = DesignSpace(
     name="compound_free",
     family="compound",
@@ -28,7 +28,6 @@ compound_free = DesignSpace(
         "depth_factor": Uniform(low=1.0, high=3.0, step=0.1),
         "width_factor": Uniform(low=1.0, high=2.0, step=0.05),
         "resolution_factor": Uniform(low=1.0, high=2.0, step=0.05),
-        "group_width_factor": Uniform(low=1.0, high=2.0, step=0.25),
     },
 )
 
