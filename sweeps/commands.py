@@ -83,14 +83,15 @@ def status(argv: list[str]) -> int:
             }
             for model, claim in now.running
         ]
+        left = now.training_seconds_left
         print(
             json.dumps(
                 {
                     "groups": groups,
                     "models_per_hour": now.models_per_hour,
                     "seconds_left": now.seconds_left,
-                    "device_hours": now.device_hours,
-                    "device_hours_left": now.device_hours_left,
+                    "training_hours": now.training_seconds / 3600,
+                    "training_hours_left": None if left is None else left / 3600,
                     "running": running,
                 }
             )

@@ -27,7 +27,7 @@ class Claim:
     """Who trains a model: worker name, host, process, since when (ISO UTC), epochs done, heartbeat counter.
 
     `machine` is where process numbers mean the same; `takeovers` counts owners before this one that vanished;
-    `failures` are the model's attempts that failed, also those of owners before.
+    `failures` are the model's attempts that failed, also those of owners before; `stale_seconds` are the owner's.
     """
 
     key: str
@@ -41,6 +41,7 @@ class Claim:
     machine: str = ""
     takeovers: int = 0
     failures: tuple[str, ...] = ()
+    stale_seconds: float = 60.0
 
 
 def process_start(pid: int) -> str:
@@ -139,6 +140,7 @@ class Claims:
             machine=this_machine(),
             takeovers=takeovers,
             failures=failures,
+            stale_seconds=self._stale_seconds,
         )
 
     def add_failure(self, key: str, how: str) -> tuple[str, ...]:

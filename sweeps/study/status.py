@@ -60,7 +60,6 @@ class Status:
     training_seconds: float
     training_seconds_left: float | None
     seconds_left: float | None
-    processes_per_device: int
     prediction_error: float | None
 
     @property
@@ -68,17 +67,6 @@ class Status:
         """Records per hour of work; None before there is a record."""
         records = self.total.done + self.total.failures
         return 3600 * records / self.active_seconds if records and self.active_seconds > 0 else None
-
-    @property
-    def device_hours(self) -> float | None:
-        """Time that devices were trained on, with `processes_per_device` at once; None before there is a record."""
-        return self.training_seconds / 3600 / self.processes_per_device if self.training_seconds else None
-
-    @property
-    def device_hours_left(self) -> float | None:
-        """The same for the rest."""
-        left = self.training_seconds_left
-        return None if left is None else left / 3600 / self.processes_per_device
 
     @property
     def failed_share(self) -> float:
@@ -90,17 +78,16 @@ class Status:
 class _Outcome:
     status: str
     error_percent: float | None
-    began: float | None
-    ended: float | None
+    span: tuple[float, float] | None
+    seconds: float
     predicted_seconds: float | None
 
     @property
     def prediction_error(self) -> float | None:
         """|predicted − taken| / taken of a training that reached its end."""
-        if self.status != "ok" or self.predicted_seconds is None or self.began is None or self.ended is None:
+        if self.status != "ok" or self.predicted_seconds is None or not self.seconds:
             return None
-        taken = self.ended - self.began
-        return abs(self.predicted_seconds - taken) / taken if taken > 0 else None
+        return abs(self.predicted_seconds - self.seconds) / self.seconds
 
 
 class StudyReader:
@@ -120,8 +107,8 @@ class StudyReader:
         models = self._study.models
         groups = [self._group(label, [m for m in models if m.space == label], claims) for label in labels]
         outcomes = self._outcomes
-        spans = [(o.began, o.ended) for o in outcomes.values() if o.began is not None and o.ended is not None]
-        active, taken = active_seconds(spans), sum(ended - began for began, ended in spans)
+        trained = [(*o.span, o.seconds) for o in outcomes.values() if o.span is not None]
+        active, taken = active_seconds(trained), sum(seconds for *_, seconds in trained)
         off = [error for o in outcomes.values() if (error := o.prediction_error) is not None]
         training_seconds_left, seconds_left = self._seconds_left(claims, active, taken)
         return Status(
@@ -133,7 +120,6 @@ class StudyReader:
             training_seconds=taken,
             training_seconds_left=training_seconds_left,
             seconds_left=seconds_left,
-            processes_per_device=self._study.config.get("processes_per_device", 1),
             prediction_error=statistics.median(off) if off else None,
         )
 
@@ -143,7 +129,7 @@ class StudyReader:
         """What the trainings left take one after another, and how long it is until they are done, by their costs."""
         self._predictor = self._predictor or any_known(self._study.paths.times)
         costs = {model.key: self._cost(model) for model in self._study.models}
-        done = sum(costs[key] for key, outcome in self._outcomes.items() if key in costs and outcome.began is not None)
+        done = sum(costs[key] for key, outcome in self._outcomes.items() if key in costs and outcome.span is not None)
         if not done and self._predictor is None:
             return None, None
         seconds_per_cost = taken / done if done else 1.0  # before the first record predictions are all there is
@@ -175,14 +161,14 @@ class StudyReader:
 
     def _live_claims(self) -> dict[str, Claim]:
         keys = {model.key for model in self._study.models} - self._outcomes.keys()
-        oldest = time.time() + self._clock_ahead() - self._study.config.get("stale_seconds", 60)
+        now = time.time() + self._clock_ahead()
         claims = {}
         for entry in os.scandir(self._study.paths.claims):
             if entry.name not in keys:
                 continue
             claim = read_claim(Path(entry.path))
             try:
-                if claim is not None and not owner_is_gone(claim) and entry.stat().st_mtime > oldest:
+                if claim is not None and not owner_is_gone(claim) and now - entry.stat().st_mtime < claim.stale_seconds:
                     claims[entry.name] = claim
             except FileNotFoundError:  # given back just now
                 pass
@@ -210,23 +196,25 @@ class StudyReader:
 
 
 def _outcome(record: dict[str, Any]) -> _Outcome:
-    began = ended = None
+    # The whole epochs with their evaluations, and what a training that was stopped spent in its last.
+    seconds = max(sum(record.get("epoch_seconds") or ()), record.get("train_seconds") or 0.0)
+    span = None
     if record.get("started_at"):
         began = datetime.fromisoformat(record["started_at"]).timestamp()
-        # The whole epochs with their evaluations, and what a training that was stopped spent in its last.
-        ended = began + max(sum(record.get("epoch_seconds") or ()), record.get("train_seconds") or 0.0)
-    return _Outcome(record["status"], record.get("error_percent"), began, ended, record.get("predicted_seconds"))
+        ended = datetime.fromisoformat(record["ended_at"]).timestamp() if record.get("ended_at") else began + seconds
+        span = began, ended
+    return _Outcome(record["status"], record.get("error_percent"), span, seconds, record.get("predicted_seconds"))
 
 
-def active_seconds(spans: Sequence[tuple[float, float]]) -> float:
+def active_seconds(trainings: Sequence[tuple[float, float, float]]) -> float:
     """Return how long a study was worked on: from its first start to its last end without the long pauses.
 
     Args:
-        spans: (start, end) of each training, seconds.
+        trainings: start, end, and the seconds that were trained between them, of each.
     """
-    if not spans:
+    if not trainings:
         return 0.0
-    ends = [min(began for began, _ in spans), *sorted(ended for _, ended in spans)]
-    gaps = [after - before for before, after in itertools.pairwise(ends)]
-    longest = max(60.0, 20 * statistics.median(gaps), max(ended - began for began, ended in spans))
+    starts, ends, seconds = zip(*trainings, strict=True)
+    gaps = [after - before for before, after in itertools.pairwise([min(starts), *sorted(ends)])]
+    longest = max(60.0, 20 * statistics.median(gaps), *seconds)
     return sum(min(gap, longest) for gap in gaps)

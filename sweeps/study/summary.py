@@ -51,9 +51,9 @@ def status_lines(root: Path, status: Status) -> list[str]:
             f"speed: {rate:,.0f} models an hour"
             + (f", about {duration(status.seconds_left)} left" if status.seconds_left else "")
         )
-    if (hours := status.device_hours) is not None:
-        left = f", about {duration(3600 * status.device_hours_left)} to go" if status.device_hours_left else ""
-        lines.append(f"spent: {duration(3600 * hours)} of device time in training{left}")
+    if status.training_seconds:
+        left = f", about {duration(status.training_seconds_left)} to go" if status.training_seconds_left else ""
+        lines.append(f"trainings one after another: {duration(status.training_seconds)} so far{left}")
     if status.prediction_error is not None:
         lines.append(f"predicted times: typically {status.prediction_error:.0%} off")
     return lines

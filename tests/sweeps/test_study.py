@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from designspace.atomic import create_file, replace_file
 from designspace.record import Record, read_study
 from designspace.spec import ModelSpec
 from sweeps.compose import compose
-from sweeps.study.claims import Claim
+from sweeps.study.claims import Claim, Claims
 from sweeps.study.freeze import changes, freeze
 from sweeps.study.progress import numbers
 from sweeps.study.status import StudyReader, active_seconds
@@ -203,11 +204,34 @@ def test_time_left_counts_what_is_in_training(tmp_path):
     assert " left" not in numbers(StudyReader(study).read())
 
 
+def test_a_resumed_training_ends_when_it_ended(tmp_path):
+    study = make_study(tmp_path / "study", 1)
+    model, curve = study.models[0], {"epoch_seconds": (50.0, 50.0), "train_seconds": 90.0}
+    text = Record(model.spec_id, "recipe", "data", 0, "ok", predicted_seconds=110.0, **curve).to_json()
+    times = {"started_at": "2026-01-01T23:00:00+00:00", "ended_at": "2026-01-01T23:15:00+00:00"}
+    study.paths.record(model.key).write_text(json.dumps(json.loads(text) | times))
+    status = StudyReader(study).read()
+    assert (status.training_seconds, status.active_seconds) == (100, 15 * 60)
+    assert status.prediction_error == pytest.approx(0.1)
+    assert "trainings one after another: 2 min so far" in status_lines(study.paths.root, status)
+
+
+@pytest.mark.parametrize(("age", "running"), [(100, 1), (700, 0)])
+def test_a_claim_says_when_it_is_stale(tmp_path, age, running):
+    study = make_study(tmp_path / "study", 1)
+    key = study.models[0].key
+    assert Claims(study.paths.claims, "of another start", stale_seconds=600).take(key)
+    long_ago = time.time() - age
+    os.utime(study.paths.claims / key, (long_ago, long_ago))
+    assert StudyReader(study).read().total.running == running
+
+
 def test_speed_leaves_pauses_out():
-    spans = [(10.0 * i, 10.0 * i + 10) for i in range(10)]
-    later = [(begin + 1e6, end + 1e6) for begin, end in spans]
-    assert active_seconds(spans) == 100
-    assert active_seconds(spans + later) < 400
+    trainings = [(10.0 * i, 10.0 * i + 10, 10.0) for i in range(10)]
+    later = [(begin + 1e6, end + 1e6, seconds) for begin, end, seconds in trainings]
+    assert active_seconds(trainings) == 100
+    assert active_seconds(trainings + later) < 400
+    assert active_seconds([*trainings, (90.0, 1e6, 30.0), *later]) < 600  # one was stopped and resumed
     assert [duration(seconds) for seconds in (None, 42, 600, 11100)] == ["unknown", "42 s", "10 min", "3 h 05 min"]
 
 
