@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from abc import ABC, abstractmethod
+from math import ceil, floor, log2
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
@@ -25,44 +27,47 @@ class _Distribution(Validated):
     per_stage: bool = False
 
 
-class _Range(_Distribution):
+class _Range(_Distribution, ABC):
+    """Numbered values in [low, high], with equal probability unless a law says otherwise."""
+
     low: float
     high: float
-    step: Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    @abstractmethod
+    def _kind(self) -> str:
+        """What the values are, for messages."""
+
+    @abstractmethod
+    def _number(self, limit: float) -> float:
+        """Where a limit lies among the numbers."""
+
+    @abstractmethod
+    def _numbered(self, numbers: np.ndarray) -> np.ndarray:
+        """The values with these numbers."""
 
     @model_validator(mode="after")
-    def _check(self) -> _Range:
+    def _check(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"low = {self.low:g}: must be at most high = {self.high:g}")
         if self.first > self.last:
-            raise ValueError(f"step = {self.step:g}: no multiple of it lies in [{self.low:g}, {self.high:g}]")
+            raise ValueError(f"low = {self.low:g}: no {self._kind} lies between it and high = {self.high:g}")
         return self
 
     @property
     def first(self) -> int:
-        """The smallest multiple of `step` in the range, in steps."""
-        return int(np.ceil(self.low / self.step - 1e-9))
+        """The number of the smallest value."""
+        return ceil(self._number(self.low) - 1e-9)
 
     @property
     def last(self) -> int:
-        """The largest multiple of `step` in the range, in steps."""
-        return int(np.floor(self.high / self.step + 1e-9))
+        """The number of the largest value."""
+        return floor(self._number(self.high) + 1e-9)
 
     @property
     def values(self) -> np.ndarray:
         """All values, ascending."""
-        return self._scaled(np.arange(self.first, self.last + 1))
-
-    def _scaled(self, steps: np.ndarray) -> np.ndarray:
-        if self.step == int(self.step):
-            return steps * int(self.step)
-        return np.round(steps * self.step, 9)
-
-
-class Uniform(_Range):
-    """Every multiple of `step` in [low, high] with equal probability."""
-
-    distribution: Literal["uniform"] = "uniform"
+        return self._numbered(np.arange(self.first, self.last + 1))
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -71,10 +76,34 @@ class Uniform(_Range):
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Independent draws."""
-        return self._scaled(rng.integers(self.first, self.last, shape, endpoint=True))
+        return self._numbered(rng.integers(self.first, self.last, shape, endpoint=True))
 
 
-class LogUniform(_Range):
+class _Steps(_Range):
+    """Multiples of `step`, each numbered by how many steps it is."""
+
+    step: Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    def _kind(self) -> str:
+        return f"multiple of step = {self.step:g}"
+
+    def _number(self, limit: float) -> float:
+        return limit / self.step
+
+    def _numbered(self, numbers: np.ndarray) -> np.ndarray:
+        if self.step == int(self.step):
+            return numbers * int(self.step)
+        return np.round(numbers * self.step, 9)
+
+
+class Uniform(_Steps):
+    """Every multiple of `step` in [low, high] with equal probability."""
+
+    distribution: Literal["uniform"] = "uniform"
+
+
+class LogUniform(_Steps):
     """exp(U(log first, log last)) rounded to a multiple of `step`, as pycls draws widths and depths."""
 
     distribution: Literal["log_uniform"] = "log_uniform"
@@ -99,35 +128,24 @@ class LogUniform(_Range):
         draws *= np.log(self.last / self.first)
         np.exp(draws, out=draws)
         draws *= self.first
-        return self._scaled(np.rint(draws, out=draws).astype(np.int64))
+        return self._numbered(np.rint(draws, out=draws).astype(np.int64))
 
 
 class PowerOfTwo(_Range):
-    """Every power of two in [low, high] with equal probability."""
+    """Every power of two in [low, high], numbered by its exponent, with equal probability."""
 
     distribution: Literal["power_of_two"] = "power_of_two"
+    low: Annotated[float, Field(gt=0)]
 
     @property
-    def first(self) -> int:
-        """The exponent of the smallest value."""
-        return int(np.ceil(np.log2(self.low) - 1e-9)) if self.low > 0 else 0
+    def _kind(self) -> str:
+        return "power of two"
 
-    @property
-    def last(self) -> int:
-        """The exponent of the largest value."""
-        return int(np.floor(np.log2(self.high) + 1e-9)) if self.high > 0 else -1
+    def _number(self, limit: float) -> float:
+        return log2(limit)
 
-    @property
-    def probabilities(self) -> np.ndarray:
-        """The probability of each of `values`."""
-        return np.full(len(self.values), 1 / len(self.values))
-
-    def _scaled(self, steps: np.ndarray) -> np.ndarray:
-        return np.exp2(steps) if self.first < 0 else np.int64(1) << steps
-
-    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Independent draws."""
-        return self._scaled(rng.integers(self.first, self.last, shape, endpoint=True))
+    def _numbered(self, numbers: np.ndarray) -> np.ndarray:
+        return np.exp2(numbers) if self.first < 0 else np.int64(1) << numbers
 
 
 class Choice(_Distribution):

@@ -309,6 +309,10 @@ def drawn(name: str, *options: object, base: str = "regnetx") -> dict[str, objec
     return {"base": base, "parameters": {name: {"distribution": "choice", "options": list(options)}}}
 
 
+def powers(**law: float) -> dict[str, object]:
+    return {"base": "regnetx", "parameters": {"group_width": {"distribution": "power_of_two", **law}}}
+
+
 def per_stage(base: str, name: str, law: dict[str, object] | None = None) -> dict[str, object]:
     return {"base": base, "parameters": {name: {**(law or {}), "per_stage": True}}}
 
@@ -333,6 +337,10 @@ def per_stage(base: str, name: str, law: dict[str, object] | None = None) -> dic
         (per_stage("regnetx", "w_0"), "parameters.w_0.per_stage = True: must be False"),
         (per_stage("anynetx_a", "resolution", ONE), "parameters.resolution.per_stage = True: must be False"),
         (per_stage("compound_free", "depth_factor"), "parameters.depth_factor.per_stage = True: must be False"),
+        (powers(low=1, high=32, step=8), "parameters.group_width.step: unknown key"),
+        (powers(low=5, high=7), "parameters.group_width.low = 5: no power of two lies between it and high = 7"),
+        (powers(low=0, high=7), "parameters.group_width.low = 0: input should be greater than 0"),
+        ({"base": "regnetx", "parameters": {"w_0": {"low": 9, "high": 15}}}, "low = 9: no multiple of step = 8 lies"),
         (drawn("kernel_size", 3, 4), "parameters.kernel_size = 4: must be odd"),
         (drawn("residual", 0.5), "parameters.residual = 0.5: input should be a valid boolean"),
         (drawn("stride", 1, 2), "parameters.stride: unknown to this space; it may draw bottleneck_ratio, depth, group"),
