@@ -30,8 +30,8 @@ def make_parser(name: str, description: str | None, *examples: str) -> argparse.
         action="append",
         default=[],
         metavar="NAME=EXPR,…",
-        help="columns of a table: error, macs, params, acts, depth, space, name, seed, error_1 error_2 … (one a seed); "
-        "any other name is a parameter; expressions of numbers, columns and + - * /",
+        help="columns of a table: error, macs, params, acts, depth, space, name, seed, recipe_id, error_1 error_2 … "
+        "(one a seed); any other name is a parameter; expressions of numbers, columns and + - * /",
     )
     parser.add_argument(
         "--where", action="append", default=[], metavar="COL=VALUE,…", help="only models with one of these values"

@@ -131,6 +131,17 @@ def test_two_files_of_one_name_are_two_recipes(tmp_path):
     assert frame["space"].tolist() == ["a/nets.csv/nets", "a/nets.csv/nets", "b/nets.csv/nets", "b/nets.csv/nets"]
 
 
+def test_files_are_trainings_of_the_same_models_if_the_map_says_so(tmp_path):
+    for seed in (1, 2):
+        (tmp_path / f"seed{seed}.csv").write_text(f"net,s,error_percent\nx,{seed},{seed}\ny,{seed},{seed + 2}\n")
+    columns = parse_map("name=net,seed=s,space=1,recipe_id=1")
+    models = average_seeds(
+        apply_failure_policy(load(tmp_path / "seed1.csv", tmp_path / "seed2.csv", columns=columns)).frame
+    )
+    assert models["error_percent"].tolist() == [1.5, 3.5]
+    assert models["seeds"].tolist() == [2, 2]
+
+
 def test_mistakes_are_named(study, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no such table"):
         load(tmp_path / "no.csv")
