@@ -138,7 +138,11 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an advisory lock, so that two drivers do not freeze one study at the same moment."""
+    """Hold an advisory lock, so that two drivers do not freeze one study at the same moment.
+
+    Without locks, as on some network mounts, both write the same two files, whole, if they were told the same.
+    """
     with open(path, "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import threading
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from fake_study import make_study, work
@@ -19,6 +24,7 @@ from designspace.spec import ModelSpec
 from sweeps.compose import compose
 from sweeps.study.claims import Claim, Claims
 from sweeps.study.freeze import changes, freeze
+from sweeps.study.population import Drawn, draw
 from sweeps.study.progress import numbers
 from sweeps.study.status import StudyReader, active_seconds
 from sweeps.study.study import Study, StudyModel
@@ -84,6 +90,25 @@ def test_a_study_does_not_grow_on_other_data(tmp_path, monkeypatch):
         ValueError, match=rf"cannot grow: its data were {small.manifest['data_id']} and are changed now"
     ):
         freeze(config("n=5"), tmp_path / "study")
+
+
+def test_one_command_twice_at_once_does_no_harm_without_locks(tmp_path, monkeypatch):
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    def drawn_together(told: Mapping[str, Any]) -> Drawn:
+        drawn = draw(told)
+        both.wait(60)
+        return drawn
+
+    both = threading.Barrier(2)
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    monkeypatch.setattr(sweeps.study.freeze, "draw", drawn_together)
+    for told in (config("n=1"), config("n=2")):
+        with ThreadPoolExecutor(2) as drivers:
+            studies = list(drivers.map(freeze, [told] * 2, [tmp_path / "study"] * 2))
+        assert studies[0].models == studies[1].models == Study.open(tmp_path / "study").models
+        assert len(studies[0].models) == 2 * told["n"]
 
 
 def test_checkpoints_of_recorded_models_are_removed(tmp_path):
