@@ -42,7 +42,7 @@ def sample(argv: list[str]) -> int:
     for key, value in (("n", n), ("seed", seed)):
         if not isinstance(value, int):
             raise ValueError(f"{key} = {value!r}: must be a whole number")
-    if out is not None and Path(out).suffix != ".parquet":
+    if out is not None and Path(str(out)).suffix != ".parquet":
         raise ValueError(f"out = {out}: must end in .parquet")
     population = find_space(name, settings).sample(n, seed)
     report, counts = population.report, population.complexity
@@ -59,6 +59,7 @@ def sample(argv: list[str]) -> int:
     return 0
 
 
+_LIMITS = ("macs", "params", "acts", "depth")
 _SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0, "out": None}
 
 
@@ -134,23 +135,24 @@ def find_spec(name: str) -> ModelSpec:
     return known.spec(name)
 
 
-def find_space(name: str | None, settings: dict[str, Any]) -> Any:
+def find_space(name: Any, settings: dict[str, Any]) -> Any:
     """A space by name or YAML file, with settings replaced."""
-    from designspace.files import read_yaml
+    from designspace.files import read_mapping
     from designspace.spaces import merge, names, space_from_config
 
     if name is None:
         raise ValueError(f"space: required, one of {', '.join(names())} or a YAML file")
-    limits = {key: settings.pop(key) for key in ("macs", "params", "acts", "depth") if key in settings}
-    if limits:
-        settings["constraints"] = settings.get("constraints", {}) | limits
-    if Path(name).suffix in (".yaml", ".yml"):
-        return space_from_config(merge(read_yaml(Path(name).read_text()), settings))
+    file = Path(str(name))
+    if file.suffix in (".yaml", ".yml"):
+        return space_from_config(merge(read_mapping(file), settings))
     return space_from_config({"base": name} | settings)
 
 
 def parse_settings(words: list[str]) -> dict[str, Any]:
-    """KEY=VALUE words as a nested mapping: dots in the key open mappings, the value is YAML."""
+    """KEY=VALUE words as a nested mapping: dots in the key open mappings, the value is YAML.
+
+    The limits of complexity may leave out that they are constraints.
+    """
     from designspace.files import read_yaml
 
     settings: dict[str, Any] = {}
@@ -159,8 +161,12 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise ValueError(f"{word}: must be of the form KEY=VALUE")
         *path, last = key.split(".")
+        if key.partition(".")[0] in _LIMITS:
+            path.insert(0, "constraints")
         place = settings
         for step in path:
             place = place.setdefault(step, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{word}: {step} is {place!r} already, which has no settings of its own")
         place[last] = read_yaml(value)
     return settings

@@ -48,6 +48,19 @@ def read_yaml(text: str) -> Any:
         raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from None
 
 
+def read_mapping(path: Path) -> Mapping[str, Any]:
+    """The mapping in a YAML or JSON file; ValueError names the file where it holds none."""
+    text = path.read_text()
+    try:
+        value = json.loads(text) if path.suffix == ".json" else read_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not isinstance(value, Mapping):
+        found = "an empty file" if value is None else type(value).__name__
+        raise ValueError(f"{path}: a mapping is expected, not {found}")
+    return value
+
+
 def to_yaml(value: Any) -> str:
     """YAML with the keys in the given order and one line for each mapping of plain values."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)
@@ -62,12 +75,9 @@ def load_spec(path: str | Path) -> ModelSpec:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: the suffix of a spec file is one of {', '.join(SUFFIXES)}")
-    text = path.read_text()
+    content = read_mapping(path)
     try:
-        value = json.loads(text) if path.suffix == ".json" else read_yaml(text)
-        if not isinstance(value, Mapping):
-            raise ValueError(f"a mapping is expected, not {type(value).__name__}")
-        return ModelSpec.from_mapping({key: item for key, item in value.items() if key != "provenance"})
+        return ModelSpec.from_mapping({key: item for key, item in content.items() if key != "provenance"})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -9,7 +9,7 @@ from typing import Any
 from designspace.export import pycls_effnet
 from designspace.export.pycls_anynet import ANYNET, REGNET, SUPPORT, from_anynet, to_anynet, to_regnet, unroll
 from designspace.export.pycls_keys import common
-from designspace.files import read_yaml
+from designspace.files import read_mapping
 from designspace.quantized_linear import QuantizedLinear
 from designspace.spec import ModelSpec
 
@@ -48,9 +48,7 @@ def from_pycls(config: Mapping[str, Any], name: str | None = None) -> ModelSpec:
 def load_pycls(path: str | Path) -> ModelSpec:
     """The network of a pycls YAML file, named after the file; else as `from_pycls`."""
     path = Path(path)
-    config = read_yaml(path.read_text())
-    if not isinstance(config, Mapping):
-        raise ValueError(f"{path}: a mapping is expected, not {type(config).__name__}")
+    config = read_mapping(path)
     try:
         return from_pycls(config, path.stem)
     except ValueError as error:

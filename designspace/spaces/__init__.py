@@ -58,10 +58,11 @@ def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
     given = dict(config)
     base = given.pop("base", None)
     if base is not None:
-        named = space(base)
+        named = space(str(base))
         template = named.template.model_dump(exclude_unset=True) | {"stage": named.template.stage}
         given = merge(named.model_dump() | {"template": template}, given)
-    given["parameters"] = {name: law for name, law in given.get("parameters", {}).items() if law is not None}
+    if isinstance(laws := given.get("parameters"), Mapping):
+        given["parameters"] = {name: law for name, law in laws.items() if law is not None}
     return DesignSpace.from_mapping(given)
 
 

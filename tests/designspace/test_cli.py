@@ -24,6 +24,21 @@ from designspace.spec import BasicStage
         (["sample", "space=regnetx", "n=many"], "designspace sample: n = 'many': must be a whole number"),
         (["sample", "regnetx"], "designspace sample: regnetx: must be of the form KEY=VALUE"),
         (["sample", "space=regnetx", "out=a.csv"], "designspace sample: out = a.csv: must end in .parquet"),
+        (["sample", "space=regnetx", "out=5"], "designspace sample: out = 5: must end in .parquet"),
+        (["sample", "space=5"], "designspace sample: space = '5': must be one of anynetx_a"),
+        (["sample", "space=regnetx", "base=5"], "designspace sample: space = '5': must be one of anynetx_a"),
+        (
+            ["sample", "space=regnetx", "macs=[1,2]", "macs.low=3"],
+            "designspace sample: macs.low=3: macs is [1, 2] already, which has no settings of its own",
+        ),
+        (
+            ["sample", "space=regnetx", "constraints=5", "macs=[1,2]"],
+            "designspace sample: macs=[1,2]: constraints is 5 already, which has no settings of its own",
+        ),
+        (["sample", "space=regnetx", "macs=[1,2]", "constraints=5"], "designspace sample: constraints = 5: input"),
+        (["sample", "space=regnetx", "parameters=5"], "designspace sample: parameters = 5: input"),
+        (["sample", "space=regnetx", "template=5"], "designspace sample: template = 5: input"),
+        (["sample", "space=regnetx", "parameters.w_m=5"], "designspace sample: parameters.w_m = 5: input"),
         (["scale", "ResNet-50", "--macs", "1e9", "--rule", "x"], "designspace scale: rule = 'x': must be one of d"),
         (["fly"], "designspace: no such command: fly; the commands are"),
     ],
@@ -34,6 +49,24 @@ def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pyte
     assert captured.err.startswith(sentence)
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "a mapping is expected, not an empty file"),
+        ("[regnetx]", "a mapping is expected, not list"),
+        ("base: 5", "space = '5': must be one of anynetx_a"),
+        ("name: [", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_space_is_told(
+    text: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    assert main(["sample", f"space={file}", "n=2"]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_debug_shows_where() -> None:
