@@ -127,19 +127,17 @@ def _pair(
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     pair = frame[frame[by].astype(str).isin([a, b])].reset_index(drop=True)
+    first = (pair[by].astype(str) == a).to_numpy()
+    drawn_a, drawn_b = int(first.sum()), int((~first).sum())
     if match is None:
         strata = np.zeros(len(pair), dtype=np.int64)
-        labels = pair[by].astype(str)
-        weights = np.asarray(1.0 / labels.map(labels.value_counts()), dtype=np.float64)
+        weights = np.where(first, 1 / drawn_a, 1 / drawn_b)
     else:
         matched = complexity_weights(pair, match, space=by)
         weights, strata = matched.weights, matched.strata
-    drawn_a = int((pair[by].astype(str) == a).sum())
-    drawn_b = len(pair) - drawn_a
     counts = strata >= 0
     errors = pair["error_percent"].to_numpy(dtype=float)[counts]
-    weights, strata = weights[counts], strata[counts]
-    first = (pair[by].astype(str) == a).to_numpy()[counts]
+    weights, strata, first = weights[counts], strata[counts], first[counts]
 
     mean_a, mean_b = stratified_mean(errors[first], strata[first]), stratified_mean(errors[~first], strata[~first])
     difference = mean_a.mean - mean_b.mean
