@@ -82,8 +82,8 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
         WorkerError: a worker cannot go on.
     """
     arguments = get_args_parser().parse_args(list(argv))
-    if arguments.config_path:
-        raise ValueError(f"--config-path={arguments.config_path} is not allowed; allowed: --config-dir, a folder more")
+    if place := arguments.config_path:
+        raise ValueError(f"--config-path={place} is not allowed; allowed: --config-dir, for configs of your own")
     if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
         _run_hydra(argv)
         return None

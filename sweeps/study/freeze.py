@@ -140,7 +140,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def _locked(path: Path) -> Iterator[None]:
     """Hold an advisory lock, so that two drivers do not freeze one study at the same moment.
 
-    Without locks, as on some network mounts, both write the same two files, whole, if they were told the same.
+    Without locks, as on some network mounts, drivers that were told the same write the same two files, each whole.
     """
     with open(path, "w") as stream:
         with contextlib.suppress(OSError):
