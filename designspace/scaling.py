@@ -72,7 +72,8 @@ def scale_networks(
 
     Depths are rounded (EfficientNet: up), widths to multiples of 8, resolutions to multiples of 4, group widths to
     1, 2, 4 or multiples of 8 (as pycls does), then made to fit the widths. The head's convolution is never narrowed
-    (MobileNetV2, arXiv 1801.04381, § 6.1). A factor of 1 changes nothing.
+    (MobileNetV2, arXiv 1801.04381, § 6.1), and a stage with padding "valid" keeps its one block. A factor of 1 changes
+    nothing.
     """
     resolution = _scaled(spec.resolution, factors.resolution, partial(round_to, multiple=4))
     changes: dict[str, Any] = {"name": None, "resolution": resolution}
@@ -88,7 +89,8 @@ def scale_networks(
     stages = []
     for stage in spec.stages:
         fields = dict(stage)
-        fields["depth"] = _scaled(stage.depth, factors.depth, round_depth)
+        if fields.get("padding") != "valid":
+            fields["depth"] = _scaled(stage.depth, factors.depth, round_depth)
         fields["width"] = _scaled(stage.width, factors.width, round_channels)
         group = fields.get("group_width")
         if group not in (None, 1):

@@ -74,7 +74,7 @@ ODD = ModelSpec(
 four_factors = st.tuples(*[st.sampled_from([1.0, 0.4, 0.75, 1.3, 2.0])] * 4)
 
 
-@pytest.mark.parametrize("base", [ODD, zoo.spec("RegNetY-800MF"), zoo.spec("VGG-11")], ids=["odd", "RegNetY", "VGG"])
+@pytest.mark.parametrize("base", [ODD, zoo.spec("RegNetY-800MF"), zoo.spec("Xception-299")], ids=["odd", "Y", "299"])
 @given(rows=st.lists(four_factors, min_size=1, max_size=8), rounding=st.sampled_from(["nearest", "up"]))
 def test_arrays_of_factors_are_the_single_ones(
     base: ModelSpec, rows: list[tuple[float, ...]], rounding: Literal["nearest", "up"]
