@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from sweeps.checked import checked
@@ -76,29 +76,28 @@ def compose(
         places = [f"hydra.searchpath=[file://{os.path.abspath(folder)}]"] if folder else []
         with hydra.initialize_config_module("conf", version_base="1.3"):
             composed = hydra.compose(name, [*single, *places], return_hydra_config=True)
-        launcher = OmegaConf.to_container(composed.hydra.launcher, resolve=True)
+        launcher = composed.hydra.launcher
         own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         values = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
-    assert isinstance(launcher, dict)
     config = {str(key): value for key, value in values.items()}
     checked(StudyConfig, "", config)
-    if not multirun and "basic" not in launcher["_target_"]:
+    if not multirun and "basic" not in launcher._target_:
         chosen = composed.hydra.runtime.choices["hydra/launcher"]
         raise ValueError(f"hydra/launcher={chosen} starts workers with -m only; give -m, or leave the launcher out")
     gpus = 0 if config["device"].get("device") == "cpu" else _gpus(launcher)
     return Composed(config, workers, _here(launcher, workers), gpus, launcher.get("cpus_per_task") or 1)
 
 
-def _here(launcher: Mapping[Any, Any], workers: int) -> int:
+def _here(launcher: DictConfig, workers: int) -> int:
     """How many workers a launcher starts at once on this machine."""
-    kind = launcher["_target_"].rpartition(".")[2]
+    kind = launcher._target_.rpartition(".")[2]
     if kind == "JoblibLauncher":
-        return min(workers, launcher["n_jobs"] if launcher["n_jobs"] > 0 else cores())
+        return min(workers, launcher.n_jobs if launcher.n_jobs > 0 else cores())
     return {"BasicLauncher": 1, "LocalLauncher": workers}.get(kind, 0)
 
 
-def _gpus(launcher: Mapping[Any, Any]) -> int:
+def _gpus(launcher: DictConfig) -> int:
     """How many GPUs a launcher asks for each worker; 1 if it is not SLURM's."""
     if "cpus_per_task" not in launcher:
         return 1

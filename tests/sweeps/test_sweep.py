@@ -310,6 +310,7 @@ def test_workers_of_one_machine_share_it(box, overrides, shares):
         (["hydra.launcher.gpus_per_node=null", "device.threads=2"], 2),
         (["hydra.launcher.gpus_per_node=null", "hydra.launcher.cpus_per_task=null"], 1),
         (["hydra.launcher.gpus_per_node=null", "hydra.launcher.gres=gpu:a100:3"], 3),
+        (["hydra.launcher.name='job-${hydra.job.num}'"], 1),  # not known before the job
         (["device=cpu"], 4),
         (["hydra/launcher=slurm_shared_gpu", "hydra.launcher.gres=shard:2"], 1),
     ],
