@@ -17,7 +17,7 @@ def cores() -> int:
 
 
 def _slurm_cores() -> int | None:
-    """The cores of this task of a SLURM step, as not every SLURM binds tasks to theirs; None without SLURM."""
+    """The cores of this task of a SLURM step, as not every SLURM binds tasks to theirs; None if not told."""
     task, node = (os.environ.get(name, "") for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"))
     if task.isdigit():
         return int(task)
