@@ -80,7 +80,8 @@ class Settings(Validated):
     Attributes:
         name: also the key of its random stream.
         family: how draws become networks: a name, or a function, see `designspace.spaces.families`.
-        parameters: law of each free parameter. Beside the family's own, any field of the stages may be one.
+        parameters: law of each free parameter. Beside the family's own, any field of the stages but their stride may be
+            one, and `resolution`.
         increasing: parameters that must not decrease from stage to stage.
         constraints: complexity regime.
         template: what all networks share.
@@ -108,7 +109,7 @@ class Settings(Validated):
         if self.family == "compound":
             self._check_compound()
         elif isinstance(self.family, str):
-            self._check_staged(self.family, block)
+            self._check_drawn(self.family, block)
         growth = self.constraints.growth
         if growth is not None and not {"alpha", "beta", "gamma"} <= set(self.parameters):
             raise ValueError(f"constraints.growth = {list(growth)}: of α·β²·γ², so alpha, beta and gamma must be drawn")
@@ -123,7 +124,7 @@ class Settings(Validated):
         except ValueError as error:
             raise ValueError(f"{place}.{error}") from None
 
-    def _check_staged(self, family: str, block: str) -> None:
+    def _check_drawn(self, family: str, block: str) -> None:
         fields = set(STAGES[block].model_fields) - {"block", "stride", "depth", "width"}
         of_stages = fields | ({"groups"} if block == "bottleneck" else set())
         self._check_parameters(REQUIRED[family], of_stages | {"resolution"})
