@@ -1,4 +1,4 @@
-"""How widths, depths, group widths and resolutions are rounded; each takes a number or an array and gives whole numbers."""
+"""How widths, depths and resolutions are rounded; each takes a number or an array and gives whole numbers."""
 
 from __future__ import annotations
 
