@@ -85,7 +85,8 @@ def calibrate(
             chosen += [] if decay is None else [f"recipe.weight_decay={decay!r}"]
             place = out / (f"lr-{rate:g}" + ("" if decay is None else f"-wd-{decay:g}"))
             outcome = sweep([*overrides, *chosen, f"run={place}"])
-            assert outcome is not None
+            if outcome is None:
+                raise ValueError("Hydra's own options show things and train nothing; give them to designspace sweep")
             config = outcome[2]
             records[rate, config["recipe"]["weight_decay"]] = read_records(place)
     rows = compare(records)

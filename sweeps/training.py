@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from designspace.record import now
 from sweeps.study.predict import TimePredictor
-from sweeps.study.study import StudyModel, now
+from sweeps.study.study import StudyModel
 
 log = logging.getLogger(__name__)
 

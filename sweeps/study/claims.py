@@ -2,8 +2,8 @@
 
 A claim is a small file with a counter that its owner raises every few seconds. Nothing depends on it: a lost or stale
 claim costs one repeated training, never a record. Staleness is judged without comparing clocks of two machines: a claim
-is stale when its counter stood still for `stale_seconds` of the observer's own clock, or when its owner ran on this
-machine and is gone.
+is stale when its counter stood still for its owner's `stale_seconds` by the observer's clock, or when its owner ran on
+this machine and is gone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from designspace.atomic import create_file, replace_file
-from sweeps.study.study import now
+from designspace.record import now
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Claims:
     Args:
         directory: the folder; it exists.
         worker: name of this worker, unique in the study.
-        stale_seconds: how long a foreign counter may stand still.
+        stale_seconds: how long the counters of this worker's claims may stand still; also that of a damaged claim.
     """
 
     def __init__(self, directory: Path, worker: str, stale_seconds: float) -> None:
@@ -188,7 +188,7 @@ class Claims:
         if seen_mark != mark:
             self._seen[key] = (mark, now)
             return False
-        return now - since >= self._stale_seconds
+        return now - since >= (self._stale_seconds if claim is None else claim.stale_seconds)
 
 
 def read_claim(path: Path) -> Claim | None:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from designspace.atomic import replace_file
+from designspace.record import now
 from sweeps.environment import environment
 from sweeps.study.population import Drawn, draw
-from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash, now
+from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,6 @@ import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,6 @@ MACS_PER_ACT = 50
 """Multiply-adds that take about as long as one element of a convolution's output is moved, on processors and GPUs."""
 
 log = logging.getLogger(__name__)
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
 
+from designspace.record import now
 from sweeps.resources import visible_gpus
 from sweeps.stop import StopSignals
 from sweeps.study.claims import Claims
 from sweeps.study.predict import NO_LIMIT, TimeLimit, TimePredictor
-from sweeps.study.study import Study, StudyModel, now
+from sweeps.study.study import Study, StudyModel
 from sweeps.worker.child import TrainingProcess
 from sweeps.worker.process import Assignment, record_of, write_patiently
 from sweeps.worker.queue import Queue

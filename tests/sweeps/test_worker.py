@@ -271,8 +271,8 @@ def test_two_workers_share_a_study(tmp_path, monkeypatch):
 
 
 def test_a_claim_is_taken_over_when_its_counter_stands_still(tmp_path):
-    ours = Claims(tmp_path, "ours", stale_seconds=0.2)
-    theirs = Claims(tmp_path, "theirs", stale_seconds=60)
+    ours = Claims(tmp_path, "ours", stale_seconds=60)
+    theirs = Claims(tmp_path, "theirs", stale_seconds=0.2)
     assert theirs.take("model")
     # Another host, and a clock an hour ahead: nobody looks at either.
     claim = json.loads((tmp_path / "model").read_text())
@@ -287,8 +287,8 @@ def test_a_claim_is_taken_over_when_its_counter_stands_still(tmp_path):
 
 
 def test_a_beating_claim_is_respected_and_a_dead_owners_is_not(tmp_path):
-    ours = Claims(tmp_path, "ours", stale_seconds=0.2)
-    theirs = Claims(tmp_path, "theirs", stale_seconds=60)
+    ours = Claims(tmp_path, "ours", stale_seconds=60)
+    theirs = Claims(tmp_path, "theirs", stale_seconds=0.2)
     assert theirs.take("model")
     for _ in range(3):
         assert not ours.take("model")
