@@ -84,7 +84,7 @@ def test_every_pair_is_a_study_and_the_best_becomes_the_recipe(tmp_path: Path, m
         (["lr=[0.1]", "plan=only"], "plan=only is not allowed: n, run, plan, recipe.learning_rate follow from models"),
         (["lr=[0.1]", "n=3"], "n=3 is not allowed"),
         (["lr=[0.1]", "++run=elsewhere"], r"\+\+run=elsewhere is not allowed"),
-        (["lr=[0.1]", "--cfg=job"], "give them to designspace sweep"),
+        (["lr=[0.1]", "--", "--cfg=job"], "give them to designspace sweep"),
         (["lr=[0.1]", "wd=[0]", "recipe.weight_decay=0.1"], "recipe.weight_decay=0.1 is not allowed"),
     ],
 )
