@@ -9,13 +9,15 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+PATHS = os.pathsep.join([str(HERE), str(ROOT)])
+"""Where programs find the modules of these tests and the packages."""
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "designspace.cli", *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT)]), "FAKE_STUDY_LOG": str(folder / "log")},
+        env=os.environ | {"PYTHONPATH": PATHS, "FAKE_STUDY_LOG": str(folder / "log")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

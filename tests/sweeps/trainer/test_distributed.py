@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command import HERE
 from PIL import Image
 from ranks import CPU, DATA_SPLITS, FLOAT32, RECIPE, SPEC, plain, trained
 from slurm import NEEDS_SLURM
@@ -36,7 +37,6 @@ from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.stream import Stream
 from sweeps.trainer.trainer import arithmetic, check_size, placed
 
-HERE = Path(__file__).parent
 WORDS = ("recipe.epochs=2", "data=digits", "device=cpu", "out=out")
 
 

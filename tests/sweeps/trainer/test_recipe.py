@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -14,7 +15,7 @@ from sweeps.data import data_from_config
 from sweeps.trainer.device_config import device_from_config
 from sweeps.trainer.recipe import Recipe, recipe_from_config
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = ROOT / "conf"
 
 recipes = st.builds(
     Recipe,

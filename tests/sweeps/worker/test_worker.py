@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from command import PATHS
 from fake_study import make_study, work
 
 from designspace.record import Record, read_records
@@ -21,8 +22,6 @@ from sweeps.study.claims import Claims, read_claim
 from sweeps.study.predict import TimeLimit, any_known
 from sweeps.study.study import Study
 from sweeps.worker.worker import Worker, WorkerError
-
-HERE = Path(__file__).parent
 
 
 def statuses(study: Study) -> dict[str, str]:
@@ -206,10 +205,9 @@ if __name__ == "__main__":
 
 def start_worker(study: Study, script: Path) -> subprocess.Popen[bytes]:
     script.write_text(WORKER)
-    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     return subprocess.Popen(
         [sys.executable, str(script), str(study.paths.root)],
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": PATHS},
         start_new_session=True,
     )
 

@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from command import PATHS
 from fake_study import make_study, work
 
 from designspace.record import Record, read_records
@@ -25,7 +25,6 @@ from sweeps.study.status import StudyReader
 from sweeps.study.study import Study
 from sweeps.worker.worker import WorkerError
 
-HERE = Path(__file__).parent
 FOREIGN = """
 import socket, sys, time
 import sweeps.study.claims, sweeps.study.study
@@ -45,9 +44,8 @@ Worker(study, Claims(study.paths.claims, "foreign", 2), trainer="fake_study.open
 
 
 def start_foreign(study: Study) -> subprocess.Popen[bytes]:
-    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     return subprocess.Popen(
-        [sys.executable, "-c", FOREIGN, str(study.paths.root)], env=os.environ | {"PYTHONPATH": path}
+        [sys.executable, "-c", FOREIGN, str(study.paths.root)], env=os.environ | {"PYTHONPATH": PATHS}
     )
 
 
