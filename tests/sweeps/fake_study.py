@@ -13,7 +13,7 @@ from typing import Any
 import sweeps.study.study
 import sweeps.worker.process
 from designspace.atomic import replace_file
-from designspace.record import record_key
+from designspace.record import now, record_key
 from sweeps.damage import PictureError
 from sweeps.study.claims import Claims
 from sweeps.study.predict import TimePredictor
@@ -267,7 +267,7 @@ def open_steps(config: Mapping[str, Any]) -> Trainer:
             "status": "ok",
             "error_percent": state % 10000 / 100,
             "epochs_done": epoch,
-            "started_at": sweeps.study.study.now(),
+            "started_at": now(),
         }
 
     return Trainer(train)
