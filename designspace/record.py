@@ -50,6 +50,9 @@ class Record:
     epochs_done: int = _column("epochs finished", default=0)
     updates: int = _column("optimizer steps, with those float16 skipped where gradients overflowed", default=0)
     predicted_seconds: float | None = _column("training time predicted before, with evaluation", "s", default=None)
+    device_share: float | None = _column(
+        "part of its device it had: one over the trainings at once there", default=None
+    )
     train_seconds: float | None = _column("time spent in training epochs, without evaluation", "s", default=None)
     images_per_second: float | None = _column("training images over train_seconds", "1/s", default=None)
     peak_memory_bytes: int | None = _column("peak memory: PyTorch's on the GPU, or the process's", "B", default=None)

@@ -83,7 +83,7 @@ def status(argv: list[str]) -> int:
             }
             for model, claim in now.running
         ]
-        left = now.training_seconds_left
+        left, device_left = now.training_seconds_left, now.device_seconds_left
         print(
             json.dumps(
                 {
@@ -92,6 +92,8 @@ def status(argv: list[str]) -> int:
                     "seconds_left": now.seconds_left,
                     "training_hours": now.training_seconds / 3600,
                     "training_hours_left": None if left is None else left / 3600,
+                    "device_hours": now.device_seconds / 3600,
+                    "device_hours_left": None if device_left is None else device_left / 3600,
                     "running": running,
                 }
             )

@@ -48,8 +48,9 @@ class Status:
     """A study at one moment.
 
     `training_seconds` is what the models with a record took, one after another, and `training_seconds_left` what the
-    rest will take; `seconds_left` is the time until it is done. `prediction_error` is the median of
-    |predicted − taken| / taken over those that were predicted. None: not known yet.
+    rest will take; `device_seconds` is the same of whole devices, where several train at once; `seconds_left` is the
+    time until it is done. `prediction_error` is the median of |predicted − taken| / taken over those that were
+    predicted. None: not known yet.
     """
 
     groups: tuple[Group, ...]
@@ -59,6 +60,7 @@ class Status:
     active_seconds: float
     training_seconds: float
     training_seconds_left: float | None
+    device_seconds: float
     seconds_left: float | None
     prediction_error: float | None
 
@@ -67,6 +69,13 @@ class Status:
         """Records per hour of work; None before there is a record."""
         records = self.total.done + self.total.failures
         return 3600 * records / self.active_seconds if records and self.active_seconds > 0 else None
+
+    @property
+    def device_seconds_left(self) -> float | None:
+        """What the rest will take of whole devices, shared as before; None before there is a record."""
+        if self.training_seconds_left is None or not self.training_seconds:
+            return None
+        return self.training_seconds_left * self.device_seconds / self.training_seconds
 
     @property
     def failed_share(self) -> float:
@@ -80,6 +89,7 @@ class _Outcome:
     error_percent: float | None
     span: tuple[float, float] | None
     seconds: float
+    device_share: float
     predicted_seconds: float | None
 
     @property
@@ -119,6 +129,7 @@ class StudyReader:
             active_seconds=active,
             training_seconds=taken,
             training_seconds_left=training_seconds_left,
+            device_seconds=sum(o.seconds * o.device_share for o in outcomes.values() if o.span is not None),
             seconds_left=seconds_left,
             prediction_error=statistics.median(off) if off else None,
         )
@@ -203,7 +214,8 @@ def _outcome(record: dict[str, Any]) -> _Outcome:
         began = datetime.fromisoformat(record["started_at"]).timestamp()
         ended = datetime.fromisoformat(record["ended_at"]).timestamp() if record.get("ended_at") else began + seconds
         span = began, ended
-    return _Outcome(record["status"], record.get("error_percent"), span, seconds, record.get("predicted_seconds"))
+    share, predicted = record.get("device_share") or 1.0, record.get("predicted_seconds")
+    return _Outcome(record["status"], record.get("error_percent"), span, seconds, share, predicted)
 
 
 def active_seconds(trainings: Sequence[tuple[float, float, float]]) -> float:

@@ -52,8 +52,10 @@ def status_lines(root: Path, status: Status) -> list[str]:
             + (f", about {duration(status.seconds_left)} left" if status.seconds_left else "")
         )
     if status.training_seconds:
-        left = f", about {duration(status.training_seconds_left)} to go" if status.training_seconds_left else ""
-        lines.append(f"trainings one after another: {duration(status.training_seconds)} so far{left}")
+        left = f"; about {duration(status.device_seconds_left)} to go" if status.device_seconds_left else ""
+        shared = status.device_seconds < status.training_seconds
+        trained = f" ({duration(status.training_seconds)} of training, several at once)" if shared else ""
+        lines.append(f"spent: {duration(status.device_seconds)} of device time{trained}{left}")
     if status.prediction_error is not None:
         lines.append(f"predicted times: typically {status.prediction_error:.0%} off")
     return lines

@@ -74,7 +74,7 @@ class TrainingProcess:
     def train(self, assignment: Assignment) -> None:
         """Hand a model over."""
         self.model = assignment.model
-        self.alone = not assignment.beside_others
+        self.alone = not assignment.may_be_crowded
         self.limit(assignment.deadline_seconds)
         self._send(assignment)
 

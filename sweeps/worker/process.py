@@ -46,11 +46,15 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 
 
 class Assignment(NamedTuple):
-    """A model, the number of this attempt at it (from 1), whether others train beside it, limit and prediction."""
+    """A model, the number of this attempt at it (from 1), its part of the device, limit and prediction.
+
+    `may_be_crowded` says that others may train beside it: out of memory, it is tried again.
+    """
 
     model: StudyModel
     attempt: int
-    beside_others: bool
+    may_be_crowded: bool
+    device_share: float
     deadline_seconds: float | None
     predicted_seconds: float | None
 
@@ -134,7 +138,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
         connection.send(("predictor", predictor))
     connection.send(("ready",))
     while (assignment := tasks.get()) is not None:
-        model, attempt, beside_others, deadline, predicted = assignment
+        model, attempt, may_be_crowded, share, deadline, predicted = assignment
         key, checkpoint = model.key, study.paths.checkpoint(model.key)
 
         def on_epoch(epoch: int, key: str = key, checkpoint: Path = checkpoint) -> None:
@@ -148,7 +152,8 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             if predictor is None and (predictor := known(study.paths.times, opened.measured_on)) is not None:
                 connection.send(("predictor", predictor))  # another process has measured in the meantime
                 predicted = predictor.training_seconds(model)
-            record = record_of(study, model, attempt, outcome | {"predicted_seconds": predicted})
+            told = {"predicted_seconds": predicted, "device_share": share}
+            record = record_of(study, model, attempt, outcome | told)
         except Stopped:
             connection.send(("stopped", key))
             continue
@@ -160,7 +165,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             of_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
             connection.send(("disk", _one_sentence(error)) if of_disk else ("failed", key, _one_sentence(error)))
             return
-        if record.status == "out_of_memory" and beside_others:  # alone it may fit
+        if record.status == "out_of_memory" and may_be_crowded:  # alone it may fit
             connection.send(("crowded", key))
             continue
         try:

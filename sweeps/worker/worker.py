@@ -162,28 +162,26 @@ class Worker:
             if any(mate.alone for mate in others):
                 continue
             if not none_free and (model := self._next_model()) is not None:
-                self._train(process, model, beside_others=self._may_share_device(process.slot))
+                self._train(process, model, alone=False)
                 continue
             none_free = True  # so it is for all processes, and a look at the claims of all workers takes its time
             if not others and (model := self._queue.take_alone()) is not None:
-                self._train(process, model, beside_others=False)
+                self._train(process, model, alone=True)
         return any(process.model is not None for process in self._processes) or bool(self._queue)
-
-    def _may_share_device(self, slot: int) -> bool:
-        """Whether others may train beside a process: on a GPU also those of workers nobody here knows of."""
-        return self._gpu(slot) is not None or len(self._slots) > 1
 
     def _next_model(self) -> StudyModel | None:
         while (model := self._queue.take()) is not None and self._claims.takeovers(model.key) > MOST_TAKEOVERS:
             self._give_up(model, MOST_TAKEOVERS, f"{MOST_TAKEOVERS} workers vanished while they trained it")
         return model
 
-    def _train(self, process: TrainingProcess, model: StudyModel, *, beside_others: bool) -> None:
-        attempt = len(self._claims.failures(model.key)) + 1
-        if not beside_others and self._may_share_device(process.slot):  # it was tried beside others before
-            attempt += 1
+    def _train(self, process: TrainingProcess, model: StudyModel, *, alone: bool) -> None:
+        attempt = len(self._claims.failures(model.key)) + 1 + alone  # it was tried beside others before
+        gpu = self._gpu(process.slot)
+        at_once = 1 if alone else sum(self._gpu(slot) == gpu for slot in self._slots)
+        # On a GPU there may also be those of workers nobody here knows of.
+        may_be_crowded = not alone and (at_once > 1 or gpu is not None)
         predicted = self._predictor.training_seconds(model) if self._predictor else None
-        process.train(Assignment(model, attempt, beside_others, self._limit.of(predicted), predicted))
+        process.train(Assignment(model, attempt, may_be_crowded, 1 / at_once, self._limit.of(predicted), predicted))
 
     def _listen(self) -> None:
         timeout = max(0.0, self._next_beat - time.monotonic())

@@ -232,13 +232,14 @@ def test_time_left_counts_what_is_in_training(tmp_path):
 def test_a_resumed_training_ends_when_it_ended(tmp_path):
     study = make_study(tmp_path / "study", 1)
     model, curve = study.models[0], {"epoch_seconds": (50.0, 50.0), "train_seconds": 90.0}
-    text = Record(model.spec_id, "recipe", "data", 0, "ok", predicted_seconds=110.0, **curve).to_json()
+    fields = {"predicted_seconds": 110.0, "device_share": 0.25}
+    text = Record(model.spec_id, "recipe", "data", 0, "ok", **fields, **curve).to_json()
     times = {"started_at": "2026-01-01T23:00:00+00:00", "ended_at": "2026-01-01T23:15:00+00:00"}
     study.paths.record(model.key).write_text(json.dumps(json.loads(text) | times))
     status = StudyReader(study).read()
     assert (status.training_seconds, status.active_seconds) == (100, 15 * 60)
     assert status.prediction_error == pytest.approx(0.1)
-    assert "trainings one after another: 2 min so far" in status_lines(study.paths.root, status)
+    assert "spent: 25 s of device time (2 min of training, several at once)" in status_lines(study.paths.root, status)
 
 
 @pytest.mark.parametrize(("age", "running"), [(100, 1), (700, 0)])

@@ -141,6 +141,8 @@ def test_gpus_are_shared_out_and_what_did_not_fit_is_tried_alone(processes, tmp_
     records = {record.index: record for record in read_records(study.paths.root)}
     assert {record.status for record in records.values()} == {"ok"}
     assert {records[index].attempts for index in (1, 2)} == {2}
+    assert {record.device_share for record in records.values() if record.attempts == 1} == {2 / processes}
+    assert {record.device_share for record in records.values() if record.attempts == 2} == {1.0}
     others = [record for index, record in records.items() if index not in (1, 2)]
     assert {record.device_name for record in others} == {"GPU 3", "GPU MIG-7"}
 
