@@ -29,6 +29,8 @@ def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percen
         raise ValueError(
             f"objectives are {', '.join(objectives) or 'none'}; the table has {', '.join(map(str, frame))}"
         )
+    if text := [name for name in objectives if not pd.api.types.is_numeric_dtype(frame[name].infer_objects())]:
+        raise ValueError(f"objectives are {', '.join(objectives)}; {text[0]} is text, and a front needs numbers")
     values = frame[list(objectives)].to_numpy(dtype=float)
     front = np.zeros(len(frame), dtype=bool)
     known = np.flatnonzero(np.isfinite(values).all(axis=1))

@@ -108,6 +108,8 @@ def test_the_front_by_hand_and_by_definition():
     assert found.tolist() == [not b for b in beaten]
     with pytest.raises(ValueError, match="objectives are flops; the table has error_percent, macs"):
         pareto_front(frame, ["flops"])
+    with pytest.raises(ValueError, match="objectives are macs, block; block is text, and a front needs numbers"):
+        pareto_front(frame.assign(block="basic"), ["macs", "block"])
 
 
 def test_selection_on_the_front_and_in_regimes():
