@@ -199,10 +199,17 @@ def _forkserver() -> object:
 
 
 def _begin(worker: int) -> None:
-    """Leave signals, which reach every process of a terminal or a job, to the training, and end with it."""
+    """Leave signals, which reach every process of a terminal or a job, to the training; end with it or when it asks."""
     for number in WORKERS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_training, daemon=True).start()
+    watches = [_end_with_training]
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # before there are threads, which would swallow it
+        watches.append(_end_when_asked)
+    else:  # no system of batch systems
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for watch in watches:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _end_with_training() -> None:
@@ -211,3 +218,12 @@ def _end_with_training() -> None:
     assert training is not None
     training.join()
     os._exit(1)
+
+
+def _end_when_asked() -> None:
+    """A training that ends without closing its stream sends SIGTERM, and waits for ever unless it is heeded."""
+    training = parent_process()
+    assert training is not None
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != training.pid:
+        pass
+    os._exit(0)

@@ -193,7 +193,7 @@ stream = Stream(open_data(config), resolve_device(DeviceConfig(device="cpu")))
 batches = stream.validation_batches(4)
 next(batches), next(batches)  # of one worker each: both have begun
 print("ready", flush=True)
-time.sleep(60)
+time.sleep(float(sys.argv[2]))
 """
 
 
@@ -211,7 +211,7 @@ def of_session(session: int) -> list[int]:
 
 
 def test_workers_end_with_a_training_that_is_killed_and_outlive_a_warning(folder: Path) -> None:
-    command = [sys.executable, "-c", ENDLESS, str(folder)]
+    command = [sys.executable, "-c", ENDLESS, str(folder), "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -228,6 +228,13 @@ def test_workers_end_with_a_training_that_is_killed_and_outlive_a_warning(folder
         while of_session(process.pid) and time.monotonic() < end:
             time.sleep(0.1)
         assert not of_session(process.pid)
+
+
+def test_a_program_ends_with_a_stream_left_open(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDLESS, str(folder), "0"], capture_output=True, timeout=60, check=True
+    )
+    assert done.stdout == b"ready\n"
 
 
 @pytest.mark.parametrize("workers", [0, 2])
