@@ -51,7 +51,7 @@ class Record:
     updates: int = _column("optimizer steps, with those float16 skipped where gradients overflowed", default=0)
     predicted_seconds: float | None = _column("training time predicted before, with evaluation", "s", default=None)
     device_share: float | None = _column(
-        "part of its device it had: one over the trainings at once there", default=None
+        "part of its device it had: one over its worker's trainings at once there", default=None
     )
     train_seconds: float | None = _column("time spent in training epochs, without evaluation", "s", default=None)
     images_per_second: float | None = _column("training images over train_seconds", "1/s", default=None)
