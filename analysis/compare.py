@@ -1,7 +1,10 @@
-"""Spaces side by side: one row a space, one row a pair, with the uncertainty and the number of models behind each."""
+"""Spaces side by side: one row per space, one row per pair, each with its uncertainty and number of models."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -10,40 +13,44 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.intervals import (
-    bootstrap_means,
-    probability_of_superiority,
-    stratified_mean,
-    superiority_interval,
-    welch,
-)
-from analysis.kolmogorov_smirnov import holm, kolmogorov_smirnov
-from analysis.matching import complexity_weights, effective_sample_size
+from analysis.adjustment import Contrast, ErrorCurve, equalize_within_bins, smallest_p_values
+from analysis.comparability import check_same_training
+from analysis.intervals import stratified_mean, stratified_superiority, superiority_interval, welch_interval
+from analysis.kolmogorov_smirnov import curve_order, holm, kolmogorov_smirnov
+from analysis.matching import MIN_MODELS, common_range, equal_bins, log_complexity
 
-REPLICATES = 2000
+Array = NDArray[np.float64]
+
 POWER = 0.8
 
 COMPARISON_COLUMNS = {
     "a, b": "the two spaces; differences are a - b, so that negative means a is better",
     "matched_by": "complexity column on which the two were matched, or 'none'",
-    "bins": "complexity bins, equally weighted; 1 without matching",
-    "n_a, n_b": "models that count (inside the common range)",
-    "effective_n_a, effective_n_b": "Kish's effective sample size under the weights",
-    "min_a, min_b": "smallest error, percent",
-    "mean_a, mean_b": "(weighted) mean error, percent",
-    "difference, difference_lower, difference_upper": "mean_a - mean_b, points, with a bootstrap interval",
-    "difference_p": "Welch's t-test of equal means over the bins",
-    "area, area_lower, area_upper": "area under the EDF of a minus that of b, as a share of the area up to "
-    "area_limit, with a bootstrap interval; positive means a is better",
+    "problem": "why the pair could not be compared, or ''; all numbers below are then unknown",
+    "n_a, n_b": "models of known complexity",
+    "unknown_a, unknown_b": "models of unknown complexity, left out",
+    "inside_a, inside_b": "models within the common complexity range",
+    "effective_n_a, effective_n_b": "models whose plain mean would be as precise as the adjusted mean",
+    "mean_a, mean_b": "mean error at equal complexity, percent: averaged uniformly over log complexity across the "
+    "common range; the plain mean without matching",
+    "difference, difference_lower, difference_upper": "mean_a - mean_b, points, with an interval simultaneous over all "
+    "pairs",
+    "difference_p": "p-value of no difference, adjusted for all pairs; below 0.05 exactly when the 95 % interval "
+    "excludes 0",
+    "bins": "complexity bins, equally weighted, of the statistics below; 1 without matching",
+    "min_a, min_b": "smallest error within the common range, percent",
+    "area, area_lower, area_upper": "area under the matched EDF of a minus that of b, as a share of the area up to "
+    "area_limit, with an interval; positive means a is better",
     "area_limit": "error up to which areas are taken, percent; by default the pair's median, so that it is about the "
     "good half (the area up to the worst error says the same as the mean)",
     "ks, ks_p, ks_p_holm, ks_method": "Kolmogorov-Smirnov distance, p-value, p-value corrected for the number of pairs",
     "lead, lead_p, lag, lag_p": "largest lead of a's curve over b's and the reverse, with one-sided p-values",
     "order": "stochastic order shown: one dominates (leads somewhere, not shown to lag), they cross, not decided",
-    "a_better, a_better_lower, a_better_upper": "P(a random model of a beats one of b), ties half, with interval",
-    "detectable": "smallest difference of means, points, seen with 80 % power at this spread and n (5 % two-sided)",
-    "models_needed": "models to train in each space, drawn as these were (some outside the common range), to see the "
-    "observed difference with 80 % power",
+    "a_better, a_better_lower, a_better_upper": "P(a random model of a beats one of b of equal complexity), ties half, "
+    "with an interval",
+    "detectable": "smallest difference of means, points, detectable with 80 % power at this spread and n",
+    "models_needed": "models to train in each space, drawn as these were (some outside the common range), to detect "
+    "the observed difference with 80 % power",
 }
 
 
@@ -85,99 +92,197 @@ def compare_spaces(
     confidence: float = 0.95,
     area_limit: float | None = None,
     seed: int = 0,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    across: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Compare every pair of spaces, at matched complexity by default.
+    """Compare pairs of spaces, at equal complexity by default.
+
+    The difference is estimated by regression adjustment: one smooth curve of error over log complexity per space
+    (`analysis.adjustment.ErrorCurve`), the difference of the curves averaged uniformly over the common range, a
+    heteroscedasticity-robust variance. Models outside the common range inform the curves; models of unknown complexity
+    are left out and counted. All intervals of a column hold simultaneously over the pairs: by the joint distribution
+    of the differences (max-t), and by Bonferroni for areas and probabilities.
+
+    Area, Kolmogorov-Smirnov distance and P(better) describe the error distributions matched by complexity bins
+    (`analysis.matching`), with errors moved along the pair's common curve to the middle of their bin.
 
     Args:
-        frame: columns `by`, `error_percent` (finite; apply a failure policy first) and `match`; one row a model.
+        frame: columns `by`, `error_percent` (finite; apply a failure policy first) and `match`; one row per model.
         by: the column that names the spaces; at least two of them.
-        match: complexity column to match on (see `analysis.matching`), None to compare the spaces as they are.
-        confidence: of every interval.
+        match: complexity column to match on, None to compare the spaces as drawn.
+        confidence: simultaneous, of every interval.
         area_limit: error up to which EDF areas are compared, percent; the median of each pair by default.
-        seed: of the bootstrap (Rao & Wu, 2,000 replicates within bins) and the permutations.
+        seed: of the permutations and of the joint distribution.
+        pairs: the pairs to compare; all by default.
+        across: "recipe", "data" or both to compare spaces although they were trained differently.
 
     Returns:
-        One row a pair, columns as in COMPARISON_COLUMNS, ordered as the spaces appear.
+        One row per pair, columns as in COMPARISON_COLUMNS. A pair that cannot be matched has its reason in `problem`.
 
     Raises:
-        ValueError: fewer than two spaces, or two that have no common complexity range.
+        ValueError: fewer than two spaces, no pair that can be matched, or spaces trained differently.
 
-    Sources: matching Radosavovic et al. 2019 (arXiv 1905.13214); probability of improvement Agarwal et al. 2021
+    Sources: matching Radosavovic et al. 2019 (arXiv 1905.13214); regression adjustment Lin 2013 (arXiv 1208.2301);
+    simultaneous intervals Hothorn, Bretz & Westfall 2008; probability of improvement Agarwal et al. 2021
     (arXiv 2108.13264).
     """
-    spaces = list(dict.fromkeys(frame[by].astype(str)))
-    if len(spaces) < 2:
-        raise ValueError(f"column {by!r} has the one value {spaces}; a comparison needs at least two")
-    result = pd.DataFrame(
-        [_pair(frame, by, a, b, match, confidence, area_limit, seed) for a, b in combinations(spaces, 2)]
-    )
-    result.insert(list(result.columns).index("ks_p") + 1, "ks_p_holm", holm(result["ks_p"].to_numpy()))
-    return result
+    names = list(dict.fromkeys(frame[by].astype(str)))
+    if len(names) < 2:
+        raise ValueError(f"{by} = {', '.join(names)}: must have at least two values to compare")
+    if area_limit is not None and not area_limit > 0:
+        raise ValueError(f"area_limit = {area_limit}: must be a positive error in percent")
+    check_same_training(frame, across)
+    spaces = {str(name): _Space.of(part, match) for name, part in frame.groupby(frame[by].astype(str), sort=False)}
+    chosen = list(combinations(names, 2)) if pairs is None else pairs
+    compared = [_Pair.of(a, spaces[a], b, spaces[b], match) for a, b in chosen]
+    possible = [pair for pair in compared if not pair.problem]
+    if not possible:
+        raise ValueError(compared[0].problem)
+
+    level, smallest = 1 - confidence, None
+    if len(possible) > 1:
+        smallest = smallest_p_values([pair.contrast for pair in possible], np.random.default_rng(seed))
+        level = float(np.quantile(smallest, level))
+    results = []
+    for pair in possible:
+        result = _difference(pair, level, smallest)
+        result |= _distributions(pair, 1 - (1 - confidence) / len(possible), area_limit, seed)
+        results.append(result)
+    holm_p = holm(np.array([result["ks_p"] for result in results]))
+    # Two one-sided tests per pair decide the order of its curves.
+    shown = holm(np.array([[result["lead_p"], result["lag_p"]] for result in results]).ravel()) < 1 - confidence
+    for pair, result, p_value, leads in zip(possible, results, holm_p, shown.reshape(-1, 2), strict=True):
+        result |= {"ks_p_holm": p_value, "order": curve_order(pair.a, pair.b, *leads)}
+    numbers = {(pair.a, pair.b): result for pair, result in zip(possible, results, strict=True)}
+    rows = [{"order": "", "ks_method": ""} | pair.counts() | numbers.get((pair.a, pair.b), {}) for pair in compared]
+    return pd.DataFrame(rows, columns=[name for names in COMPARISON_COLUMNS for name in names.split(", ")])
 
 
-def _pair(
-    frame: pd.DataFrame,
-    by: str,
-    a: str,
-    b: str,
-    match: str | None,
-    confidence: float,
-    area_limit: float | None,
-    seed: int,
-) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    pair = frame[frame[by].astype(str).isin([a, b])].reset_index(drop=True)
-    first = (pair[by].astype(str) == a).to_numpy()
-    drawn_a, drawn_b = int(first.sum()), int((~first).sum())
-    if match is None:
-        strata = np.zeros(len(pair), dtype=np.int64)
-        weights = np.where(first, 1 / drawn_a, 1 / drawn_b)
-    else:
-        matched = complexity_weights(pair, match, space=by)
-        weights, strata = matched.weights, matched.strata
-    counts = strata >= 0
-    errors = pair["error_percent"].to_numpy(dtype=float)[counts]
-    weights, strata, first = weights[counts], strata[counts], first[counts]
+@dataclass(frozen=True)
+class _Space:
+    """Models of one space whose complexity is known.
 
-    mean_a, mean_b = stratified_mean(errors[first], strata[first]), stratified_mean(errors[~first], strata[~first])
-    difference = mean_a.mean - mean_b.mean
-    lower, upper = _bootstrap_difference(errors, first, strata, confidence, rng)
+    Attributes:
+        errors: shape (n,), percent.
+        position: shape (n,), log complexity; zeros without matching.
+        unknown: models of unknown complexity, left out.
+        curve: None with too few models for one.
+    """
+
+    errors: Array
+    position: Array
+    unknown: int
+    curve: ErrorCurve | None
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, match: str | None) -> _Space:
+        errors = frame["error_percent"].to_numpy(dtype=float)
+        if match is None:
+            return cls(errors, np.zeros(len(errors)), 0, ErrorCurve(errors))
+        position = log_complexity(frame, match)
+        known = np.isfinite(position)
+        errors, position = errors[known], position[known]
+        curve = ErrorCurve(errors, position) if len(errors) >= MIN_MODELS else None
+        return cls(errors, position, int(np.sum(~known)), curve)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two spaces and their common range of log complexity, or the problem that prevents a comparison."""
+
+    a: str
+    b: str
+    first: _Space
+    second: _Space
+    match: str | None
+    low: float = 0.0
+    high: float = 0.0
+    problem: str = ""
+
+    @classmethod
+    def of(cls, a: str, first: _Space, b: str, second: _Space, match: str | None) -> _Pair:
+        if match is None:
+            return cls(a, b, first, second, match)
+        try:
+            low, high = common_range({a: first.position, b: second.position}, match)
+        except ValueError as reason:
+            return cls(a, b, first, second, match, problem=str(reason))
+        return cls(a, b, first, second, match, low, high)
+
+    @cached_property
+    def contrast(self) -> Contrast:
+        """The difference of the spaces' error curves over the common range."""
+        assert self.first.curve is not None
+        assert self.second.curve is not None
+        return Contrast(self.first.curve, self.second.curve, self.low, self.high)
+
+    def inside(self, space: _Space) -> NDArray[np.bool_]:
+        """Which models lie in the common range."""
+        return (space.position >= self.low) & (space.position <= self.high)
+
+    def counts(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"a": self.a, "b": self.b, "matched_by": self.match or "none", "problem": self.problem}
+        for side, space in (("a", self.first), ("b", self.second)):
+            found |= {f"n_{side}": len(space.errors), f"unknown_{side}": space.unknown}
+            found[f"inside_{side}"] = 0 if self.problem else int(np.sum(self.inside(space)))
+        return found
+
+
+def _difference(pair: _Pair, level: float, smallest: Array | None) -> dict[str, Any]:
+    """The regression-adjusted difference; `smallest` are null draws of the smallest p-value of all pairs."""
+    contrast = pair.contrast
+    half = contrast.quantile(level) * contrast.standard_error if contrast.standard_error else 0.0
+    detectable = (contrast.quantile(level) + float(stats.norm.ppf(POWER))) * contrast.standard_error
+    p_value = contrast.p_value
+    if smallest is not None and np.isfinite(p_value):
+        p_value = float(np.mean(smallest <= p_value))
+    # A variance falls as one over the models drawn: with m in each space `detectable` is `one` / sqrt(m).
+    drawn = [len(space.errors) + space.unknown for space in (pair.first, pair.second)]
+    variance = drawn[0] * contrast.a.variance + drawn[1] * contrast.b.variance
+    one = detectable * np.sqrt(variance) / contrast.standard_error if contrast.standard_error else 0.0
+    return {
+        "effective_n_a": contrast.a.effective_n,
+        "effective_n_b": contrast.b.effective_n,
+        "mean_a": contrast.a.mean,
+        "mean_b": contrast.b.mean,
+        "difference": contrast.difference,
+        "difference_lower": contrast.difference - half,
+        "difference_upper": contrast.difference + half,
+        "difference_p": p_value,
+        "detectable": detectable,
+        "models_needed": np.ceil((one / contrast.difference) ** 2) if contrast.difference else np.inf,
+    }
+
+
+def _distributions(pair: _Pair, confidence: float, area_limit: float | None, seed: int) -> dict[str, Any]:
+    """Area, Kolmogorov-Smirnov and P(better) of the error distributions matched by complexity bins."""
+    parts = [
+        (space.errors[inside], space.position[inside])
+        for space in (pair.first, pair.second)
+        for inside in [pair.inside(space)]
+    ]
+    errors, position = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    first = np.arange(len(errors)) < len(parts[0][0])
+    strata = np.zeros(len(errors), dtype=np.int64)
+    best = [float(part.min()) for part, _ in parts]
+    if pair.match is not None:
+        _, strata = equal_bins(position, first, pair.low, pair.high)
+        errors = equalize_within_bins(errors, position, first, strata)
+    ks = kolmogorov_smirnov(errors, first, strata, np.random.default_rng(seed))
     limit = float(np.median(errors)) if area_limit is None else area_limit
-    if not limit > 0:
-        raise ValueError(f"area_limit is {limit}; it must be a positive error in percent")
     # The area under an EDF up to a limit (NDS) is a mean too: of how far below the limit each error is.
     below = 1 - np.minimum(1, errors / limit)
-    area = stratified_mean(below[first], strata[first]).mean - stratified_mean(below[~first], strata[~first]).mean
-    area_lower, area_upper = _bootstrap_difference(below, first, strata, confidence, rng)
-    error, p_value = welch(mean_a, mean_b)
-    ks = kolmogorov_smirnov(errors, first, strata, rng)
-    n_a, n_b = effective_sample_size(weights[first]), effective_sample_size(weights[~first])
-    better = probability_of_superiority(errors[first], weights[first], errors[~first], weights[~first])
-    better_lower, better_upper = superiority_interval(better, n_a, n_b, confidence)
-    z = float(stats.norm.ppf(0.975) + stats.norm.ppf(POWER))
-    # A variance falls as one over the models drawn: with m in each space `detectable` is z * sqrt(variance_of_one / m).
-    variance_of_one = drawn_a * mean_a.variance + drawn_b * mean_b.variance
-    needed = np.ceil(variance_of_one * (z / difference) ** 2) if difference else np.inf
+    area_a, area_b = (stratified_mean(below[mine], strata[mine]) for mine in (first, ~first))
+    area, area_half = welch_interval(area_a, area_b, confidence)
+    better, sizes_a, sizes_b = stratified_superiority(errors, first, strata)
+    better_lower, better_upper = superiority_interval(better, sizes_a, sizes_b, confidence)
     return {
-        "a": a,
-        "b": b,
-        "matched_by": match or "none",
         "bins": len(np.unique(strata)),
-        "n_a": int(first.sum()),
-        "n_b": int((~first).sum()),
-        "effective_n_a": n_a,
-        "effective_n_b": n_b,
-        "min_a": errors[first].min(),
-        "min_b": errors[~first].min(),
-        "mean_a": mean_a.mean,
-        "mean_b": mean_b.mean,
-        "difference": difference,
-        "difference_lower": lower,
-        "difference_upper": upper,
-        "difference_p": p_value,
+        "min_a": best[0],
+        "min_b": best[1],
         "area": area,
-        "area_lower": area_lower,
-        "area_upper": area_upper,
+        "area_lower": area - area_half,
+        "area_upper": area + area_half,
         "area_limit": limit,
         "ks": ks.statistic,
         "ks_p": ks.p_value,
@@ -186,23 +291,7 @@ def _pair(
         "lead_p": ks.above_p,
         "lag": ks.below,
         "lag_p": ks.below_p,
-        "order": ks.order(a, b),
         "a_better": better,
         "a_better_lower": better_lower,
         "a_better_upper": better_upper,
-        "detectable": z * error,
-        "models_needed": needed,
     }
-
-
-def _bootstrap_difference(
-    values: NDArray[np.float64],
-    first: NDArray[np.bool_],
-    strata: NDArray[np.int64],
-    confidence: float,
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    draws = bootstrap_means(values[first], strata[first], REPLICATES, rng)
-    draws -= bootstrap_means(values[~first], strata[~first], REPLICATES, rng)
-    lower, upper = np.quantile(draws, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return float(lower), float(upper)

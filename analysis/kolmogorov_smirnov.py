@@ -42,19 +42,18 @@ class KolmogorovSmirnov:
     below_p: float
     method: str
 
-    def order(self, a: str, b: str, level: float = 0.05) -> str:
-        """Stochastic order in words: the first (in errors: the smaller ones) dominates, they cross, or nothing is
-        shown.
 
-        Each direction is tested at half the level. "a dominates" says that a's curve is shown to lead somewhere and b's
-        nowhere: consistent with dominance, which no test can prove.
-        """
-        leads, trails = self.above_p < level / 2, self.below_p < level / 2
-        if leads and trails:
-            return "the curves cross"
-        if leads or trails:
-            return f"{a if leads else b} dominates"
-        return "not decided"
+def curve_order(a: str, b: str, a_leads: bool, b_leads: bool) -> str:
+    """Stochastic order in words: the first (in errors: the smaller ones) dominates, they cross, or nothing is shown.
+
+    "a dominates" says that a's curve is shown to lead somewhere and b's nowhere: consistent with dominance, which no
+    test can prove.
+    """
+    if a_leads and b_leads:
+        return "the curves cross"
+    if a_leads or b_leads:
+        return f"{a if a_leads else b} dominates"
+    return "not decided"
 
 
 def kolmogorov_smirnov(

@@ -1,38 +1,41 @@
-"""Comparing spaces at the same complexity: weights that make every space uniform over one complexity range."""
+"""Weights under which every space has the same, uniform distribution of log complexity (NDS)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.spaces import check_known
-
 MAX_BINS = 10
 MIN_PER_BIN = 3
+MIN_MODELS = 4
+"""Models of a space with which a line through them leaves a variance to estimate."""
 
 
 def effective_sample_size(weights: ArrayLike) -> float:
-    """Kish's effective sample size (sum w)^2 / sum w^2: how many equally weighted models say as much."""
+    """Kish's effective sample size (sum w)^2 / sum w^2: how many equally weighted models are as informative."""
     w = np.asarray(weights, dtype=float)
     return float(w.sum() ** 2 / np.sum(w**2))
 
 
 @dataclass(frozen=True)
 class ComplexityMatch:
-    """Weights under which every space has the same, uniform complexity distribution.
+    """Weights under which every space has the same, uniform distribution of log complexity.
 
     Attributes:
         by: the complexity column.
-        weights: shape (N,), summing to 1 within each space; 0 for a model outside the common range.
-        strata: shape (N,), bin of each model in 0..bins-1, -1 outside the common range.
-        edges: shape (bins + 1,), ends of the equal-width bins, in units of the column.
+        weights: shape (N,), summing to 1 within each space; 0 for a model that does not count.
+        strata: shape (N,), bin of each model in 0..bins-1, -1 for a model that does not count.
+        edges: shape (bins + 1,), ends of the bins, of equal width in log complexity, in units of the column.
         models: models inside the common range, per space.
         effective_n: effective sample size, per space.
+        geometric_mean: weighted geometric mean of the complexity, per space; equal in a perfect match.
         outside: models outside the common range, per space.
-        warnings: sentences about poor overlap, empty when all is well.
+        unknown: models of unknown complexity, per space.
+        warnings: sentences about models left out, a single bin and poor overlap; empty when all is well.
     """
 
     by: str
@@ -41,7 +44,9 @@ class ComplexityMatch:
     edges: NDArray[np.float64]
     models: dict[str, int]
     effective_n: dict[str, float]
+    geometric_mean: dict[str, float]
     outside: dict[str, int]
+    unknown: dict[str, int]
     warnings: tuple[str, ...]
 
     @property
@@ -60,70 +65,157 @@ def complexity_weights(
     """Weight models so that all spaces have the same complexity distribution on their common range.
 
     The common range runs from the largest of the spaces' minima to the smallest of their maxima and is cut into bins
-    of equal width; a model in a bin with k models of its space has weight 1 / (k * bins).
+    of equal width in log complexity; a model in a bin with k models of its space has weight 1 / (k * bins). Models of
+    unknown complexity or outside the common range do not count.
 
     Args:
-        frame: columns `by` (positive numbers) and `space`, one row a model.
+        frame: columns `by` (positive, NaN where unknown) and `space`, one row per model.
         by: complexity to match, e.g. "macs", "params" or "acts".
         space: the column that names the spaces.
-        bins: number of bins; None takes the largest number up to 10 that leaves every space `minimum` models a bin.
+        bins: number of bins; None takes the largest number up to 10 that leaves every space `minimum` models per bin.
         minimum: models a space must have in each bin, at least 1; from 2 on a variance can be computed.
 
     Raises:
-        ValueError: a complexity that is not known, no common range, too few models in it, or an asked-for bin with too
-            few models.
+        ValueError: a complexity that is not positive, no common range, too few models in it, or a requested bin with
+            too few models.
 
-    Source: Radosavovic et al. 2019 (arXiv 1905.13214), Sec. 2 (normalised comparison). NDS fixes the number of bins by
-    hand and demands that none is empty; here it adapts to the population.
+    Source: Radosavovic et al. 2019 (arXiv 1905.13214), Sec. 2 (normalized comparison). NDS fixes the number of bins by
+    hand, spaces them linearly and requires that none is empty; here the number adapts to the population, and bins of
+    equal width in the logarithm keep the complexity within a bin similar over wide ranges.
     """
-    check_known(frame, by)
-    complexity = frame[by].to_numpy(dtype=float)
+    position = log_complexity(frame, by)
     labels = frame[space].astype(str).to_numpy()
     names = list(dict.fromkeys(labels))
-    low = max(complexity[labels == name].min() for name in names)
-    high = min(complexity[labels == name].max() for name in names)
-    inside = (complexity >= low) & (complexity <= high)
+    known = np.isfinite(position)
+    low, high = common_range({name: position[known & (labels == name)] for name in names}, by, minimum)
+    inside = known & (position >= low) & (position <= high)
     count = {name: int(np.sum(inside & (labels == name))) for name in names}
-    scarce = [name for name in names if count[name] < minimum]
-    if low > high or scarce:
-        what = "no common range" if low > high else f"only {count[scarce[0]]} models of {scarce[0]} in the common range"
-        raise ValueError(
-            f"{' and '.join(names)} cannot be matched by {by}: {what}; at least {minimum} of each are needed"
-        )
 
-    tried = [bins] if bins is not None else range(min(MAX_BINS, min(count.values()) // minimum), 0, -1)
-    for number in tried:
-        if number < 1:
-            raise ValueError(f"bins is {number}; it must be at least 1")
-        edges = np.linspace(low, high, number + 1)
-        # Both ends belong to the range: the extreme models of a space are models too.
-        index = np.clip(np.searchsorted(edges, complexity, side="right") - 1, 0, number - 1)
-        table = np.array([np.bincount(index[inside & (labels == name)], minlength=number) for name in names])
-        if table.min() >= minimum:
-            break
-    else:
-        raise ValueError(f"bins is {bins}; some space has fewer than {minimum} models in one of them, use fewer bins")
-
-    strata = np.where(inside, index, -1)
+    edges, strata = equal_bins(position, labels, low, high, minimum=minimum, bins=bins)
+    number = len(edges) - 1
     weights = np.zeros(len(frame))
-    for row, name in enumerate(names):
+    for name in names:
         mine = inside & (labels == name)
-        weights[mine] = 1 / (table[row][index[mine]] * number)
-    effective = {name: effective_sample_size(weights[labels == name]) for name in names}
-    outside = {name: int(np.sum(~inside & (labels == name))) for name in names}
+        weights[mine] = 1 / (np.bincount(strata[mine], minlength=number)[strata[mine]] * number)
+    per_space = {name: labels == name for name in names}
+    effective = {name: effective_sample_size(weights[mine]) for name, mine in per_space.items()}
+    outside = {name: int(np.sum(known & ~inside & mine)) for name, mine in per_space.items()}
+    unknown = {name: int(np.sum(~known & mine)) for name, mine in per_space.items()}
+    center = {
+        name: float(np.exp(np.sum(weights[inside & mine] * position[inside & mine])))
+        for name, mine in per_space.items()
+    }
+    warnings = _warnings(by, number, count, effective, outside, unknown)
     return ComplexityMatch(
-        by, weights, strata, edges, count, effective, outside, _warnings(by, number, count, effective, outside)
+        by, weights, strata, np.exp(edges), count, effective, center, outside, unknown, tuple(warnings)
     )
 
 
+def equal_bins(
+    position: NDArray[np.float64],
+    labels: NDArray[Any],
+    low: float,
+    high: float,
+    *,
+    minimum: int = MIN_PER_BIN,
+    bins: int | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Cut a range into as many bins of equal width as leave every space enough models per bin.
+
+    Args:
+        position: shape (N,), log complexity, NaN where unknown.
+        labels: shape (N,), the space of each model; at least `minimum` of each lie in the range.
+        low, high: ends of the range.
+        minimum: models of each space per bin.
+        bins: this number; None takes the largest possible up to 10.
+
+    Returns:
+        Edges, shape (bins + 1,), and the bin of each model, shape (N,), -1 outside the range.
+
+    Raises:
+        ValueError: `bins` below 1, or so many that a bin has too few models.
+    """
+    inside = (position >= low) & (position <= high)
+    spaces = [inside & (labels == name) for name in np.unique(labels)]
+    most = min(MAX_BINS, min(int(mine.sum()) for mine in spaces) // minimum)
+    for number in [bins] if bins is not None else range(most, 0, -1):
+        if number < 1:
+            raise ValueError(f"bins = {number}: must be at least 1")
+        edges = np.linspace(low, high, number + 1)
+        # Both ends belong to the range: the extreme models of a space are models too.
+        index = np.clip(np.searchsorted(edges, position, side="right") - 1, 0, number - 1)
+        if all(np.bincount(index[mine], minlength=number).min() >= minimum for mine in spaces):
+            return edges, np.where(inside, index, -1)
+    raise ValueError(f"bins = {bins}: must be smaller; some space has fewer than {minimum} models in one of them")
+
+
+def log_complexity(frame: pd.DataFrame, by: str) -> NDArray[np.float64]:
+    """Natural logarithm of a complexity column, NaN where it is unknown; ValueError where it is not positive."""
+    values = frame[by].to_numpy(dtype=float)
+    if np.any(values <= 0):
+        raise ValueError(f"{by} = {values[values <= 0][0]:g}: must be positive")
+    return np.log(np.where(np.isfinite(values), values, np.nan))
+
+
+def common_range(positions: dict[str, NDArray[np.float64]], by: str, minimum: int = MIN_PER_BIN) -> tuple[float, float]:
+    """Ends of the range of log complexity that all spaces cover.
+
+    Args:
+        positions: known log complexities, by space.
+        by: the complexity column, for messages.
+        minimum: models of each space that must lie in the range.
+
+    Raises:
+        ValueError: the spaces cannot be matched; the message says why.
+    """
+    names = list(positions)
+    few = [name for name, position in positions.items() if len(position) < MIN_MODELS]
+    if few:
+        raise ValueError(
+            f"{' and '.join(names)} cannot be matched by {by}: {few[0]} has {len(positions[few[0]])} models of known "
+            f"{by}; at least {MIN_MODELS} are needed"
+        )
+    first = max(names, key=lambda name: positions[name].min())
+    last = min(names, key=lambda name: positions[name].max())
+    low, high = float(positions[first].min()), float(positions[last].max())
+    if low > high or (low == high and any(np.ptp(position) > 0 for position in positions.values())):
+        raise ValueError(
+            f"{' and '.join(names)} cannot be matched by {by}: no common range; {first} begins at {np.exp(low):.4g}, "
+            f"{last} ends at {np.exp(high):.4g}"
+        )
+    for name, position in positions.items():
+        count = int(np.sum((position >= low) & (position <= high)))
+        if count < minimum:
+            raise ValueError(
+                f"{' and '.join(names)} cannot be matched by {by}: only {count} models of {name} in the common range; "
+                f"at least {minimum} of each are needed"
+            )
+    return low, high
+
+
 def _warnings(
-    by: str, bins: int, count: dict[str, int], effective: dict[str, float], outside: dict[str, int]
-) -> tuple[str, ...]:
+    by: str,
+    bins: int,
+    count: dict[str, int],
+    effective: dict[str, float],
+    outside: dict[str, int],
+    unknown: dict[str, int],
+) -> list[str]:
     found = []
-    for name, n in effective.items():
-        drawn = count[name] + outside[name]
-        if n <= drawn / 2:
-            found.append(f"{name}: matching by {by} leaves an effective {n:.0f} of {drawn} models, the overlap is poor")
-    if bins == 1 and min(count.values()) >= 2 * MIN_PER_BIN:
-        found.append(f"the spaces fill the common range of {by} so differently that it could not be cut into bins")
-    return tuple(found)
+    for name in count:
+        drawn = count[name] + outside[name] + unknown[name]
+        reasons = [f"{outside[name]:,} outside the common range"] if outside[name] else []
+        reasons += [f"{unknown[name]:,} of unknown {by}"] if unknown[name] else []
+        if reasons:
+            found.append(
+                f"{name}: {outside[name] + unknown[name]:,} of {drawn:,} models are left out of the matched error "
+                f"distribution ({', '.join(reasons)})"
+            )
+        if effective[name] <= drawn / 2:
+            found.append(
+                f"{name}: the matched error distribution has an effective {effective[name]:.0f} of {drawn:,} models; "
+                f"the spaces overlap poorly in {by}"
+            )
+    if bins == 1:
+        found.append(f"the matched error distributions have a single bin of {by}, so they are matched only roughly")
+    return found
