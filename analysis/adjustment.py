@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.interpolate import CubicSpline
 
@@ -147,6 +147,10 @@ class Contrast:
         """Multiple of the standard error that an estimate without a true difference exceeds with probability level."""
         return float(stats.t.isf(level / 2, self.degrees))
 
+    def half_width(self, level: float) -> float:
+        """Half the width of the interval with error probability `level`, points; 0 where no error varies."""
+        return self.quantile(level) * self.standard_error if self.standard_error else 0.0
+
 
 def smallest_p_values(contrasts: Sequence[Contrast], rng: np.random.Generator) -> Array:
     """Draws of the smallest p-value of several contrasts when there is no true difference, shape (NULL_DRAWS,).
@@ -178,29 +182,27 @@ def _square_root(covariance: Array) -> Array:
     return vectors * np.sqrt(np.clip(values, 0, None))
 
 
-def equalize_within_bins(errors: ArrayLike, position: ArrayLike, first: ArrayLike, strata: ArrayLike) -> Array:
-    """Errors of two spaces moved along their common curve to the middle of their complexity bins.
-
-    Within a bin the models of one space may still be larger than those of the other. The curve is fitted to both spaces
-    together, with a constant difference between them, so that moving the errors leaves that difference alone.
+class CommonCurve:
+    """One error curve of two spaces together, with a constant difference between them.
 
     Args:
-        errors: shape (N,), percent.
-        position: shape (N,), log complexity.
+        position: shape (N,), log complexity, of both spaces.
         first: shape (N,), True for the models of the first space.
-        strata: shape (N,), bin of each model; both spaces in every bin.
-
-    Returns:
-        Shape (N,), percent; in every bin the mean over the two spaces' curve values is unchanged.
+        center: log complexity to which errors are moved.
     """
-    e, x = np.asarray(errors, dtype=float), np.asarray(position, dtype=float)
-    a, bins = np.asarray(first, dtype=bool), np.asarray(strata)
-    spline = _cardinal_spline(x)
-    if spline is None:
-        return e
-    basis = spline(x)
-    coefficients = np.linalg.lstsq(np.column_stack([basis, a]), e, rcond=None)[0][:-1]
-    curve = basis @ coefficients
-    _, index = np.unique(bins, return_inverse=True)
-    middle = np.bincount(index, weights=curve) / np.bincount(index)
-    return e - curve + middle[index]
+
+    def __init__(self, position: Array, first: NDArray[np.bool_], center: float) -> None:
+        spline = _cardinal_spline(position)
+        basis = np.ones((len(position), 1)) if spline is None else spline(position)
+        self._to_center = basis - (1 if spline is None else spline(center))
+        self._fit = np.linalg.pinv(np.column_stack([basis, first]))[:-1]
+        self._q = np.linalg.qr(basis)[0]
+
+    def at_center(self, errors: Array) -> Array:
+        """Errors moved along the curve to the center, shape (..., N): the difference between the spaces stays."""
+        return errors - (errors @ self._fit.T) @ self._to_center.T
+
+    def residuals(self, errors: Array) -> Array:
+        """Residuals of the curve without a difference between the spaces, shape (N,), of the errors' own variance."""
+        spare = np.clip(1 - np.sum(self._q**2, axis=1), FULL_LEVERAGE, None)
+        return np.asarray((errors - self._q @ (self._q.T @ errors)) / np.sqrt(spare))

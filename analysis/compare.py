@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.adjustment import Contrast, ErrorCurve, equalize_within_bins, smallest_p_values
+from analysis.adjustment import CommonCurve, Contrast, ErrorCurve, smallest_p_values
 from analysis.comparability import check_same_training
-from analysis.intervals import stratified_mean, stratified_superiority, superiority_interval, welch_interval
-from analysis.kolmogorov_smirnov import curve_order, holm, kolmogorov_smirnov
-from analysis.matching import MIN_MODELS, common_range, equal_bins, log_complexity
+from analysis.kolmogorov_smirnov import curve_order, holm, kolmogorov_smirnov, matched_kolmogorov_smirnov
+from analysis.matching import MIN_MODELS, central_range, common_range, equal_bins, log_complexity
+from analysis.superiority import placements, superiority_interval
 
 Array = NDArray[np.float64]
 
@@ -204,7 +204,8 @@ class _Pair:
         if match is None:
             return cls(a, b, first, second, match)
         try:
-            low, high = common_range({a: first.position, b: second.position}, match)
+            common_range({a: first.position, b: second.position}, match)
+            low, high = central_range({a: first.position, b: second.position}, match)
         except ValueError as reason:
             return cls(a, b, first, second, match, problem=str(reason))
         return cls(a, b, first, second, match, low, high)
@@ -231,7 +232,7 @@ class _Pair:
 def _difference(pair: _Pair, level: float, smallest: Array | None) -> dict[str, Any]:
     """The regression-adjusted difference; `smallest` are null draws of the smallest p-value of all pairs."""
     contrast = pair.contrast
-    half = contrast.quantile(level) * contrast.standard_error if contrast.standard_error else 0.0
+    half = contrast.half_width(level)
     detectable = (contrast.quantile(level) + float(stats.norm.ppf(POWER))) * contrast.standard_error
     p_value = contrast.p_value
     if smallest is not None and np.isfinite(p_value):
@@ -255,34 +256,41 @@ def _difference(pair: _Pair, level: float, smallest: Array | None) -> dict[str, 
 
 
 def _distributions(pair: _Pair, confidence: float, area_limit: float | None, seed: int) -> dict[str, Any]:
-    """Area, Kolmogorov-Smirnov and P(better) of the error distributions matched by complexity bins."""
-    parts = [
-        (space.errors[inside], space.position[inside])
-        for space in (pair.first, pair.second)
-        for inside in [pair.inside(space)]
-    ]
-    errors, position = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    first = np.arange(len(errors)) < len(parts[0][0])
-    strata = np.zeros(len(errors), dtype=np.int64)
-    best = [float(part.min()) for part, _ in parts]
-    if pair.match is not None:
-        _, strata = equal_bins(position, first, pair.low, pair.high)
-        errors = equalize_within_bins(errors, position, first, strata)
-    ks = kolmogorov_smirnov(errors, first, strata, np.random.default_rng(seed))
+    """Area, Kolmogorov-Smirnov and P(better) of the error distributions at equal complexity."""
+    errors, position = (
+        np.concatenate(parts)
+        for parts in zip(*((s.errors, s.position) for s in (pair.first, pair.second)), strict=True)
+    )
+    first = np.arange(len(errors)) < len(pair.first.errors)
+    measured, strata = errors, np.zeros(len(errors), dtype=np.int64)
+    if pair.match is None:
+        ks = kolmogorov_smirnov(errors, first)
+    else:
+        ends = common_range({pair.a: pair.first.position, pair.b: pair.second.position}, pair.match)
+        _, strata = equal_bins(position, first, *ends)
+        common = CommonCurve(position, first, (pair.low + pair.high) / 2)
+        ks = matched_kolmogorov_smirnov(errors, first, strata, common, np.random.default_rng(seed))
+        errors = common.at_center(errors)
+
+    def contrast(values: Array) -> Contrast:
+        curves = [ErrorCurve(values[mine], None if pair.match is None else position[mine]) for mine in (first, ~first)]
+        return Contrast(curves[0], curves[1], pair.low, pair.high)
+
     limit = float(np.median(errors)) if area_limit is None else area_limit
     # The area under an EDF up to a limit (NDS) is a mean too: of how far below the limit each error is.
-    below = 1 - np.minimum(1, errors / limit)
-    area_a, area_b = (stratified_mean(below[mine], strata[mine]) for mine in (first, ~first))
-    area, area_half = welch_interval(area_a, area_b, confidence)
-    better, sizes_a, sizes_b = stratified_superiority(errors, first, strata)
-    better_lower, better_upper = superiority_interval(better, sizes_a, sizes_b, confidence)
+    area = contrast(1 - np.minimum(1, errors / limit))
+    area_half = area.half_width(1 - confidence)
+    ranks = contrast(placements(errors, first))
+    better = float(np.clip(0.5 - ranks.difference, 0, 1))
+    better_lower, better_upper = superiority_interval(better, ranks.a.effective_n, ranks.b.effective_n, confidence)
+    inside = strata >= 0
     return {
-        "bins": len(np.unique(strata)),
-        "min_a": best[0],
-        "min_b": best[1],
-        "area": area,
-        "area_lower": area - area_half,
-        "area_upper": area + area_half,
+        "bins": int(strata.max()) + 1,
+        "min_a": measured[first & inside].min(),
+        "min_b": measured[~first & inside].min(),
+        "area": area.difference,
+        "area_lower": area.difference - area_half,
+        "area_upper": area.difference + area_half,
         "area_limit": limit,
         "ks": ks.statistic,
         "ks_p": ks.p_value,

@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.adjustment import CommonCurve
 from analysis.matching import effective_sample_size
 
 Array = NDArray[np.float64]
 
 EXACT_UP_TO = 2000
-"""Up to this many models of both spaces scipy's exact p-value is quick and sure."""
+"""Up to this many models of both spaces scipy's exact p-value is fast and reliable."""
 PERMUTATIONS = 2000
-PERMUTE_UP_TO = 5000
-"""With complexity bins and more models than this the asymptotic law at the effective sample sizes is used."""
+PERMUTE_UP_TO = 2000
+"""At matched complexity with more models than this the asymptotic distribution is used."""
 
 
 @dataclass(frozen=True)
@@ -56,51 +57,59 @@ def curve_order(a: str, b: str, a_leads: bool, b_leads: bool) -> str:
     return "not decided"
 
 
-def kolmogorov_smirnov(
-    errors: Array, first: NDArray[np.bool_], strata: NDArray[np.int64], rng: np.random.Generator
-) -> KolmogorovSmirnov:
-    """Test whether two spaces have the same error distribution, given the stratum (complexity bin).
+def kolmogorov_smirnov(errors: Array, first: NDArray[np.bool_]) -> KolmogorovSmirnov:
+    """Test whether two spaces have the same error distribution, as drawn; scipy's test, exact for small samples.
 
     Args:
         errors: shape (N,), of both spaces.
         first: shape (N,), True for the models of the first space.
-        strata: shape (N,), complexity bin of each model; each bin weighs the same. A single bin is the ordinary test,
-            left to scipy (exact for small samples).
-        rng: for the permutations: with several bins, labels are permuted within each bin, which is exact under the
-            hypothesis that complexity explains all of the difference.
     """
-    if len(np.unique(strata)) == 1:
-        method: Literal["exact", "asymp"] = "exact" if len(errors) <= EXACT_UP_TO else "asymp"
-        sides: tuple[Literal["two-sided", "greater", "less"], ...] = ("two-sided", "greater", "less")
-        with warnings.catch_warnings():
-            # For some pairs of sizes scipy's exact sum overflows; it says so and takes the asymptotic law.
-            warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning)
-            tests = [stats.ks_2samp(errors[first], errors[~first], alternative=side, method=method) for side in sides]
-        # scipy's "greater" is about the first distribution function, which is large where errors are small.
-        distances = [float(test.statistic) for test in tests]
-        return _result(distances, [float(test.pvalue) for test in tests], f"scipy, {method}")
-    # Rows ordered by error; only the last of a run of ties is a place where the two curves may be compared.
-    order = np.argsort(errors, kind="stable")
-    e, a, s = errors[order], first[order], strata[order]
-    ends = np.append(e[1:] != e[:-1], True)
-    bins = np.unique(s)
-    plus, minus = np.zeros(len(e)), np.zeros(len(e))
-    for label in bins:
-        here = s == label
-        plus[here] = 1 / (np.sum(a & here) * len(bins))
-        minus[here] = 1 / (np.sum(~a & here) * len(bins))
-    observed = _distances(a, plus, minus, ends)
-    if len(e) > PERMUTE_UP_TO:
-        n, m = effective_sample_size(plus[a]), effective_sample_size(minus[~a])
+    method: Literal["exact", "asymp"] = "exact" if len(errors) <= EXACT_UP_TO else "asymp"
+    sides: tuple[Literal["two-sided", "greater", "less"], ...] = ("two-sided", "greater", "less")
+    with warnings.catch_warnings():
+        # For some pairs of sizes scipy's exact sum overflows; it warns and uses the asymptotic distribution.
+        warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning)
+        tests = [stats.ks_2samp(errors[first], errors[~first], alternative=side, method=method) for side in sides]
+    # scipy's "greater" is about the first distribution function, which is large where errors are small.
+    distances = [float(test.statistic) for test in tests]
+    return _result(distances, [float(test.pvalue) for test in tests], f"scipy, {method}")
+
+
+def matched_kolmogorov_smirnov(
+    errors: Array, first: NDArray[np.bool_], strata: NDArray[np.int64], curve: CommonCurve, rng: np.random.Generator
+) -> KolmogorovSmirnov:
+    """Test whether two spaces have the same error distribution at equal complexity.
+
+    The errors are moved along the spaces' common curve to one complexity and weighted so that every bin weighs the
+    same. The p-values come from permutations, within bins, of the residuals of the curve without a difference between
+    the spaces; the curve is fitted again to each, because its uncertainty is part of the distance (Freedman & Lane,
+    Journal of Business & Economic Statistics 1 (1983) 292-298).
+
+    Args:
+        errors: shape (N,), of both spaces.
+        first: shape (N,), True for the models of the first space.
+        strata: shape (N,), complexity bin of each model with both spaces in every bin, -1 outside the common range.
+        curve: of the same models.
+        rng: for the permutations.
+    """
+    bins, index = np.unique(strata, return_inverse=True)
+    inside = strata >= 0
+    sizes = np.array([np.bincount(index[mine], minlength=len(bins)) for mine in (first, ~first)])
+    signed = np.where(first, 1.0, -1.0) / sizes[np.where(first, 0, 1), index] / np.sum(bins >= 0)
+    observed = _distances(curve.at_center(errors)[inside], signed[inside])
+    if len(errors) > PERMUTE_UP_TO:
+        n, m = (effective_sample_size(signed[inside & mine]) for mine in (first, ~first))
         scaled = np.sqrt(n * m / (n + m)) * observed
         p = [float(stats.kstwobign.sf(scaled[0])), *np.exp(-2 * scaled[1:] ** 2)]
         return _result(observed, p, "asymptotic at the effective sample sizes")
-    as_large, at_once = np.zeros(3), max(1, 1_000_000 // len(e))
+    residuals = curve.residuals(errors)
+    as_large, at_once = np.zeros(3), max(1, 1_000_000 // len(errors))
     for done in range(0, PERMUTATIONS, at_once):
-        shuffled = np.tile(a, (min(at_once, PERMUTATIONS - done), 1))
+        shuffled = np.tile(residuals, (min(at_once, PERMUTATIONS - done), 1))
         for label in bins:
-            shuffled[:, s == label] = rng.permuted(shuffled[:, s == label], axis=1)
-        as_large += np.sum(_distances(shuffled, plus, minus, ends) >= observed[:, None] - 1e-12, axis=1)
+            shuffled[:, strata == label] = rng.permuted(shuffled[:, strata == label], axis=1)
+        distances = _distances(curve.at_center(shuffled)[:, inside], signed[inside])
+        as_large += np.sum(distances >= observed[:, None] - 1e-12, axis=1)
     return _result(observed, (as_large + 1) / (PERMUTATIONS + 1), f"{PERMUTATIONS} permutations within complexity bins")
 
 
@@ -109,9 +118,18 @@ def _result(observed: Sequence[float] | Array, p: Sequence[float] | Array, metho
     return KolmogorovSmirnov(*both, *above, *below, method)
 
 
-def _distances(first: NDArray[np.bool_], plus: Array, minus: Array, ends: NDArray[np.bool_]) -> Array:
-    """Largest distance, largest lead, largest lag at the ends of runs of ties; shape (3,) or (3, permutations)."""
-    gap = np.cumsum(np.where(first, plus, -minus), axis=-1)[..., ends]
+def _distances(errors: Array, signed: Array) -> Array:
+    """Largest distance, lead and lag of the weighted EDFs, shape (3, ...).
+
+    Args:
+        errors: shape (..., N).
+        signed: shape (N,), weights of the models, negative for the second space.
+    """
+    order = np.argsort(errors, axis=-1)
+    e = np.take_along_axis(errors, order, axis=-1)
+    gap = np.cumsum(signed[order], axis=-1)
+    # The curves may be compared only after the last of a run of ties.
+    gap[..., :-1][e[..., 1:] - e[..., :-1] <= 1e-9] = 0
     lead, lag = np.maximum(gap.max(axis=-1), 0), np.maximum(-gap.min(axis=-1), 0)
     return np.stack([np.maximum(lead, lag), lead, lag])
 

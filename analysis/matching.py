@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 MAX_BINS = 10
 MIN_PER_BIN = 3
+TAIL = 0.05
+"""Share of a space's models beyond either end of its central range."""
 MIN_MODELS = 4
 """Models of a space with which a line through them leaves a variance to estimate."""
 
@@ -190,6 +192,26 @@ def common_range(positions: dict[str, NDArray[np.float64]], by: str, minimum: in
                 f"{' and '.join(names)} cannot be matched by {by}: only {count} models of {name} in the common range; "
                 f"at least {minimum} of each are needed"
             )
+    return low, high
+
+
+def central_range(positions: dict[str, NDArray[np.float64]], by: str) -> tuple[float, float]:
+    """Ends of the range of log complexity that holds the central 90 % of every space: from the largest 5 % quantile to
+    the smallest 95 % quantile.
+
+    At the very ends of a space's range a few models would decide the mean of the whole.
+
+    Raises:
+        ValueError: the central parts of two spaces do not overlap.
+    """
+    first = max(positions, key=lambda name: np.quantile(positions[name], TAIL))
+    last = min(positions, key=lambda name: np.quantile(positions[name], 1 - TAIL))
+    low, high = float(np.quantile(positions[first], TAIL)), float(np.quantile(positions[last], 1 - TAIL))
+    if low > high:
+        raise ValueError(
+            f"{' and '.join(positions)} cannot be matched by {by}: 95 % of the models of {first} have more than "
+            f"{np.exp(low):.4g} {by}, 95 % of {last} have fewer than {np.exp(high):.4g}"
+        )
     return low, high
 
 
