@@ -25,7 +25,7 @@ SECONDS = 3.0
 # pycls's default ranges (sweep/config.py): d 12-28, w_0 and w_a 8-256, w_m 2-3, g 8-128, b 1; 224 pixels, 4 stages
 regnet = (
     space("regnetx")
-    .with_laws(
+    .with_distributions(
         depth=Uniform(low=12, high=28),
         w_0=LogUniform(low=8, high=256, step=8),
         w_a=LogUniform(low=8, high=256, step=0.1),
