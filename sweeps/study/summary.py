@@ -80,7 +80,7 @@ def running_lines(status: Status) -> list[str]:
 def sampling_lines(study: Study) -> list[str]:
     """Return one line for each space: its models, the share of candidates kept, duplicates."""
     return [
-        f"{label}: {report['asked']} models; {report['acceptance']:.2%} of {report['drawn']:,} candidates kept"
+        f"{label}: {report['asked']} models; {report['acceptance']:.2%} of {report['drawn']:,} candidates accepted"
         + _duplicates(report)
         for label, report in study.manifest["sampling"].items()
     ]

@@ -87,7 +87,7 @@ def test_each_network_is_drawn_as_often_as_its_parameters(monkeypatch: pytest.Mo
 
 
 def test_distinct_regnets_are_no_sample_of_their_space() -> None:
-    """RegNetX in the ranges of pycls (sweep/config.py), 360-400 MF: 4.5 % of 500 draws are duplicates, 39 % of 6,000."""
+    """RegNetX in pycls's ranges (sweep/config.py), 360-400 MF: 6 % of 500 draws are duplicates and 39 % of 6,000."""
     ranges: dict[str, object] = {
         "depth": {"distribution": "uniform", "low": 12, "high": 28},
         "w_m": {"low": 2.0},
@@ -95,8 +95,9 @@ def test_distinct_regnets_are_no_sample_of_their_space() -> None:
         "bottleneck_ratio": None,
     }
     space = space_from_config({"base": "regnetx", "parameters": ranges, "constraints": {"macs": [360e6, 400e6]}})
-    few, many = space.sample(500), space.sample(6000)
-    assert few.report.duplicate_share == pytest.approx(0.045, abs=0.02)
+    few = [space.sample(500, seed).report.duplicate_share for seed in range(8)]
+    assert np.mean(few) == pytest.approx(0.057, abs=0.012)
+    many = space.sample(6000)
     assert many.report.duplicate_share == pytest.approx(0.39, abs=0.02)
     reference = space.sample(6000, seed=1).complexity.acts
     assert stats.ks_2samp(many.complexity.acts, reference).pvalue > 1e-3

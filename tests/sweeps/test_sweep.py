@@ -29,7 +29,7 @@ def test_smoke_trains_resumes_and_grows(tmp_path):
     code, out, err = run(tmp_path, "sweep", *SMOKE, "n=2")
     assert code == 0, err
     assert "4 of 4 models have a record" in out
-    assert re.search(r"inverted: 2 models; \d+\.\d+% of [\d,]+ draws kept", out)
+    assert re.search(r"inverted: 2 models; \d+\.\d+% of [\d,]+ candidates accepted; 2 distinct networks", out)
     assert re.search(r"training: 4 done, 0 failed of 4, best error \d", err)
     assert {path.name for path in tmp_path.iterdir()} == {"study"}  # Hydra left nothing elsewhere
     manifest, models, records = read_study(tmp_path / "study")
