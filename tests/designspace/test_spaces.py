@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from designspace import ModelSpec, Population, complexity, spaces, zoo
+from designspace.distributions import LogUniform
 from designspace.files import read_yaml, to_yaml
 from designspace.memory import training_memory
 from designspace.network import build_network
@@ -128,6 +129,14 @@ def test_every_free_parameter_follows_its_distribution(name: str) -> None:
         pooled = expected > 0
         if pooled.sum() > 1:
             assert stats.chisquare(observed[pooled], expected[pooled]).pvalue > 1e-4
+
+
+def test_log_uniform_rounds_to_nearest_and_pycls_up() -> None:
+    """P(w_0 = 8) of 8 … 256 in steps of 8; pycls (sweep/random.py) rounds up from above low − min(step, low / 2) = 4."""
+    lowest = LogUniform(low=8, high=256, step=8).probabilities[0]
+    assert lowest == pytest.approx(np.log(12 / 8) / np.log(256 / 8))
+    ups = np.ceil(np.exp(np.random.default_rng(0).uniform(np.log(4), np.log(256), 100_000)) / 8) * 8
+    assert (round(lowest, 3), np.mean(ups == 8)) == (0.117, pytest.approx(1 / 6, abs=0.005))
 
 
 @pytest.mark.parametrize("name", spaces.names())
