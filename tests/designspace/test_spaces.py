@@ -132,7 +132,7 @@ def test_every_free_parameter_follows_its_distribution(name: str) -> None:
 
 
 def test_log_uniform_rounds_to_nearest_and_pycls_up() -> None:
-    """P(w_0 = 8) of 8 … 256 in steps of 8; pycls (sweep/random.py) rounds up from above low − min(step, low / 2) = 4."""
+    """P(w_0 = 8) of 8 … 256, step 8; pycls (sweep/random.py) rounds up from above low − min(step, low / 2) = 4."""
     lowest = LogUniform(low=8, high=256, step=8).probabilities[0]
     assert lowest == pytest.approx(np.log(12 / 8) / np.log(256 / 8))
     ups = np.ceil(np.exp(np.random.default_rng(0).uniform(np.log(4), np.log(256), 100_000)) / 8) * 8
