@@ -176,10 +176,18 @@ def best_table(chosen: pd.DataFrame, parameters: Sequence[str] = ()) -> pd.DataF
 
 
 def sampling_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How many candidates were drawn for each space."""
+    """Candidates, acceptance, distinct networks and share of duplicate draws of each space."""
     if frame.empty:
         return frame
     return frame.assign(
-        **{name: whole(frame[name]) for name in ("asked", "drawn", "kept")},
+        **{name: whole(frame[name]) for name in ("asked", "drawn", "kept", "distinct")},
         acceptance=[f"{100 * share:.3g} %" for share in frame["acceptance"].astype(float)],
+        duplicates=[_duplicates(*row) for row in frame[["asked", "distinct", "duplicates"]].itertuples(index=False)],
     )
+
+
+def _duplicates(asked: float, distinct: float, duplicates: float) -> str:
+    if pd.isna(duplicates):  # frozen by an earlier version
+        return NOTHING
+    share = f"{100 * duplicates / (distinct + duplicates):.3g} %"
+    return f"{share} dropped" if duplicates and asked == distinct else share

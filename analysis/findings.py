@@ -74,7 +74,8 @@ class Findings:
         front: the Pareto front of error and `match` (or macs), best first; empty without complexity.
         profiles: `width_profiles`.
         failures: one row per space and status that is not ok: count and one message.
-        sampling: one row per study and space: asked, drawn, kept, acceptance, turned down for which reasons.
+        sampling: one row per study and space: asked, drawn, kept, acceptance, distinct and duplicates (as in
+            `designspace.population.SamplingReport`), rejected by which constraints.
     """
 
     table: Table
@@ -261,6 +262,8 @@ def _sampling(studies: tuple[Study, ...]) -> pd.DataFrame:
     for study in studies:
         for space, report in study.manifest.get("sampling", {}).items():
             reasons = ", ".join(f"{name} {count:,}" for name, count in report.get("rejected", {}).items())
-            counts = {key: report.get(key) for key in ("asked", "drawn", "kept", "acceptance")}
-            rows.append({"study": study.name, "space": space, **counts, "turned down": reasons})
+            counts = {
+                key: report.get(key) for key in ("asked", "drawn", "kept", "acceptance", "distinct", "duplicates")
+            }
+            rows.append({"study": study.name, "space": space, **counts, "rejected": reasons})
     return pd.DataFrame(rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.seeds import each_training_once
+from analysis.seeds import drop_duplicate_trainings
 from analysis.table import Table
 
 MAX_GROUPS = 12
@@ -62,7 +62,7 @@ def group_by(table: Table, by: str) -> Table:
     if numeric:
         values = values.sort_values(kind="stable")
     labels = [f"{by} = {_text(value)}" if numeric else _text(value) for value in values]
-    frame, repeated = each_training_once(frame.loc[values.index].assign(space=labels).reset_index(drop=True))
+    frame, repeated = drop_duplicate_trainings(frame.loc[values.index].assign(space=labels).reset_index(drop=True))
     parameters = tuple(name for name in table.parameters if name != by)
     return replace(table, frame=frame, parameters=parameters, notes=(*table.notes, *notes, *repeated))
 

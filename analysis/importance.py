@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.seeds import distinct_models
+
 TREES = 100
 LARGEST = 1500
 """Rows the forest learns from at most; more add time and no insight."""
@@ -57,7 +59,8 @@ def permutation_importance(
     by scikit-learn.
     """
     names = [p for p in parameters if p in frame and pd.api.types.is_numeric_dtype(frame[p])]
-    known = frame[[*names, "error_percent"]].astype(float).dropna()
+    # A network drawn twice must not be in both parts of a fold.
+    known = distinct_models(frame)[[*names, "error_percent"]].astype(float).dropna()
     names = [name for name in names if np.ptp(known[name].to_numpy()) > 0]
     if len(known) < SMALLEST or not names:
         return None

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.seeds import model_columns
+from analysis.seeds import distinct_trainings, model_columns
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def noise_floor(frame: pd.DataFrame, *, best: float = 1.0, confidence: float = 0
     """
     if not 0 < best <= 1:
         raise ValueError(f"best is {best}; it must be a share in (0, 1]")
+    frame = distinct_trainings(frame)
     grouped = frame.groupby(model_columns(frame), sort=False, dropna=False)["error_percent"]
     groups = grouped.agg(["size", "mean", "var"])
     groups = groups[groups["size"] >= 2]

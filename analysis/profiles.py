@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.quantized_linear_fit import fit_quantized_linear
+from analysis.seeds import distinct_models
 
 
 def width_profiles(frame: pd.DataFrame, k: int = 3) -> pd.DataFrame:
@@ -24,6 +25,7 @@ def width_profiles(frame: pd.DataFrame, k: int = 3) -> pd.DataFrame:
 
     Source: Radosavovic et al. 2020 (arXiv 2003.13678), Figs. 6 and 8.
     """
+    frame = distinct_models(frame)
     known = frame[(frame["status"] == "ok") & frame["block_widths"].notna()]
     ordered = known.sort_values("error_percent", kind="stable")
     k = min(k, len(ordered) // 2)
@@ -87,6 +89,7 @@ def linear_structure(
     Source: Radosavovic et al. 2020 (arXiv 2003.13678), Sec. 3.3 and Fig. 8 (top left): the best 20 AnyNetX_E follow
     w_j = 48 * (j + 1).
     """
+    frame = distinct_models(frame)
     known = frame[(frame["status"] == "ok") & frame["block_widths"].map(lambda w: w is not None and len(w) > 1)]
     k = min(20, max(5, len(known) // 4)) if k is None else k
     best = known.sort_values("error_percent", kind="stable").head(k)

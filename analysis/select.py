@@ -12,7 +12,7 @@ from analysis.failures import MISSING, OK
 from analysis.noise import selection_noise
 from analysis.pareto import pareto_front
 from analysis.regimes import regime_index
-from analysis.seeds import average_seeds
+from analysis.seeds import average_seeds, distinct_trainings
 from analysis.shrinkage import shrink
 from analysis.spaces import check_known
 
@@ -42,7 +42,8 @@ def candidates(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: columns of a model (`analysis.seeds`), `status`, `error_percent`; one row a training.
     """
-    models = average_seeds(frame.assign(failed=frame["status"] != OK)[frame["status"] != MISSING])
+    trained = distinct_trainings(frame[frame["status"] != MISSING])
+    models = average_seeds(trained.assign(failed=trained["status"] != OK))
     return models[~models["failed"]]
 
 

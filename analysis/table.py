@@ -1,8 +1,9 @@
-"""The table every statistic reads: one row for each model that was drawn, trained or not."""
+"""The table that every statistic reads: one row per draw and training seed, trained or not."""
 
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 
 from analysis.failures import MISSING
 from analysis.foreign import is_foreign, read_foreign
-from analysis.seeds import each_training_once
+from analysis.seeds import drop_duplicate_trainings
 from designspace import ModelSpec
 from designspace.record import COLUMNS as RECORD_COLUMNS
 from designspace.record import Record, read_study, record_key
@@ -21,6 +22,7 @@ TABLE_COLUMNS = {
     "study": "name of the study folder or table",
     **{name: column.meaning for name, column in RECORD_COLUMNS.items() if name != "parameters"},
     "status": "as in a record, or 'missing' for a model that was drawn and has no record yet",
+    "draw_id": "with spec_id, one draw of a population: stream and seed of the sampling, earlier draws of the network",
     "block_widths": "width of each block, a tuple of integers",
 }
 """Meaning of each column; the space's free parameters follow, flattened (a list becomes name_1, name_2, ...).
@@ -106,7 +108,7 @@ def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> 
         parameters += [key for key in found if key not in parameters]
     frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     frame = frame[["study", *(c for c in frame if c != "study")]]
-    frame, repeated = each_training_once(_separate(frame))
+    frame, repeated = drop_duplicate_trainings(_separate(frame))
     known = tuple(name for name in parameters if name in frame and frame[name].notna().any())
     return Table(frame, tuple(studies), known, (*notes, *repeated))
 
@@ -130,25 +132,27 @@ def _names(paths: list[Path]) -> list[str]:
 def _rows(
     path: Path, manifest: dict[str, Any], models: list[dict[str, Any]], records: Iterable[Record]
 ) -> list[dict[str, Any]]:
-    # A key says everything a training depends on; two spaces that drew one architecture share its record.
-    found = {record_key(r.spec_id, r.recipe_id, r.data_id, r.seed): r for r in records}
-    used = set()
+    # Draws of one network share a record, in one space or in several.
+    by_key = {record_key(r.spec_id, r.recipe_id, r.data_id, r.seed): r for r in records}
+    config = manifest.get("config") or {}
+    earlier: Counter[tuple[str, str]] = Counter()
     rows = []
     for model in models:
-        key = model["key"]
-        record = found.get(key)
-        used.add(key)
+        record = by_key.get(model["key"])
         row: dict[str, Any] = {name: model.get(name) for name in RECORD_COLUMNS if name != "parameters"}
         if record is None:
             row |= {name: manifest.get(name) for name in ("recipe_id", "data_id")}
             row |= {"status": MISSING, "message": ""}
         else:
             trained = {f.name: getattr(record, f.name) for f in fields(Record) if f.name != "parameters"}
-            # Where a model comes from and what it costs is the list's to say; how it trained is the record's.
+            # Origin and complexity of a model are those in models.jsonl, the outcome is the record's.
             row = {name: value if row.get(name) is None else row[name] for name, value in trained.items()}
+        stream = ((config.get("spaces") or {}).get(model["space"]) or {}).get("name", model["space"])
+        row["draw_id"] = f"{stream}/{config.get('seed')}/{earlier[model['space'], model['key']]}"
+        earlier[model["space"], model["key"]] += 1
         row["block_widths"] = ModelSpec.from_mapping(model["spec"]).block_widths
         rows.append(row | _flat(model.get("parameters", {}), row))
-    strangers = len(set(found) - used)
+    strangers = len(by_key.keys() - {model["key"] for model in models})
     if strangers:
         warnings.warn(f"{path}: {strangers} records belong to no model of models.jsonl and are left out", stacklevel=4)
     return rows

@@ -1,9 +1,9 @@
-"""How fast populations are drawn and counted, on one thread.
+"""Speed of sampling and counting on one thread.
 
     python -m benchmarks.sampling
 
-The reference is the same mathematics written plainly, one network at a time. Seconds are the process's own (CPU), so
-that other work on the machine counts little.
+The reference computes the same, one network at a time. Seconds are CPU time of the process, so that other work on the
+machine matters little.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 
 from designspace import complexity
 from designspace.distributions import Choice, LogUniform, Uniform
-from designspace.spaces import space
+from designspace.spaces import space as named
 
 REGIME = (380e6, 420e6)
 SECONDS = 3.0
 
 # pycls's default ranges (sweep/config.py): d 12-28, w_0 and w_a 8-256, w_m 2-3, g 8-128, b 1; 224 pixels, 4 stages
 regnet = (
-    space("regnetx")
-    .with_laws(
+    named("regnetx")
+    .with_distributions(
         depth=Uniform(low=12, high=28),
         w_0=LogUniform(low=8, high=256, step=8),
         w_a=LogUniform(low=8, high=256, step=0.1),
@@ -36,11 +36,11 @@ regnet = (
     .with_constraints(macs=REGIME)
     .named("benchmark_regnetx")
 )
-anynet = space("anynetx_a").with_constraints(macs=REGIME)
+anynet = named("anynetx_a").with_constraints(macs=REGIME)
 
 
 def scalar_draw(rng: random.Random) -> float | None:
-    """One draw of `regnet`'s law and its multiply-adds, a network at a time; None where it has not four stages."""
+    """Multiply-adds of one draw of `regnet`; None unless it has four stages."""
     depth, w_m = rng.randint(12, 28), rng.randint(2000, 3000) / 1000
     w_0 = 8 * round(math.exp(rng.uniform(math.log(1), math.log(32))))
     w_a = round(math.exp(rng.uniform(math.log(80), math.log(2560)))) / 10
@@ -63,7 +63,7 @@ def scalar_draw(rng: random.Random) -> float | None:
 
 
 def scalar_rate() -> tuple[float, float]:
-    """Draws a second and kept networks a second of the plain reference."""
+    """Draws per second and accepted networks per second of the reference."""
     rng, start, draws, kept = random.Random(0), time.process_time(), 0, 0
     while time.process_time() - start < SECONDS:
         draws += 1
@@ -87,18 +87,18 @@ def main() -> None:
     """Print the table."""
     draws, kept = scalar_rate()
     print(f"{'':<44}{'draws/s':>14}{'kept/s':>12}{'times the reference':>22}")
-    print(f"{'plain reference, RegNetX 380-420 MF':<44}{draws:>14,.0f}{kept:>12,.1f}{1:>22,.0f}")
-    for name, law, n in (("RegNetX 380-420 MF", regnet, 2_000), ("AnyNetX_A 380-420 MF", anynet, 10_000)):
-        report = law.sample(n).report
-        seconds = best_seconds(lambda law=law, n=n: law.sample(n), 3)  # type: ignore[misc]
+    print(f"{'reference, RegNetX 380-420 MF':<44}{draws:>14,.0f}{kept:>12,.1f}{1:>22,.0f}")
+    for name, space, n in (("RegNetX 380-420 MF", regnet, 2_000), ("AnyNetX_A 380-420 MF", anynet, 10_000)):
+        report = space.sample(n).report
+        seconds = best_seconds(lambda space=space, n=n: space.sample(n), 3)  # type: ignore[misc]
         ours = report.kept / seconds
-        ratio = f"{ours / kept:,.0f}" if law is regnet else ""
+        ratio = f"{ours / kept:,.0f}" if space is regnet else ""
         print(f"{name + ', arrays':<44}{report.drawn / seconds:>14,.0f}{ours:>12,.0f}{ratio:>22}")
-    networks = space("regnetx").sample(10_000).networks
+    networks = named("regnetx").sample(10_000).networks
     micros = best_seconds(lambda: complexity(networks), 20) / 10_000 * 1e6
     print(f"\ncomplexity of 10,000 RegNets in one call: {micros:.2f} µs a network")
-    rejected = regnet.sample(2_000).report
-    print(f"kept in the RegNetX regime: {rejected.acceptance:.3%} of the draws; numpy {np.__version__}, one thread")
+    report = regnet.sample(2_000).report
+    print(f"kept in the RegNetX regime: {report.acceptance:.3%} of the draws; numpy {np.__version__}, one thread")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""The commands about networks and spaces: show, sample, spaces, scale, zoo."""
+"""The commands for networks and spaces: show, sample, spaces, scale, zoo."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from designspace.terminal import parser, print_table, spec_table, summary_table, table
+from designspace import terminal
+from designspace.terminal import print_table, spec_table, summary_table, table
 
 if TYPE_CHECKING:
     from designspace.spec import ModelSpec
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
 def show(argv: list[str]) -> int:
     """Print a network stage by stage: widths, depths, b, g, resolution, macs, params, acts."""
-    words = parser("show", show.__doc__, "RegNetX-200MF", "specs/1-3f2a9c.yaml")
-    words.add_argument("model", metavar="NAME|FILE", help="a name of the zoo, or a YAML or JSON spec")
-    arguments = words.parse_args(argv)
+    parser = terminal.parser("show", show.__doc__, "RegNetX-200MF", "specs/1-3f2a9c.yaml")
+    parser.add_argument("model", metavar="NAME|FILE", help="the name of a zoo network, or a YAML or JSON spec")
+    arguments = parser.parse_args(argv)
     spec = find_spec(arguments.model)
     print_table(spec_table(spec))
     print(f"spec_id {spec.spec_id}, depth {spec.depth} blocks, macs/params/acts in the pycls convention")
@@ -23,21 +24,23 @@ def show(argv: list[str]) -> int:
 
 
 def sample(argv: list[str]) -> int:
-    """Draw a population and print its complexity, before any training."""
-    words = parser(
+    """Draw a population and print its complexity before any training."""
+    from designspace.population import duplicates_text
+
+    parser = terminal.parser(
         "sample",
         sample.__doc__,
         "space=regnetx n=500 seed=0 macs=[360e6,400e6] out=population.parquet",
     )
-    words.add_argument(
+    parser.add_argument(
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
         help="space (a name, or a YAML file), n (default 100), seed (default 0), "
-        "out (a .parquet file), a limit [low,high] on macs, params, acts or depth, "
-        "or any setting of the space: template.resolution=32 parameters.group_width.low=8",
+        "out (a .parquet file), a limit [low,high] on macs, params, acts or depth, duplicates (keep or drop), "
+        "or any other setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
-    settings = parse_settings(words.parse_args(argv).settings)
+    settings = parse_settings(parser.parse_args(argv).settings)
     name, n, seed, out = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
     for key, value in (("n", n), ("seed", seed)):
         if not isinstance(value, int):
@@ -48,14 +51,15 @@ def sample(argv: list[str]) -> int:
     report, counts = population.report, population.complexity
     print(f"{len(population)} networks of {population.space}, seed {seed}")
     rejected = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items()) or "none"
-    print(f"{report.drawn:,} drawn, acceptance {report.acceptance:.3%}; turned down: {rejected}")
+    print(f"{report.drawn:,} candidates drawn, acceptance {report.acceptance:.3%}; rejected: {rejected}")
+    print(duplicates_text(len(population), report.distinct, report.duplicates))
     print_table(
         summary_table({"macs": counts.macs, "params": counts.params, "acts": counts.acts} | dict(population.parameters))
     )
     if out is not None:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         population.to_frame().to_parquet(out)
-        print(f"written to {out}")
+        print(f"wrote {out}")
     return 0
 
 
@@ -65,14 +69,14 @@ _SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0, "out": N
 
 def spaces(argv: list[str]) -> int:
     """List the design spaces: degrees of freedom, number of networks, free parameters."""
-    from designspace import spaces as known
+    from designspace import spaces as named
 
-    parser("spaces", spaces.__doc__, "").parse_args(argv)
-    rows = table("space", "family", "degrees of freedom", "networks", "log10", "free parameters (* one a stage)")
+    terminal.parser("spaces", spaces.__doc__, "").parse_args(argv)
+    rows = table("space", "family", "degrees of freedom", "networks", "log10", "free parameters (* one per stage)")
     rows.columns[-1].justify = "left"
-    for name in known.names():
-        space = known.space(name)
-        parameters = [f"{key}*" if law.per_stage else key for key, law in space.parameters.items()]
+    for name in named.names():
+        space = named.space(name)
+        parameters = [f"{key}*" if one.per_stage else key for key, one in space.parameters.items()]
         increasing = f"; {' and '.join(space.increasing)} increasing" if space.increasing else ""
         size = space.log10_size
         figures = (str(space.degrees_of_freedom), f"{10**size:.1e}", f"{size:.1f}")
@@ -82,16 +86,16 @@ def spaces(argv: list[str]) -> int:
 
 
 def scale(argv: list[str]) -> int:
-    """Scale a network to a number of multiply-adds by one rule; print it before and after."""
+    """Scale a network to a number of multiply-adds by one rule and print it before and after."""
     from designspace import complexity, save_spec
     from designspace.scaling import RULES, scale_to
 
-    words = parser("scale", scale.__doc__, "RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
-    words.add_argument("model", metavar="NAME|FILE", help="a name of the zoo, or a YAML or JSON spec")
-    words.add_argument("--macs", type=float, required=True, help="multiply-adds to reach")
-    words.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
-    words.add_argument("--out", metavar="FILE", help="write the scaled spec (.yaml or .json)")
-    arguments = words.parse_args(argv)
+    parser = terminal.parser("scale", scale.__doc__, "RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
+    parser.add_argument("model", metavar="NAME|FILE", help="the name of a zoo network, or a YAML or JSON spec")
+    parser.add_argument("--macs", type=float, required=True, help="target multiply-adds")
+    parser.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
+    parser.add_argument("--out", metavar="FILE", help="write the scaled spec (.yaml or .json)")
+    arguments = parser.parse_args(argv)
     before = find_spec(arguments.model)
     after, growth = scale_to(before, arguments.macs, arguments.rule)
     for spec in (before, after):
@@ -104,19 +108,19 @@ def scale(argv: list[str]) -> int:
     )
     if arguments.out:
         save_spec(after, arguments.out)
-        print(f"written to {arguments.out}")
+        print(f"wrote {arguments.out}")
     return 0
 
 
 def zoo(argv: list[str]) -> int:
     """List the published networks with their complexity."""
     from designspace import complexity
-    from designspace import zoo as known
+    from designspace import zoo as published
 
-    parser("zoo", zoo.__doc__, "").parse_args(argv)
+    terminal.parser("zoo", zoo.__doc__, "").parse_args(argv)
     rows = table("network", "resolution", "depth", "macs", "params", "acts", "top-1 error %")
-    for name in known.names():
-        spec, error = known.spec(name), known.error_percent(name)
+    for name in published.names():
+        spec, error = published.spec(name), published.error_percent(name)
         counts = complexity(spec)
         figures = (spec.resolution, spec.depth, counts.macs, counts.params, counts.acts)
         rows.add_row(name, *(f"{figure:,}" for figure in figures), "" if error is None else f"{error:.1f}")
@@ -125,18 +129,17 @@ def zoo(argv: list[str]) -> int:
 
 
 def find_spec(name: str) -> ModelSpec:
-    """A spec by zoo name or file."""
-    from designspace import load_spec
-    from designspace import zoo as known
+    """The spec with a zoo name or in a file."""
+    from designspace import load_spec, zoo
     from designspace.files import SUFFIXES
 
     if Path(name).suffix in SUFFIXES:
         return load_spec(name)
-    return known.spec(name)
+    return zoo.spec(name)
 
 
 def find_space(name: Any, settings: dict[str, Any]) -> Any:
-    """A space by name or YAML file, with settings replaced."""
+    """The space with a name or in a YAML file, with the given settings replaced."""
     from designspace.files import read_mapping
     from designspace.spaces import merge, names, space_from_config
 
@@ -148,25 +151,25 @@ def find_space(name: Any, settings: dict[str, Any]) -> Any:
     return space_from_config({"base": name} | settings)
 
 
-def parse_settings(words: list[str]) -> dict[str, Any]:
-    """KEY=VALUE words as a nested mapping: dots in the key open mappings, the value is YAML.
+def parse_settings(arguments: list[str]) -> dict[str, Any]:
+    """Arguments of the form KEY=VALUE as a nested mapping: dots in a key separate its levels, a value is YAML.
 
-    The limits of complexity may leave out that they are constraints.
+    The limits in _LIMITS belong to `constraints`, which their keys may omit.
     """
     from designspace.files import read_yaml
 
     settings: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
         if not equals or not key:
-            raise ValueError(f"{word}: must be of the form KEY=VALUE")
+            raise ValueError(f"{argument}: must be of the form KEY=VALUE")
         *path, last = key.split(".")
         if key.partition(".")[0] in _LIMITS:
             path.insert(0, "constraints")
-        place = settings
+        mapping = settings
         for step in path:
-            place = place.setdefault(step, {})
-            if not isinstance(place, dict):
-                raise ValueError(f"{word}: {step} is {place!r} already, which has no settings of its own")
-        place[last] = read_yaml(value)
+            mapping = mapping.setdefault(step, {})
+            if not isinstance(mapping, dict):
+                raise ValueError(f"{argument}: {step} is {mapping!r} already, which has no settings of its own")
+        mapping[last] = read_yaml(value)
     return settings

@@ -1,4 +1,4 @@
-"""Laws of a space's free parameters: finite sets of values, each with its probability."""
+"""Distributions of a space's free parameters: finite sets of values with their probabilities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from designspace.validated import Validated
 
 def _plain(option: Any) -> Any:
     if not isinstance(option, bool | int | float | str):
-        raise ValueError("must be a number, true or false, or a word")
+        raise ValueError("must be a number, true or false, or text")
     return option
 
 
@@ -22,13 +22,13 @@ Option = Annotated[bool | int | float | str, BeforeValidator(_plain)]
 
 
 class _Distribution(Validated):
-    """`per_stage`: every stage has a draw of its own."""
+    """`per_stage`: every stage gets its own draw."""
 
     per_stage: bool = False
 
 
 class _Range(_Distribution, ABC):
-    """Numbered values in [low, high], with equal probability unless a law says otherwise."""
+    """Numbered values in [low, high], equally probable unless a subclass says otherwise."""
 
     low: float
     high: float
@@ -36,11 +36,11 @@ class _Range(_Distribution, ABC):
     @property
     @abstractmethod
     def _kind(self) -> str:
-        """What the values are, for messages."""
+        """Name of the values, for messages."""
 
     @abstractmethod
     def _number(self, limit: float) -> float:
-        """Where a limit lies among the numbers."""
+        """Position of a limit on the scale of the numbers."""
 
     @abstractmethod
     def _numbered(self, numbers: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ class _Range(_Distribution, ABC):
 
 
 class _Steps(_Range):
-    """Multiples of `step`, each numbered by how many steps it is."""
+    """Multiples of `step`; the number of a value is value / step."""
 
     step: Annotated[float, Field(gt=0)] = 1.0
 
@@ -104,14 +104,18 @@ class Uniform(_Steps):
 
 
 class LogUniform(_Steps):
-    """exp(U(log first, log last)) rounded to a multiple of `step`, as pycls draws widths and depths."""
+    """exp(U(log first, log last)) rounded to the nearest multiple of `step`, `first` and `last` being the outermost.
+
+    pycls (`sweep/random.py`) instead takes the ceiling of exp(U(log(low - min(step, low/2)), log high)), which draws
+    small values more often: 8 in [8, 256] with step 8 has probability 1/6 there and 0.117 here. See docs/spaces.md.
+    """
 
     distribution: Literal["log_uniform"] = "log_uniform"
 
     @model_validator(mode="after")
     def _check_positive(self) -> LogUniform:
         if self.first < 1:
-            raise ValueError(f"low = {self.low:g}: a log-uniform range starts at one step ({self.step:g}) or above")
+            raise ValueError(f"low = {self.low:g}: must be at least one step = {self.step:g} in a log-uniform range")
         return self
 
     @property
@@ -132,7 +136,7 @@ class LogUniform(_Steps):
 
 
 class PowerOfTwo(_Range):
-    """Every power of two in [low, high], numbered by its exponent, with equal probability."""
+    """Every power of two in [low, high] with equal probability; the number of a value is its exponent."""
 
     distribution: Literal["power_of_two"] = "power_of_two"
     low: Annotated[float, Field(gt=0)]
@@ -158,7 +162,9 @@ class Choice(_Distribution):
     @model_validator(mode="after")
     def _check(self) -> Choice:
         if self.weights is not None and (len(self.weights) != len(self.options) or sum(self.weights) <= 0):
-            raise ValueError(f"weights = {self.weights}: one for each of the {len(self.options)} options, not all zero")
+            raise ValueError(
+                f"weights = {self.weights}: must be one for each of the {len(self.options)} options, not all zero"
+            )
         return self
 
     @property

@@ -19,22 +19,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SamplingReport:
-    """How a population came about.
+    """Counts of the candidates and networks behind a population.
+
+    Candidates come in chunks, so `drawn`, `kept` and `rejected` include those after the population's last draw;
+    `distinct` and `duplicates` do not.
 
     Attributes:
-        drawn: candidates looked at.
-        kept: candidates that fulfil every constraint and are no duplicates.
-        rejected: candidates turned down, by the first reason met; their sum is drawn - kept.
+        drawn: candidates drawn.
+        kept: candidates that satisfy every constraint.
+        rejected: the other candidates by the first constraint violated; the counts sum to drawn - kept.
+        distinct: distinct networks.
+        duplicates: draws that satisfy every constraint and repeat an earlier network: part of the population, or
+            dropped from it under `duplicates="drop"`.
     """
 
     drawn: int
     kept: int
     rejected: Mapping[str, int]
+    distinct: int
+    duplicates: int
 
     @property
     def acceptance(self) -> float:
-        """Fraction of the candidates that was kept."""
+        """Fraction of the candidates that satisfy every constraint."""
         return self.kept / self.drawn if self.drawn else float("nan")
+
+    @property
+    def duplicate_share(self) -> float:
+        """Fraction of the draws up to the population's last that repeat an earlier network."""
+        return self.duplicates / (self.distinct + self.duplicates)
+
+
+def duplicates_text(n: int, distinct: int, duplicates: int) -> str:
+    """Describe the duplicates of n draws; `distinct` and `duplicates` as in `SamplingReport`.
+
+    With n distinct networks the duplicates were dropped.
+    """
+    if not duplicates:
+        return f"{distinct:,} distinct networks"
+    share = f"{duplicates:,} duplicate draws ({duplicates / (distinct + duplicates):.1%})"
+    return f"{distinct:,} distinct networks, {share} {'dropped' if n == distinct else 'kept'}"
 
 
 @dataclass(frozen=True)
@@ -45,8 +69,8 @@ class Population:
         space: name of the design space.
         seed: seed of the draw.
         networks: a spec whose numbers are arrays of shape (N,) where the networks differ.
-        parameters: the space's free parameters as drawn, each of shape (N,), or (N, S) where every stage has its own.
-        report: candidates drawn, kept and rejected.
+        parameters: the space's free parameters as drawn, each of shape (N,), or (N, S) for one value per stage.
+        report: candidates drawn, kept and rejected, and duplicates; of the whole population also in a part of it.
     """
 
     space: str
@@ -59,7 +83,7 @@ class Population:
         return len(next(iter(self.parameters.values())))
 
     def __getitem__(self, index: slice | np.ndarray) -> Population:
-        """The networks of a slice, mask or list of positions."""
+        """The networks selected by a slice, a mask or an array of positions."""
         return Population(
             self.space,
             self.seed,
@@ -80,7 +104,7 @@ class Population:
         return unpack(self.networks, index)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One mapping a network: space, index, spec_id, depth, macs, params, acts, parameters, spec."""
+        """One mapping per draw: space, index, spec_id, depth, macs, params, acts, parameters, spec."""
         counts = self.complexity
         for index in range(len(self)):
             spec = self.spec(index)
@@ -97,7 +121,7 @@ class Population:
             }
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a network, flat: parameters in columns of their own (one a stage where they differ), spec as JSON."""
+        """One row per draw; each parameter is a column, or one column per stage (name_1, …); the spec is JSON."""
         import pandas as pd
 
         return pd.DataFrame([_flat(row) for row in self.rows()])

@@ -34,7 +34,7 @@ def sweep(argv: list[str]) -> int:
         return 0
     study, status, config = outcome
     print("\n".join(status_lines(study.paths.root, status)))
-    if status.total.models > status.total.done + status.total.failures:
+    if status.total.missing or status.total.running:
         print("designspace sweep: some models have no record; the same command again trains them", file=sys.stderr)
         return 1
     if status.failed_share > config["allowed_failures"]:
@@ -49,14 +49,14 @@ def sweep(argv: list[str]) -> int:
 
 
 def status(argv: list[str]) -> int:
-    """Tell what of a study is done, running, failed and missing."""
+    """Show study progress: done, running, failed, missing."""
     from sweeps.study.status import StudyReader
     from sweeps.study.study import Study
     from sweeps.study.summary import running_lines, status_lines
 
     parser = terminal.parser("status", status.__doc__, "runs/smoke")
     parser.add_argument("study", type=Path, help="the study folder")
-    parser.add_argument("--json", action="store_true", help="print numbers for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     study = Study.open(arguments.study)
     now = StudyReader(study).read()
@@ -64,6 +64,7 @@ def status(argv: list[str]) -> int:
         groups = {
             group.label: {
                 "models": group.models,
+                "trainings": group.trainings,
                 "done": group.done,
                 "running": group.running,
                 "failed": dict(group.failed),

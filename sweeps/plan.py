@@ -1,4 +1,4 @@
-"""What a study will cost, told before its first model is trained: `designspace sweep … plan=only`."""
+"""Predicted cost of a study, before its first model is trained: `designspace sweep … plan=only`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from designspace.population import duplicates_text
 from sweeps.compose import Composed
 from sweeps.data import data_from_config, open_data
 from sweeps.probe import measure_times
 from sweeps.study.population import Drawn, draw
 from sweeps.study.predict import TimePredictor, any_known
-from sweeps.study.study import StudyModel, StudyPaths
+from sweeps.study.study import StudyModel, StudyPaths, trainings
 from sweeps.study.summary import duration
 from sweeps.trainer.device import resolve_device
 from sweeps.trainer.device_config import device_from_config
@@ -19,16 +20,16 @@ from sweeps.trainer.recipe import recipe_from_config
 
 
 def predictor_for(config: dict[str, Any], models: Sequence[StudyModel], processes: int) -> tuple[TimePredictor, str]:
-    """The constants this study has measured where it is trained, else those of this machine, measured now.
+    """The constants that this study measured where it is trained, else those of this machine, measured now.
 
     Args:
         config: the study's config.
-        models: what is to be trained, at least one.
-        processes: how many will train on a machine and share its cores.
+        models: models to be trained, at least one.
+        processes: training processes that share a machine's cores.
     Returns:
-        The predictor, and in words where its constants come from.
+        The predictor and the origin of its constants as text.
     Raises:
-        ValueError: the device or the data cannot be had, or no network can be timed.
+        ValueError: the device or the data are not available, or no network can be timed.
     """
     if (before := any_known(StudyPaths(Path(config["run"])).times)) is not None:
         return before, "measured by this study"
@@ -43,22 +44,21 @@ def predictor_for(config: dict[str, Any], models: Sequence[StudyModel], processe
 
 
 def plan_lines(composed: Composed) -> list[str]:
-    """Draw the study without writing anything, and return its cost as lines to print.
+    """Draw the study without writing anything and return its predicted cost as lines to print.
 
     Args:
-        composed: the config, and how many workers are asked for.
+        composed: the config and the number of workers.
     Raises:
         ValueError: a config value is not allowed, or a model does not fit the data.
     """
     config = composed.config
     drawn = draw(config)
     paths = StudyPaths(Path(config["run"]))
-    models = {model.key: model for model in drawn.models}
-    done = {key for key in models if paths.record(key).exists()}
-    left = [model for key, model in models.items() if key not in done]
+    models = trainings(drawn.models)
+    left = [model for model in models if not paths.record(model.key).exists()]
     lines = [_space_line(label, drawn) for label in config["spaces"]]
-    if done:
-        lines.append(f"{len(done)} of them have a record in {config['run']}")
+    if done := len(models) - len(left):
+        lines.append(f"{done} of them have a record in {config['run']}")
     if not left:
         return [*lines, "nothing is left to train"]
     processes = composed.processes()
@@ -78,5 +78,9 @@ def plan_lines(composed: Composed) -> list[str]:
 
 def _space_line(label: str, drawn: Drawn) -> str:
     models = [model for model in drawn.models if model.space == label]
-    macs = sorted(model.macs for model in models)
-    return f"{label}: {len(models)} trainings, {macs[0] / 1e6:.3g} to {macs[-1] / 1e6:.3g} million multiply-adds"
+    macs = [model.macs for model in models]
+    report = drawn.sampling[label]
+    return (
+        f"{label}: {len(trainings(models))} trainings, {min(macs) / 1e6:.3g} to {max(macs) / 1e6:.3g} million "
+        f"multiply-adds; {duplicates_text(report['asked'], report['distinct'], report['duplicates'])}"
+    )

@@ -1,4 +1,4 @@
-"""The design spaces by name, and spaces made of a name and what differs from it."""
+"""The design spaces by name, and spaces defined by a name and the settings that differ from it."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ SPACES: dict[str, DesignSpace] = {
 
 
 def names() -> tuple[str, ...]:
-    """The names `space` knows."""
+    """Names of the design spaces."""
     return tuple(SPACES)
 
 
 def space(name: str) -> DesignSpace:
-    """The design space of that name or import path (module:attribute); ValueError names those there are."""
+    """The design space of that name or import path (module:attribute); ValueError lists the names."""
     if ":" in name:
         return _imported(name)
     if name not in SPACES:
-        raise ValueError(f"space = {name!r}: must be one of {', '.join(SPACES)}, or MODULE:ATTRIBUTE of your own")
+        raise ValueError(f"space = {name!r}: must be one of {', '.join(SPACES)}, or MODULE:ATTRIBUTE")
     return SPACES[name]
 
 
 def _imported(path: str) -> DesignSpace:
     module, _, attribute = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        imported = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"space = {path!r}: {error}") from None
-    if not isinstance(found, DesignSpace):
-        raise ValueError(f"space = {path!r}: is a {type(found).__name__}, not a DesignSpace")
-    return found
+    if not isinstance(imported, DesignSpace):
+        raise ValueError(f"space = {path!r}: must be a DesignSpace, not {type(imported).__name__}")
+    return imported
 
 
 def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
     """A space from a mapping: the named space under `base`, if any, with every given setting replaced.
 
-    A law with a `distribution` replaces the base's law (every stage keeps a draw of its own unless `per_stage` is
-    given), one without changes it; null removes the parameter. Other mappings are merged.
+    A parameter's mapping with the key `distribution` replaces the base's distribution (except for `per_stage`, which is
+    kept unless given); one without this key changes it; null removes the parameter. Other mappings are merged.
 
     Raises:
         ValueError: naming the field, the value and what is allowed.
@@ -61,13 +61,13 @@ def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
         named = space(str(base))
         template = named.template.model_dump(exclude_unset=True) | {"stage": named.template.stage}
         given = merge(named.model_dump() | {"template": template}, given)
-    if isinstance(laws := given.get("parameters"), Mapping):
-        given["parameters"] = {name: law for name, law in laws.items() if law is not None}
+    if isinstance(parameters := given.get("parameters"), Mapping):
+        given["parameters"] = {name: value for name, value in parameters.items() if value is not None}
     return DesignSpace.from_mapping(given)
 
 
 def merge(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The base's settings with the given ones, as `space_from_config` merges them."""
+    """Merge settings into those of a base, as described in `space_from_config`."""
     merged = dict(base)
     for key, value in given.items():
         old = base.get(key)

@@ -1,4 +1,4 @@
-"""Which networks of a batch fulfil the constraints of a space."""
+"""Which networks satisfy the constraints of a space."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ENVELOPES = {"regnet": regnet_envelope}
 def checks(
     constraints: Constraints, networks: ModelSpec, draws: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Each constraint by name, with the networks that fulfil it (bool, shape (N,)); the cheap ones first.
+    """Each constraint by name, with the networks that satisfy it (bool, shape (N,)); the cheap ones first.
 
-    `growth` is α·β²·γ², by which one step of EfficientNet's φ multiplies the multiply-adds (1905.11946, Eq. 3).
+    `growth` is α·β²·γ², the factor of the multiply-adds for one step of EfficientNet's φ (1905.11946, Eq. 3).
     """
     ranges = constraints.ranges()
     if not ranges and constraints.envelope is None:

@@ -1,6 +1,6 @@
-"""From draws to networks: each family takes arrays of free parameters and gives a spec whose numbers are arrays.
+"""From draws to networks: a family turns arrays of free parameters into a spec whose numbers are arrays.
 
-A family also says which of the draws make a network at all (bool, shape (N,)); the spec has only those.
+It also returns which of the draws give a network at all (bool, shape (N,)); the spec contains only those.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from designspace.spec import STAGES, ModelSpec
 
 def anynet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """`depth` and `width` of each stage are free (arXiv 2003.13678, § 3.2)."""
-    everyone = np.ones(len(draws["depth"]), bool)
-    return everyone, assemble(space, draws["width"], draws["depth"], draws)
+    kept = np.ones(len(draws["depth"]), bool)
+    return kept, assemble(space, draws["width"], draws["depth"], draws)
 
 
 def regnet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """`depth`, `w_0`, `w_a` and `w_m` give the stages by the quantized linear rule (arXiv 2003.13678, § 3.3).
 
-    Draws whose rule does not give exactly the template's number of stages are not kept.
+    Draws for which the rule does not give the template's number of stages are not kept.
     """
     kept, widths, depths = stage_arrays(
         draws["depth"], draws["w_0"], draws["w_a"], draws["w_m"], len(space.template.strides)
@@ -38,7 +38,7 @@ def regnet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
 def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """The space's spec, scaled (arXiv 1905.11946 and 2103.06877; see `designspace.scaling`).
 
-    The factors come from `growth` and the space's rule, or from `alpha`, `beta`, `gamma` and `phi`, or are drawn
+    The factors follow from `growth` and the space's rule, or from `alpha`, `beta`, `gamma` and `phi`, or are drawn
     themselves: `depth_factor`, `width_factor`, `resolution_factor`, `group_width_factor`.
     """
     base = ModelSpec.from_mapping(space.spec) if isinstance(space.spec, dict) else zoo.spec(str(space.spec))
@@ -53,12 +53,12 @@ def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
         pairs = zip(base.stages, template.strides, strict=True)
         changes["stages"] = tuple(stage.changed(stride=stride) for stage, stride in pairs)
     base = base.changed(**changes)
-    everyone = np.ones(len(next(iter(draws.values()))), bool)
-    return everyone, scale_networks(base, factors(space, draws), "up" if "phi" in draws else "nearest")
+    kept = np.ones(len(next(iter(draws.values()))), bool)
+    return kept, scale_networks(base, factors(space, draws), "up" if "phi" in draws else "nearest")
 
 
 def factors(space: Settings, draws: Draws) -> Factors:
-    """The factors of compound scaling that the draws say."""
+    """The factors of compound scaling given by the draws."""
     if "growth" in draws:
         return rule_factors(space.rule or "dWr", draws["growth"])
     if "phi" in draws:
@@ -73,7 +73,8 @@ FAMILIES: dict[str, Family] = {"anynet": anynet, "regnet": regnet, "compound": c
 def assemble(space: Settings, widths: np.ndarray, depths: np.ndarray, draws: Draws) -> ModelSpec:
     """A spec of arrays from stage widths and depths, shape (N, S) or (N,), and the drawn fields of the stages.
 
-    Widths are made to fit the group widths. A drawn number of `groups` (ResNeXt's cardinality) sets the group width.
+    Widths are made compatible with the group widths. A drawn number of `groups` (ResNeXt's cardinality) sets the group
+    width.
     """
     template = space.template
     kind = STAGES[template.stage["block"]]

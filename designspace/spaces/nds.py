@@ -46,7 +46,7 @@ resnext_a = DesignSpace(
     template=cifar(16, block="bottleneck"),
 )
 resnext_b = (
-    resnext_a.with_laws(width=log_spaced(64, 1024, 5), groups=log_spaced(1, 16, 5))
+    resnext_a.with_distributions(width=log_spaced(64, 1024, 5), groups=log_spaced(1, 16, 5))
     .changed(template=cifar(64, block="bottleneck"))
     .named("resnext_b")
 )

@@ -20,7 +20,7 @@ regnety = regnetx.with_template(stage={"block": "bottleneck", "se_ratio": 0.25})
 
 # § 4: b = 1, d <= 40, w_m >= 2, params and acts limited (Fig. 13); inverted and depthwise (Fig. 14)
 regnetx_constrained = (
-    regnetx.with_laws(
+    regnetx.with_distributions(
         depth=LogUniform(low=4, high=40), w_m=Uniform(low=2.0, high=3.0, step=0.001), bottleneck_ratio=None
     )
     .with_constraints(envelope="regnet")
@@ -28,18 +28,18 @@ regnetx_constrained = (
     .named("regnetx_constrained")
 )
 regnetx_inverted = (
-    regnetx.with_laws(bottleneck_ratio=Choice(options=(0.125, 0.25, 0.5, 1)))
+    regnetx.with_distributions(bottleneck_ratio=Choice(options=(0.125, 0.25, 0.5, 1)))
     .changed(size=64**4 * 4 * 6)
     .named("regnetx_inverted")
 )
 regnetx_depthwise = (
-    regnetx.with_laws(group_width=Choice(options=(1,))).changed(size=64**4 * 3).named("regnetx_depthwise")
+    regnetx.with_distributions(group_width=Choice(options=(1,))).changed(size=64**4 * 3).named("regnetx_depthwise")
 )
 
 # The other blocks of Fig. 23: R is X without groups, V one 3×3 convolution, VR the same with a residual
-regnet_r = regnetx.with_laws(group_width=None).changed(size=64**4 * 3).named("regnet_r")
+regnet_r = regnetx.with_distributions(group_width=None).changed(size=64**4 * 3).named("regnet_r")
 regnet_v = (
-    regnet_r.with_laws(bottleneck_ratio=None)
+    regnet_r.with_distributions(bottleneck_ratio=None)
     .with_template(stage={"block": "vanilla"})
     .changed(size=64**4)
     .named("regnet_v")

@@ -1,4 +1,4 @@
-"""Drawing populations: candidates come in chunks of arrays, and those that fulfil every condition are kept."""
+"""Sampling populations: candidates are drawn in chunks of arrays; those that satisfy every constraint are kept."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from designspace.spaces.families import FAMILIES
 from designspace.spaces.settings import Draws, Settings
 from designspace.spec import ModelSpec
 
-CHUNK = 1 << 14  # candidates drawn at once; part of what a seed means, so never to be changed
-PATIENCE = 1 << 23  # candidates without a new network after which a regime counts as hopeless
+CHUNK = 1 << 14
+"""Candidates drawn at once. It is part of what a seed means: another value gives other populations."""
+
+PATIENCE = 1 << 23
+"""Sampling gives up after so many candidates of which none was added to the population."""
 
 
 def sample(space: Settings, n: int, seed: int) -> Population:
@@ -27,35 +30,46 @@ def sample(space: Settings, n: int, seed: int) -> Population:
     stream = int.from_bytes(hashlib.sha256(space.name.encode()).digest()[:8], "big")
     networks: list[ModelSpec] = []
     parameters: list[Draws] = []
-    seen: set[bytes] = set()
     rejected: Counter[str] = Counter()
-    chunk = last_success = 0
-    while len(seen) < n:
-        rng = np.random.default_rng([seed, stream, chunk])
-        draws, candidates = _candidates(space, rng, rejected)
-        fresh = _fresh(candidates, seen)
-        rejected["duplicate"] += len(fresh) - int(fresh.sum())
-        chunk += 1
-        if fresh.any():
-            networks.append(map_arrays(lambda array, fresh=fresh: array[fresh], candidates))
-            parameters.append({name: values[fresh] for name, values in draws.items()})
-            last_success = chunk
-        elif (chunk - last_success) * CHUNK >= PATIENCE:
-            raise ValueError(_hopeless(space, n, chunk * CHUNK, len(seen), rejected))
+    seen: set[bytes] = set()
+    chunks = last_success = kept = members = duplicates = 0
+    while members < n:
+        draws, candidates = _candidates(space, np.random.default_rng([seed, stream, chunks]), rejected)
+        new = _new(candidates, seen)
+        chosen = np.flatnonzero(new) if space.duplicates == "drop" else np.arange(len(new))
+        chosen = chosen[: n - members]
+        chunks += 1
+        kept += len(new)
+        members += len(chosen)
+        considered = new[: chosen[-1] + 1] if members == n else new
+        duplicates += int(np.sum(~considered))
+        if len(chosen):
+            networks.append(map_arrays(lambda array, chosen=chosen: array[chosen], candidates))
+            parameters.append({name: values[chosen] for name, values in draws.items()})
+            last_success = chunks
+        elif (chunks - last_success) * CHUNK >= PATIENCE:
+            raise ValueError(_hopeless(space, n, chunks * CHUNK, members, kept, rejected))
     return Population(
         space.name,
         seed,
-        map_arrays(lambda *arrays: np.concatenate(arrays)[:n], *networks),
-        {name: np.concatenate([draws[name] for draws in parameters])[:n] for name in space.parameters},
-        SamplingReport(chunk * CHUNK, len(seen), {name: count for name, count in rejected.items() if count}),
+        map_arrays(lambda *arrays: np.concatenate(arrays), *networks),
+        {name: np.concatenate([draws[name] for draws in parameters]) for name in space.parameters},
+        SamplingReport(
+            drawn=chunks * CHUNK,
+            kept=kept,
+            rejected={name: count for name, count in rejected.items() if count},
+            distinct=n if space.duplicates == "drop" else n - duplicates,
+            duplicates=duplicates,
+        ),
     )
 
 
 def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str]) -> tuple[Draws, ModelSpec]:
-    """One chunk: its draws and networks that fulfil every condition; counts the others by the first reason."""
+    """Draws and networks of one chunk that satisfy every constraint; the others are counted in `rejected`."""
     stages = len(space.template.strides)
     draws = {
-        name: law.sample(rng, (CHUNK, stages) if law.per_stage else (CHUNK,)) for name, law in space.parameters.items()
+        name: distribution.sample(rng, (CHUNK, stages) if distribution.per_stage else (CHUNK,))
+        for name, distribution in space.parameters.items()
     }
     for name in space.increasing:
         kept = np.all(np.diff(draws[name], axis=1) >= 0, axis=1)
@@ -74,25 +88,27 @@ def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str
     return {name: values[kept] for name, values in draws.items()}, map_arrays(lambda array: array[kept], networks)
 
 
-def _fresh(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
-    """Which networks have not been seen before; adds them to `seen`."""
+def _new(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
+    """Which networks are not in `seen`, the first of equal ones only (bool, shape (N,)); adds them to it."""
     columns = [
         np.ascontiguousarray(array).view(np.uint8).reshape(len(array), array.itemsize) for array in leaves(networks)
     ]
     rows = np.concatenate(columns, axis=1)
-    content, size = rows.tobytes(), rows.shape[1]
-    fresh = np.zeros(len(rows), bool)
-    for position in range(len(rows)):
-        key = content[position * size : (position + 1) * size]
+    new = np.zeros(len(rows), bool)
+    for position, key in enumerate(rows.view(f"V{rows.shape[1]}").ravel().tolist()):
         if key not in seen:
             seen.add(key)
-            fresh[position] = True
-    return fresh
+            new[position] = True
+    return new
 
 
-def _hopeless(space: Settings, n: int, drawn: int, kept: int, rejected: Counter[str]) -> str:
-    reasons = ", ".join(f"{name} {count / drawn:.3%}" for name, count in rejected.most_common() if count)
+def _hopeless(space: Settings, n: int, drawn: int, members: int, kept: int, rejected: Counter[str]) -> str:
+    reasons = [f"{name} {count / drawn:.3%}" for name, count in rejected.most_common() if count]
+    advice = "widen that range or ask for fewer"
+    if kept > members:
+        reasons.append(f"duplicate {(kept - members) / drawn:.3%}")
+        advice += ", or set duplicates = keep"
     return (
-        f"space {space.name}: only {kept} of n = {n} networks found in {drawn:,} draws and none in the last "
-        f"{PATIENCE:,}; rejected by {reasons}; widen that range or ask for fewer"
+        f"space {space.name}: only {members} of n = {n} networks found in {drawn:,} draws and none in the last "
+        f"{PATIENCE:,}; rejected by {', '.join(reasons)}; {advice}"
     )

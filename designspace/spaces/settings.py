@@ -1,4 +1,4 @@
-"""The settings of a design space: laws of free parameters, a family that makes networks of them, constraints."""
+"""The settings of a design space: distributions of the free parameters, a family, constraints, a template."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from designspace.validated import Validated
 
 
 class Template(Validated):
-    """What all networks of a space share; one stride for each stage.
+    """Settings that all networks of a space share; one stride for each stage.
 
-    `stage` holds the fixed settings of every stage, its `block` first of all. Networks scaled from a spec take from the
-    template only what is set in it.
+    `stage` holds the fixed settings of every stage, among them its `block`. Networks scaled from a spec take only those
+    fields from the template that are set in it.
     """
 
     resolution: Count = 224
@@ -36,10 +36,10 @@ Range = tuple[float, float]
 
 
 class Constraints(Validated):
-    """Closed ranges that every network of the population lies in; without one, anything goes.
+    """Closed ranges that every network of a population lies in; a quantity without a range is not limited.
 
     `training_memory` is in bytes, for the batch size, precision and optimizer given here. `envelope` is a named limit
-    of params and acts for given macs, see `ENVELOPES`.
+    of params and acts at given macs, see `ENVELOPES`.
     """
 
     macs: Range | None = None
@@ -75,19 +75,21 @@ COMPOUND = (
 
 
 class Settings(Validated):
-    """What a `DesignSpace` consists of.
+    """Fields of a `DesignSpace`.
 
     Attributes:
         name: also the key of its random stream.
-        family: how draws become networks: a name, or a function, see `designspace.spaces.families`.
-        parameters: law of each free parameter. Beside the family's own, any field of the stages but their stride may be
-            one, and `resolution`.
+        family: turns draws into networks: a name, or a function, see `designspace.spaces.families`.
+        parameters: distribution of each free parameter: the family's own, `resolution`, and any field of the stages but
+            their stride.
         increasing: parameters that must not decrease from stage to stage.
         constraints: complexity regime.
-        template: what all networks share.
+        duplicates: "keep" for independent draws, in which a network can be drawn more than once; "drop" for distinct
+            networks: a draw of a network that was drawn before is left out.
+        template: settings that all networks share.
         spec: the network that the family "compound" scales (a name of the zoo or a spec's mapping).
-        rule: how it shares the growth among depth, width and resolution, where this is not drawn.
-        size: number of networks, where the paper counts otherwise than the product of the laws' values.
+        rule: distributes the growth over depth, width and resolution, where this is not drawn.
+        size: number of networks, where the paper's count is not the product of the numbers of values.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Settings(Validated):
     parameters: dict[str, Distribution]
     increasing: tuple[str, ...] = ()
     constraints: Constraints = Constraints()
+    duplicates: Literal["keep", "drop"] = "keep"
     template: Template = Template()
     spec: str | dict[str, Any] | None = None
     rule: Rule | None = None
@@ -129,8 +132,8 @@ class Settings(Validated):
         of_stages = fields | ({"groups"} if block == "bottleneck" else set())
         self._check_parameters(REQUIRED[family], of_stages | {"resolution"})
         self._check_per_stage(of_stages | (REQUIRED[family] if family == "anynet" else set()))
-        for name, law in self.parameters.items():
-            for value in law.values.tolist() if name in fields else ():
+        for name, distribution in self.parameters.items():
+            for value in distribution.values.tolist() if name in fields else ():
                 self._check_stage("parameters", {name: value})
 
     def _check_compound(self) -> None:
@@ -148,12 +151,12 @@ class Settings(Validated):
         if missing := required - set(self.parameters):
             raise ValueError(f"parameters.{sorted(missing)[0]}: required by the family {self.family}")
         if unknown := set(self.parameters) - required - allowed:
-            known = ", ".join(sorted(required | allowed))
-            raise ValueError(f"parameters.{sorted(unknown)[0]}: unknown to this space; it may draw {known}")
+            drawable = ", ".join(sorted(required | allowed))
+            raise ValueError(f"parameters.{sorted(unknown)[0]}: unknown to this space; it may draw {drawable}")
 
     def _check_per_stage(self, of_stages: set[str]) -> None:
-        for name, law in self.parameters.items():
-            if law.per_stage and name not in of_stages:
+        for name, distribution in self.parameters.items():
+            if distribution.per_stage and name not in of_stages:
                 raise ValueError(f"parameters.{name}.per_stage = True: must be False, a network has one {name}")
 
 

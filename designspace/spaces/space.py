@@ -1,4 +1,4 @@
-"""A design space: its settings, the spaces derived from it, its size, and drawing from it."""
+"""A design space: its settings, spaces derived from it, its size, and sampling."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from designspace.spaces.settings import Settings
 class DesignSpace(Settings):
     """A design space; see `designspace.spaces` for the named ones and `Settings` for its fields.
 
-    Every space made from another is checked like one made from scratch; ValueError names field, value and what is
-    allowed.
+    A derived space is validated like one made from scratch; ValueError names field, value and what is allowed.
     """
 
     def named(self, name: str) -> Self:
@@ -23,17 +22,17 @@ class DesignSpace(Settings):
         return self.changed(name=name)
 
     def share(self, parameter: str) -> Self:
-        """The space in which all stages have one value of the parameter."""
-        return self.with_laws(**{parameter: self.parameters[parameter].changed(per_stage=False)})
+        """The space in which all stages share one value of the parameter."""
+        return self.with_distributions(**{parameter: self.parameters[parameter].changed(per_stage=False)})
 
     def increase(self, parameter: str) -> Self:
         """The space in which the parameter does not decrease from stage to stage."""
         return self.changed(increasing=(*self.increasing, parameter))
 
-    def with_laws(self, **laws: Distribution | None) -> Self:
-        """The space with other laws for some parameters; None takes one away."""
-        merged = {name: law for name, law in (self.parameters | laws).items() if law is not None}
-        return self.changed(parameters=merged)
+    def with_distributions(self, **distributions: Distribution | None) -> Self:
+        """The space with other distributions of some parameters; None removes a parameter."""
+        merged = self.parameters | distributions
+        return self.changed(parameters={name: value for name, value in merged.items() if value is not None})
 
     def with_template(self, **settings: Any) -> Self:
         """The space with other settings in its template."""
@@ -45,24 +44,28 @@ class DesignSpace(Settings):
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Free parameters, one for each stage where every stage has its own."""
-        return sum(self._draws(law) for law in self.parameters.values() if len(law.values) > 1)
+        """Number of free parameters; a parameter with its own draw in each stage counts once per stage."""
+        return sum(self._draws(one) for one in self.parameters.values() if len(one.values) > 1)
 
     @property
     def log10_size(self) -> float:
-        """log10 of the number of networks before constraints; k! orders count once where k values must not decrease."""
+        """log10 of the number of networks before constraints, over S! for each parameter that must not decrease."""
         if self.size is not None:
             return log10(self.size)
-        combinations = sum(self._draws(law) * log10(len(law.values)) for law in self.parameters.values())
+        combinations = sum(self._draws(one) * log10(len(one.values)) for one in self.parameters.values())
         return combinations - len(self.increasing) * log10(factorial(len(self.template.strides)))
 
-    def _draws(self, law: Distribution) -> int:
-        return len(self.template.strides) if law.per_stage else 1
+    def _draws(self, distribution: Distribution) -> int:
+        return len(self.template.strides) if distribution.per_stage else 1
 
     def sample(self, n: int, seed: int = 0) -> Population:
-        """The first n networks of the space's stream for this seed, so that sample(a) begins sample(b) for a < b.
+        """The first n draws of the space's random stream for this seed: sample(a) is the beginning of sample(b), a < b.
+
+        With `duplicates="keep"` the draws are independent and a network can be among them more than once; with "drop"
+        they are the distinct networks of the same stream, each at its first draw.
 
         Raises:
-            ValueError: n or seed out of range, or a regime in which (almost) no network lies.
+            ValueError: n or seed out of range, or a regime with (almost) no networks, or with fewer than n distinct
+                ones under "drop".
         """
         return sample(self, n, seed)

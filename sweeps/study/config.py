@@ -1,4 +1,4 @@
-"""What a study may be told, key by key; conf/config.yaml has the defaults and says what they mean."""
+"""Schema of conf/config.yaml, which has the defaults and the meaning of every key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from designspace.record import STATUSES
 
 LEAST_BEATS = 3
-"""Heartbeats a claim must miss before it is stale: one may be late, and on a shared file system is seen late."""
+"""Heartbeats that a claim must miss to be stale: one may be late, and is seen late on a shared file system."""
 
 OneOrMore = Annotated[int, Field(ge=1, description="1 or more")]
 NoneOrMore = Annotated[int, Field(ge=0, description="0 or more")]
@@ -18,12 +18,13 @@ Failure = Annotated[str, Field(pattern=f"^({'|'.join(STATUSES[1:])})$")]
 
 
 class StudyConfig(BaseModel):
-    """The keys of conf/config.yaml; data, recipe, device and spaces are checked by those who read them."""
+    """The keys of conf/config.yaml; data, recipe, device and spaces are validated where they are read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     n: int = Field(ge=1, description="1 or more models per space")
     seed: NoneOrMore
+    duplicates: Literal["keep", "drop"] = Field(description="keep, or drop")
     training_seeds: list[NoneOrMore] = Field(min_length=1, description="different whole numbers from 0, like [0,1]")
     spaces: dict[str, dict[str, Any]]
     template: dict[str, Any]

@@ -1,7 +1,7 @@
-"""Freezing a study: what the driver does once, before any worker starts.
+"""Freezing a study, once, before any worker starts.
 
-It draws the populations, checks that every model fits the data, and writes models.jsonl and manifest.json. On an
-existing study it checks that the config is the one the study was frozen with; only `n` may have grown.
+The driver draws the populations, checks that every model fits the data, and writes models.jsonl and manifest.json. For
+an existing study it checks that the config is the one the study was frozen with; only `n` may have grown.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 FROZEN = (
     "seed",
+    "duplicates",
     "training_seeds",
     "spaces",
     "template",
@@ -35,21 +36,24 @@ FROZEN = (
     "deadline_seconds",
     "trainer",
 )
-"""Config keys that make a study what it is; `n` may grow and all others are free at every start."""
+"""Config keys that define a study and never change; `n` may grow, and all others are free at every start."""
 
 FREE_OF_DATA = ("root", "workers")
-"""Keys of `data` that are free as well: where the pictures lie, and who decodes them."""
+"""Keys of `data` that are free as well: where the images are, and how many processes decode them."""
+
+EARLIER = {"duplicates": "drop"}
+"""Keys that the manifests of earlier versions lack, with the values that their studies were drawn with."""
 
 
 def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be equal at every start: the keys in FROZEN but for where the data lie and who decodes them."""
-    part = {key: config[key] for key in FROZEN}
+    """Return what must be equal at every start: the keys in FROZEN, without FREE_OF_DATA."""
+    part = {key: (EARLIER | dict(config))[key] for key in FROZEN}
     part["data"] = {key: value for key, value in config["data"].items() if key not in FREE_OF_DATA}
     return part
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Return 16 hex digits that name the frozen part of a config."""
+    """Return a hash of the frozen part of a config, 16 hex digits."""
     return hashlib.sha256(json.dumps(frozen_part(config), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -64,7 +68,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
-    """Create the study, or check and where asked grow the existing one, and open it.
+    """Create the study, or check the existing one and grow it if `n` is larger, and open it.
 
     Args:
         config: the resolved config, plain values.
@@ -105,9 +109,15 @@ def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
 
 def _check_same(study: Study, config: Mapping[str, Any]) -> None:
     root = study.paths.root
-    if changed := changes(study.config, config):
+    frozen = EARLIER | dict(study.config)
+    if int(config["n"]) == study.config["n"]:  # nothing is drawn, so a study of an earlier version goes on as it is
+        frozen |= {key: config[key] for key in EARLIER if key not in study.config}
+    if changed := changes(frozen, config):
+        earlier = [f"{key}={value}" for key, value in EARLIER.items() if key not in study.config]
+        note = f" (an earlier version froze it, which means {', '.join(earlier)})" if earlier else ""
         raise ValueError(
-            f"'{root}' was frozen with another config; use another run=, or undo what changed: " + "; ".join(changed)
+            f"'{root}' was frozen with another config{note}; use another run=, or undo what changed: "
+            + "; ".join(changed)
         )
     if int(config["n"]) < study.config["n"]:
         raise ValueError(
@@ -116,19 +126,19 @@ def _check_same(study: Study, config: Mapping[str, Any]) -> None:
 
 
 def _new_models(old: tuple[StudyModel, ...], drawn: Drawn, root: str | Path) -> tuple[StudyModel, ...]:
-    """Return the drawn models the study does not have yet; the ones it has must be drawn again exactly."""
-    again = {model.place: model.key for model in drawn.models}
+    """Return the drawn models that the study does not have yet; those it has must be drawn again exactly."""
+    keys = {model.place: model.key for model in drawn.models}
     for model in old:
-        if again.get(model.place) != model.key:
+        if keys.get(model.place) != model.key:
             raise ValueError(
                 f"'{root}' cannot grow: model {model.index} of {model.space} is drawn differently by this version"
             )
-    known = {model.place for model in old}
-    return tuple(model for model in drawn.models if model.place not in known)
+    places = {model.place for model in old}
+    return tuple(model for model in drawn.models if model.place not in places)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted names."""
+    """Return nested mappings as a flat one with dotted names."""
     if not isinstance(value, Mapping) or not value:
         return {prefix: value}
     flat: dict[str, Any] = {}
@@ -139,9 +149,9 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an advisory lock, so that two drivers do not freeze one study at the same moment.
+    """Hold an advisory lock, so that two drivers do not freeze one study at the same time.
 
-    Without locks, as on some network mounts, drivers that were told the same write the same two files, each whole.
+    Without locks, as on some network mounts, drivers of the same command write the same two files, each atomically.
     """
     with open(path, "w") as stream:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Drawing the populations of a study, one per space, and checking them against the data."""
+"""Draw the populations of a study, one per space, and check them against the data."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Drawn:
 
 
 def space_mapping(config: Mapping[str, Any], label: str, image: Mapping[str, int]) -> dict[str, Any]:
-    """Return a space as `designspace.spaces.space_from_config` reads it.
+    """Return a space as a mapping for `designspace.spaces.space_from_config`.
 
     Args:
-        config: the study's config; `template` and `complexity` hold for all spaces, each space may override them.
+        config: the study's config; `template`, `complexity` and `duplicates` are defaults that a space may override.
         label: the space's name in the study.
-        image: resolution, in_channels and classes of the data, which a template need not repeat.
+        image: resolution, in_channels and classes of the data, the defaults of the template.
     """
     space = config["spaces"][label]
     from_data = {
@@ -42,7 +42,8 @@ def space_mapping(config: Mapping[str, Any], label: str, image: Mapping[str, int
         "head": {"classes": image["classes"]},
     }
     return {
-        "name": label,  # names the random stream, so that two spaces of a study are drawn independently
+        "name": label,  # the key of the random stream, so that two spaces of a study are drawn independently
+        "duplicates": config["duplicates"],
         **space,
         "template": merge(merge(from_data, config["template"]), space.get("template") or {}),
         "constraints": {**config["complexity"], **(space.get("constraints") or {})},
@@ -75,6 +76,9 @@ def draw(config: Mapping[str, Any]) -> Drawn:
             "kept": report.kept,
             "acceptance": report.acceptance,
             "rejected": dict(report.rejected),
+            "distinct": report.distinct,
+            "duplicates": report.duplicates,
+            "duplicate_share": report.duplicate_share,
         }
         for row in population.rows():
             _check_fits(label, row["index"], row["spec"], image)
@@ -87,7 +91,10 @@ def draw(config: Mapping[str, Any]) -> Drawn:
 
 
 def _check_fits(label: str, index: int, spec: Mapping[str, Any], image: Mapping[str, int]) -> None:
-    found = {"classes": spec["head"]["classes"], "in_channels": spec["in_channels"]}  # images are resized
-    for field, value in found.items():
+    fixed = {
+        "classes": spec["head"]["classes"],
+        "in_channels": spec["in_channels"],
+    }  # images are resized to the resolution
+    for field, value in fixed.items():
         if value != image[field]:
             raise ValueError(f"spaces.{label}: model {index} has {field}={value}; the data need {field}={image[field]}")

@@ -1,6 +1,6 @@
-"""A live view of a study while it is trained: a bar on a terminal, plain lines elsewhere.
+"""Live progress of a study during training: a bar on a terminal, plain lines elsewhere.
 
-It looks at the study folder only, so it shows the work of every worker, wherever it runs.
+It reads only the study folder, so it shows the work of all workers, wherever they run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sweeps.study.summary import duration
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
-"""On no terminal a line is written at most this often."""
+"""Without a terminal, lines are written at most this often."""
 
 
 class _Numbers(ProgressColumn):
@@ -30,12 +30,12 @@ class _Numbers(ProgressColumn):
 
 
 def numbers(status: Status, *, with_time: bool = True) -> str:
-    """Return the line beside the bar: done, failed, total, time left, best error."""
+    """Format the text beside the bar: done, failed, total, time left, best error."""
     total = status.total
     best = total.best_error_percent
     left = f", {duration(status.seconds_left)} left" if with_time and status.seconds_left else ""
     return (
-        f"{total.done} done, {total.failures} failed of {total.models}{left}, "
+        f"{total.done} done, {total.failures} failed of {total.trainings}{left}, "
         f"best error {'-' if best is None else f'{best:.2f} %'}"
     )
 
@@ -69,7 +69,7 @@ def _show_bar(reader: StudyReader, console: Console, stop: threading.Event) -> N
         console=console,
         refresh_per_second=4,
     ) as progress:
-        task = progress.add_task("", total=status.total.models)
+        task = progress.add_task("", total=status.total.trainings)
         while True:
             last = stop.wait(REFRESH_SECONDS)
             status = reader.read()

@@ -1,4 +1,4 @@
-"""Where a study stands: done, running, failed by reason, missing; read from its folder, at any time, by anyone."""
+"""Status of a study (done, running, failed by reason, missing), read from its folder at any time."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ from typing import Any
 
 from sweeps.study.claims import Claim, owner_is_gone, read_claim
 from sweeps.study.predict import TimePredictor, any_known
-from sweeps.study.study import Study, StudyModel
+from sweeps.study.study import Study, StudyModel, trainings
 
 
 @dataclass(frozen=True)
 class Group:
-    """How many models of a space (or of all) are in which state, and the lowest error in percent so far."""
+    """Models of a space (or of all), their trainings by state, and the lowest error in percent so far.
+
+    Models that are the same network share a training, which counts once: done, running, failed and missing sum to
+    `trainings`.
+    """
 
     label: str
     models: int
+    trainings: int
     done: int
     running: int
     failed: Counter[str]
@@ -34,23 +39,23 @@ class Group:
 
     @property
     def failures(self) -> int:
-        """Models with a record that is not "ok"."""
+        """Trainings with a record that is not "ok"."""
         return self.failed.total()
 
     @property
     def missing(self) -> int:
-        """Models without a record that nobody trains."""
-        return self.models - self.done - self.failures - self.running
+        """Trainings without a record that are not running."""
+        return self.trainings - self.done - self.failures - self.running
 
 
 @dataclass(frozen=True)
 class Status:
     """A study at one moment.
 
-    `training_seconds` is what the models with a record took, one after another, and `training_seconds_left` what the
-    rest will take; `device_seconds` is the same of whole devices, where several train at once; `seconds_left` is the
-    time until it is done. `prediction_error` is the median of |predicted − taken| / taken over those that were
-    predicted. None: not known yet.
+    `training_seconds` is the sum over the trainings with a record and `training_seconds_left` that over the rest;
+    `device_seconds` is the same in units of whole devices, where several train at once; `seconds_left` is the time
+    until the study is done. `prediction_error` is the median of |predicted − taken| / taken over the trainings that
+    were predicted. None: not known yet.
     """
 
     groups: tuple[Group, ...]
@@ -72,15 +77,15 @@ class Status:
 
     @property
     def device_seconds_left(self) -> float | None:
-        """What the rest will take of whole devices, shared as before; None before there is a record."""
+        """`training_seconds_left` in units of whole devices, shared as before; None before there is a record."""
         if self.training_seconds_left is None or not self.training_seconds:
             return None
         return self.training_seconds_left * self.device_seconds / self.training_seconds
 
     @property
     def failed_share(self) -> float:
-        """Failed models over all models, 0 … 1."""
-        return self.total.failures / self.total.models if self.total.models else 0.0
+        """Failed trainings over all trainings, 0 … 1."""
+        return self.total.failures / self.total.trainings if self.total.trainings else 0.0
 
 
 @dataclass(frozen=True)
@@ -94,37 +99,38 @@ class _Outcome:
 
     @property
     def prediction_error(self) -> float | None:
-        """|predicted − taken| / taken of a training that reached its end."""
+        """|predicted − taken| / taken of a completed training."""
         if self.status != "ok" or self.predicted_seconds is None or not self.seconds:
             return None
         return abs(self.predicted_seconds - self.seconds) / self.seconds
 
 
 class StudyReader:
-    """Reads a study again and again; a record is opened once."""
+    """Reads the status of a study repeatedly; each record is opened once."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
+        self._trainings = trainings(study.models)
         self._outcomes: dict[str, _Outcome] = {}
         self._ahead: float | None = None
         self._predictor: TimePredictor | None = None
 
     def read(self) -> Status:
-        """Return the status of this moment."""
+        """Return the present status."""
         unreadable = self._read_new_records()
         claims = self._live_claims()
-        labels = list(dict.fromkeys(model.space for model in self._study.models))
         models = self._study.models
+        labels = list(dict.fromkeys(model.space for model in models))
         groups = [self._group(label, [m for m in models if m.space == label], claims) for label in labels]
         outcomes = self._outcomes
-        trained = [(*o.span, o.seconds) for o in outcomes.values() if o.span is not None]
-        active, taken = active_seconds(trained), sum(seconds for *_, seconds in trained)
+        spans = [(*o.span, o.seconds) for o in outcomes.values() if o.span is not None]
+        active, taken = active_seconds(spans), sum(seconds for *_, seconds in spans)
         off = [error for o in outcomes.values() if (error := o.prediction_error) is not None]
         training_seconds_left, seconds_left = self._seconds_left(claims, active, taken)
         return Status(
             groups=tuple(groups),
             total=self._group("all", models, claims),
-            running=tuple((model, claims[model.key]) for model in models if model.key in claims),
+            running=tuple((model, claims[model.key]) for model in self._trainings if model.key in claims),
             unreadable=unreadable,
             active_seconds=active,
             training_seconds=taken,
@@ -137,9 +143,9 @@ class StudyReader:
     def _seconds_left(
         self, claims: Mapping[str, Claim], active: float, taken: float
     ) -> tuple[float | None, float | None]:
-        """What the trainings left take one after another, and how long it is until they are done, by their costs."""
+        """Training seconds left, and seconds until the study is done, estimated from the costs."""
         self._predictor = self._predictor or any_known(self._study.paths.times)
-        costs = {model.key: self._cost(model) for model in self._study.models}
+        costs = {model.key: self._cost(model) for model in self._trainings}
         done = sum(costs[key] for key, outcome in self._outcomes.items() if key in costs and outcome.span is not None)
         if not done and self._predictor is None:
             return None, None
@@ -147,10 +153,10 @@ class StudyReader:
         left = seconds_per_cost * sum(cost for key, cost in costs.items() if key not in self._outcomes)
         remaining = []
         for key, claim in claims.items():
-            whole = seconds_per_cost * costs[key]
+            seconds = seconds_per_cost * costs[key]
             elapsed = time.time() - datetime.fromisoformat(claim.since).timestamp()
-            remaining.append(whole - min(max(0.0, elapsed), whole))
-            left -= whole - remaining[-1]
+            remaining.append(seconds - min(max(0.0, elapsed), seconds))
+            left -= seconds - remaining[-1]
         if remaining:  # with as many at once as now
             return left, max(left / len(remaining), *remaining)
         return left, left * active / taken if taken else None
@@ -171,7 +177,7 @@ class StudyReader:
         return unreadable
 
     def _live_claims(self) -> dict[str, Claim]:
-        keys = {model.key for model in self._study.models} - self._outcomes.keys()
+        keys = {model.key for model in self._trainings} - self._outcomes.keys()
         now = time.time() + self._clock_ahead()
         claims = {}
         for entry in os.scandir(self._study.paths.claims):
@@ -181,7 +187,7 @@ class StudyReader:
             try:
                 if claim is not None and not owner_is_gone(claim) and now - entry.stat().st_mtime < claim.stale_seconds:
                     claims[entry.name] = claim
-            except FileNotFoundError:  # given back just now
+            except FileNotFoundError:  # released just now
                 pass
         return claims
 
@@ -194,20 +200,22 @@ class StudyReader:
         return self._ahead
 
     def _group(self, label: str, models: Sequence[StudyModel], claims: dict[str, Claim]) -> Group:
-        outcomes = [self._outcomes[model.key] for model in models if model.key in self._outcomes]
+        keys = list(dict.fromkeys(model.key for model in models))
+        outcomes = [self._outcomes[key] for key in keys if key in self._outcomes]
         errors = [o.error_percent for o in outcomes if o.status == "ok" and o.error_percent is not None]
         return Group(
             label=label,
             models=len(models),
+            trainings=len(keys),
             done=sum(o.status == "ok" for o in outcomes),
-            running=sum(model.key in claims for model in models),
+            running=sum(key in claims for key in keys),
             failed=Counter(o.status for o in outcomes if o.status != "ok"),
             best_error_percent=min(errors, default=None),
         )
 
 
 def _outcome(record: dict[str, Any]) -> _Outcome:
-    # The whole epochs with their evaluations, and what a training that was stopped spent in its last.
+    # Complete epochs with their evaluations, and the time that an interrupted training spent in its last one.
     seconds = max(sum(record.get("epoch_seconds") or ()), record.get("train_seconds") or 0.0)
     span = None
     if record.get("started_at"):
@@ -218,15 +226,15 @@ def _outcome(record: dict[str, Any]) -> _Outcome:
     return _Outcome(record["status"], record.get("error_percent"), span, seconds, share, predicted)
 
 
-def active_seconds(trainings: Sequence[tuple[float, float, float]]) -> float:
-    """Return how long a study was worked on: from its first start to its last end without the long pauses.
+def active_seconds(spans: Sequence[tuple[float, float, float]]) -> float:
+    """Return how long a study was worked on: from its first start to its last end, without long pauses.
 
     Args:
-        trainings: start, end, and the seconds that were trained between them, of each.
+        spans: start, end, and the seconds of training between them, of each training.
     """
-    if not trainings:
+    if not spans:
         return 0.0
-    starts, ends, seconds = zip(*trainings, strict=True)
+    starts, ends, seconds = zip(*spans, strict=True)
     gaps = [after - before for before, after in itertools.pairwise([min(starts), *sorted(ends)])]
     longest = max(60.0, 20 * statistics.median(gaps), *seconds)
     return sum(min(gap, longest) for gap in gaps)

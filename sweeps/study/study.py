@@ -2,14 +2,15 @@
 
     DIR/manifest.json       the resolved config, its hash, versions, git revision, sampling reports
     DIR/models.jsonl        one line per (space, index, seed); only ever grows at its end
-    DIR/records/KEY.json    one record per trained model (designspace.record), written whole and never altered
+    DIR/records/KEY.json    one record per training (designspace.record), written atomically and never altered
     DIR/claims/KEY          hints about who trains what
     DIR/times/ID.json       constants that predict training times, one file for each kind of device
-    DIR/checkpoints/KEY     trainings of some length, as they were after their last epoch; gone once there is a record
-    DIR/set_aside/          damaged records, and failures that are tried again, kept for a look
-    DIR/hydra/worker-N/     what Hydra writes for each worker (config, log)
+    DIR/checkpoints/KEY     state of a longer training after its last epoch; removed once there is a record
+    DIR/set_aside/          damaged records, and failures that are tried again, kept for inspection
+    DIR/hydra/worker-N/     Hydra's files of each worker (config, log)
 
-KEY is `designspace.record.record_key`. A model is done when its record exists; nothing else counts.
+KEY is `designspace.record.record_key`. A model is done when its record exists; nothing else counts. Models whose keys
+are equal, a network drawn twice or by two spaces, share one training and one record.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from designspace.atomic import create_file
 from designspace.record import Record, record_key
 
 MACS_PER_ACT = 50
-"""Multiply-adds that take about as long as one element of a convolution's output is moved, on processors and GPUs."""
+"""Multiply-adds that take about as long as moving one element of a convolution's output, on processors and GPUs."""
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class StudyPaths:
         return self.root / "times"
 
     def checkpoint(self, key: str) -> Path:
-        """Checkpoint of a model in training; its folder may not be there yet."""
+        """Checkpoint of a model in training; its folder may not exist yet."""
         return self.root / "checkpoints" / key
 
     @property
@@ -83,14 +84,14 @@ class StudyPaths:
         return self.records / f"{key}.json"
 
     def make_folders(self) -> None:
-        """Create the folders that are not there yet."""
+        """Create the folders that do not exist yet."""
         for folder in (self.root, self.records, self.claims):
             folder.mkdir(parents=True, exist_ok=True)
 
 
 @dataclass(frozen=True)
 class StudyModel:
-    """One model to train: where it comes from (space, index), its spec, complexity, training seed and record key."""
+    """One model to train: its origin (space, index), spec, complexity, training seed and record key."""
 
     key: str
     space: str
@@ -106,7 +107,7 @@ class StudyModel:
 
     @property
     def cost(self) -> int:
-        """How long its training takes, relative to others: arithmetic and memory traffic."""
+        """Relative training time: arithmetic and memory traffic."""
         return self.macs + MACS_PER_ACT * self.acts
 
     def to_line(self) -> str:
@@ -115,8 +116,16 @@ class StudyModel:
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """(space, index, seed): the row of the table this model is."""
+        """(space, index, seed), which identify a line of models.jsonl."""
         return self.space, self.index, self.seed
+
+
+def trainings(models: Iterable[StudyModel]) -> list[StudyModel]:
+    """Return the first model of each key, in order: each training once."""
+    first: dict[str, StudyModel] = {}
+    for model in models:
+        first.setdefault(model.key, model)
+    return list(first.values())
 
 
 def lines_hash(lines: Iterable[str]) -> str:
@@ -129,7 +138,7 @@ def lines_hash(lines: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Study:
-    """An existing study folder, opened for work or for a look."""
+    """An existing study folder."""
 
     paths: StudyPaths
     manifest: Mapping[str, Any]
@@ -151,7 +160,7 @@ class Study:
                 f"no study in '{root}': it has no manifest.json (start one with: designspace sweep … run={root})"
             )
         manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
-        # The file may be ahead of the manifest for the moment in which a study grows: only the frozen lines count.
+        # While a study grows, the file is ahead of the manifest for a moment: only the frozen lines count.
         lines = paths.models.read_text(encoding="utf-8").splitlines()[: manifest["models"]]
         if lines_hash(lines) != manifest["models_sha256"]:
             raise ValueError(
@@ -166,7 +175,7 @@ class Study:
         return config
 
     def recorded_keys(self) -> set[str]:
-        """Return the keys of the models that have a record."""
+        """Return the keys of all records."""
         return {
             entry.name[:-5]
             for entry in os.scandir(self.paths.records)
@@ -176,11 +185,11 @@ class Study:
     def models_to_train(self) -> list[StudyModel]:
         """Return the models without a record, the most expensive first, each key once."""
         recorded = self.recorded_keys()
-        missing = {model.key: model for model in reversed(self.models) if model.key not in recorded}
-        return sorted(missing.values(), key=lambda model: (-model.cost, model.key))
+        missing = [model for model in trainings(self.models) if model.key not in recorded]
+        return sorted(missing, key=lambda model: (-model.cost, model.key))
 
     def write_record(self, model: StudyModel, record: Record) -> bool:
-        """Write the record of a model, whole or not at all; the first record of a model stays.
+        """Write the record of a model atomically; the first record of a model stays.
 
         Returns:
             False if the model had a record already.
@@ -190,13 +199,13 @@ class Study:
         return create_file(self.paths.record(model.key), record.to_json())
 
     def remove_old_checkpoints(self) -> None:
-        """Remove the checkpoints of recorded models: their processes were killed just after the record was written."""
+        """Remove the checkpoints of recorded models, whose processes were killed just after they wrote the record."""
         for checkpoint in (self.paths.root / "checkpoints").glob("*"):
             if self.paths.record(checkpoint.name).exists():
                 checkpoint.unlink(missing_ok=True)
 
     def set_aside(self, key: str, reason: str) -> None:
-        """Move a record out of the study, so that its model is trained again, and warn."""
+        """Move a record out of the study, so that its model is trained again, and log a warning."""
         self.paths.set_aside.mkdir(exist_ok=True)
         number = sum(1 for _ in self.paths.set_aside.glob(f"{key}.*"))
         try:
@@ -209,7 +218,7 @@ class Study:
         """Set aside every record that cannot be read or is not the record of its model.
 
         Returns:
-            How many there were.
+            Their number.
         """
         damaged = 0
         for key, content in self._recorded():
@@ -223,13 +232,13 @@ class Study:
         return damaged
 
     def set_aside_failed(self, statuses: Collection[str]) -> None:
-        """Set aside the records with these statuses; `set_aside_damaged` comes first."""
+        """Set aside the records with these statuses; call `set_aside_damaged` first."""
         for key, content in self._recorded() if statuses else ():
             if (status := Record.from_json(content).status) in statuses:
                 self.set_aside(key, f"{status}, and retry={list(statuses)}")
 
     def _recorded(self) -> Iterator[tuple[str, str]]:
-        """The records' keys and contents, but for those that another driver sets aside at this moment."""
+        """The records' keys and contents, without those that another driver sets aside at this moment."""
         for key in sorted(self.recorded_keys()):
             with contextlib.suppress(FileNotFoundError):
                 yield key, self.paths.record(key).read_bytes().decode(errors="replace")

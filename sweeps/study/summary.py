@@ -1,15 +1,18 @@
-"""The status of a study in words."""
+"""The status of a study as text."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from designspace.population import duplicates_text
 from sweeps.study.status import Status
 from sweeps.study.study import Study
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration for people: '42 s', '7 min', '3 h 05 min'."""
+    """Format a duration: '42 s', '7 min', '3 h 05 min'."""
     if seconds is None:
         return "unknown"
     if seconds < 90:
@@ -20,21 +23,25 @@ def duration(seconds: float | None) -> str:
 
 def status_lines(root: Path, status: Status) -> list[str]:
     """Return the status as lines to print."""
-    total = status.total
-    lines = [f"{root}: {total.done + total.failures} of {total.models} models have a record"]
-    rows = [("space", "models", "done", "running", "failed", "missing", "best error")]
-    rows += [
-        (
-            g.label,
-            str(g.models),
-            str(g.done),
-            str(g.running),
-            str(g.failures),
-            str(g.missing),
-            _percent(g.best_error_percent),
-        )
-        for g in (*status.groups, total)
-    ]
+    groups, total = (*status.groups, status.total), status.total
+    shared = total.models > total.trainings
+    unit = "trainings" if shared else "models"
+    lines = [f"{root}: {total.done + total.failures} of {total.trainings} {unit} have a record"]
+    if shared:
+        lines.append(f"{total.models} models ({total.trainings} distinct): equal networks are trained once")
+    columns = {
+        "space": [g.label for g in groups],
+        "models": [str(g.models) for g in groups],
+        "distinct": [str(g.trainings) for g in groups],
+        "done": [str(g.done) for g in groups],
+        "running": [str(g.running) for g in groups],
+        "failed": [str(g.failures) for g in groups],
+        "missing": [str(g.missing) for g in groups],
+        "best error": [_percent(g.best_error_percent) for g in groups],
+    }
+    if not shared:
+        del columns["distinct"]
+    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines += [
         "  " + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
@@ -53,8 +60,8 @@ def status_lines(root: Path, status: Status) -> list[str]:
         )
     if status.training_seconds:
         left = f"; about {duration(status.device_seconds_left)} to go" if status.device_seconds_left else ""
-        shared = status.device_seconds < status.training_seconds
-        trained = f" ({duration(status.training_seconds)} of training, several at once)" if shared else ""
+        parallel = status.device_seconds < status.training_seconds
+        trained = f" ({duration(status.training_seconds)} of training, several at once)" if parallel else ""
         lines.append(f"spent: {duration(status.device_seconds)} of device time{trained}{left}")
     if status.prediction_error is not None:
         lines.append(f"predicted times: typically {status.prediction_error:.0%} off")
@@ -62,7 +69,7 @@ def status_lines(root: Path, status: Status) -> list[str]:
 
 
 def running_lines(status: Status) -> list[str]:
-    """Return one line for each model in training: which, where, since when, epochs done."""
+    """Return one line for each training in progress: model, host, start, epochs done."""
     return [
         f"running: {model.space} model {model.index} on {claim.host} (worker {claim.worker}), "
         f"since {claim.since}, epochs done: {claim.epoch}"
@@ -71,11 +78,18 @@ def running_lines(status: Status) -> list[str]:
 
 
 def sampling_lines(study: Study) -> list[str]:
-    """Return one line for each space: how many of its draws were kept."""
+    """Return one line for each space: its models, the share of candidates kept, duplicates."""
     return [
-        f"{label}: {report['asked']} models; {report['acceptance']:.2%} of {report['drawn']:,} draws kept"
+        f"{label}: {report['asked']} models; {report['acceptance']:.2%} of {report['drawn']:,} candidates accepted"
+        + _duplicates(report)
         for label, report in study.manifest["sampling"].items()
     ]
+
+
+def _duplicates(report: Mapping[str, Any]) -> str:
+    if "distinct" not in report:  # frozen by an earlier version
+        return ""
+    return "; " + duplicates_text(report["asked"], report["distinct"], report["duplicates"])
 
 
 def _percent(value: float | None) -> str:

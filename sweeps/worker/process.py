@@ -35,7 +35,7 @@ from designspace.record import Record
 from sweeps.damage import PictureError
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.study.predict import TimePredictor, begin, keep, known
-from sweeps.study.study import Study, StudyModel
+from sweeps.study.study import Study, StudyModel, trainings
 from sweeps.training import Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5
@@ -202,7 +202,7 @@ def _predictor(study: Study, trainer: Trainer) -> TimePredictor | None:
     before = known(folder, here)
     if before is not None or not begin(folder, here):
         return before
-    measured = trainer.measure_times(study.models)
+    measured = trainer.measure_times(trainings(study.models))
     return None if measured is None else keep(folder, here, measured)
 
 

@@ -22,14 +22,14 @@ TEMPLATE = {"resolution": 28, "in_channels": 1, "head": {"classes": 10}, "stem":
 
 
 def settings(ratio: float, macs: tuple[float, float]) -> dict[str, Any]:
-    """A RegNetX space with one bottleneck ratio."""
-    laws = {
+    """A RegNetX space with one bottleneck ratio; all of them share a random stream."""
+    parameters = {
         "depth": {"distribution": "log_uniform", "low": 4, "high": 24},
         "w_0": {"distribution": "log_uniform", "low": 8, "high": 64, "step": 8},
         "w_a": {"distribution": "log_uniform", "low": 4, "high": 64, "step": 0.1},
         "bottleneck_ratio": {"distribution": "choice", "options": [ratio]},
     }
-    return {"base": "regnetx", "parameters": laws, "constraints": {"macs": list(macs)}}
+    return {"base": "regnetx", "name": "regnetx", "parameters": parameters, "constraints": {"macs": list(macs)}}
 
 
 def write_study(
@@ -42,6 +42,7 @@ def write_study(
     recipe_id: str = RECIPE,
     advantage: float = 2.0,
     spaces: Mapping[str, tuple[float, tuple[float, float]]] = SPACES,
+    training_seeds: tuple[int, ...] | None = None,
 ) -> Path:
     """Write a study.
 
@@ -51,6 +52,7 @@ def write_study(
         untrained: models at the end of the list left without a record.
         spaces: label to bottleneck ratio and limits of macs.
         advantage: how many points spaces are better by whose label begins with "bottleneck".
+        training_seeds: by default the seed of the draws.
     """
     rng = np.random.default_rng(seed)
     (folder / "records").mkdir(parents=True)
@@ -65,16 +67,20 @@ def write_study(
             "kept": report.kept,
             "acceptance": report.acceptance,
             "rejected": dict(report.rejected),
+            "distinct": report.distinct,
+            "duplicates": report.duplicates,
         }
         for row in population.rows():
-            key = record_key(row["spec_id"], recipe_id, DATA, seed)
-            models.append(row | {"space": label, "seed": seed, "key": key})
+            for trained in training_seeds or (seed,):
+                key = record_key(row["spec_id"], recipe_id, DATA, trained)
+                models.append(row | {"space": label, "seed": trained, "key": key})
     models.sort(key=lambda model: (model["index"], model["space"]))
     (folder / "models.jsonl").write_text("".join(json.dumps(model) + "\n" for model in models))
     (folder / "manifest.json").write_text(json.dumps(_manifest(n, seed, sampling, len(models), recipe_id, configs)))
     for position, model in enumerate(models[: len(models) - untrained]):
         record = _record(model, (failures or {}).get(position, "ok"), rng, recipe_id, advantage)
-        (folder / "records" / f"{model['key']}.json").write_text(record.to_json())
+        if not (path := folder / "records" / f"{model['key']}.json").exists():
+            path.write_text(record.to_json())
     return folder
 
 

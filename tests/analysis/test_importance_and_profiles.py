@@ -43,6 +43,16 @@ def test_noise_explains_nothing():
     assert permutation_importance(frame, []) is None
 
 
+def test_networks_drawn_again_are_not_predicted_from_themselves():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"space": "x", "spec_id": [*map(str, range(60))], "a": rng.random(60)})
+    frame["error_percent"] = rng.random(60)
+    drawn = pd.concat([frame] * 4, ignore_index=True)
+    found = permutation_importance(drawn, ["a"])
+    assert found.explained < 0.1
+    assert found.n == 60
+
+
 def line_of(rng, slope, n=25):
     rows = []
     for index in range(n):
@@ -58,6 +68,9 @@ def test_the_line_through_the_best_is_found():
     frame = line_of(np.random.default_rng(2), 48)
     found = linear_structure(frame, 20)
     assert found.models == 20
+    again = frame.assign(spec_id=frame["index"].astype(str))
+    assert linear_structure(pd.concat([again] * 3), 20).slope_lower == found.slope_lower
+    assert width_profiles(pd.concat([again] * 3))["model"].nunique() == 6
     assert found.slope_lower < 48 < found.slope_upper
     assert found.intercept_lower < 48 < found.intercept_upper  # w_j = 48 (j + 1)
     assert found.r_squared > 0.99

@@ -89,6 +89,7 @@ def test_the_page_shows_every_part(written):
         "2 diverged, 1 out_of_memory",
         "missing",
         "acceptance",
+        "duplicates",
         "designspace report x",
         "0.1",
         "learning_rate",

@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.edf import edf
+from analysis.failures import apply_failure_policy
+from analysis.fidelity import seed_agreement
 from analysis.grouping import group_by
+from analysis.noise import noise_floor
+from analysis.seeds import average_seeds
 from analysis.select import select_best
 from analysis.table import load, load_table
 from designspace.spec import ModelSpec
@@ -74,6 +79,65 @@ def test_spaces_put_together_share_their_trainings(tmp_path, make_study):
     for frame in (table.frame, together.frame):
         best = select_best(frame, None, noise_sd=0.5)
         assert best["seeds"].tolist() == [1] * 8
+
+
+FEW = {"few": (1.0, (4.0e6, 4.04e6))}  # a space of so few networks that many are drawn twice
+
+
+def test_a_network_drawn_twice_counts_twice_and_is_trained_once(tmp_path, make_study):
+    table = load_table(make_study(tmp_path / "study", n=60, spaces=FEW, training_seeds=(0, 1)))
+    networks = table.frame["spec_id"].nunique()
+    assert networks < 55
+    assert (len(table.frame), table.notes) == (120, ())
+    models = average_seeds(apply_failure_policy(table.frame).frame)
+    assert (len(models), set(models["seeds"])) == (60, {2})
+    assert len(models[["spec_id", "error_percent"]].drop_duplicates()) == networks
+    assert edf(models["error_percent"])["n"][0] == 60
+    noise = noise_floor(table.frame)
+    assert (noise.models, noise.trainings) == (networks, 2 * networks)
+    assert seed_agreement(table.frame).n == networks
+    best = select_best(table.frame, None, noise_sd=0.5)
+    assert (len(best), best["spec_id"].nunique(), set(best["seeds"])) == (networks, networks, {2})
+
+
+def test_one_seed_twice_says_nothing_about_noise(tmp_path, make_study):
+    frame = load(make_study(tmp_path / "study", n=60, spaces=FEW))
+    assert frame["spec_id"].duplicated().any()
+    assert noise_floor(frame) is None
+    assert seed_agreement(frame) is None
+
+
+def test_draws_of_other_seeds_are_other_draws(tmp_path, make_study):
+    """The first 30 draws of seed 0 are shared; draws of seed 1 count, whether or not their networks are among them."""
+    a, b = (make_study(tmp_path / f"{n}", n=n, spaces=FEW, training_seeds=(0,)) for n in (30, 40))
+    other = make_study(tmp_path / "other", n=30, seed=1, spaces=FEW, training_seeds=(0,))
+    frame = load(a, b, other)
+    assert len(frame) == 40 + 30
+    assert not frame.duplicated(["spec_id", "draw_id"]).any()
+    first, second = (set(frame.loc[frame["study"].isin(studies), "spec_id"]) for studies in (("30", "40"), ("other",)))
+    assert first & second
+    assert noise_floor(frame) is None
+    best = select_best(frame, None, noise_sd=0.5)
+    assert (len(best), set(best["seeds"])) == (len(first | second), {1})
+
+
+def test_seeds_of_one_model_are_averaged_over_its_draws(tmp_path, make_study):
+    """Selecting the lucky seed of a network that two studies drew would be optimistic."""
+    a = make_study(tmp_path / "a", n=30, spaces=FEW, training_seeds=(0,))
+    b = make_study(tmp_path / "b", n=30, seed=1, spaces=FEW, training_seeds=(1,))
+    frame = load(a, b)
+    best = select_best(frame, None, noise_sd=0.5).set_index("spec_id")
+    shared = best[best["seeds"] == 2]
+    assert len(shared)
+    means = frame.drop_duplicates(["spec_id", "seed"]).groupby("spec_id")["error_percent"].mean()
+    assert shared["error_percent"].to_numpy() == pytest.approx(means[shared.index].to_numpy())
+
+
+def test_the_table_of_a_study_can_be_written_and_read_again(tmp_path, make_study):
+    frame = load(make_study(tmp_path / "study", n=40, spaces=FEW, training_seeds=(0, 1)))
+    frame.drop(columns=["spec", "block_widths", "message"]).to_csv(tmp_path / "table.csv", index=False)
+    again = load(tmp_path / "table.csv")
+    assert len(average_seeds(apply_failure_policy(again).frame)) == 40
 
 
 def test_a_record_of_another_study_is_left_out_with_a_warning(study, tmp_path, make_study):

@@ -24,6 +24,10 @@ from designspace.spec import BasicStage
         (["sample", "space=regnetx", "n=many"], "designspace sample: n = 'many': must be a whole number"),
         (["sample", "regnetx"], "designspace sample: regnetx: must be of the form KEY=VALUE"),
         (["sample", "space=regnetx", "out=a.csv"], "designspace sample: out = a.csv: must end in .parquet"),
+        (
+            ["sample", "space=regnetx", "duplicates=5"],
+            "designspace sample: duplicates = 5: input should be 'keep' or 'drop'",
+        ),
         (["sample", "space=regnetx", "out=5"], "designspace sample: out = 5: must end in .parquet"),
         (["sample", "space=5"], "designspace sample: space = '5': must be one of anynetx_a"),
         (["sample", "space=regnetx", "base=5"], "designspace sample: space = '5': must be one of anynetx_a"),
@@ -120,6 +124,18 @@ def test_sample_writes_the_population(tmp_path: Path, capsys: pytest.CaptureFixt
     assert frame.macs.between(1e6, 9e6).all()
     assert frame.spec_id.is_unique
     assert {"width_1", "width_4", "bottleneck_ratio_2", "depth", "acts"} <= set(frame)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("duplicates=keep", "40 distinct networks, 20 duplicate draws (33.3%) kept"),
+        ("duplicates=drop", "60 distinct networks, 51 duplicate draws (45.9%) dropped"),
+    ],
+)
+def test_sample_reports_duplicates(setting: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "space=compound_d", "n=60", setting]) == 0
+    assert sentence in capsys.readouterr().out
 
 
 def test_scale_writes_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from designspace import ModelSpec, Population, complexity, spaces
+from designspace import ModelSpec, Population, complexity, spaces, zoo
+from designspace.distributions import LogUniform
 from designspace.files import read_yaml, to_yaml
 from designspace.memory import training_memory
 from designspace.network import build_network
 from designspace.quantized_linear import QuantizedLinear
+from designspace.scaling import Factors, scale
 from designspace.spaces import DesignSpace, space_from_config
 from designspace.spaces.families import FAMILIES
 from designspace.spec import STAGES
@@ -36,16 +39,70 @@ def ids(population: Population) -> list[str]:
     return [population.spec(index).spec_id for index in range(len(population))]
 
 
-def draw(name: str, n: int, seed: int = 0) -> list[str]:
-    return ids(space_from_config({"base": name, "constraints": regime(name)}).sample(n, seed))
+def draw(name: str, n: int, seed: int = 0, duplicates: str = "keep") -> list[str]:
+    config = {"base": name, "constraints": regime(name), "duplicates": duplicates}
+    return ids(space_from_config(config).sample(n, seed))
+
+
+@pytest.mark.parametrize("duplicates", ["keep", "drop"])
+@pytest.mark.parametrize("name", spaces.names())
+def test_more_models_begin_with_the_fewer(name: str, duplicates: str) -> None:
+    many = draw(name, 64, duplicates=duplicates)
+    assert draw(name, 16, duplicates=duplicates) == many[:16]
+    assert draw(name, 16, seed=1, duplicates=duplicates) != many[:16]
 
 
 @pytest.mark.parametrize("name", spaces.names())
-def test_more_models_begin_with_the_fewer(name: str) -> None:
-    many = draw(name, 64)
-    assert draw(name, 16) == many[:16]
-    assert len(set(many)) == 64
-    assert draw(name, 16, seed=1) != many[:16]
+def test_without_duplicates_the_same_networks_in_the_same_order(name: str) -> None:
+    config = {"base": name, "constraints": regime(name)}
+    kept = space_from_config(config).sample(64)
+    dropped = space_from_config(config | {"duplicates": "drop"}).sample(64)
+    distinct = list(dict.fromkeys(ids(kept)))
+    assert ids(dropped)[: len(distinct)] == distinct
+    assert len(set(ids(dropped))) == dropped.report.distinct == 64
+    assert (kept.report.distinct, kept.report.duplicates) == (len(distinct), 64 - len(distinct))
+    assert kept.report.duplicates <= dropped.report.duplicates
+
+
+def test_each_network_is_drawn_as_often_as_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All networks of a small space that satisfy the constraints, with their exact probabilities."""
+    monkeypatch.setattr("designspace.spaces.sampling.PATIENCE", 1 << 17)
+    space = spaces.space("mobilenet").with_constraints(macs=(80e6, 120e6))
+    base, probabilities = zoo.spec(str(space.spec)), Counter[str]()
+    for width in space.parameters["width_factor"].values.tolist():
+        for resolution in space.parameters["resolution_factor"].values.tolist():
+            spec = scale(base, Factors(width=width, resolution=resolution))
+            if 80e6 <= complexity(spec).macs <= 120e6:
+                probabilities[spec.spec_id] += 1
+    expected = np.array(list(probabilities.values())) / probabilities.total()
+    n = 4000
+    population = space.sample(n)
+    drawn = Counter(ids(population))
+    assert drawn.keys() <= probabilities.keys()
+    observed = [drawn[spec_id] for spec_id in probabilities]
+    assert stats.chisquare(observed, n * expected).pvalue > 1e-3
+    first = len(set(ids(population[:100])))
+    assert first == pytest.approx(np.sum(1 - (1 - expected) ** 100), abs=10)  # a birthday problem
+    with pytest.raises(ValueError, match=f"only {len(probabilities)} of n = {n} networks .*, or set duplicates = keep"):
+        space.changed(duplicates="drop").sample(n)
+
+
+def test_distinct_regnets_are_no_sample_of_their_space() -> None:
+    """RegNetX in pycls's ranges (sweep/config.py), 360-400 MF: 6 % of 500 draws are duplicates and 39 % of 6,000."""
+    ranges: dict[str, object] = {
+        "depth": {"distribution": "uniform", "low": 12, "high": 28},
+        "w_m": {"low": 2.0},
+        "group_width": {"distribution": "uniform", "low": 8, "high": 128, "step": 8},
+        "bottleneck_ratio": None,
+    }
+    space = space_from_config({"base": "regnetx", "parameters": ranges, "constraints": {"macs": [360e6, 400e6]}})
+    few = [space.sample(500, seed).report.duplicate_share for seed in range(8)]
+    assert np.mean(few) == pytest.approx(0.057, abs=0.012)
+    many = space.sample(6000)
+    assert many.report.duplicate_share == pytest.approx(0.39, abs=0.02)
+    reference = space.sample(6000, seed=1).complexity.acts
+    assert stats.ks_2samp(many.complexity.acts, reference).pvalue > 1e-3
+    assert stats.ks_2samp(space.changed(duplicates="drop").sample(6000).complexity.acts, reference).statistic > 0.1
 
 
 def test_other_processes_draw_the_same(tmp_path: Path) -> None:
@@ -59,19 +116,27 @@ def test_other_processes_draw_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", spaces.names())
-def test_every_free_parameter_follows_its_law(name: str) -> None:
+def test_every_free_parameter_follows_its_distribution(name: str) -> None:
     rng = np.random.default_rng(3)
-    for law in spaces.space(name).parameters.values():
-        draws = law.sample(rng, (20_000,))
-        observed = np.array([(draws == value).sum() for value in law.values])
+    for distribution in spaces.space(name).parameters.values():
+        draws = distribution.sample(rng, (20_000,))
+        observed = np.array([(draws == value).sum() for value in distribution.values])
         assert observed.sum() == len(draws)
-        expected = law.probabilities * len(draws)
+        expected = distribution.probabilities * len(draws)
         # cells are pooled from the left until each is expected five times
         cell = np.minimum(np.cumsum(expected) // 5, expected.sum() // 5 - 1).astype(int)
         observed, expected = (np.bincount(cell, values) for values in (observed, expected))
         pooled = expected > 0
         if pooled.sum() > 1:
             assert stats.chisquare(observed[pooled], expected[pooled]).pvalue > 1e-4
+
+
+def test_log_uniform_rounds_to_nearest_and_pycls_up() -> None:
+    """P(w_0 = 8) of 8 … 256, step 8; pycls (sweep/random.py) rounds up from above low − min(step, low / 2) = 4."""
+    lowest = LogUniform(low=8, high=256, step=8).probabilities[0]
+    assert lowest == pytest.approx(np.log(12 / 8) / np.log(256 / 8))
+    ups = np.ceil(np.exp(np.random.default_rng(0).uniform(np.log(4), np.log(256), 100_000)) / 8) * 8
+    assert (round(lowest, 3), np.mean(ups == 8)) == (0.117, pytest.approx(1 / 6, abs=0.005))
 
 
 @pytest.mark.parametrize("name", spaces.names())
@@ -83,8 +148,7 @@ def test_models_lie_in_their_space(name: str) -> None:
         for quantity, (low, high) in limits.items():
             assert low <= row[quantity] <= high
         for parameter, value in row["parameters"].items():
-            law = space.parameters[parameter]
-            assert np.isin(value, law.values).all()
+            assert np.isin(value, space.parameters[parameter].values).all()
             if parameter in space.increasing:
                 assert (np.diff(value) >= 0).all()
 
@@ -92,7 +156,7 @@ def test_models_lie_in_their_space(name: str) -> None:
 def test_widths_of_regnets_are_the_rules() -> None:
     space = spaces.space("regnetx")
     rng = np.random.default_rng(0)
-    draws = {name: law.sample(rng, (4000,)) for name, law in space.parameters.items()}
+    draws = {name: distribution.sample(rng, (4000,)) for name, distribution in space.parameters.items()}
     draws["group_width"][:] = 1
     draws["bottleneck_ratio"][:] = 1
     kept, networks = FAMILIES["regnet"](space, draws)
@@ -258,9 +322,9 @@ def test_a_space_of_ones_own_needs_no_python() -> None:
 
 
 def test_groups_are_drawn_without_a_ratio_too() -> None:
-    law = {"distribution": "choice", "options": [2, 4]}
-    laws = {"bottleneck_ratio": None, "groups": law}
-    population = space_from_config({"base": "resnext_a", "parameters": laws}).sample(20)
+    groups = {"distribution": "choice", "options": [2, 4]}
+    parameters = {"bottleneck_ratio": None, "groups": groups}
+    population = space_from_config({"base": "resnext_a", "parameters": parameters}).sample(20)
     for index, groups in enumerate(population.parameters["groups"].tolist()):
         assert [stage.width // stage.group_width for stage in population.spec(index).stages] == groups
 
@@ -271,7 +335,7 @@ def test_groups_are_drawn_without_a_ratio_too() -> None:
         (lambda space: space.with_constraints(mac=(1, 2)), "constraints.mac: unknown key"),
         (lambda space: space.with_constraints(params=(2, 1)), "constraints.params = [2.0, 1.0]: the lower limit"),
         (lambda space: space.with_template(resolutoin=32), "template.resolutoin: unknown key"),
-        (lambda space: space.with_laws(w_a=None), "parameters.w_a: required by the family regnet"),
+        (lambda space: space.with_distributions(w_a=None), "parameters.w_a: required by the family regnet"),
         (lambda space: space.increase("w_0"), "increasing = w_0: must be a parameter that every stage"),
     ],
 )
@@ -285,9 +349,9 @@ def test_ranges_may_be_lists() -> None:
     assert spaces.space("regnetx").with_constraints(macs=[1e8, 2e8]).constraints.macs == (1e8, 2e8)
 
 
-def test_a_law_of_ones_own_keeps_the_rest_of_the_base() -> None:
-    law = {"distribution": "choice", "options": [16, 32]}
-    space = space_from_config({"base": "anynetx_a", "parameters": {"width": law, "depth": {"high": 4}}})
+def test_a_distribution_of_ones_own_keeps_the_rest_of_the_base() -> None:
+    width = {"distribution": "choice", "options": [16, 32]}
+    space = space_from_config({"base": "anynetx_a", "parameters": {"width": width, "depth": {"high": 4}}})
     assert space.parameters["width"].per_stage
     assert space.parameters["depth"].values.tolist() == [1, 2, 3, 4]
     assert space.sample(4).parameters["width"].shape == (4, 4)
@@ -299,29 +363,48 @@ def test_report_accounts_for_every_draw() -> None:
     assert set(report.rejected) == {"width decreases", "macs"}
 
 
+def test_the_share_of_duplicates_is_that_of_the_draws_so_far() -> None:
+    kept = spaces.space("compound_d").sample(300)
+    again = spaces.space("compound_d").changed(duplicates="drop").sample(kept.report.distinct)
+    assert again.report.duplicates <= kept.report.duplicates
+    everything = ids(kept)
+    last = everything.index(ids(again)[-1])  # up to the first draw of the last network
+    assert again.report.duplicates == last + 1 - len(again)
+    assert again.report.duplicate_share == again.report.duplicates / (last + 1)
+
+
 def test_a_hopeless_regime_says_what_rejects_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("designspace.spaces.sampling.PATIENCE", 1 << 16)
     hopeless = space_from_config({"base": "regnetx", "constraints": {"macs": [1, 2]}})
-    with pytest.raises(ValueError, match=r"only 0 of n = 4 networks .* macs 1\d\.\d+%"):
+    with pytest.raises(ValueError, match=r"only 0 of n = 4 networks .* macs 1\d\.\d+%.*ask for fewer$"):
         hopeless.sample(4)
+
+
+def test_a_space_of_few_networks_can_be_drawn_from_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("designspace.spaces.sampling.PATIENCE", 1 << 16)
+    few = spaces.space("compound_d")
+    assert len(few.sample(50_000)) == 50_000
+    with pytest.raises(ValueError, match=r"only \d+ of n = 400 networks .* duplicate 99\.\d+%.*set duplicates = keep$"):
+        few.changed(duplicates="drop").sample(400)
 
 
 def drawn(name: str, *options: object, base: str = "regnetx") -> dict[str, object]:
     return {"base": base, "parameters": {name: {"distribution": "choice", "options": list(options)}}}
 
 
-def powers(**law: float) -> dict[str, object]:
-    return {"base": "regnetx", "parameters": {"group_width": {"distribution": "power_of_two", **law}}}
+def powers(**limits: float) -> dict[str, object]:
+    return {"base": "regnetx", "parameters": {"group_width": {"distribution": "power_of_two", **limits}}}
 
 
-def per_stage(base: str, name: str, law: dict[str, object] | None = None) -> dict[str, object]:
-    return {"base": base, "parameters": {name: {**(law or {}), "per_stage": True}}}
+def per_stage(base: str, name: str, distribution: dict[str, object] | None = None) -> dict[str, object]:
+    return {"base": base, "parameters": {name: {**(distribution or {}), "per_stage": True}}}
 
 
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
         ({"base": "regnex"}, "space = 'regnex': must be one of anynetx_a"),
+        ({"base": "regnetx", "duplicates": "no"}, "duplicates = 'no': input should be 'keep' or 'drop'"),
         ({"base": "regnetx", "constraints": {"macs": [2, 1]}}, "constraints.macs = [2.0, 1.0]: the lower limit"),
         ({"base": "regnetx", "constraints": {"flops": [1, 2]}}, "constraints.flops: unknown key"),
         ({"base": "regnetx", "parameters": {"w_a": None}}, "parameters.w_a: required by the family regnet"),

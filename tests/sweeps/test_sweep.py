@@ -29,7 +29,7 @@ def test_smoke_trains_resumes_and_grows(tmp_path):
     code, out, err = run(tmp_path, "sweep", *SMOKE, "n=2")
     assert code == 0, err
     assert "4 of 4 models have a record" in out
-    assert re.search(r"inverted: 2 models; \d+\.\d+% of [\d,]+ draws kept", out)
+    assert re.search(r"inverted: 2 models; \d+\.\d+% of [\d,]+ candidates accepted; 2 distinct networks", out)
     assert re.search(r"training: 4 done, 0 failed of 4, best error \d", err)
     assert {path.name for path in tmp_path.iterdir()} == {"study"}  # Hydra left nothing elsewhere
     manifest, models, records = read_study(tmp_path / "study")
@@ -361,6 +361,23 @@ def test_the_plan_tells_the_cost_and_writes_nothing(tmp_path):
     assert "bottleneck_1: 2 trainings" in out
     assert re.search(r"all 4 trainings: \d+ s of one training process", out)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_counts_a_network_drawn_twice_once(tmp_path):
+    code, out, err = run(tmp_path, "sweep", *SMOKE, "n=8", "duplicates=keep", "plan=only")
+    assert code == 0, err
+    assert re.search(r"inverted: 5 trainings, .*; 5 distinct networks, 3 duplicate draws \(37\.5%\) kept", out)
+    assert "all 13 trainings: " in out
+
+
+def test_a_network_drawn_twice_is_trained_once(tmp_path):
+    command = ("sweep", *SMOKE, "n=8", "duplicates=keep", "trainer=fake_study.open_slow", "processes=2")
+    code, out, err = run(tmp_path, *command)
+    assert code == 0, err
+    assert "13 of 13 trainings have a record" in out
+    assert len((tmp_path / "log").read_text().split()) == 13
+    assert re.search(r"all +16 +13 +13 +0 +0 +0 ", out)
+    assert json.loads(run(tmp_path, "status", "study", "--json")[1])["groups"]["inverted"]["trainings"] == 5
 
 
 def test_sigterm_stops_a_worker_in_good_order(tmp_path, monkeypatch):

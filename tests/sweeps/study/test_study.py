@@ -28,7 +28,7 @@ from sweeps.study.population import Drawn, draw
 from sweeps.study.progress import numbers
 from sweeps.study.status import StudyReader, active_seconds
 from sweeps.study.study import Study, StudyModel
-from sweeps.study.summary import duration, status_lines
+from sweeps.study.summary import duration, sampling_lines, status_lines
 
 
 def config(*overrides: str) -> dict:
@@ -80,6 +80,51 @@ def test_n_grows_and_never_shrinks(tmp_path):
     with pytest.raises(ValueError, match=r"n=3 is not allowed: .* frozen with n=5, and n may only grow"):
         freeze(config(), tmp_path / "study")
     assert freeze(config("n=5"), tmp_path / "whole").models == grown.models
+
+
+def test_a_network_drawn_twice_is_two_models_and_one_training(tmp_path):
+    study = freeze(config("n=8", "duplicates=keep"), tmp_path / "study")
+    assert (
+        study.manifest["sampling"]["inverted"] | {"asked": 8, "distinct": 5, "duplicates": 3}
+        == (study.manifest["sampling"]["inverted"])
+    )
+    assert len(study.models) == 16
+    assert len(study.models_to_train()) == 13
+    assert "inverted: 8 models; " in (lines := "\n".join(sampling_lines(study)))
+    assert "5 distinct networks, 3 duplicate draws (37.5%) kept" in lines
+    dropped = freeze(config("n=8"), tmp_path / "distinct")
+    assert len({model.key for model in dropped.models}) == len(dropped.models) == 16
+    kept, distinct = ([m.spec_id for m in s.models if m.space == "inverted"] for s in (study, dropped))
+    assert list(dict.fromkeys(kept)) == distinct[:5]
+
+
+def test_a_space_has_its_own_setting_of_duplicates(tmp_path):
+    study = freeze(config("n=8", "+spaces.inverted.duplicates=keep"), tmp_path / "study")
+    assert {label: report["distinct"] for label, report in study.manifest["sampling"].items()} == {
+        "bottleneck_1": 8,
+        "inverted": 5,
+    }
+
+
+def test_a_study_of_an_earlier_version_goes_on_and_grows_as_it_was_drawn(tmp_path):
+    """Earlier versions dropped duplicates and had no setting for it."""
+    study = freeze(config("n=8"), tmp_path / "study")
+    manifest = json.loads(study.paths.manifest.read_text())
+    del manifest["config"]["duplicates"]
+    for report in manifest["sampling"].values():
+        for name in ("distinct", "duplicates", "duplicate_share"):
+            del report[name]
+    study.paths.manifest.write_text(json.dumps(manifest))
+    resumed = freeze(config("n=8", "duplicates=keep"), tmp_path / "study")
+    assert resumed.models == study.models
+    assert len(sampling_lines(resumed)) == 2
+    with pytest.raises(
+        ValueError, match=r"\(an earlier version froze it, which means duplicates=drop\); .*: duplicates: drop -> keep$"
+    ):
+        freeze(config("n=9", "duplicates=keep"), tmp_path / "study")
+    grown = freeze(config("n=9"), tmp_path / "study")
+    assert grown.models[:16] == study.models
+    assert grown.config["duplicates"] == "drop"
 
 
 def test_a_study_does_not_grow_on_other_data(tmp_path, monkeypatch):
@@ -181,6 +226,28 @@ def test_one_network_in_two_spaces_is_trained_once(tmp_path):
     assert [model.space for model in shared.models_to_train()] == ["a", "a"]
     assert shared.write_record(shared.models[0], Record(study.models[0].spec_id, "recipe", "data", 0, "ok"))
     assert {group.label: group.done for group in StudyReader(shared).read().groups} == {"a": 1, "b": 1}
+
+
+def test_status_counts_a_training_once(tmp_path):
+    study = make_study(tmp_path, 6)
+    again = [replace(model, index=6 + model.index) for model in study.models[:2]]
+    study = Study(study.paths, study.manifest, (*study.models, *again))
+    for model in study.models[1:3]:
+        started = datetime.now(UTC).isoformat()
+        record = Record(
+            model.spec_id, "recipe", "data", 0, "ok", error_percent=1.0, started_at=started, epoch_seconds=(100.0,)
+        )
+        assert study.write_record(model, record)
+    assert Claims(study.paths.claims, "worker", stale_seconds=60).take(study.models[0].key)
+    status = StudyReader(study).read()
+    total = status.total
+    assert (total.models, total.trainings, total.done, total.running, total.missing) == (8, 6, 2, 1, 3)
+    assert [model.index for model, _ in status.running] == [0]
+    assert status.device_seconds == 200
+    assert status.training_seconds_left == pytest.approx(400, rel=0.02)
+    text = "\n".join(status_lines(study.paths.root, status))
+    assert "2 of 6 trainings have a record\n8 models (6 distinct): equal networks are trained once\n" in text
+    assert "2 done, 0 failed of 6" in numbers(status)
 
 
 def test_status_counts_every_model_once(tmp_path):
