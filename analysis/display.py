@@ -55,9 +55,10 @@ def spaces_table(spaces: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparison_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of spaces: values and intervals as text."""
+    """Pairs of spaces that could be compared: values and intervals as text."""
     if frame.empty:
         return frame
+    frame = frame[frame["problem"] == ""]
     area = frame.assign(**{name: 100 * frame[name] for name in AREA})
     return pd.DataFrame(
         {

@@ -80,18 +80,21 @@ def _spaces(findings: Findings) -> Iterator[Picture]:
             "spaces",
             "edf_matched",
             f"Error distributions at equal {label(findings.match)}",
-            f"Models are weighted so that each space is uniform over the common range ({findings.matching.bins} bins). "
-            f"Bands: {_bands(findings.matched_curves['band'])}.",
+            "Models are weighted so that each space is uniform in log complexity over the common range. "
+            f"{findings.matching.sentence} Bands: {_bands(findings.matched_curves['band'])}.",
             _one(findings, lambda ax: plots.plot_edf(curves, legend=weighted, limit=limit, ax=ax)),
         )
-    shown = shown_pairs(findings)
+    compared = findings.comparison
+    if len(compared):
+        compared = compared[compared["problem"] == ""]
+    shown = shown_pairs(compared)
     if 0 < len(shown) <= MAX_PAIRS:
-        both = findings.comparison if len(findings.comparison) <= MAX_PAIRS else shown
+        both = compared if len(compared) <= MAX_PAIRS else shown
         yield Picture(
             "spaces",
             "differences",
             "Differences of mean error",
-            "With 95 % bootstrap intervals; n is the number of models that count on either side.",
+            "With 95 % intervals that hold simultaneously for all pairs; n is the number of models on either side.",
             _one(findings, lambda ax: plots.plot_differences(both, ax=ax), height=1.3 + 0.6 * len(both)),
         )
     bounded = findings.search[(findings.search["lower"] > 0) & (findings.search["upper"] < 100)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 
 import pandas as pd
 
+from analysis.comparability import check_same_training
 from analysis.compare import compare_spaces, describe_spaces
 from analysis.curves import learning_curves
 from analysis.edf import edf_by
@@ -18,7 +19,6 @@ from analysis.families import in_families, space_families
 from analysis.fidelity import RankAgreement, epoch_fidelity, recipe_fidelity, seed_agreement
 from analysis.grouping import group_by
 from analysis.importance import Importance, permutation_importance
-from analysis.kolmogorov_smirnov import holm
 from analysis.matching import ComplexityMatch, complexity_weights
 from analysis.noise import NoiseFloor, noise_floor
 from analysis.pareto import pareto_front
@@ -45,14 +45,15 @@ class Findings:
     Attributes:
         table: as loaded, its spaces those asked for.
         resolved: the trainings that count.
+        warnings: accepted differences between the trainings, which every comparison contains.
         models: one row per network, its error the mean over seeds, with the width-fit columns and `pareto`.
         match: complexity column the spaces were matched by, "" if they were not.
         matching: weights of the matching of all spaces together; None with one space or without overlap.
         match_problem: why there is no matching, "" if there is or none was wanted.
         spaces: `describe_spaces`, one row a space.
         curves, matched_curves: `edf_by` as drawn and at matched complexity (empty without matching).
-        comparison: `compare_spaces`, matched pairs first, then as drawn; without the pairs that are one design space
-            in two regimes, which differ for that reason alone; empty with one space.
+        comparison: `compare_spaces`, pairs at equal complexity first, then as drawn; without the pairs that are one
+            design space in two regimes, which differ for that reason alone; empty with one space.
         search: `random_search_by`, as drawn.
         parameters: numbers that vary within some space: free parameters, then complexity, then fit_error.
         ranges: one row per space and parameter, fields of `BestRange`.
@@ -80,6 +81,7 @@ class Findings:
 
     table: Table
     resolved: Resolved
+    warnings: tuple[str, ...]
     models: pd.DataFrame
     match: str
     matching: ComplexityMatch | None
@@ -119,7 +121,13 @@ class Findings:
 
 
 def find(
-    table: Table, *, policy: FailurePolicy | str = "worst", match: str = "macs", by: str = "space", top: int = 5
+    table: Table,
+    *,
+    policy: FailurePolicy | str = "worst",
+    match: str = "macs",
+    by: str = "space",
+    top: int = 5,
+    across: Collection[str] = (),
 ) -> Findings:
     """Compute all findings of a table.
 
@@ -129,15 +137,17 @@ def find(
         match: "macs", "params" or "acts" to compare at equal complexity, "" to compare only as drawn.
         by: the column whose values are the spaces.
         top: number of best models.
+        across: "recipe", "data" or both to compare spaces although they were trained differently.
 
     Raises:
-        ValueError: no model finished, an unknown `match`, or a `by` that names no spaces.
+        ValueError: no model finished, an unknown `match`, a `by` that names no spaces, or models trained differently.
     """
     if match not in ("", *COMPLEXITY):
         raise ValueError(f"match is {match!r}; allowed: {', '.join(COMPLEXITY)}, none")
     table = group_by(table, by)
     resolved = apply_failure_policy(table.frame, policy)
     frame = _with_fits(average_seeds(resolved.frame))
+    warnings = check_same_training(frame, across, table.studies) if len(set(frame["space"])) > 1 else []
     cost = match or "macs"
     ok = frame[~frame["failed"]]
     priced = ok[cost].notna().any()
@@ -157,6 +167,7 @@ def find(
     return Findings(
         table=table,
         resolved=resolved,
+        warnings=tuple(warnings),
         models=frame,
         match=match,
         matching=matching,
@@ -164,7 +175,7 @@ def find(
         spaces=describe_spaces(frame),
         curves=edf_by(frame),
         matched_curves=pd.DataFrame() if matching is None else edf_by(frame, weights=weights),
-        comparison=_comparison(frame, match, designs),
+        comparison=_comparison(frame, match, designs, across),
         search=random_search_by(frame),
         parameters=names,
         ranges=ranges_per_space(frame, names),
@@ -205,23 +216,22 @@ def _match(frame: pd.DataFrame, match: str) -> tuple[ComplexityMatch | None, str
         return None, str(reason)
 
 
-def _comparison(frame: pd.DataFrame, match: str, designs: Mapping[str, str]) -> pd.DataFrame:
-    """Matched pairs, as far as two spaces overlap, then the pairs as drawn."""
+def _comparison(frame: pd.DataFrame, match: str, designs: Mapping[str, str], across: Collection[str]) -> pd.DataFrame:
+    """Pairs at equal complexity, then the pairs as drawn; each kind simultaneous over all its pairs."""
     ends = frame.groupby("space")["macs"].agg(["min", "max"])
-    matched, drawn = [], []
+    pairs = []
     for a, b in combinations(dict.fromkeys(frame["space"]), 2):
-        pair = frame[frame["space"].isin([a, b])]
         apart = ends["max"][a] < ends["min"][b] or ends["max"][b] < ends["min"][a]
-        if apart and a in designs and designs[a] == designs.get(b):
-            continue
-        drawn.append(compare_spaces(pair, match=None))
-        with suppress(ValueError):  # unknown, or no common range: the pair stands among those as drawn
-            if match:
-                matched.append(compare_spaces(pair, match=match))
-    parts = [pd.concat(part, ignore_index=True) for part in (matched, drawn) if part]
-    for part in parts:
-        part["ks_p_holm"] = holm(part["ks_p"].to_numpy())
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        if not (apart and a in designs and designs[a] == designs.get(b)):
+            pairs.append((a, b))
+    if not pairs:
+        return pd.DataFrame()
+    parts = []
+    if match:
+        with suppress(ValueError):  # no pair has a common range: all are compared as drawn only
+            parts.append(compare_spaces(frame, match=match, pairs=pairs, across=across))
+    parts.append(compare_spaces(frame, match=None, pairs=pairs, across=across))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _across(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.number_text import short
+
 MAX_BINS = 10
 MIN_PER_BIN = 3
 TAIL = 0.05
@@ -54,6 +56,13 @@ class ComplexityMatch:
     @property
     def bins(self) -> int:
         return len(self.edges) - 1
+
+    @property
+    def sentence(self) -> str:
+        """How well the spaces are matched."""
+        means = ", ".join(f"{name} {short(mean)}" for name, mean in self.geometric_mean.items())
+        bins = "1 bin" if self.bins == 1 else f"{self.bins} bins"
+        return f"Matched in {bins} of log {self.by}; geometric mean {self.by} under the weights: {means}."
 
 
 def complexity_weights(

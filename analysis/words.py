@@ -8,19 +8,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Findings
-from analysis.number_text import interval, p_text, short, signed
+from analysis.number_text import interval, short, signed
 from analysis.style import label
 from analysis.table import Study
 from designspace.record import FEW_UPDATES
 
-ORDERS = {
-    "not decided": "no order of the curves is shown",
-    "the curves cross": "the curves cross: which space is better depends on how far down one looks",
-}
 ON_THE_RULE = 0.01
 """Fit errors below this say that the space was drawn by the rule, which needs no saying."""
 MOST_PAIRS = 3
-"""Pairs told in words; a reader of ten sentences of one form reads none of them."""
+"""Pairs described in sentences; the others are in the table."""
 
 
 def context(findings: Findings) -> str:
@@ -52,21 +48,23 @@ def setting(study: Study) -> str:
 
 def summary(findings: Findings) -> list[str]:
     """The findings in words, most important first."""
-    return [*headline(findings), *_trends(findings), *_fit(findings), findings.resolved.sentence, *cautions(findings)]
+    return [
+        *findings.warnings,
+        *headline(findings),
+        *_trends(findings),
+        *_fit(findings),
+        findings.resolved.sentence,
+        *cautions(findings),
+    ]
 
 
 def headline(findings: Findings) -> list[str]:
     """The comparison and the best model in words."""
     unmatched = f"The spaces are compared as drawn, not matched: {findings.match_problem}."
-    pairs = shown_pairs(findings)
-    told = pairs
-    if len(pairs) > MOST_PAIRS:  # the clearest differences first, the others are in the table
-        clear = (pairs["difference"].abs() / pairs["detectable"]).sort_values(ascending=False, kind="stable")
-        told = pairs.loc[clear.index[:MOST_PAIRS]]
-    rest = len(pairs) - len(told)
+    pairs = shown_pairs(findings.comparison)
     return [
-        *(pair_sentence(row) for _, row in told.iterrows()),
-        *([f"{rest} more pairs of spaces are in the table of pairs."] if rest else []),
+        *comparison_sentences(pairs),
+        *comparison_notes(pairs),
         *([unmatched] if findings.match_problem and len(pairs) and (pairs["matched_by"] == "none").all() else []),
         *_designs(findings),
         _best(findings),
@@ -115,40 +113,72 @@ def cautions(findings: Findings) -> list[str]:
     return [*findings.table.notes, *told]
 
 
-def shown_pairs(findings: Findings) -> pd.DataFrame:
-    """The matched pairs if there are any, else the pairs as drawn."""
-    frame = findings.comparison
-    if frame.empty:
-        return frame
-    matched = frame[frame["matched_by"] != "none"]
-    return matched if len(matched) else frame
+def shown_pairs(comparison: pd.DataFrame) -> pd.DataFrame:
+    """The pairs at equal complexity if there are any, else the pairs as drawn."""
+    if comparison.empty:
+        return comparison
+    matched = comparison[comparison["matched_by"] != "none"]
+    return matched if len(matched) else comparison
+
+
+def comparison_sentences(pairs: pd.DataFrame) -> list[str]:
+    """The clearest differences in sentences, and how many pairs are left to the table.
+
+    Args:
+        pairs: from `compare_spaces`, all matched by the same column.
+    """
+    if pairs.empty:
+        return []
+    possible = pairs[pairs["problem"] == ""]
+    clear = (possible["difference"].abs() / possible["detectable"]).sort_values(ascending=False, kind="stable")
+    shown = possible.loc[clear.index[:MOST_PAIRS]] if len(possible) > MOST_PAIRS else possible
+    rest = len(possible) - len(shown)
+    return [
+        *(pair_sentence(row) for _, row in shown.iterrows()),
+        *([f"The table has {rest} more {'pair' if rest == 1 else 'pairs'} of spaces."] if rest else []),
+        *([f"The intervals hold simultaneously for all {len(possible)} pairs."] if len(possible) > 1 else []),
+    ]
+
+
+def comparison_notes(pairs: pd.DataFrame) -> list[str]:
+    """Pairs that could not be compared, and models that were left out or carry little information."""
+    found: dict[str, None] = {}
+    for _, row in pairs.iterrows():
+        if row["problem"]:
+            found[f"{row['problem']}."] = None
+        for side in "ab":
+            name, unknown, n = row[side], row[f"unknown_{side}"], row[f"n_{side}"]
+            if unknown:
+                found[
+                    f"{name}: {unknown:,} of {n + unknown:,} models have no {row['matched_by']} and are left out."
+                ] = None
+            if row[f"effective_n_{side}"] <= n / 2:
+                found[
+                    f"{row['a']} and {row['b']} overlap poorly in {row['matched_by']}: the mean of {name} over their "
+                    f"common range is as precise as that of {row[f'effective_n_{side}']:.0f} of its {n:,} models."
+                ] = None
+    return list(found)
 
 
 def pair_sentence(row: pd.Series) -> str:
+    """The difference of mean errors of one pair; one interval decides the wording."""
     a, b, difference = row["a"], row["b"], row["difference"]
     low, high = row["difference_lower"], row["difference_upper"]
     at = "As drawn" if row["matched_by"] == "none" else f"At equal {label(row['matched_by'])}"
     if np.isnan(low):
         return f"{at}, {a} and {b} have too few models for an interval of their difference."
-    order = ORDERS.get(row["order"], row["order"])
+    models = f"{row['n_a']:,} and {row['n_b']:,} models"
     if low > 0 or high < 0:
         better, worse = (a, b) if difference < 0 else (b, a)
         ends = sorted([abs(low), abs(high)])
-        first = (
+        return (
             f"{at}, {better} beats {worse} by {abs(difference):.2f} points of mean error "
-            f"(95 % interval {ends[0]:.2f} to {ends[1]:.2f})"
-        )
-    else:
-        first = (
-            f"{at}, no difference in mean error between {a} and {b} is shown: {signed(difference)} points "
-            f"(95 % interval {signed(low)} to {signed(high)})"
+            f"(95 % interval {ends[0]:.2f} to {ends[1]:.2f}; {models})."
         )
     return (
-        f"{first}; {row['n_a']:,} and {row['n_b']:,} models (effective {row['effective_n_a']:,.1f} and "
-        f"{row['effective_n_b']:,.1f}). Kolmogorov-Smirnov D = {row['ks']:.2f}, {p_text(row['ks_p'])}. "
-        f"A random model of {a} beats one of {b} with probability {row['a_better']:.2f} "
-        f"({row['a_better_lower']:.2f} to {row['a_better_upper']:.2f}); {order}. A true difference of "
-        f"{row['detectable']:.2f} points would have been seen four times out of five."
+        f"{at}, no difference in mean error between {a} and {b} is detected: {signed(difference)} points "
+        f"(95 % interval {signed(low)} to {signed(high)}; {models}). A difference of {row['detectable']:.2f} points "
+        "is detectable with 80 % power."
     )
 
 

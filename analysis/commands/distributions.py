@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 
 def edf(argv: list[str]) -> int:
-    """Print the error distribution of each space with its band, or write it as CSV or picture."""
+    """Print the error distribution of each space with its band, or write it as CSV or as a figure."""
     parser = inputs.make_parser("edf", edf.__doc__, "runs/demo --out edf.svg", "runs/demo --match macs")
     inputs.add_by(parser)
     inputs.add_failures(parser)
     inputs.add_match(parser, "none")
+    inputs.add_across(parser)
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
     inputs.check_out(arguments.out)
@@ -25,12 +26,14 @@ def edf(argv: list[str]) -> int:
     from analysis.edf import edf_by, quantiles
     from analysis.matching import complexity_weights
 
-    models, resolved, table = inputs.models_of(arguments)
-    weights = complexity_weights(models, match).weights if match else None
-    curves = edf_by(models, weights=weights)
+    models, resolved, table = inputs.comparable_models_of(arguments)
+    matching = complexity_weights(models, match) if match else None
+    curves = edf_by(models, weights=matching.weights if matching else None)
     inputs.print_table(inputs.described(describe_spaces(models)), "as drawn")
     inputs.print_table(quantiles(curves), f"at equal {match}" if match else "with the band")
-    inputs.print_lines(resolved.sentence, f"Band: {'; '.join(dict.fromkeys(curves['band']))}.", *table.notes)
+    matched = [matching.sentence, *(f"{warning}." for warning in matching.warnings)] if matching else []
+    bands = f"Band: {'; '.join(dict.fromkeys(curves['band']))}."
+    inputs.print_lines(resolved.sentence, bands, *matched, *table.notes)
 
     def draw(ax: Axes) -> object:
         from analysis.plots import plot_edf
@@ -47,6 +50,7 @@ def compare(argv: list[str]) -> int:
     inputs.add_by(parser)
     inputs.add_failures(parser)
     inputs.add_match(parser)
+    inputs.add_across(parser)
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
     inputs.check_out(arguments.out)
@@ -54,14 +58,13 @@ def compare(argv: list[str]) -> int:
 
     from analysis.compare import compare_spaces
     from analysis.display import comparison_table
-    from analysis.words import pair_sentence
+    from analysis.words import comparison_notes, comparison_sentences
 
-    models, resolved, table = inputs.models_of(arguments)
-    pairs = compare_spaces(models, match=match or None)
+    models, resolved, table = inputs.comparable_models_of(arguments)
+    pairs = compare_spaces(models, match=match or None, across=arguments.across)
     shown = comparison_table(pairs).drop(columns=["matched by", "effective", "area difference, % of box"])
     inputs.print_table(shown)
-    told = [pair_sentence(row) for _, row in pairs.head(3).iterrows()]
-    inputs.print_lines(*told, resolved.sentence, *table.notes)
+    inputs.print_lines(*comparison_sentences(pairs), *comparison_notes(pairs), resolved.sentence, *table.notes)
 
     def draw(ax: Axes) -> object:
         from analysis.plots import plot_differences

@@ -64,6 +64,17 @@ def add_match(parser: argparse.ArgumentParser, default: str = "macs") -> None:
     )
 
 
+def add_across(parser: argparse.ArgumentParser) -> None:
+    """The option --across."""
+    parser.add_argument(
+        "--across",
+        action="append",
+        default=[],
+        choices=("recipe", "data"),
+        help="compare models trained with different recipes (or data) anyway; without it they are rejected",
+    )
+
+
 def add_out(parser: argparse.ArgumentParser) -> None:
     """The option --out FILE."""
     parser.add_argument("--out", metavar="FILE", help="write the result there as .csv, .png or .svg")
@@ -87,6 +98,18 @@ def models_of(arguments: argparse.Namespace) -> tuple[pd.DataFrame, Resolved, Ta
     table = group_by(read(arguments), arguments.by)
     resolved = apply_failure_policy(table.frame, arguments.failures)
     return average_seeds(resolved.frame), resolved, table
+
+
+def comparable_models_of(arguments: argparse.Namespace) -> tuple[pd.DataFrame, Resolved, Table]:
+    """`models_of` for a comparison of spaces: rejects models trained differently unless --across accepts them.
+
+    Prints a warning first where it does.
+    """
+    from analysis.comparability import check_same_training
+
+    models, resolved, table = models_of(arguments)
+    print_lines(*check_same_training(models, arguments.across, table.studies))
+    return models, resolved, table
 
 
 def matched_by(arguments: argparse.Namespace) -> str:

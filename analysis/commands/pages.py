@@ -20,6 +20,7 @@ def report(argv: list[str]) -> int:
     inputs.add_by(parser)
     inputs.add_failures(parser)
     inputs.add_match(parser)
+    inputs.add_across(parser)
     parser.add_argument("--out", metavar="DIR", help="write report.html and figures/ there (default: the first RUN)")
     arguments = parser.parse_args(argv)
 
@@ -30,10 +31,16 @@ def report(argv: list[str]) -> int:
     table = inputs.read(arguments)
     first = table.studies[0].folder
     folder = Path(arguments.out) if arguments.out else first if first.is_dir() else Path(f"{first.name}-report")
-    findings = find(table, policy=arguments.failures, match=inputs.matched_by(arguments), by=arguments.by)
+    findings = find(
+        table,
+        policy=arguments.failures,
+        match=inputs.matched_by(arguments),
+        by=arguments.by,
+        across=arguments.across,
+    )
     page = write_report(findings, folder, shlex.join(["designspace", "report", *argv]))
     inputs.print_table(inputs.described(findings.spaces))
-    inputs.print_lines(*headline(findings), findings.resolved.sentence, *findings.table.notes)
+    inputs.print_lines(*findings.warnings, *headline(findings), findings.resolved.sentence, *findings.table.notes)
     print(f"\nreport: {page}\nfigures: {page.parent / 'figures'}")
     return 0
 
