@@ -1,134 +1,234 @@
-"""Tables other people made: CSV and Parquet with a column map, the JSON files of NDS, the sweep.json of pycls."""
+"""Other people's tables: CSV and Parquet with a column map, the JSON files of NDS, the sweep.json of pycls."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.expression import evaluate
+from analysis.cells import Cells
+from analysis.column_map import TARGETS, TEXTS, block_widths, check_errors, check_names, read_column, seed_of
+from analysis.delimited import read_delimited
+from analysis.expression import quoted, single_column
+from analysis.failures import OK
 from analysis.nds import read_nds
+from analysis.notes import Note, left_out
 from analysis.pycls import read_pycls
+from analysis.quantized_linear_fit import FIT_COLUMNS
+from analysis.select import SELECT_COLUMNS
+from analysis.statuses import read_statuses
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".json")
+TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".json")
 
-TARGETS = {
-    "error": "error_percent",
-    "name": "spec_id",
-    **{name: name for name in ("error_percent", "spec_id", "macs", "params", "acts", "depth")},
-    **{name: name for name in ("space", "index", "seed", "status", "message", "recipe_id", "data_id")},
+COMPUTED = {"study", "failed", "spec", "fit_error_continuous", *FIT_COLUMNS, *", ".join(SELECT_COLUMNS).split(", ")} - {
+    "error_percent"
 }
-"""Names of a column map that mean a column of the table; `error_1`, `error_2`, … are the errors of several seeds, and
-every other name becomes a parameter of its own."""
+"""Columns the commands compute, and write into files that may be read again; those of a file are left out."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """One file as our table.
+
+    Attributes:
+        frame: rows with the columns of `analysis.table.TABLE_COLUMNS` that are known.
+        parameters: names of the parameters.
+        notes: remarks a reader of any result needs.
+        trainings_named: whether the file names models and seeds, so that trainings of one model in two files are
+            recognized.
+    """
+
+    frame: pd.DataFrame
+    parameters: list[str]
+    notes: tuple[Note, ...]
+    trainings_named: bool
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a path is a table of other people's making rather than a study folder."""
+    """Whether a path is a table rather than a study folder."""
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_foreign(path: Path, columns: Mapping[str, str]) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
+def read_foreign(path: Path, columns: Mapping[str, str]) -> Foreign:
     """Read one file.
 
     Args:
-        path: .csv, .csv.gz, .parquet, or .json (NDS or pycls, told apart by their keys).
-        columns: column map, e.g. {"error": "top1_err", "macs": "gmacs*1e9"}; see `analysis.expression`. For JSON it
-            is applied after the file's own vocabulary has been translated, and may be empty.
-
-    Returns:
-        Rows with the columns of `analysis.table.TABLE_COLUMNS` that are known; names of the parameters; sentences a
-        reader of any result has to know.
+        path: .csv, .tsv, either with .gz, .parquet, or .json (NDS or pycls, recognized by their keys).
+        columns: column map, e.g. {"error": "top1_err", "macs": "gmacs*1e9"}; see `analysis.column_map`. For JSON it is
+            applied after the file's own vocabulary has been translated, and may be empty.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no error column, an expression that does not fit, a JSON file of another kind.
+        ValueError: no error column, a map that does not fit, a cell that cannot be read, a JSON file of another kind.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such table")
-    parameters: list[str] = []
-    notes: tuple[str, ...] = ()
-    if path.suffix == ".json":
+    check_names(columns)
+    reserved = sorted(COMPUTED.intersection(columns))
+    if reserved:
+        raise ValueError(f"map names {reserved[0]}, which is computed; choose another name, e.g. my_{reserved[0]}")
+    if path.suffix.lower() == ".json":
         raw, parameters, notes = _json(path)
-    elif path.suffix == ".parquet":
-        raw = pd.read_parquet(path)
-    else:
-        # A name such as 00000012 is text, whatever it looks like.
-        names = [columns[key] for key in ("name", "spec_id") if key in columns]
-        raw = pd.read_csv(path, dtype=dict.fromkeys(names, str))
-    if raw.empty:
-        raise ValueError(f"{path} has no rows")
-    frame = raw.copy()
+        return _read(Cells(path, raw, range(1, len(raw) + 1), "record"), columns, raw.copy(), parameters, [*notes])
+    cells = _parquet(path) if path.suffix.lower() == ".parquet" else read_delimited(path)
+    cells, repeated = _without_repeats(cells, columns)
+    own = [name for name in TARGETS.values() if name in cells.frame and name not in {TARGETS.get(n) for n in columns}]
+    columns = {**{name: quoted(name) for name in own}, **columns}
+    names = [name for name in map(str, cells.frame) if name not in (*COMPUTED, *own)]
+    frame = pd.DataFrame({name: cells.typed(name) for name in names}, index=cells.frame.index)
+    return _read(cells, columns, frame, [], repeated)
+
+
+def _read(
+    cells: Cells, columns: Mapping[str, str], frame: pd.DataFrame, parameters: list[str], notes: list[Note]
+) -> Foreign:
+    """Apply the map to the cells and complete the frame."""
+    path, label = cells.path, cells.path.name
+    is_json = cells.unit == "record"
+    mapped = {TARGETS.get(name, name): read_column(cells, name, text) for name, text in columns.items()}
+    frame = frame.drop(columns=list(mapped), errors="ignore")
+    frame = pd.concat([frame, pd.DataFrame(mapped, index=frame.index)], axis=1)
+    if "block_widths" in mapped and not is_json:
+        frame["block_widths"] = block_widths(cells, mapped["block_widths"], mapped.get("stage_depths"))
+        if "depth" not in frame:
+            frame["depth"] = frame["block_widths"].map(len, na_action="ignore")
+    notes = [note for note in notes if note.about not in mapped]
+    if "status" in mapped:
+        frame["status"], words = read_statuses(frame["status"], str(path))
+        notes += [Note(label, words)] if words else []
     for name, expression in columns.items():
-        target = TARGETS.get(name, name)
-        frame[target] = evaluate(expression, raw)
-        if target == "error_percent":
-            notes = tuple(note for note in notes if "error" not in note)
-        if name not in TARGETS and not _is_seed(name) and name not in parameters:
-            parameters.append(name)
-    frame = _one_row_a_seed(frame, columns)
+        if TARGETS.get(name) == "error_percent" or seed_of(name) is not None:
+            errors = frame[TARGETS.get(name, name)]
+            check_errors(cells, "error_percent" if is_json else name, expression, errors, frame.get("status"))
+    if "space" in mapped and frame["space"].replace("", None).isna().any():
+        known = frame["space"].replace("", None).notna()
+        if not known.any():
+            raise ValueError(f"{path}: space = {columns['space']}: no row has a value")
+        notes.append(Note(label, left_out(int((~known).sum()), len(frame), "space")))
+        frame, cells = frame[known].reset_index(drop=True), cells.keep(known)
+    named = "spec_id" in frame
+    if not is_json:
+        frame, repeated = _named(frame, cells)
+        notes += repeated
+    frame = _one_row_per_seed(frame, [name for name in columns if seed_of(name) is not None])
     if "error_percent" not in frame:
         raise ValueError(
             f"{path} has no column error_percent; say where it is, e.g. --map error=top1_err; "
-            f"the columns are {', '.join(map(str, raw.columns))}"
+            f"the columns are {', '.join(map(quoted, map(str, cells.frame)))}"
         )
-    return _completed(frame, path), parameters, notes
+    seeded = "seed" in frame
+    new = [name for name in columns if name not in TARGETS and seed_of(name) is None and name not in parameters]
+    frame, unused = _completed(frame)
+    if unused and not is_json:
+        text = "errors of models that are not ok are not final and are not used"
+        notes.append(Note(label, text, f"{unused:,} {'error' if unused == 1 else 'errors'}"))
+    return Foreign(frame, [*parameters, *new], tuple(notes), named and seeded)
 
 
-def _json(path: Path) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
-    content: Any = json.loads(path.read_text())
+def _json(path: Path) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a JSON file ({error})") from None
     groups = list(content.values()) if isinstance(content, dict) else [content]
     records = [record for group in groups if isinstance(group, list) for record in group if isinstance(record, dict)]
-    if records and "net" in records[0]:
+    if any("net" in record for record in records):
         return read_nds(content, path.stem)
     if isinstance(content, list) and any("cfg" in job for job in records):  # a job may die before it says what it is
-        return read_pycls(content, path.parent.name if path.stem == "sweep" else path.stem)
+        return read_pycls(content, path.resolve().parent.name if path.stem.lower() == "sweep" else path.stem)
     raise ValueError(f"{path} is neither an NDS file (records with 'net') nor a sweep.json of pycls (jobs with 'cfg')")
 
 
-def _is_seed(name: str) -> bool:
-    return name.startswith("error_") and name[6:].isdigit()
+def _parquet(path: Path) -> Cells:
+    try:
+        raw = pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: not a Parquet file that can be read ({error})") from None
+    raw = raw if raw.index.names == [None] else raw.reset_index()
+    raw = raw.reset_index(drop=True).rename(columns=str)
+    if raw.empty:
+        raise ValueError(f"{path} has no rows")
+    return Cells(path, raw, range(1, len(raw) + 1), "row")
 
 
-def _one_row_a_seed(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    names = [name for name in columns if _is_seed(name)]
+def _without_repeats(cells: Cells, columns: Mapping[str, str]) -> tuple[Cells, list[Note]]:
+    """Leave out rows that repeat another in all columns, unless no column tells two models apart."""
+    telling = set(map(str, cells.frame)) - {"space", "status", "message", "error_percent", "seed"}
+    for name, expression in columns.items():
+        if name in ("error", "error_percent", "space", "status", "message", "seed") or seed_of(name) is not None:
+            telling.discard(single_column(expression, telling) or "")
+    repeats = cells.frame.astype(str).duplicated()
+    count = int(repeats.sum())
+    if not count or not telling:
+        return cells, []
+    text = "rows that repeat another in all columns are left out"
+    return cells.keep(~repeats), [Note(cells.path.name, text, f"{count:,} of {len(repeats):,} rows")]
+
+
+def _one_row_per_seed(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Rows for each of the columns error_1, error_2, …; the seed is the number in its name."""
     if not names:
         return frame
-    frame = frame.assign(index=frame["index"] if "index" in frame else range(len(frame)))
-    parts = [frame.drop(columns=names).assign(seed=int(name[6:]), error_percent=frame[name]) for name in names]
+    parts = [frame.drop(columns=names).assign(seed=seed_of(name), error_percent=frame[name]) for name in names]
     return pd.concat(parts, ignore_index=True)
 
 
-def _completed(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The columns every table has, where the file says nothing: one study, one space, one seed, every row a model."""
-    frame["error_percent"] = pd.to_numeric(frame["error_percent"], errors="coerce").astype(float)
-    if "status" not in frame:
-        frame["status"] = "ok"
-    lost = frame["error_percent"].isna() & (frame["status"] == "ok")
-    if "message" not in frame:
-        frame["message"] = ""
-    frame.loc[lost, "message"] = "the table has no error for it"
-    # Unknown is not the same as good: without an error a model counts as failed, under the stated policy.
-    frame.loc[lost, "status"] = "crashed"
-    file = path.name.split(".")[0]
-    # Two files are two recipes as far as anybody knows; spaces of one name in both are kept apart.
-    defaults = {"space": file, "recipe_id": str(path), "data_id": None, "spec": None, "block_widths": None}
-    for name, value in defaults.items():
-        if name not in frame:
-            frame[name] = value
-    frame["space"] = frame["space"].astype(str)
+def _named(frame: pd.DataFrame, cells: Cells) -> tuple[pd.DataFrame, list[Note]]:
+    """A name for every model: rows without one, and names that repeat without a seed, are models of their own."""
+    file = _stem(cells.path)
+    if "space" not in frame:
+        frame["space"] = file
+    rows = pd.Series([f"{file} {cells.unit} {place}" for place in cells.places], dtype=object)
     if "spec_id" not in frame:
-        frame["spec_id"] = [f"{file}-{index}" for index in frame.get("index", range(len(frame)))]
-    frame["spec_id"] = frame["spec_id"].astype(str)
-    if "seed" not in frame:  # then a name that comes again is another model
-        frame["seed"] = 0
+        frame["spec_id"] = [f"{file}-{index}" for index in frame["index"]] if "index" in frame else rows
+    frame["spec_id"] = frame["spec_id"].replace("", None).fillna(rows)
+    notes = []
+    if "seed" not in frame:
         again = frame.groupby(["space", "spec_id"]).cumcount()
+        names = len(frame.loc[again == 1])
+        if names:
+            text = "without a seed column each row counts as a model of its own; map seed if rows of one name are seeds"
+            notes = [Note(cells.path.name, text, f"{names:,} {'name repeats' if names == 1 else 'names repeat'}")]
         frame["spec_id"] += [f" #{number + 1}" if number else "" for number in again]
     if "index" not in frame:
         frame["index"] = frame.groupby(["space", "spec_id"], sort=False).ngroup()
+    return frame, notes
+
+
+def _completed(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The columns every table has, where the file says nothing, and the number of errors of models that are not ok."""
+    for name in (*TEXTS, "spec", "block_widths"):
+        if name not in frame:
+            frame[name] = None
     for name in ("macs", "params", "acts"):
         if name not in frame:
             frame[name] = float("nan")
-    return frame
+    if "seed" not in frame:
+        frame["seed"] = 0
+    errors = frame["error_percent"].astype(float)
+    status = frame["status"].astype(object)
+    ok = status.isna() | (status == OK)
+    # Unknown is not the same as good: without an error a model counts as failed, under the stated policy.
+    reasons = pd.Series("", index=frame.index, dtype=object)
+    status[ok] = OK
+    for failure, lost, reason in (
+        ("crashed", ok & errors.isna(), "the table has no error for it"),
+        ("diverged", ok & np.isinf(errors), "its error is not finite"),
+    ):
+        status[lost], reasons[lost] = failure, reason
+    frame["status"], frame["error_percent"] = status, errors.where(status == OK)
+    frame["message"] = frame["message"].astype(object).fillna("").astype(str)
+    frame["message"] = frame["message"].where(frame["message"] != "", reasons)
+    return frame, int((np.isfinite(errors) & (status != OK)).sum())
+
+
+def _stem(path: Path) -> str:
+    """The file's name without its suffix."""
+    suffix = next(suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(suffix))
+    return path.name[: -len(suffix)] or path.name
