@@ -45,7 +45,7 @@ def _figure(findings: Findings, panels: int = 1, height: float = HEIGHT) -> tupl
     for empty in axes[panels:]:
         empty.set_axis_off()
     told = textwrap.shorten(context(findings), 330, placeholder=" …")
-    figure.supxlabel(textwrap.fill(told, 110), fontsize=7, color="#666666")
+    figure.supxlabel(textwrap.fill(told, 110), fontsize=7, color="#666666", parse_math=False)
     return figure, axes[:panels]
 
 

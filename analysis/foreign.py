@@ -126,8 +126,8 @@ def _read(
     new = [name for name in columns if name not in TARGETS and seed_of(name) is None and name not in parameters]
     frame, unused = _completed(frame)
     if unused and not is_json:
-        text = "errors of models that are not ok are not final and are not used"
-        notes.append(Note(label, text, f"{unused:,} {'error' if unused == 1 else 'errors'}"))
+        subject = "1 error of a model that is not ok is" if unused == 1 else f"{unused:,} errors of models not ok are"
+        notes.append(Note(label, f"{subject} not final, and not used"))
     return Foreign(frame, [*parameters, *new], tuple(notes), named and seeded)
 
 
@@ -167,8 +167,8 @@ def _without_repeats(cells: Cells, columns: Mapping[str, str]) -> tuple[Cells, l
     count = int(repeats.sum())
     if not count or not telling:
         return cells, []
-    text = "rows that repeat another in all columns are left out"
-    return cells.keep(~repeats), [Note(cells.path.name, text, f"{count:,} of {len(repeats):,} rows")]
+    verbs = "repeats another in all columns and is" if count == 1 else "repeat another in all columns and are"
+    return cells.keep(~repeats), [Note(cells.path.name, f"{count:,} of {len(repeats):,} rows {verbs} left out")]
 
 
 def _one_row_per_seed(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:

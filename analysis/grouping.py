@@ -49,13 +49,13 @@ def keep_where(table: Table, conditions: Sequence[str]) -> Table:
     frame, notes = table.frame, list(table.notes)
     for condition in conditions:
         column, sign, values = _parse(condition, frame)
-        known = frame[column].map(as_text) != ""
-        kept = frame[_fulfilled(frame[column], sign, values, condition) & known]
+        known = frame[frame[column].map(as_text) != ""]
+        kept = known[_fulfilled(known[column].infer_objects(), sign, values, condition)]
         if kept.empty:
-            texts = sorted({as_text(value) for value in frame.loc[known, column]})[:20]
+            texts = sorted(set(known[column].map(as_text)))[:20]
             raise ValueError(f"where {condition!r} keeps no model; {column} is one of {', '.join(texts)}")
-        if not known.all():
-            notes.append(f"{left_out(int((~known).sum()), len(frame), column)}.")
+        if len(known) < len(frame):
+            notes.append(f"{left_out(len(frame) - len(known), len(frame), column)}.")
         before, after = _failed(frame), _failed(kept)
         if before > after and (column in _OUTCOME or not after):
             lost = f"{before - after:,} of {before:,} failed models {is_are(before - after)} left out"
@@ -76,24 +76,21 @@ def _parse(condition: str, frame: pd.DataFrame) -> tuple[str, str, list[str]]:
 
 
 def _fulfilled(column: pd.Series, sign: str, values: list[str], condition: str) -> pd.Series:
-    numbers = [parse_number(value) for value in values]
-    cells = column.map(parse_number).astype(float)
-    if not (column.dropna().map(parse_number).notna()).all() or column.map(lambda cell: isinstance(cell, str)).any():
+    """Whether each of the known cells of a column fulfils a condition."""
+    is_bool = pd.api.types.is_bool_dtype(column)
+    if is_bool or not pd.api.types.is_numeric_dtype(column):
         if sign in _ORDER:
-            raise ValueError(f"where is {condition!r}; {column.name} is text, and {sign} compares numbers")
+            raise ValueError(f"where is {condition!r}; {column.name} is not a number, and {sign} compares numbers")
         texts = column.map(as_text)
-        # true and TRUE are one value of a column of booleans
-        equal = texts.isin(values) | (
-            texts.str.lower().isin([v.lower() for v in values]) & texts.isin(["True", "False"])
-        )
+        equal = texts.str.lower().isin([value.lower() for value in values]) if is_bool else texts.isin(values)
         return equal if sign == "=" else ~equal
-    if not numbers or any(number is None or number != number for number in numbers):
-        raise ValueError(f"where is {condition!r}; {column.name} is a number, so compare it with one")
+    numbers = [number for number in map(parse_number, values) if number is not None and number == number]
+    if len(numbers) < len(values) or not numbers or (sign in _ORDER and len(numbers) > 1):
+        count = "one number" if sign in _ORDER else "numbers"
+        raise ValueError(f"where is {condition!r}; {column.name} is a number, and is compared with {count}")
     if sign in _ORDER:
-        if len(numbers) > 1:
-            raise ValueError(f"where is {condition!r}; {sign} compares with one number")
-        return _ORDER[sign](cells, float(numbers[0] or 0))
-    equal = cells.isin(numbers)
+        return _ORDER[sign](column.astype(float), numbers[0])
+    equal = column.astype(float).isin(numbers)
     return equal if sign == "=" else ~equal
 
 

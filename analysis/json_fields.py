@@ -94,5 +94,6 @@ def unread(records: Sequence[Fields], label: str) -> tuple[Note, ...]:
     if not bad:
         return ()
     place, problem = bad[0]
-    detail = f"{len(bad):,} of {len(records):,} records, e.g. record {place}: {problem}"
-    return (Note(label, "what cannot be read of a record is unknown", detail),)
+    verbs = ("has a value", "is") if len(bad) == 1 else ("have values", "are")
+    text = f"{len(bad):,} of {len(records):,} records {verbs[0]} that cannot be read and {verbs[1]} unknown"
+    return (Note(label, f"{text}; record {place}: {problem}"),)

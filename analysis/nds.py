@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def read_nds(content: Any, name: str) -> tuple[pd.DataFrame, list[str], tuple[No
     width, the inverse of our bottleneck ratio; `num_gs` are numbers of groups.
     """
     space = re.sub(r"_rng\d+$", "", name)
-    groups: Iterable[tuple[str, Any]] = content.items() if isinstance(content, Mapping) else [("", content)]
+    groups: list[tuple[str, Any]] = list(content.items()) if isinstance(content, Mapping) else [("", content)]
     rows, records = [], []
     indices: dict[str, int] = {}
     for group, members in groups:
@@ -91,7 +91,7 @@ def _network(net: Fields) -> dict[str, Any]:
     if len(lengths) > 1 or not depths:
         net.problem("ds", f"ws, num_gs and bot_muls have {len(widths)}, {len(groups)} and {len(multipliers)} values")
         return {"block_widths": None}
-    per_stage = {
+    per_stage: dict[str, Sequence[float]] = {
         "depth": depths,
         "width": widths,
         "groups": groups,
