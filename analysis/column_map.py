@@ -83,7 +83,9 @@ def read_column(cells: Cells, name: str, expression: str) -> pd.Series:
     if target in TEXTS:
         return values.map(as_text)
     if target in POSITIVE:
-        _require(cells, name, values, values.isna() | (np.isfinite(values) & (values > 0)), "above 0, or empty")
+        _require(
+            cells, name, values, values.isna() | (np.isfinite(values) & (values > 0)), "finite and above 0, or empty"
+        )
     if target in WHOLE:
         _require(cells, name, values, np.isfinite(values) & (values % 1 == 0), "a whole number in every row")
     return as_integers(values)

@@ -52,19 +52,22 @@ def read_delimited(path: Path) -> Cells:
             elif row and (len(row) == 1 or any(map(str.strip, row))):
                 if len(row) != len(header):
                     raise ValueError(
-                        f"{path}, line {start}: {len(row)} cells, but the header has {len(header)}; "
+                        f"{path}, line {start}: number of cells = {len(row)}: must be {len(header)} as in the header; "
                         f"put a cell that contains {delimiter!r} in double quotes"
                     )
                 rows.append(row)
                 lines.append(start)
     except csv.Error as error:
-        raise ValueError(f"{path}, line {line}: {error}") from None
+        raise ValueError(f"{path}, line {line}: {error}; check its double quotes") from None
     if not rows or header is None:
         raise ValueError(f"{path} has no rows")
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    cells = Cells(path, pd.DataFrame({name: list(column) for name, column in columns.items()}, dtype=object), lines)
-    _check_encoding(cells)
-    return cells
+    columns = {name: list(column) for name, column in zip(header, zip(*rows, strict=True), strict=True)}
+    for name, cells in columns.items():
+        for place, cell in zip(("header", *(f"line {line}" for line in lines)), (name, *cells), strict=True):
+            if not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell):
+                shown = cell.encode("utf-8", "surrogateescape")
+                raise ValueError(f"{path}, {place}: {name!a} = {shown!r}: not UTF-8; save the table as UTF-8")
+    return Cells(path, pd.DataFrame(columns, dtype=object), lines)
 
 
 def _decode(path: Path) -> str:
@@ -100,12 +103,3 @@ def _header(path: Path, line: int, row: list[str]) -> list[str]:
         places = ", ".join(str(place) for place, name in enumerate(names, start=1) if name == repeated[0])
         raise ValueError(f"{path}, line {line}: columns {places} are all named {repeated[0]!r}; rename them")
     return names
-
-
-def _check_encoding(cells: Cells) -> None:
-    for name in cells.frame:
-        for row, cell in enumerate([name, *cells.frame[name]]):
-            if not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell):
-                place = f"line {cells.places[row - 1]}" if row else "header"
-                shown = cell.encode("utf-8", "surrogateescape")
-                raise ValueError(f"{cells.path}, {place}: {name!a} = {shown!r}: not UTF-8; save the table as UTF-8")

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.cells import Cells
-from analysis.column_map import TARGETS, TEXTS, block_widths, check_errors, check_names, read_column, seed_of
+from analysis.column_map import TARGETS, block_widths, check_errors, check_names, read_column, seed_of
+from analysis.completion import one_row_per_seed, with_names, with_outcomes
 from analysis.delimited import read_delimited
 from analysis.expression import quoted, single_column
-from analysis.failures import OK
 from analysis.nds import read_nds
-from analysis.notes import Note, left_out
+from analysis.notes import Note, is_are, left_out
 from analysis.pycls import read_pycls
 from analysis.quantized_linear_fit import FIT_COLUMNS
 from analysis.select import SELECT_COLUMNS
@@ -88,47 +87,48 @@ def read_foreign(path: Path, columns: Mapping[str, str]) -> Foreign:
 def _read(
     cells: Cells, columns: Mapping[str, str], frame: pd.DataFrame, parameters: list[str], notes: list[Note]
 ) -> Foreign:
-    """Apply the map to the cells and complete the frame."""
-    path, label = cells.path, cells.path.name
-    is_json = cells.unit == "record"
+    """Apply the map to the cells and complete the frame, whose rows are those of the cells."""
+    path, label, is_json = cells.path, cells.path.name, cells.unit == "record"
     mapped = {TARGETS.get(name, name): read_column(cells, name, text) for name, text in columns.items()}
+    if "block_widths" in mapped and not is_json:
+        mapped["block_widths"] = block_widths(cells, mapped["block_widths"], mapped.pop("stage_depths", None))
+        mapped.setdefault("depth", mapped["block_widths"].map(len, na_action="ignore"))
+    if "status" in mapped:
+        mapped["status"], words = read_statuses(mapped["status"], str(path))
+        notes += [Note(label, words)] if words else []
+    for name, text in columns.items():
+        if TARGETS.get(name) == "error_percent" or seed_of(name) is not None:
+            kind = "error_percent" if is_json else name  # the errors of NDS and pycls are percent
+            check_errors(cells, kind, text, mapped[TARGETS.get(name, name)], mapped.get("status"))
+    notes = [note for note in notes if note.about not in mapped]
     frame = frame.drop(columns=list(mapped), errors="ignore")
     frame = pd.concat([frame, pd.DataFrame(mapped, index=frame.index)], axis=1)
-    if "block_widths" in mapped and not is_json:
-        frame["block_widths"] = block_widths(cells, mapped["block_widths"], mapped.get("stage_depths"))
-        if "depth" not in frame:
-            frame["depth"] = frame["block_widths"].map(len, na_action="ignore")
-    notes = [note for note in notes if note.about not in mapped]
-    if "status" in mapped:
-        frame["status"], words = read_statuses(frame["status"], str(path))
-        notes += [Note(label, words)] if words else []
-    for name, expression in columns.items():
-        if TARGETS.get(name) == "error_percent" or seed_of(name) is not None:
-            errors = frame[TARGETS.get(name, name)]
-            check_errors(cells, "error_percent" if is_json else name, expression, errors, frame.get("status"))
-    if "space" in mapped and frame["space"].replace("", None).isna().any():
-        known = frame["space"].replace("", None).notna()
-        if not known.any():
-            raise ValueError(f"{path}: space = {columns['space']}: no row has a value")
-        notes.append(Note(label, left_out(int((~known).sum()), len(frame), "space")))
-        frame, cells = frame[known].reset_index(drop=True), cells.keep(known)
-    named = "spec_id" in frame
-    if not is_json:
-        frame, repeated = _named(frame, cells)
-        notes += repeated
-    frame = _one_row_per_seed(frame, [name for name in columns if seed_of(name) is not None])
-    if "error_percent" not in frame:
+    seeds = [name for name in columns if seed_of(name) is not None]
+    if "error_percent" not in frame and not seeds:
         raise ValueError(
             f"{path} has no column error_percent; say where it is, e.g. --map error=top1_err; "
             f"the columns are {', '.join(map(quoted, map(str, cells.frame)))}"
         )
+    if "space" in mapped:
+        known = mapped["space"].replace("", None).notna()
+        if not known.any():
+            raise ValueError(f"{path}: space = {columns['space']}: no row has a value")
+        if not known.all():
+            notes.append(Note(label, left_out(int((~known).sum()), len(frame), "space")))
+            frame, cells = frame[known].reset_index(drop=True), cells.keep(known)
+    named = "spec_id" in frame
+    if not is_json:
+        places = [f"{cells.unit} {place}" for place in cells.places]
+        frame, remark = with_names(frame, _stem(path), places)
+        notes += [Note(label, remark)] if remark else []
+    frame = one_row_per_seed(frame, seeds)
     seeded = "seed" in frame
-    new = [name for name in columns if name not in TARGETS and seed_of(name) is None and name not in parameters]
-    frame, unused = _completed(frame)
-    if unused and not is_json:
-        subject = "1 error of a model that is not ok is" if unused == 1 else f"{unused:,} errors of models not ok are"
-        notes.append(Note(label, f"{subject} not final, and not used"))
-    return Foreign(frame, [*parameters, *new], tuple(notes), named and seeded)
+    frame, unused = with_outcomes(frame)
+    if unused:
+        what = "1 error of a model that is" if unused == 1 else f"{unused:,} errors of models that are"
+        notes.append(Note(label, f"{what} not ok {is_are(unused)} not final and not used"))
+    parameters += [name for name in columns if name not in (*TARGETS, *seeds, *parameters)]
+    return Foreign(frame, parameters, tuple(notes), named and seeded)
 
 
 def _json(path: Path) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:
@@ -165,67 +165,12 @@ def _without_repeats(cells: Cells, columns: Mapping[str, str]) -> tuple[Cells, l
             telling.discard(single_column(expression, telling) or "")
     repeats = cells.frame.astype(str).duplicated()
     count = int(repeats.sum())
-    if not count or not telling:
+    if not count:
         return cells, []
-    verbs = "repeats another in all columns and is" if count == 1 else "repeat another in all columns and are"
-    return cells.keep(~repeats), [Note(cells.path.name, f"{count:,} of {len(repeats):,} rows {verbs} left out")]
-
-
-def _one_row_per_seed(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Rows for each of the columns error_1, error_2, …; the seed is the number in its name."""
-    if not names:
-        return frame
-    parts = [frame.drop(columns=names).assign(seed=seed_of(name), error_percent=frame[name]) for name in names]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _named(frame: pd.DataFrame, cells: Cells) -> tuple[pd.DataFrame, list[Note]]:
-    """A name for every model: rows without one, and names that repeat without a seed, are models of their own."""
-    file = _stem(cells.path)
-    if "space" not in frame:
-        frame["space"] = file
-    rows = pd.Series([f"{file} {cells.unit} {place}" for place in cells.places], dtype=object)
-    if "spec_id" not in frame:
-        frame["spec_id"] = [f"{file}-{index}" for index in frame["index"]] if "index" in frame else rows
-    frame["spec_id"] = frame["spec_id"].replace("", None).fillna(rows)
-    notes = []
-    if "seed" not in frame:
-        again = frame.groupby(["space", "spec_id"]).cumcount()
-        names = len(frame.loc[again == 1])
-        if names:
-            text = "without a seed column each row counts as a model of its own; map seed if rows of one name are seeds"
-            notes = [Note(cells.path.name, text, f"{names:,} {'name repeats' if names == 1 else 'names repeat'}")]
-        frame["spec_id"] += [f" #{number + 1}" if number else "" for number in again]
-    if "index" not in frame:
-        frame["index"] = frame.groupby(["space", "spec_id"], sort=False).ngroup()
-    return frame, notes
-
-
-def _completed(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The columns every table has, where the file says nothing, and the number of errors of models that are not ok."""
-    for name in (*TEXTS, "spec", "block_widths"):
-        if name not in frame:
-            frame[name] = None
-    for name in ("macs", "params", "acts"):
-        if name not in frame:
-            frame[name] = float("nan")
-    if "seed" not in frame:
-        frame["seed"] = 0
-    errors = frame["error_percent"].astype(float)
-    status = frame["status"].astype(object)
-    ok = status.isna() | (status == OK)
-    # Unknown is not the same as good: without an error a model counts as failed, under the stated policy.
-    reasons = pd.Series("", index=frame.index, dtype=object)
-    status[ok] = OK
-    for failure, lost, reason in (
-        ("crashed", ok & errors.isna(), "the table has no error for it"),
-        ("diverged", ok & np.isinf(errors), "its error is not finite"),
-    ):
-        status[lost], reasons[lost] = failure, reason
-    frame["status"], frame["error_percent"] = status, errors.where(status == OK)
-    frame["message"] = frame["message"].astype(object).fillna("").astype(str)
-    frame["message"] = frame["message"].where(frame["message"] != "", reasons)
-    return frame, int((np.isfinite(errors) & (status != OK)).sum())
+    rows = f"{count:,} of {len(repeats):,} rows {'repeats' if count == 1 else 'repeat'} another in all columns"
+    if not telling:
+        return cells, [Note(cells.path.name, f"{rows}; as no column tells models apart, each counts")]
+    return cells.keep(~repeats), [Note(cells.path.name, f"{rows} and {is_are(count)} left out")]
 
 
 def _stem(path: Path) -> str:

@@ -54,7 +54,7 @@ def keep_where(table: Table, conditions: Sequence[str]) -> Table:
         if kept.empty:
             texts = sorted(set(known[column].map(as_text)))[:20]
             raise ValueError(f"where {condition!r} keeps no model; {column} is one of {', '.join(texts)}")
-        if len(known) < len(frame):
+        if len(known) < len(frame) and column not in _OUTCOME:
             notes.append(f"{left_out(len(frame) - len(known), len(frame), column)}.")
         before, after = _failed(frame), _failed(kept)
         if before > after and (column in _OUTCOME or not after):
@@ -130,10 +130,10 @@ def group_by(table: Table, by: str) -> Table:
         labels = [f"{column} = {text}" if numeric else text for text in texts]
     distinct = len(set(labels))
     if distinct > MAX_GROUPS:
-        advice = f"cut it into groups with --by {column}:4, or " if numeric else ""
+        advice = f", or cut it into groups with --by {column}:4" if numeric else ""
         raise ValueError(
             f"by is {by!r}, which has {distinct} values; 1 to {MAX_GROUPS} spaces can be compared; "
-            f"{advice}choose with --where {column}=VALUE,VALUE"
+            f"choose with --where {column}=VALUE,VALUE{advice}"
         )
     unknown = len(frame) - len(values)
     notes = (f"{left_out(unknown, len(frame), column)}.",) if unknown else ()
@@ -150,9 +150,7 @@ def _column_and_groups(by: str, frame: pd.DataFrame) -> tuple[str, int]:
         name = unquoted(head)
         groups = int(number) if number.isascii() and number.isdigit() else -1
     if name not in frame or groups < 0:
-        raise ValueError(
-            f"by is {by!r}; it must be COLUMN or COLUMN:GROUPS; the table has {', '.join(map(str, frame))}"
-        )
+        raise ValueError(f"by is {by!r}; the table has {', '.join(map(str, frame))}; write COLUMN or COLUMN:GROUPS")
     if groups == 1 or groups > MAX_GROUPS:
         raise ValueError(f"by is {by!r}; it must cut into 2 to {MAX_GROUPS} groups")
     return name, groups

@@ -15,7 +15,7 @@ class Fields:
     """A JSON object with the problems met in reading it.
 
     Args:
-        value: the parsed JSON; null is an empty object.
+        value: the parsed JSON; null inside an object is an empty one.
         key: its place, for the problems; "" at the top.
         problems: the list they are added to, shared with the objects inside.
     """
@@ -26,8 +26,8 @@ class Fields:
         self.value: Mapping[str, Any] = {}
         if isinstance(value, Mapping):
             self.value = value
-        elif value is not None:
-            self._note(key or "record", value, "must be a mapping")
+        elif value is not None or not key:
+            self._note(key or "content", value, "must be a mapping")
 
     def __contains__(self, name: str) -> bool:
         return name in self.value

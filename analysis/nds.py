@@ -50,7 +50,7 @@ def read_nds(content: Any, name: str) -> tuple[pd.DataFrame, list[str], tuple[No
                 "index": indices.setdefault(key, len(indices)),
                 "seed": seed or 0,
                 "spec_id": hashlib.sha256(key.encode()).hexdigest()[:16],
-                "message": "; ".join(record.problems) if not np.isfinite(row["error_percent"]) else "",
+                "message": "; ".join(record.problems) if np.isnan(row["error_percent"]) else "",
             }
             records.append(record)
             rows.append(row | ({"rerun_group": group} if group else {}))
@@ -115,7 +115,7 @@ def _counts(net: Fields, name: str) -> list[int]:
 
 def _note(frame: pd.DataFrame, space: str) -> Note:
     if any(len(curve) for curve in frame["epoch_validation_error_percent"]):
-        gap = float((frame["error_percent"] - frame["min_test_top1"]).mean())
+        gap = float((frame["error_percent"] - frame["min_test_top1"]).replace(np.inf, np.nan).mean())
         text = (
             "the error is the test error of the last epoch; min_test_top1, the smallest over the epochs, which the "
             "paper reports, is smaller because it chooses the epoch by the test split"
