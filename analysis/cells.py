@@ -74,7 +74,7 @@ class Cells:
 
     def text(self, column: str) -> pd.Series:
         """A column as stripped texts, None where there is no value."""
-        texts = [as_text(cell) for cell in self.frame[column]]
+        texts = [cell.strip() if isinstance(cell, str) else as_text(cell) for cell in self.frame[column]]
         return pd.Series([None if text.casefold() in NO_TEXT else text for text in texts], dtype=object)
 
     def lists(self, column: str) -> pd.Series:
@@ -163,6 +163,8 @@ def _is_number_column(cells: pd.Series) -> bool:
 
 def _parse(cells: list[Any], percent: bool) -> tuple[list[float | None], int | None]:
     """Cells as floats, and the position of the first that is not a number under a convention all of them share."""
+    if all(isinstance(cell, str) and _NUMBER.fullmatch(cell) for cell in cells):  # nearly all columns of numbers
+        return list(map(float, cells)), None
     values = [parse_number(cell) for cell in cells]
     bad = [row for row, value in enumerate(values) if value is None]
     if not bad:

@@ -6,6 +6,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from itertools import islice
@@ -62,11 +63,12 @@ def read_delimited(path: Path) -> Cells:
     if not rows or header is None:
         raise ValueError(f"{path} has no rows")
     columns = {name: list(column) for name, column in zip(header, zip(*rows, strict=True), strict=True)}
-    for name, cells in columns.items():
-        for place, cell in zip(("header", *(f"line {line}" for line in lines)), (name, *cells), strict=True):
-            if not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell):
-                shown = cell.encode("utf-8", "surrogateescape")
-                raise ValueError(f"{path}, {place}: {name!a} = {shown!r}: not UTF-8; save the table as UTF-8")
+    if re.search("[\udc80-\udcff]", text):  # bytes that are not UTF-8
+        for name, cells in columns.items():
+            for place, cell in zip(("header", *(f"line {line}" for line in lines)), (name, *cells), strict=True):
+                if re.search("[\udc80-\udcff]", cell):
+                    shown = cell.encode("utf-8", "surrogateescape")
+                    raise ValueError(f"{path}, {place}: {name!a} = {shown!r}: not UTF-8; save the table as UTF-8")
     return Cells(path, pd.DataFrame(columns, dtype=object), lines)
 
 

@@ -77,11 +77,14 @@ def read_foreign(path: Path, columns: Mapping[str, str]) -> Foreign:
         return _read(Cells(path, raw, range(1, len(raw) + 1), "record"), columns, raw.copy(), parameters, [*notes])
     cells = _parquet(path) if path.suffix.lower() == ".parquet" else read_delimited(path)
     cells, repeated = _without_repeats(cells, columns)
-    own = [name for name in TARGETS.values() if name in cells.frame and name not in {TARGETS.get(n) for n in columns}]
+    names, targets = list(map(str, cells.frame)), {TARGETS.get(name, name) for name in columns}
+    own = [name for name in names if name in TARGETS.values() and name not in targets]
+    if any(seed_of(name) is not None for name in columns):  # they replace an error per model
+        own = [name for name in own if name != "error_percent"]
     columns = {**{name: quoted(name) for name in own}, **columns}
-    names = [name for name in map(str, cells.frame) if name not in (*COMPUTED, *own)]
-    frame = pd.DataFrame({name: cells.typed(name) for name in names}, index=cells.frame.index)
-    return _read(cells, columns, frame, [], repeated)
+    check_names(columns)
+    rest = {name: cells.typed(name) for name in names if name not in (*COMPUTED, *own, *targets)}
+    return _read(cells, columns, pd.DataFrame(rest, index=cells.frame.index), [], repeated)
 
 
 def _read(
@@ -89,18 +92,8 @@ def _read(
 ) -> Foreign:
     """Apply the map to the cells and complete the frame, whose rows are those of the cells."""
     path, label, is_json = cells.path, cells.path.name, cells.unit == "record"
-    mapped = {TARGETS.get(name, name): read_column(cells, name, text) for name, text in columns.items()}
-    if "block_widths" in mapped and not is_json:
-        mapped["block_widths"] = block_widths(cells, mapped["block_widths"], mapped.pop("stage_depths", None))
-        mapped.setdefault("depth", mapped["block_widths"].map(len, na_action="ignore"))
-    if "status" in mapped:
-        mapped["status"], words = read_statuses(mapped["status"], str(path))
-        notes += [Note(label, words)] if words else []
-    for name, text in columns.items():
-        if TARGETS.get(name) == "error_percent" or seed_of(name) is not None:
-            kind = "error_percent" if is_json else name  # the errors of NDS and pycls are percent
-            check_errors(cells, kind, text, mapped[TARGETS.get(name, name)], mapped.get("status"))
-    notes = [note for note in notes if note.about not in mapped]
+    mapped, words = _mapped(cells, columns)
+    notes = [*(note for note in notes if note.about not in mapped), *([Note(label, words)] if words else [])]
     frame = frame.drop(columns=list(mapped), errors="ignore")
     frame = pd.concat([frame, pd.DataFrame(mapped, index=frame.index)], axis=1)
     seeds = [name for name in columns if seed_of(name) is not None]
@@ -118,8 +111,7 @@ def _read(
             frame, cells = frame[known].reset_index(drop=True), cells.keep(known)
     named = "spec_id" in frame
     if not is_json:
-        places = [f"{cells.unit} {place}" for place in cells.places]
-        frame, remark = with_names(frame, _stem(path), places)
+        frame, remark = with_names(frame, _stem(path), [f"{cells.unit} {place}" for place in cells.places])
         notes += [Note(label, remark)] if remark else []
     frame = one_row_per_seed(frame, seeds)
     seeded = "seed" in frame
@@ -129,6 +121,22 @@ def _read(
         notes.append(Note(label, f"{what} not ok {is_are(unused)} not final and not used"))
     parameters += [name for name in columns if name not in (*TARGETS, *seeds, *parameters)]
     return Foreign(frame, parameters, tuple(notes), named and seeded)
+
+
+def _mapped(cells: Cells, columns: Mapping[str, str]) -> tuple[dict[str, pd.Series], str]:
+    """The columns of the map by their names in our table, checked, and how status words were read."""
+    mapped = {TARGETS.get(name, name): read_column(cells, name, text) for name, text in columns.items()}
+    words = ""
+    if "status" in mapped:
+        mapped["status"], words = read_statuses(mapped["status"], str(cells.path))
+    if "block_widths" in mapped:
+        mapped["block_widths"] = block_widths(cells, mapped["block_widths"], mapped.pop("stage_depths", None))
+        mapped.setdefault("depth", mapped["block_widths"].map(len, na_action="ignore"))
+    for name, text in columns.items():
+        if TARGETS.get(name) == "error_percent" or seed_of(name) is not None:
+            kind = "error_percent" if cells.unit == "record" else name  # the errors of NDS and pycls are percent
+            check_errors(cells, kind, text, mapped[TARGETS.get(name, name)], mapped.get("status"))
+    return mapped, words
 
 
 def _json(path: Path) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:
@@ -163,7 +171,7 @@ def _without_repeats(cells: Cells, columns: Mapping[str, str]) -> tuple[Cells, l
     for name, expression in columns.items():
         if name in ("error", "error_percent", "space", "status", "message", "seed") or seed_of(name) is not None:
             telling.discard(single_column(expression, telling) or "")
-    repeats = cells.frame.astype(str).duplicated()
+    repeats = (cells.frame if cells.unit == "line" else cells.frame.astype(str)).duplicated()  # lists have no hash
     count = int(repeats.sum())
     if not count:
         return cells, []

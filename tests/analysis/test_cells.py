@@ -287,9 +287,18 @@ def test_widths_that_cannot_be_are_rejected_with_their_line(read, cell):
         ("error=a,error_percent=b", "map names error and error_percent, which mean the same column error_percent"),
         ("error=a,error_1=b", "map names error and error_1"),
         ("error=a,rank=b", "map names rank, which is computed"),
+        ("error=a,seed=b,error_1=b", "map names error and error_1"),
+        ("error_1=a,seed=b", "map names seed and error_1"),
         ("error=a,widths=a+b", "must be a column of lists"),
     ],
 )
 def test_maps_that_contradict_themselves_are_rejected(read, columns, message):
     with pytest.raises(ValueError, match=message):
         read("a,b\n20,30\n", columns)
+
+
+def test_errors_of_seeds_replace_an_error_per_model_but_not_seeds(read):
+    frame = read("name,error_percent,a,b\nx,10,9,11\ny,20,19,21\n", "name,error_1=a,error_2=b")
+    assert frame["error_percent"].tolist() == [9, 19, 11, 21]
+    with pytest.raises(ValueError, match="map names seed and error_1"):
+        read("name,seed,a,b\nx,1,9,11\ny,1,19,21\n", "name,error_1=a,error_2=b")
