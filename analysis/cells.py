@@ -69,7 +69,9 @@ class Cells:
             return cells.astype(float)
         values, bad = _parse(cells.tolist(), percent)
         if bad is not None:
-            raise self.error(bad, column, cells.iloc[bad], "must be a number such as 6.5 or 1e9, or empty")
+            raise self.error(
+                bad, column, cells.iloc[bad], "must be a number such as 6.5 or 1e9 (decimal point, no unit), or empty"
+            )
         return pd.Series(values, dtype=float)
 
     def text(self, column: str) -> pd.Series:

@@ -131,8 +131,8 @@ def _unquoted_column(text: str, names: list[str]) -> str | None:
     bare = re.sub(QUOTED, " ", text)
     symbols = [name for name in names if re.search(r"\w", name) and re.search(r"[^\w.]", name)]
     digits_first = [name for name in names if re.fullmatch(r"\d[\w.]*[^\W\d][\w.]*", name) and not _is_number(name)]
-    found = [n for n in (*symbols, *digits_first) if re.search(rf"(?<![\w.]){re.escape(n)}(?![\w.])", bare)]
-    return max(found, key=len, default=None)
+    present = [n for n in (*symbols, *digits_first) if re.search(rf"(?<![\w.]){re.escape(n)}(?![\w.])", bare)]
+    return max(present, key=len, default=None)
 
 
 def _with_quotes(text: str, name: str) -> str:

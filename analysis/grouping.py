@@ -99,13 +99,13 @@ def _failed(frame: pd.DataFrame) -> int:
 
 
 def group_by(table: Table, by: str) -> Table:
-    """The table with the values of a column as its spaces, labelled "column = value" where they are numbers or bools.
+    """The table with the values of a column as its spaces, labeled "column = value" where they are numbers or bools.
 
     Rows without a value are left out, which a note says, and so are those that now repeat a training.
 
     Args:
         table: from `load_table`.
-        by: a column, or COLUMN:N to cut a column of numbers into N groups of about equally many rows, labelled by
+        by: a column, or COLUMN:N to cut a column of numbers into N groups of about equally many rows, labeled by
             their ends. Equal values stay together, so that there may be fewer groups, and of different sizes.
 
     Raises:

@@ -97,11 +97,11 @@ def _network(net: Fields) -> dict[str, Any]:
         "groups": groups,
         "bottleneck_ratio": [1 / multiplier if multiplier > 0 else np.nan for multiplier in multipliers],
     }
-    found: dict[str, Any] = {"block_type": net.value.get("block_type"), "depth": sum(depths)}
-    found["block_widths"] = tuple(w for w, depth in zip(widths, depths, strict=True) for _ in range(depth))
+    network: dict[str, Any] = {"block_type": net.value.get("block_type"), "depth": sum(depths)}
+    network["block_widths"] = tuple(w for w, depth in zip(widths, depths, strict=True) for _ in range(depth))
     for name, values in per_stage.items():
-        found |= {f"{name}_{stage}": value for stage, value in enumerate(values, start=1)}
-    return found
+        network |= {f"{name}_{stage}": value for stage, value in enumerate(values, start=1)}
+    return network
 
 
 def _counts(net: Fields, name: str) -> list[int]:

@@ -28,10 +28,12 @@ def merged(notes: Iterable[Note]) -> tuple[str, ...]:
     for note in notes:
         groups.setdefault(note.text, []).append(note)
     sentences = []
-    for text, alike in groups.items():
-        labels = ", ".join(dict.fromkeys(note.label for note in alike))
-        several = len({note.label for note in alike}) > 1
-        details = dict.fromkeys(f"{note.label}: {note.detail}" if several else note.detail for note in alike)
+    for text, members in groups.items():
+        labels = ", ".join(dict.fromkeys(note.label for note in members))
+        several = len({note.label for note in members}) > 1
+        details = dict.fromkeys(
+            f"{note.label}: {note.detail}" if several and note.detail else note.detail for note in members
+        )
         shown = "; ".join(detail for detail in details if detail)
         sentences.append(f"{labels}: {text}{f' ({shown})' if shown else ''}.")
     return tuple(sentences)

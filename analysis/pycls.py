@@ -111,10 +111,10 @@ def _training(job: Fields) -> dict[str, Any]:
 
 def _status(job: Fields, test: Fields, error: float, tested: bool) -> tuple[str, str]:
     done, planned = test.numbers("epoch_ind"), test.numbers("epoch_max")
-    said = str(job.value.get("err") or "").strip()
-    last_line = said.splitlines()[-1] if said else ""
+    log = str(job.value.get("err") or "").strip()
+    last_line = log.splitlines()[-1] if log else ""
     if not np.isfinite(error):
-        if "out of memory" in said:
+        if "out of memory" in log:
             return "out_of_memory", last_line
         if tested and not job.problems:
             return "diverged", last_line or f"top1_err is {error}"

@@ -42,17 +42,15 @@ def read_statuses(words: pd.Series, place: str) -> tuple[pd.Series, str]:
     Raises:
         ValueError: words that are not in WORDS.
     """
-    said = words.dropna()
-    known = {word: _MEANINGS.get(_normal(word)) for word in said.unique()}
-    unknown = [word for word, status in known.items() if status is None]
+    meanings = {word: _MEANINGS.get(_normal(word)) for word in words.dropna().unique()}
+    unknown = [word for word, status in meanings.items() if status is None]
     if unknown:
-        counts = ", ".join(f"{word!r} ({int((said == word).sum())})" for word in unknown[:10])
+        counts = ", ".join(f"{word!r} ({int((words == word).sum())})" for word in unknown[:10])
         allowed = "; ".join(f"{status}: {', '.join(spellings)}" for status, spellings in WORDS.items())
         raise ValueError(f"{place}: status = {counts}: unknown; understood in any case are {allowed}")
-    statuses = words.map(known)
-    foreign = {status: [w for w in known if known[w] == status and w != status] for status in WORDS}
+    foreign = {status: [word for word, own in meanings.items() if own == status != word] for status in WORDS}
     parts = [f"{', '.join(spellings)} as {_meaning(status)}" for status, spellings in foreign.items() if spellings]
-    return statuses.where(words.notna(), None), f"status words are read: {'; '.join(parts)}" if parts else ""
+    return words.map(meanings).where(words.notna(), None), f"status words are read: {'; '.join(parts)}" if parts else ""
 
 
 def _normal(word: str) -> str:

@@ -96,7 +96,7 @@ def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> 
     for path, name in zip(places, _names(places), strict=True):
         if is_foreign(path):
             foreign = read_foreign(path, columns or {})
-            part, found = foreign.frame, foreign.parameters
+            part, own_parameters = foreign.frame, foreign.parameters
             notes += foreign.notes
             named |= {name} if foreign.trainings_named else set()
             studies.append(Study(name, path, {}))
@@ -105,16 +105,16 @@ def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> 
             if not models:
                 raise ValueError(f"{path} has no models in models.jsonl; run `designspace sweep` first")
             part = pd.DataFrame(_rows(path, manifest, models, records))
-            found = [str(key) for key in part if key not in TABLE_COLUMNS]
+            own_parameters = [str(key) for key in part if key not in TABLE_COLUMNS]
             studies.append(Study(name, path, manifest))
         parts.append(part.assign(study=name))
-        parameters += [key for key in found if key not in parameters]
+        parameters += [key for key in own_parameters if key not in parameters]
     frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     frame = frame[["study", *(c for c in frame if c != "study")]]
     frame, pooled = _separate(frame, named)
     frame, repeated = each_training_once(frame)
-    known = tuple(name for name in parameters if name in frame and frame[name].notna().any())
-    return Table(frame, tuple(studies), known, (*merged([*notes, *pooled]), *repeated))
+    present = tuple(name for name in parameters if name in frame and frame[name].notna().any())
+    return Table(frame, tuple(studies), present, (*merged([*notes, *pooled]), *repeated))
 
 
 def validation_size(studies: Sequence[Study]) -> int | None:
