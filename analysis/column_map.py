@@ -71,7 +71,11 @@ def read_column(cells: Cells, name: str, expression: str) -> pd.Series:
         return lists.map(lambda curve: curve or ()) if target in CURVES else lists
     if column is None:
         is_error = target == "error_percent" or seed_of(name) is not None
-        values = evaluate(expression, cells.frame, partial(cells.numbers, percent=is_error))
+        try:
+            values = evaluate(expression, cells.frame, partial(cells.numbers, percent=is_error))
+        except ValueError as error:
+            file = "" if str(error).startswith(str(cells.path)) else f"{cells.path}: "  # a bad cell names its file
+            raise ValueError(f"{file}{error}") from None
     elif target in TEXTS:
         return cells.text(column)
     elif target == "error_percent" or seed_of(name) is not None:

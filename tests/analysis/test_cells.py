@@ -281,6 +281,13 @@ def test_widths_that_cannot_be_are_rejected_with_their_line(read, cell):
         read(f'error,w\n20,"24,56"\n30,"{cell}"\n', "error,widths=w")
 
 
+def test_a_map_that_fits_one_of_two_files_names_the_other(read, tmp_path):
+    read("error,depth\n20,3\n", "error,depth", "one.csv")
+    read("error,layers\n20,3\n", "error", "two.csv")
+    with pytest.raises(ValueError, match=r"two\.csv: map expression 'depth' names the column 'depth'"):
+        load(tmp_path / "one.csv", tmp_path / "two.csv", columns=parse_map("error,depth"))
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
