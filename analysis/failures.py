@@ -15,7 +15,7 @@ MISSING = "missing"
 
 @dataclass(frozen=True)
 class FailurePolicy:
-    """How a failed model (diverged, timeout, out_of_memory, crashed) enters an error distribution.
+    """How a failed model (any status but ok and missing) enters an error distribution.
 
     Args:
         kind: "worst" gives it the largest error seen among the finished models of all spaces; "error" gives it
@@ -76,10 +76,10 @@ class Resolved:
         if failed:
             reasons = ", ".join(f"{count} {status}" for status, count in self.failures.items())
             if self.policy.kind == "drop":
-                what = f"{failed} failed ({reasons}) and were left out (policy drop)"
+                what = f"{failed} failed ({reasons}) and {'was' if failed == 1 else 'were'} left out (policy drop)"
             else:
                 given = f"an error of {self.filled_with:.2f} % (policy {self.policy})"
-                what = f"{failed} failed ({reasons}) and count with {given}"
+                what = f"{failed} failed ({reasons}) and {'counts' if failed == 1 else 'count'} with {given}"
         else:
             what = f"none failed (policy {self.policy})"
         unfinished = f"; {self.missing} not trained yet and not counted" if self.missing else ""

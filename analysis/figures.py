@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def _figure(findings: Findings, panels: int = 1, height: float = HEIGHT) -> tupl
     for empty in axes[panels:]:
         empty.set_axis_off()
     told = textwrap.shorten(context(findings), 330, placeholder=" …")
-    figure.supxlabel(textwrap.fill(told, 110), fontsize=7, color="#666666")
+    figure.supxlabel(textwrap.fill(told, 110), fontsize=7, color="#666666", parse_math=False)
     return figure, axes[:panels]
 
 
@@ -218,7 +219,8 @@ def _scatter(findings: Findings, sample: pd.DataFrame, name: str, part: str) -> 
     caption = (f"Rank correlation: {', '.join(told)}." if told else "") + _beyond(findings)
     more: dict[str, Any] = {"trend": line, "ranges": ranges, "limit": _limit(findings)}
     figure = _one(findings, lambda ax: plots.plot_parameter(sample, name, **more, ax=ax))
-    return Picture(part, f"error_vs_{name}", f"Error against {label(name)}", caption, figure)
+    file = f"error_vs_{quote(name, safe='')}"  # any text may name a column: val/acc, ..
+    return Picture(part, file, f"Error against {label(name)}", caption, figure)
 
 
 def _limit(findings: Findings) -> float | None:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.cells import LARGEST
+from analysis.json_fields import Fields, unread
+from analysis.notes import Note
 
-def read_nds(
-    content: list[dict[str, Any]] | Mapping[str, list[dict[str, Any]]], name: str
-) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
+
+def read_nds(content: Any, name: str) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:
     """Records of one NDS file as rows.
 
     Args:
         content: the parsed file: a list of records, or (`*_reruns`) one for the best and one for the middling.
         name: of the file, e.g. "ResNeXt-A"; the label of the space. `ResNet_rng1` to `_rng3` are the same networks from
             three seeds and have one label, so that together they are three trainings of each.
+
+    What cannot be read of a record is unknown, which a note says.
 
     Returns:
         Rows, names of the parameters, notes. The error is the test error of the last epoch where the file has the
@@ -30,69 +35,91 @@ def read_nds(
     width, the inverse of our bottleneck ratio; `num_gs` are numbers of groups.
     """
     space = re.sub(r"_rng\d+$", "", name)
-    groups = content.items() if isinstance(content, Mapping) else [("", content)]
-    rows = []
-    places: dict[str, int] = {}
-    for group, records in groups:
-        for record in records:
-            net, optim = record["net"], record.get("optim") or {}
-            key = json.dumps([net, optim], sort_keys=True)
-            curve = _curve(record.get("test_ep_top1"))
-            row: dict[str, Any] = {
+    groups: list[tuple[str, Any]] = list(content.items()) if isinstance(content, Mapping) else [("", content)]
+    rows, records = [], []
+    indices: dict[str, int] = {}
+    for group, members in groups:
+        for position, member in enumerate(members if isinstance(members, list) else [members]):
+            record = Fields(member)
+            net, optim, seed = record.fields("net"), record.fields("optim"), record.whole("rng_seed", 0)
+            own = [] if net.value and seed is not None else [name, group, position]
+            key = json.dumps([net.value, optim.value, *own], sort_keys=True)
+            row = _training(record, optim) | _network(net)
+            row |= {
                 "space": space,
-                "index": places.setdefault(key, len(places)),
-                "seed": record.get("rng_seed", 0),
+                "index": indices.setdefault(key, len(indices)),
+                "seed": seed or 0,
                 "spec_id": hashlib.sha256(key.encode()).hexdigest()[:16],
-                "recipe_id": space,
-                "job_id": record.get("job_id"),
-                "macs": record.get("flops"),
-                "params": record.get("params"),
-                "error_percent": curve[-1] if curve else record.get("min_test_top1"),
-                "min_test_top1": record.get("min_test_top1"),
-                "epoch_validation_error_percent": curve,
-                "epoch_train_error_percent": _curve(record.get("train_ep_top1")),
-                "epoch_train_loss": _curve(record.get("train_ep_loss")),
-                "epochs_done": len(curve) or optim.get("max_ep"),
-                "learning_rate": optim.get("base_lr"),
-                "weight_decay": optim.get("wd"),
+                "message": "; ".join(record.problems) if np.isnan(row["error_percent"]) else "",
             }
-            if group:
-                row["rerun_group"] = group
-            rows.append(row | _network(net))
+            records.append(record)
+            rows.append(row | ({"rerun_group": group} if group else {}))
     frame = pd.DataFrame(rows)
     known = {"depth", "width", "learning_rate", "weight_decay"}
     parameters = [str(column) for column in frame if column in known or str(column).rpartition("_")[2].isdigit()]
     # One learning rate for all is a part of the recipe, not a parameter; the analysis leaves constants out by itself.
-    return frame, parameters, (_note(frame, space),)
+    return frame, parameters, (_note(frame, space), *unread(records, space))
 
 
-def _network(net: dict[str, Any]) -> dict[str, Any]:
-    if "genotype" in net:  # a cell-based space: one width, one depth, one cell
-        return {"depth": net.get("depth"), "width": net.get("width"), "block_widths": None}
-    per_stage = {
-        "depth": net["ds"][1:],
-        "width": net["ws"][1:],
-        "groups": net["num_gs"][1:],
-        "bottleneck_ratio": [1 / multiplier for multiplier in net["bot_muls"][1:]],
+def _training(record: Fields, optim: Fields) -> dict[str, Any]:
+    curve = tuple(record.numbers("test_ep_top1"))
+    smallest = record.number("min_test_top1")
+    done = optim.number("max_ep")
+    return {
+        "job_id": str(record.value.get("job_id") or ""),
+        "macs": record.number("flops", low=1),
+        "params": record.number("params", low=1),
+        "error_percent": record.percent(*(("test_ep_top1", curve[-1]) if curve else ("min_test_top1", smallest))),
+        "min_test_top1": smallest,
+        "epoch_validation_error_percent": curve,
+        "epoch_train_error_percent": tuple(record.numbers("train_ep_top1")),
+        "epoch_train_loss": tuple(record.numbers("train_ep_loss")),
+        "epochs_done": len(curve) or (int(done) if np.isfinite(done) else 0),
+        "learning_rate": optim.number("base_lr"),
+        "weight_decay": optim.number("wd"),
     }
-    found: dict[str, Any] = {"block_type": net.get("block_type"), "depth": sum(per_stage["depth"])}
-    stages = zip(per_stage["width"], per_stage["depth"], strict=True)
-    found["block_widths"] = tuple(int(width) for width, depth in stages for _ in range(depth))
+
+
+def _network(net: Fields) -> dict[str, Any]:
+    if "genotype" in net:  # a cell-based space: one width, one depth, one cell
+        return {"depth": net.number("depth"), "width": net.number("width"), "block_widths": None}
+    if not net.value:
+        return {"block_widths": None}
+    depths, widths, groups = (_counts(net, name) for name in ("ds", "ws", "num_gs"))
+    multipliers = net.numbers("bot_muls")[1:]
+    lengths = {len(depths), len(widths)} | {len(values) for values in (groups, multipliers) if values}
+    if len(lengths) > 1 or not depths:
+        net.problem("ds", f"ws, num_gs and bot_muls have {len(widths)}, {len(groups)} and {len(multipliers)} values")
+        return {"block_widths": None}
+    per_stage: dict[str, Sequence[float]] = {
+        "depth": depths,
+        "width": widths,
+        "groups": groups,
+        "bottleneck_ratio": [1 / multiplier if multiplier > 0 else np.nan for multiplier in multipliers],
+    }
+    network: dict[str, Any] = {"block_type": net.value.get("block_type"), "depth": sum(depths)}
+    network["block_widths"] = tuple(w for w, depth in zip(widths, depths, strict=True) for _ in range(depth))
     for name, values in per_stage.items():
-        found |= {f"{name}_{stage}": value for stage, value in enumerate(values, start=1)}
-    return found
+        network |= {f"{name}_{stage}": value for stage, value in enumerate(values, start=1)}
+    return network
 
 
-def _curve(values: Any) -> tuple[float, ...]:
-    """One value an epoch; a loss that is not a number stays in its place."""
-    return tuple(float("nan") if value is None else float(value) for value in values or ())
+def _counts(net: Fields, name: str) -> list[int]:
+    """The whole numbers of the stages, without the stem's; empty where there are none or some cannot be read."""
+    values = net.numbers(name)[1:]
+    if all(1 <= value <= LARGEST and value % 1 == 0 for value in values):
+        return [int(value) for value in values]
+    net.problem(name, f"must be whole numbers from 1 to {LARGEST:,}")
+    return []
 
 
-def _note(frame: pd.DataFrame, space: str) -> str:
+def _note(frame: pd.DataFrame, space: str) -> Note:
     if any(len(curve) for curve in frame["epoch_validation_error_percent"]):
-        gap = float((frame["error_percent"] - frame["min_test_top1"].astype(float)).mean())
-        return (
-            f"{space}: the error is the test error of the last epoch; min_test_top1, the smallest over the epochs that "
-            f"the paper reports, is {gap:.2f} points lower on average because it chooses the epoch by the test split."
+        gap = float((frame["error_percent"] - frame["min_test_top1"]).replace(np.inf, np.nan).mean())
+        text = (
+            "the error is the test error of the last epoch; min_test_top1, the smallest over the epochs, which the "
+            "paper reports, is smaller because it chooses the epoch by the test split"
         )
-    return f"{space}: the error is min_test_top1, the smallest test error over the epochs, which is optimistic."
+        return Note(space, text, f"{gap:.2f} points lower on average", about="error_percent")
+    text = "the error is min_test_top1, the smallest test error over the epochs, which is optimistic"
+    return Note(space, text, about="error_percent")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.json_fields import Fields, unread
+from analysis.notes import Note
 from designspace import ModelSpec
 from designspace.export import from_pycls
 
@@ -29,14 +31,16 @@ NAMES = {
     "EN": {"DEPTHS": "depth", "WIDTHS": "width", "EXP_RATIOS": "expansion_ratio"},
     "OPTIM": {"BASE_LR": "learning_rate", "WEIGHT_DECAY": "weight_decay"},
 }
-"""Settings of pycls by section, in our words; pycls' BOT_MUL is the inverse of our b. Lists have a value a stage."""
+"""Settings of pycls by section with our names; pycls' BOT_MUL is the inverse of our b. Lists have a value per stage."""
 
 SECTIONS = {"regnet": "REGNET", "anynet": "ANYNET", "effnet": "EN"}
 """The section that describes a model of each type; the others keep their defaults."""
 
 
-def read_pycls(jobs: list[dict[str, Any]], space: str) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
+def read_pycls(jobs: Sequence[Any], space: str) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:
     """Jobs of one sweep as rows; a job that did not finish is a failed model, not a missing one.
+
+    What cannot be read of a job is unknown, which a note says; a job whose error cannot be read has crashed.
 
     Args:
         jobs: the parsed sweep.json.
@@ -47,116 +51,148 @@ def read_pycls(jobs: list[dict[str, Any]], space: str) -> tuple[pd.DataFrame, li
         weights); `min_top1_err` and `ema_error_percent` are kept beside it. Every setting whose number differs between
         jobs is a parameter. Jobs that differ in their seed only are trainings of one model.
     """
-    configs = [job.get("cfg") or {} for job in jobs]
+    fields = [Fields(job) for job in jobs]
+    configs = [job.fields("cfg").value for job in fields]
     settings = _parameters(configs)
-    specs = [_spec(config) for config in configs]
-    names = _names(jobs, specs)
-    places: dict[str, int] = {}
+    specs = [_spec(config, job.problems) for config, job in zip(configs, fields, strict=True)]
+    seeds = [job.fields("cfg").whole("RNG_SEED", 0) for job in fields]
+    names = _names(fields, configs, seeds, specs, space)
+    indices: dict[str, int] = {}
     rows, optimistic = [], False
-    for job, config, spec, name, varying in zip(jobs, configs, specs, names, settings, strict=True):
-        test, train = job.get("test_epoch") or {}, job.get("train_epoch") or {}
-        errors, smallest = _numbers(test.get("top1_err")), _numbers(test.get("min_top1_err"))
-        optimistic |= not errors and bool(smallest)
-        error = errors[-1] if errors else min(smallest, default=np.nan)
-        status, message = _status(job, test, error)
-        epochs = _numbers(test.get("epoch_ind"))
-        each = epochs == list(range(1, len(epochs) + 1))  # pycls may test every few epochs only
-        complexity = job.get("complexity") or {}
-        ema = _numbers((job.get("test_ema_epoch") or {}).get("top1_err"))
-        row = {
+    for job, spec, name, seed, varying in zip(fields, specs, names, seeds, settings, strict=True):
+        row = _training(job)
+        optimistic |= row["status"] == "ok" and not job.fields("test_epoch").numbers("top1_err")
+        row |= {
             "space": space,
-            "index": places.setdefault(name, len(places)),
-            "seed": config.get("RNG_SEED", 0),
+            "index": indices.setdefault(name, len(indices)),
+            "seed": seed or 0,
             "spec_id": name,
-            "recipe_id": space,
-            "status": status,
-            "message": message,
-            "macs": complexity.get("flops"),
-            "params": complexity.get("params"),
-            "acts": complexity.get("acts"),
-            "error_percent": error if status == "ok" else np.nan,
-            "min_top1_err": min(smallest, default=np.nan),
-            "ema_error_percent": ema[-1] if ema else np.nan,
-            "epoch_validation_error_percent": tuple(errors) if each else (),
-            "epoch_train_error_percent": tuple(_numbers(train.get("top1_err"))),
-            "epoch_train_loss": tuple(_numbers(train.get("loss"))),
-            "epochs_done": int(epochs[-1]) if epochs else 0,
             "spec": None if spec is None else json.loads(spec.to_json()),
             "block_widths": None if spec is None else spec.block_widths,
         }
         rows.append(row | ({} if spec is None else {"depth": spec.depth}) | varying)
-    frame = pd.DataFrame(rows)
     parameters = list(dict.fromkeys(key for varying in settings for key in varying))
-    notes = [f"{space}: errors are those of the split pycls tests on after every epoch, here of the last epoch."]
+    text = "errors are those of the split pycls tests on after every epoch, here of the last epoch"
+    notes = [Note(space, text, about="error_percent")]
     if optimistic:
-        notes.append(f"{space}: some errors are min_top1_err, the smallest over the epochs, which is optimistic.")
-    return frame, ["depth", *(name for name in parameters if name != "depth")], tuple(notes)
+        text = "some errors are min_top1_err, the smallest over the epochs, which is optimistic"
+        notes.append(Note(space, text, about="error_percent"))
+    return (
+        pd.DataFrame(rows),
+        ["depth", *(name for name in parameters if name != "depth")],
+        (*notes, *unread(fields, space)),
+    )
 
 
-def _spec(config: Mapping[str, Any]) -> ModelSpec | None:
-    """The network of a job; None where it has no words here or the job never came to say what it trains."""
+def _training(job: Fields) -> dict[str, Any]:
+    """How the training of a job went, and the complexity it measured."""
+    test, train, complexity = job.fields("test_epoch"), job.fields("train_epoch"), job.fields("complexity")
+    errors, smallest = test.numbers("top1_err"), [e for e in test.numbers("min_top1_err") if np.isfinite(e)]
+    error = test.percent("top1_err", errors[-1] if errors else min(smallest, default=np.nan))
+    status, message = _status(job, test, error, bool(errors))
+    epochs = test.numbers("epoch_ind")
+    each = epochs == list(range(1, len(epochs) + 1))  # pycls may test every few epochs only
+    ema = job.fields("test_ema_epoch").numbers("top1_err")
+    return {
+        "status": status,
+        "message": message,
+        "macs": complexity.number("flops", low=1),
+        "params": complexity.number("params", low=1),
+        "acts": complexity.number("acts", low=1),
+        "error_percent": error if status == "ok" else np.nan,
+        "min_top1_err": min(smallest, default=np.nan),
+        "ema_error_percent": ema[-1] if ema else np.nan,
+        "epoch_validation_error_percent": tuple(errors) if each else (),
+        "epoch_train_error_percent": tuple(train.numbers("top1_err")),
+        "epoch_train_loss": tuple(train.numbers("loss")),
+        "epochs_done": int(epochs[-1]) if epochs and np.isfinite(epochs[-1]) else 0,
+    }
+
+
+def _status(job: Fields, test: Fields, error: float, tested: bool) -> tuple[str, str]:
+    done, planned = test.numbers("epoch_ind"), test.numbers("epoch_max")
+    log = str(job.value.get("err") or "").strip()
+    last_line = log.splitlines()[-1] if log else ""
+    if not np.isfinite(error):
+        if "out of memory" in log:
+            return "out_of_memory", last_line
+        if tested and not job.problems:
+            return "diverged", last_line or f"top1_err is {error}"
+        return "crashed", "; ".join(
+            dict.fromkeys([*job.problems, *filter(None, [last_line])])
+        ) or "no test epoch in the log"
+    if done and planned and done[-1] < planned[-1]:
+        return "crashed", f"stopped after epoch {done[-1]:.0f} of {planned[-1]:.0f}. {last_line}".strip()
+    return "ok", ""
+
+
+def _spec(config: Mapping[str, Any], problems: list[str]) -> ModelSpec | None:
+    """The network of a job; None where it is not expressible as a spec or the job never said what it trains."""
+    if not config:
+        return None
     try:
         return from_pycls(config)
-    except ValueError:
+    except ValueError as error:
+        problems.append(str(error))
         return None
 
 
-def _names(jobs: list[dict[str, Any]], specs: list[ModelSpec | None]) -> list[str]:
-    """What the jobs train, by the network where that says it, else by all that they were told."""
-    told = []
-    for job in jobs:
-        config = {key: value for key, value in (job.get("cfg") or {}).items() if key not in NOT_THE_MODEL}
-        identity = json.dumps(config or job.get("log_file"), sort_keys=True)
-        told.append(hashlib.sha256(identity.encode()).hexdigest()[:16])
-    networks = [name if spec is None else spec.spec_id for name, spec in zip(told, specs, strict=True)]
-    return networks if len(set(networks)) == len(set(told)) else told
+def _names(
+    jobs: list[Fields],
+    configs: list[Mapping[str, Any]],
+    seeds: list[int | None],
+    specs: list[ModelSpec | None],
+    space: str,
+) -> list[str]:
+    """What each job trains: its network where that identifies it, else all of its settings.
+
+    A job without settings, or with a seed that cannot be read, is a model of its own.
+    """
+    hashes = []
+    for position, (job, config, seed) in enumerate(zip(jobs, configs, seeds, strict=True)):
+        settings = {key: value for key, value in config.items() if key not in NOT_THE_MODEL}
+        own = [] if settings and seed is not None else [space, job.value.get("log_file"), position]
+        identity = json.dumps([settings, *own] if own else settings, sort_keys=True)
+        hashes.append(hashlib.sha256(identity.encode()).hexdigest()[:16])
+    networks = [name if spec is None else spec.spec_id for name, spec in zip(hashes, specs, strict=True)]
+    return networks if len(set(networks)) == len(set(hashes)) else hashes
 
 
 def _parameters(configs: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The parameters of each job's model, then all other numbers of its configuration that differ between jobs."""
-    known, other = [], []
+    described, other = [], []
     for config in configs:
-        section = SECTIONS.get((config.get("MODEL") or {}).get("TYPE", ""), "")
-        found: dict[str, Any] = {}
+        kind = _mapping(config.get("MODEL")).get("TYPE")
+        section = SECTIONS.get(kind, "") if isinstance(kind, str) else ""
+        numbers: dict[str, Any] = {}
         for name in filter(None, (section, "OPTIM")):
             for key, ours in NAMES[name].items():
-                value = (config.get(name) or {}).get(key)
-                value = np.reciprocal(np.asarray(value, dtype=float)).tolist() if ours == "bottleneck_ratio" else value
-                found |= dict(_numbers_in(ours, value, "_"))
-        known.append(found)
+                values = dict(_numbers_in(ours, _mapping(config.get(name)).get(key), "_"))
+                inverse = ours == "bottleneck_ratio"
+                numbers |= {place: 1 / v for place, v in values.items() if v} if inverse else values
+        described.append(numbers)
         sections = {key: value for key, value in config.items() if key not in (*NOT_THE_MODEL, *SECTIONS.values())}
         other.append(dict(_numbers_in("", sections, ".")))
     same = {f"OPTIM.{key}" for key in NAMES["OPTIM"]}
-    names = [name for name in dict.fromkeys(key for found in other for key in found) if name not in same]
-    differ = [name for name in names if len({found.get(name) for found in other if found}) > 1]
+    names = [name for name in dict.fromkeys(key for numbers in other for key in numbers) if name not in same]
+    differ = [name for name in names if len({numbers.get(name) for numbers in other if numbers}) > 1]
     return [
-        found | {name: numbers[name] for name in differ if name in numbers}
-        for found, numbers in zip(known, other, strict=True)
+        of_model | {name: numbers[name] for name in differ if name in numbers}
+        for of_model, numbers in zip(described, other, strict=True)
     ]
 
 
 def _numbers_in(name: str, value: Any, joint: str) -> Iterator[tuple[str, float]]:
-    """All numbers in a nested setting, by name; those of a list are numbered from 1."""
+    """All finite numbers in a nested setting, by name; those of a list are numbered from 1."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _numbers_in(f"{name}{joint}{key}" if name else key, item, joint)
     elif isinstance(value, list):
         for place, item in enumerate(value, start=1):
             yield from _numbers_in(f"{name}_{place}", item, joint)
-    elif isinstance(value, int | float):
+    elif isinstance(value, int | float) and abs(value) < 2**63:
         yield name, value
 
 
-def _status(job: Mapping[str, Any], test: Mapping[str, Any], error: float) -> tuple[str, str]:
-    done, planned = (_numbers(test.get(name)) for name in ("epoch_ind", "epoch_max"))
-    said = str(job.get("err") or "").strip()
-    last_line = said.splitlines()[-1] if said else ""
-    if not np.isfinite(error):
-        return ("out_of_memory" if "out of memory" in said else "crashed"), last_line or "no test epoch in the log"
-    if done and planned and done[-1] < planned[-1]:
-        return "crashed", f"stopped after epoch {done[-1]:.0f} of {planned[-1]:.0f}. {last_line}".strip()
-    return "ok", ""
-
-
-def _numbers(values: Any) -> list[float]:
-    return [float("nan") if value is None else float(value) for value in values or ()]
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -84,7 +84,15 @@ def legend_above(ax: Axes) -> None:
         longest = max(map(len, texts))
         columns = 3 if longest <= 20 else 2 if longest <= 34 else 1
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-        ax.legend(frameon=False, fontsize="small", ncols=columns, **place)
+        legend = ax.legend(frameon=False, fontsize="small", ncols=columns, **place)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # names are shown as they are: a $ in them starts no formula
+
+
+def label_axes(ax: Axes, x: str, y: str) -> None:
+    """Label both axes; a $ in a name starts no formula."""
+    ax.set_xlabel(x, parse_math=False)
+    ax.set_ylabel(y, parse_math=False)
 
 
 def padded(values: Iterable[float], *, logarithmic: bool = False) -> tuple[float, float]:

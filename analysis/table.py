@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.failures import MISSING
 from analysis.foreign import is_foreign, read_foreign
+from analysis.notes import Note, merged
 from analysis.seeds import drop_duplicate_trainings
 from designspace import ModelSpec
 from designspace.record import COLUMNS as RECORD_COLUMNS
@@ -27,7 +28,8 @@ TABLE_COLUMNS = {
 }
 """Meaning of each column; the space's free parameters follow, flattened (a list becomes name_1, name_2, ...).
 
-A table of other people's making has whatever of these its file says (`analysis.foreign`): at least error_percent."""
+Other people's tables have those that their file gives (`analysis.foreign`), at least error_percent; recipe_id and
+data_id are None where it does not."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,14 @@ def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> 
     """Read study folders and other people's tables into one table.
 
     Args:
-        paths: study folders written by `designspace sweep`, complete or not; files (.csv, .csv.gz, .parquet, NDS or
-            pycls .json).
+        paths: study folders written by `designspace sweep`, complete or not; files (.csv, .tsv, either with .gz,
+            .parquet, NDS or pycls .json).
         columns: column map of the files, name to expression, e.g. {"error": "100-acc", "macs": "gmacs*1e9"}; names as
-            in `analysis.foreign.TARGETS`, any other name becomes a parameter.
+            in `analysis.column_map.TARGETS`, any other name becomes a parameter.
 
     Returns:
-        The table. If a space of the same name is in several studies trained under different recipes or data, its label
-        becomes "study/space", so that it is never pooled by accident.
+        The table. If a space of the same name is in several studies with different recipes or data, or in tables that
+        do not state theirs, its label becomes "study/space"; see `_separate` for tables that hold seeds of one recipe.
 
     Raises:
         FileNotFoundError: a folder is not a study, or a file is not there.
@@ -91,26 +93,30 @@ def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> 
     if columns and not any(map(is_foreign, places)):
         raise ValueError("map is for tables (.csv, .parquet, .json); study folders name their columns themselves")
     studies, parts, parameters = [], [], ["depth"]
-    notes: list[str] = []
+    notes: list[Note] = []
+    named: set[str] = set()
     for path, name in zip(places, _names(places), strict=True):
         if is_foreign(path):
-            part, found, said = read_foreign(path, columns or {})
-            notes += said
+            foreign = read_foreign(path, columns or {})
+            part, own_parameters = foreign.frame, foreign.parameters
+            notes += foreign.notes
+            named |= {name} if foreign.trainings_named else set()
             studies.append(Study(name, path, {}))
         else:
             manifest, models, records = read_study(path)
             if not models:
                 raise ValueError(f"{path} has no models in models.jsonl; run `designspace sweep` first")
             part = pd.DataFrame(_rows(path, manifest, models, records))
-            found = [str(key) for key in part if key not in TABLE_COLUMNS]
+            own_parameters = [str(key) for key in part if key not in TABLE_COLUMNS]
             studies.append(Study(name, path, manifest))
         parts.append(part.assign(study=name))
-        parameters += [key for key in found if key not in parameters]
+        parameters += [key for key in own_parameters if key not in parameters]
     frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     frame = frame[["study", *(c for c in frame if c != "study")]]
-    frame, repeated = drop_duplicate_trainings(_separate(frame))
-    known = tuple(name for name in parameters if name in frame and frame[name].notna().any())
-    return Table(frame, tuple(studies), known, (*notes, *repeated))
+    frame, pooled = _separate(frame, named)
+    frame, repeated = drop_duplicate_trainings(frame)
+    present = tuple(name for name in parameters if name in frame and frame[name].notna().any())
+    return Table(frame, tuple(studies), present, (*merged([*notes, *pooled]), *repeated))
 
 
 def validation_size(studies: Sequence[Study]) -> int | None:
@@ -168,8 +174,34 @@ def _flat(parameters: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _separate(frame: pd.DataFrame) -> pd.DataFrame:
-    settings = frame.groupby("space")[["recipe_id", "data_id"]].nunique().max(axis=1)
-    mixed = frame["space"].isin(settings.index[settings > 1])
+def _separate(frame: pd.DataFrame, named: set[str]) -> tuple[pd.DataFrame, list[Note]]:
+    """Spaces of one name as "study/space", unless their models were trained with one recipe on the same data.
+
+    A table that states no recipe may have any. Its spaces are pooled with those of another table only if both name
+    models and seeds (`named`), share models, and nowhere give one training two errors.
+    """
+    groups = frame.groupby("space", sort=False)
+    settings = groups[["recipe_id", "data_id"]].nunique().max(axis=1)
+    apart, notes = set(settings.index[settings > 1]), []
+    several = groups["study"].nunique()
+    for label in several.index[several > 1].difference(list(apart)):
+        part = frame[frame["space"] == label]
+        if part["recipe_id"].notna().all():
+            continue
+        if set(part["study"]) <= named and _same_trainings(part):
+            text = "its tables share models and count as seeds of one recipe; map recipe_id if the recipes differ"
+            notes.append(Note(str(label), text))
+        else:
+            apart.add(label)
+    mixed = frame["space"].isin(apart)
     frame.loc[mixed, "space"] = frame["study"] + "/" + frame["space"]
-    return frame
+    return frame, notes
+
+
+def _same_trainings(part: pd.DataFrame) -> bool:
+    """Whether every study shares a model with another one, and equal seeds of a model have equal errors everywhere."""
+    shared = part.groupby("spec_id")["study"].transform("nunique") > 1
+    if part.loc[shared, "study"].nunique() < part["study"].nunique():
+        return False
+    values = part.groupby(["spec_id", "seed"])[["study", "error_percent"]].nunique()
+    return not (values > 1).all(axis=1).any()

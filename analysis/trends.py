@@ -67,11 +67,7 @@ def trend(values: ArrayLike, errors: ArrayLike, *, groups: int | None = None, co
     groups = int(np.clip(len(x) // 5, 1, 6)) if groups is None else groups
     if groups < 1:
         raise ValueError(f"groups is {groups}; it must be at least 1")
-    distinct, index = np.unique(x, return_inverse=True)
-    if len(distinct) > groups:
-        # Equal values stay together: the group is that of the mean rank, not of the row.
-        ranks = stats.rankdata(x, method="average")
-        index = np.minimum((ranks - 0.5) / len(x) * groups, groups - 1).astype(int)
+    index = quantile_groups(x, groups)
     rows = []
     for group in np.unique(index):
         mine, at = e[index == group], x[index == group]
@@ -90,6 +86,22 @@ def trend(values: ArrayLike, errors: ArrayLike, *, groups: int | None = None, co
             }
         )
     return pd.DataFrame(rows)
+
+
+def quantile_groups(values: ArrayLike, groups: int) -> NDArray[np.int64]:
+    """The group of each value, from 0, in groups of about equal size; equal values are in one group.
+
+    Args:
+        values: shape (N,), finite; with no more distinct values than groups, each is a group.
+        groups: at least 1.
+    """
+    x = np.asarray(values, dtype=float)
+    distinct, index = np.unique(x, return_inverse=True)
+    if len(distinct) > groups:
+        # Equal values stay together: the group is that of the mean rank, not of the row.
+        ranks = stats.rankdata(x, method="average")
+        index = np.minimum((ranks - 0.5) / len(x) * groups, groups - 1).astype(int)
+    return index.astype(np.int64)
 
 
 def correlations_per_space(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -23,25 +23,35 @@ def make_parser(name: str, description: str | None, *examples: str) -> argparse.
     """A parser with what every command takes: tables, column map, conditions."""
     parser = terminal.parser(name, description, *examples)
     parser.add_argument(
-        "tables", nargs="+", metavar="RUN", help="a study folder, or a table: .csv, .parquet, NDS or pycls .json"
+        "tables", nargs="+", metavar="RUN", help="a study folder, or a table: .csv, .tsv, .parquet, NDS or pycls .json"
     )
     parser.add_argument(
         "--map",
         action="append",
         default=[],
         metavar="NAME=EXPR,…",
-        help="columns of a table: error, macs, params, acts, depth, space, name, seed, recipe_id, error_1 error_2 … "
-        "(one a seed); any other name is a parameter; expressions of numbers, columns and + - * /",
+        help="columns of a table: error (percent), macs, params, acts, depth, space, name, seed, status, recipe_id, "
+        "error_1 error_2 … (one per seed), widths (of blocks; of stages with depths); any other name is a parameter; "
+        "expressions of numbers, columns and + - * /; a name that is not one word in backticks: 'error=100-`val/acc`'",
     )
     parser.add_argument(
-        "--where", action="append", default=[], metavar="COL=VALUE,…", help="only models with one of these values"
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only models that fulfill it: COL=VALUE,… or with !=, <, <=, >, >= (in quotes: 'depth>=12')",
     )
     return parser
 
 
 def add_by(parser: argparse.ArgumentParser) -> None:
     """The option --by."""
-    parser.add_argument("--by", default="space", metavar="COLUMN", help="the column whose values are the spaces")
+    parser.add_argument(
+        "--by",
+        default="space",
+        metavar="COLUMN[:N]",
+        help="the column whose values are the spaces; COLUMN:N cuts numbers into N groups",
+    )
 
 
 def add_failures(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def fit(argv: list[str]) -> int:
     """Fit the quantized linear rule to the widths of every model: w_0, w_a, w_m and e_fit against the error."""
-    parser = inputs.make_parser("fit", fit.__doc__, "runs/demo --out fits.csv", "runs/demo --out fit.png")
+    parser = inputs.make_parser("fit", fit.__doc__, "runs/demo --out fits.csv", "nets.csv --map error,widths")
     inputs.add_by(parser)
     inputs.add_failures(parser)
     inputs.add_out(parser)
@@ -29,7 +29,7 @@ def fit(argv: list[str]) -> int:
     models, resolved, table = inputs.models_of(arguments)
     models = models[models["block_widths"].notna()].reset_index(drop=True)
     if models.empty:
-        raise ValueError("the table has no block widths to fit")
+        raise ValueError("the table has no block widths to fit; say where they are, e.g. --map widths=COLUMN")
     models = pd.concat([models, fit_population(models["block_widths"])], axis=1)
     rows = []
     for space, part in models.groupby("space", sort=False):
@@ -55,7 +55,7 @@ def fit(argv: list[str]) -> int:
 
         return plot_parameter(models, "fit_error", ax=ax)
 
-    written = models[["study", "space", "index", "spec_id", "error_percent", *FIT_COLUMNS]]
+    written = models[["study", "space", "index", "spec_id", "error_percent", "block_widths", *FIT_COLUMNS]]
     if arguments.out:  # the rule before it is rounded to 8 channels, as the paper has it
         written = written.assign(fit_error_continuous=fit_population(models["block_widths"], quantum=1)["fit_error"])
     inputs.write_out(arguments.out, written, draw)

@@ -30,7 +30,7 @@ def select(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     inputs.check_out(arguments.out)
 
-    from analysis.display import best_table
+    from analysis.display import COMPLEXITY, best_table
     from analysis.grouping import group_by
     from analysis.number_text import short
     from analysis.select import candidates, select_best
@@ -46,7 +46,7 @@ def select(argv: list[str]) -> int:
         objectives=objectives,
         regimes=arguments.regimes,
     )
-    shown = best_table(best)
+    shown = best_table(best, [name for name in objectives if name not in COMPLEXITY])
     if arguments.regimes is not None:
         ends = zip(best["regime_low"], best["regime_high"], strict=True)
         shown.insert(0, "regime of macs", [f"{short(low)} to {short(high)}" for low, high in ends])

@@ -74,7 +74,8 @@ def plot_differences(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.plot([row["difference_lower"], row["difference_upper"]], [y, y], color=style["color"], linewidth=2)
         ax.plot([row["difference"]], [y], marker=style["marker"], color=style["color"])
     ax.axvline(0, color="#888888", linewidth=1)
-    ax.set_yticks([-place for place in range(len(frame))], [_pair_label(row) for _, row in frame.iterrows()])
+    pairs = [_pair_label(row) for _, row in frame.iterrows()]
+    ax.set_yticks([-place for place in range(len(frame))], pairs, parse_math=False)
     ax.set_ylim(-len(frame) + 0.4, 0.6)
     ax.set_xlabel("difference of mean error (points)\nleft of 0 the first is better")
     return ax

@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from analysis.number_text import short
-from analysis.style import axes_or_new, label, legend_above, look, padded, scale_x, tidy
+from analysis.style import axes_or_new, label, label_axes, legend_above, look, padded, scale_x, tidy
 
 FEW_VALUES = 12
 """Up to this many distinct values a parameter is drawn as columns of points."""
@@ -86,7 +86,7 @@ def plot_parameter(
     ax.set_ylim(*padded(frame["error_percent"]))
     if ranges is not None and len(ranges):
         _range_bars(ax, ranges, names, by)
-    ax.set(xlabel=label(parameter), ylabel=label("error_percent"))
+    label_axes(ax, label(parameter), label("error_percent"))
     legend_above(ax)
     return ax
 
@@ -146,7 +146,7 @@ def plot_regimes(
         ax.set_yscale("log", base=2 if values.max() < 1e4 else 10)
     ax.yaxis.set_major_formatter(lambda value, _: short(value))
     whose = " of the best" if parameter == "error_percent" else ""
-    ax.set(xlabel=label("macs"), ylabel=label(parameter).replace(" (", f"{whose} (", 1))
+    label_axes(ax, label("macs"), label(parameter).replace(" (", f"{whose} (", 1))
     legend_above(ax)
     return ax
 
@@ -163,7 +163,7 @@ def plot_importance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.barh(place, frame["importance"], color=look(0)["color"], alpha=0.75, height=0.6)
     ax.hlines(place, frame["lower"], frame["upper"], color="#222222", linewidth=1.4)
     ax.axvline(0, color="#888888", linewidth=1)
-    ax.set_yticks(place, [label(name) for name in frame["parameter"]])
+    ax.set_yticks(place, [label(name) for name in frame["parameter"]], parse_math=False)
     ax.set_xlabel("points of prediction error added by shuffling it")
     return ax
 
@@ -181,7 +181,7 @@ def plot_dependence(frame: pd.DataFrame, parameter: str, *, ax: Axes | None = No
     ax.plot(line["value"], line["error"], **look(0), linewidth=1.8, markersize=4)
     scale_x(ax, line["value"])
     ax.set_ylim(*padded(frame["error"]))  # one scale for all parameters: a flat line is an unimportant one
-    ax.set(xlabel=label(parameter), ylabel="predicted error (%)")
+    label_axes(ax, label(parameter), "predicted error (%)")
     return ax
 
 
@@ -215,6 +215,6 @@ def plot_pareto(
     line = frame[frame[front]].sort_values(objective)
     ax.step(line[objective], line["error_percent"], where="post", color="#444444", linewidth=1.2, zorder=2)
     scale_x(ax, frame[objective].dropna())
-    ax.set(xlabel=label(objective), ylabel=label("error_percent"))
+    label_axes(ax, label(objective), label("error_percent"))
     legend_above(ax)
     return ax

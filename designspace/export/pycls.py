@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from designspace.export import pycls_effnet
-from designspace.export.pycls_anynet import ANYNET, REGNET, SUPPORT, from_anynet, to_anynet, to_regnet, unroll
-from designspace.export.pycls_keys import common
+from designspace.export.pycls_anynet import SUPPORT, AnyNet, RegNet, from_anynet, to_anynet, to_regnet, unroll
+from designspace.export.pycls_effnet import EffNet, from_effnet, to_effnet
+from designspace.export.pycls_keys import Model, Train, common, read_section
 from designspace.files import read_mapping
 from designspace.quantized_linear import QuantizedLinear
 from designspace.spec import ModelSpec
@@ -26,22 +26,21 @@ def from_pycls(config: Mapping[str, Any], name: str | None = None) -> ModelSpec:
         name: a label for the spec.
 
     Raises:
-        ValueError: unknown model type, block, stem or key, or numbers that do not fit each other.
+        ValueError: unknown model type, block, stem or key, a value of the wrong type or out of range, or numbers that
+            do not fit each other; the message names the key.
     """
-    model = config.get("MODEL") or {}
-    match model.get("TYPE", ""):
-        case "anynet":
-            mapping = from_anynet(ANYNET.read(config))
-        case "regnet":
-            mapping = from_anynet(unroll(REGNET.read(config)), one_group=False)
-        case "effnet":
-            mapping = pycls_effnet.read(config)
-        case other:
-            raise ValueError(f"MODEL.TYPE = {other!r}: must be one of anynet, regnet, effnet")
-    activation = {"swish": "silu"}.get(str(model.get("ACTIVATION_FUN", "relu")).lower())
-    mapping["activation"] = activation or str(model.get("ACTIVATION_FUN", "relu")).lower()
-    mapping["head"]["classes"] = model.get("NUM_CLASSES", 10)
-    mapping["resolution"] = (config.get("TRAIN") or {}).get("IM_SIZE", 224)
+    if not isinstance(config, Mapping):
+        raise ValueError(f"config = {config!r}: must be a mapping")
+    model = read_section(config, "MODEL", Model)
+    if model.TYPE == "anynet":
+        mapping = from_anynet(read_section(config, "ANYNET", AnyNet))
+    elif model.TYPE == "regnet":
+        mapping = from_anynet(unroll(read_section(config, "REGNET", RegNet)), one_group=False)
+    else:
+        mapping = from_effnet(read_section(config, "EN", EffNet))
+    mapping["activation"] = "silu" if model.ACTIVATION_FUN == "swish" else model.ACTIVATION_FUN
+    mapping["head"]["classes"] = model.NUM_CLASSES
+    mapping["resolution"] = read_section(config, "TRAIN", Train).IM_SIZE
     return ModelSpec.from_mapping(mapping | {"name": name} if name else mapping)
 
 
@@ -69,7 +68,7 @@ def to_pycls(spec: ModelSpec, rule: QuantizedLinear | None = None) -> dict[str, 
     if spec.in_channels != 3:
         SUPPORT.refuse("in_channels", spec.in_channels, "its stems read three channels")
     if spec.stages[0].block == "inverted":
-        return common(spec, "effnet") | {"EN": pycls_effnet.section(spec)} | _sizes(spec)
+        return common(spec, "effnet") | {"EN": to_effnet(spec)} | _sizes(spec)
     SUPPORT.check(spec)
     anynet = to_anynet(spec)
     if rule is None:

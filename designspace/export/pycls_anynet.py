@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from designspace.export.pycls_keys import ACTIVATIONS, Section, per_stage
+from designspace.export.pycls_keys import ACTIVATIONS, Depth, Multiplier, Share, Width, one_of, per_stage
 from designspace.export.refusal import Support
 from designspace.group_width import fit_group_width
 from designspace.quantized_linear import QuantizedLinear
-from designspace.spec import BottleneckStage, ModelSpec
+from designspace.spec import BottleneckStage, ModelSpec, Stride
+from designspace.validated import Validated
 
 STEMS = {  # pycls `anynet.py`: name: kernel size, stride, max-pool
     "simple_stem_in": (3, 2, False),
@@ -24,81 +26,87 @@ BLOCKS = {  # (our block, residual) in pycls's words; its vanilla block has two 
 }
 SUPPORT = Support("pycls", ("bottleneck", "basic"), ACTIVATIONS, head_width=True)
 
-REGNET = Section(
-    "REGNET",
-    {
-        "STEM_TYPE": "simple_stem_in",
-        "STEM_W": 32,
-        "BLOCK_TYPE": "res_bottleneck_block",
-        "STRIDE": 2,
-        "SE_ON": False,
-        "SE_R": 0.25,
-        "DEPTH": 10,
-        "W0": 32,
-        "WA": 5.0,
-        "WM": 2.5,
-        "GROUP_W": 16,
-        "BOT_MUL": 1.0,
-        "HEAD_W": 0,
-    },
-)
-ANYNET = Section(
-    "ANYNET",
-    {
-        "STEM_TYPE": "simple_stem_in",
-        "STEM_W": 32,
-        "BLOCK_TYPE": "res_bottleneck_block",
-        "DEPTHS": [],
-        "WIDTHS": [],
-        "STRIDES": [],
-        "BOT_MULS": [],
-        "GROUP_WS": [],
-        "HEAD_W": 0,
-        "SE_ON": False,
-        "SE_R": 0.25,
-    },
-)
+
+class _Shared(Validated):
+    """Keys that anynet and regnet share."""
+
+    STEM_TYPE: Annotated[str, one_of(STEMS)] = "simple_stem_in"
+    STEM_W: Width = 32
+    BLOCK_TYPE: Annotated[str, one_of(BLOCKS.values())] = "res_bottleneck_block"
+    HEAD_W: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = 0
+    SE_ON: Annotated[bool, Field(strict=True)] = False
+    SE_R: Share = 0.25
 
 
-def unroll(regnet: dict[str, Any]) -> dict[str, Any]:
+class RegNet(_Shared):
+    """The REGNET section."""
+
+    STRIDE: Stride = 2
+    DEPTH: Depth = 10
+    W0: Width = 32
+    WA: Annotated[float, Field(ge=0, strict=True)] = 5.0
+    WM: Annotated[float, Field(gt=1, strict=True)] = 2.5
+    GROUP_W: Width = 16
+    BOT_MUL: Multiplier = 1.0
+
+
+class AnyNet(_Shared):
+    """The ANYNET section; tuples have one value per stage."""
+
+    DEPTHS: tuple[Depth, ...] = ()
+    WIDTHS: tuple[Width, ...] = ()
+    STRIDES: tuple[Stride, ...] = ()
+    BOT_MULS: tuple[Multiplier, ...] = ()
+    GROUP_WS: tuple[Width, ...] = ()
+
+
+def unroll(regnet: RegNet) -> AnyNet:
     """The AnyNet section that a RegNet section stands for (pycls `regnet.py`)."""
-    if regnet["W0"] % 8:
-        raise ValueError(f"REGNET.W0 = {regnet['W0']}: must be a multiple of 8")
-    widths, depths = QuantizedLinear(regnet["DEPTH"], regnet["W0"], regnet["WA"], regnet["WM"]).stages()
-    groups = np.full(len(widths), regnet["GROUP_W"])
-    widths, groups = fit_group_width(widths, 1 / regnet["BOT_MUL"], groups)
-    kept = {key: regnet[key] for key in ("STEM_TYPE", "STEM_W", "BLOCK_TYPE", "HEAD_W", "SE_ON", "SE_R")}
-    return kept | {
-        "DEPTHS": depths.tolist(),
-        "WIDTHS": widths.tolist(),
-        "STRIDES": [regnet["STRIDE"]] * len(widths),
-        "BOT_MULS": [regnet["BOT_MUL"]] * len(widths),
-        "GROUP_WS": groups.tolist(),
-    }
+    if regnet.W0 % 8:
+        raise ValueError(f"REGNET.W0 = {regnet.W0}: must be a multiple of 8")
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            widths, depths = QuantizedLinear(regnet.DEPTH, regnet.W0, regnet.WA, regnet.WM).stages()
+    except FloatingPointError:
+        raise ValueError(
+            f"REGNET.WA = {regnet.WA:g}: too large, the widths of {regnet.DEPTH} blocks overflow"
+        ) from None
+    groups = np.full(len(widths), regnet.GROUP_W)
+    try:
+        widths, groups = fit_group_width(widths, 1 / regnet.BOT_MUL, groups)
+    except ValueError:
+        raise ValueError(f"REGNET.BOT_MUL = {regnet.BOT_MUL:g}: it or its inverse must be a whole number") from None
+    return AnyNet.from_mapping(
+        {key: getattr(regnet, key) for key in _Shared.model_fields}
+        | {"DEPTHS": depths.tolist(), "WIDTHS": widths.tolist(), "GROUP_WS": groups.tolist()}
+        | {"STRIDES": [regnet.STRIDE] * len(widths), "BOT_MULS": [regnet.BOT_MUL] * len(widths)}
+    )
 
 
-def from_anynet(anynet: dict[str, Any], one_group: bool = True) -> dict[str, Any]:
-    """The spec's mapping of an AnyNet section; `one_group` recognises group widths that make one group."""
+def from_anynet(anynet: AnyNet, one_group: bool = True) -> dict[str, Any]:
+    """The spec's mapping of an AnyNet section; `one_group` recognizes group widths that make a single group."""
     names = {name: key for key, name in BLOCKS.items()}
-    for key, known in (("STEM_TYPE", STEMS), ("BLOCK_TYPE", names)):
-        if anynet[key] not in known:
-            raise ValueError(f"ANYNET.{key} = {anynet[key]!r}: must be one of {', '.join(known)}")
-    block, residual = names[anynet["BLOCK_TYPE"]]
+    block, residual = names[anynet.BLOCK_TYPE]
     bottleneck = block == "bottleneck"
     keys = ("DEPTHS", "WIDTHS", "STRIDES", *(("BOT_MULS", "GROUP_WS") if bottleneck else ()))
     stages = []
-    for depth, width, stride, *rest in per_stage("ANYNET", anynet, keys):
+    for depth, width, stride, *rest in per_stage("ANYNET", anynet.model_dump(), keys):
         stage = {"block": block, "depth": depth, "width": width, "stride": stride, "residual": residual}
         if rest:
             multiplier, group_width = rest
-            stage |= {"bottleneck_ratio": width / round(width * multiplier), "group_width": group_width}
-            stage |= {"se_ratio": anynet["SE_R"] if anynet["SE_ON"] else 0.0}
+            inner = round(width * multiplier)
+            if inner < 1:
+                raise ValueError(
+                    f"ANYNET.BOT_MULS = {list(anynet.BOT_MULS)}: {multiplier:g} leaves no channel of width {width}"
+                )
+            stage |= {"bottleneck_ratio": width / inner, "group_width": group_width}
+            stage |= {"se_ratio": anynet.SE_R if anynet.SE_ON else 0.0}
         stages.append(stage)
     if bottleneck and one_group and all(s["group_width"] == round(s["width"] / s["bottleneck_ratio"]) for s in stages):
         stages = [stage | {"group_width": None} for stage in stages]
-    kernel_size, stride, max_pool = STEMS[anynet["STEM_TYPE"]]
-    stem = {"width": anynet["STEM_W"], "kernel_size": kernel_size, "stride": stride, "max_pool": max_pool}
-    return {"stem": stem, "stages": stages, "head": {"width": anynet["HEAD_W"] or None}}
+    kernel_size, stride, max_pool = STEMS[anynet.STEM_TYPE]
+    stem = {"width": anynet.STEM_W, "kernel_size": kernel_size, "stride": stride, "max_pool": max_pool}
+    return {"stem": stem, "stages": stages, "head": {"width": anynet.HEAD_W or None}}
 
 
 def to_anynet(spec: ModelSpec) -> dict[str, Any]:

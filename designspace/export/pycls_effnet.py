@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from designspace.export.pycls_keys import ACTIVATIONS, Section, per_stage
+from pydantic import Field
+
+from designspace.export.pycls_keys import ACTIVATIONS, Depth, Multiplier, Share, Width, per_stage
 from designspace.export.refusal import Support
-from designspace.spec import InvertedStage, ModelSpec
+from designspace.spec import InvertedStage, Kernel, ModelSpec, Stride
+from designspace.validated import Validated
 
-EN = Section(
-    "EN",
-    {
-        "STEM_W": 32,
-        "DEPTHS": [],
-        "WIDTHS": [],
-        "EXP_RATIOS": [],
-        "SE_R": 0.25,
-        "STRIDES": [],
-        "KERNELS": [],
-        "HEAD_W": 1280,
-        "DC_RATIO": 0.0,
-        "DROPOUT_RATIO": 0.0,
-    },
-)
 SUPPORT = Support("pycls effnet", ("inverted",), ACTIVATIONS, kernel_sizes=(), head_width=True, dropout=True)
 
 
-def read(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec's mapping of an EN section; drop-connect is a matter of training and left alone."""
-    section = EN.read(config)
+class EffNet(Validated):
+    """The EN section; tuples have one value per stage."""
+
+    STEM_W: Width = 32
+    DEPTHS: tuple[Depth, ...] = ()
+    WIDTHS: tuple[Width, ...] = ()
+    EXP_RATIOS: tuple[Multiplier, ...] = ()
+    SE_R: Share = 0.25
+    STRIDES: tuple[Stride, ...] = ()
+    KERNELS: tuple[Kernel, ...] = ()
+    HEAD_W: Width = 1280
+    DC_RATIO: Share = 0.0
+    DROPOUT_RATIO: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0
+
+
+def from_effnet(section: EffNet) -> dict[str, Any]:
+    """The spec's mapping of an EN section; drop-connect belongs to training and is ignored."""
     keys = ("DEPTHS", "WIDTHS", "STRIDES", "KERNELS", "EXP_RATIOS")
     stages = [
         {
@@ -38,16 +39,16 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
             "width": width,
             "stride": stride,
             "kernel_size": kernel_size,
-            "expansion_ratio": float(expansion),
-            "se_ratio": section["SE_R"],
+            "expansion_ratio": expansion,
+            "se_ratio": section.SE_R,
         }
-        for depth, width, stride, kernel_size, expansion in per_stage("EN", section, keys)
+        for depth, width, stride, kernel_size, expansion in per_stage("EN", section.model_dump(), keys)
     ]
-    head = {"width": section["HEAD_W"], "dropout": section["DROPOUT_RATIO"]}
-    return {"stem": {"width": section["STEM_W"]}, "stages": stages, "head": head}
+    head = {"width": section.HEAD_W, "dropout": section.DROPOUT_RATIO}
+    return {"stem": {"width": section.STEM_W}, "stages": stages, "head": head}
 
 
-def section(spec: ModelSpec) -> dict[str, Any]:
+def to_effnet(spec: ModelSpec) -> dict[str, Any]:
     """The EN section of a network; NotExpressible where pycls's MBConv is another block."""
     SUPPORT.check(spec)
     stem = spec.stem

@@ -1,46 +1,84 @@
-"""What the sections of a pycls configuration have in common."""
+"""The sections of a pycls configuration: their keys, types and defaults (pycls `core/config.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
 
-from designspace.spec import ModelSpec
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-ACTIVATIONS = ("relu", "silu", "gelu")  # our names; pycls also says swish for silu
+from designspace.spec import Count, ModelSpec
+from designspace.validated import Validated, explain
+
+ACTIVATIONS = ("relu", "silu", "gelu")
+"""Activations of pycls by our names; it also calls silu swish."""
+
+Depth = Annotated[int, Field(ge=1, le=10_000, strict=True)]
+Width = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Multiplier = Annotated[float, Field(gt=0, le=1000, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+SectionType = TypeVar("SectionType", bound=Validated)
 
 
-@dataclass(frozen=True)
-class Section:
-    """A section of pycls's configuration with its keys and their defaults (pycls `core/config.py`)."""
+def one_of(allowed: Iterable[str]) -> AfterValidator:
+    """Restrict a text to some values."""
+    names = tuple(allowed)
 
-    name: str
-    defaults: Mapping[str, Any]
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return value
 
-    def read(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The section of a configuration, completed by the defaults; ValueError for keys pycls does not know."""
-        given = config.get(self.name) or {}
-        if not isinstance(given, Mapping):
-            raise ValueError(f"{self.name} = {given!r}: must be a mapping")
-        unknown = sorted(set(given) - set(self.defaults))
-        if unknown:
-            raise ValueError(f"{self.name}.{unknown[0]}: unknown key; allowed: {', '.join(self.defaults)}")
-        return {**self.defaults, **given}
+    return AfterValidator(check)
+
+
+class Model(Validated):
+    """The keys of MODEL that describe a network; the others say how it is trained."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    TYPE: Annotated[str, one_of(("anynet", "regnet", "effnet"))]
+    NUM_CLASSES: Count = 10
+    ACTIVATION_FUN: Annotated[str, AfterValidator(str.lower), one_of((*ACTIVATIONS, "swish"))] = "relu"
+
+
+class Train(Validated):
+    """The key of TRAIN that describes a network."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    IM_SIZE: Count = 224
+
+
+def read_section(config: Mapping[str, Any], name: str, kind: type[SectionType]) -> SectionType:
+    """A section of a configuration, completed by its defaults; the ValueError of a bad value names its key."""
+    given = config.get(name)
+    if not isinstance(given, Mapping | None):
+        raise ValueError(f"{name} = {given!r}: must be a mapping")
+    try:
+        return _adapter(kind).validate_python({name: given or {}})[name]
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+
+
+@lru_cache
+def _adapter(kind: type[Validated]) -> TypeAdapter[Any]:
+    return TypeAdapter(dict[str, kind])  # type: ignore[valid-type]  # its errors start with the name of the section
 
 
 def per_stage(name: str, section: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
-    """The values of several keys, stage by stage; ValueError unless all have one value a stage."""
+    """The values of several keys, stage by stage; ValueError unless all have one value per stage."""
     count = len(section[keys[0]])
     for key in keys:
         if len(section[key]) != count or not count:
             raise ValueError(
-                f"{name}.{key} = {section[key]}: must have as many values as {keys[0]} ({count}), at least 1"
+                f"{name}.{key} = {list(section[key])}: must have as many values as {keys[0]} ({count}), at least 1"
             )
     return zip(*(section[key] for key in keys), strict=True)
 
 
 def common(spec: ModelSpec, model_type: str) -> dict[str, Any]:
-    """The MODEL section."""
+    """The MODEL section of a network."""
     model: dict[str, Any] = {"TYPE": model_type, "NUM_CLASSES": spec.head.classes}
     return {"MODEL": model | ({"ACTIVATION_FUN": spec.activation} if spec.activation != "relu" else {})}

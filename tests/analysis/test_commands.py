@@ -193,6 +193,44 @@ def test_fit_writes_a_row_a_model(study, tmp_path, capsys):
     assert "policy drop" in " ".join(capsys.readouterr().out.split())
 
 
+def test_fit_reads_widths_from_a_table_and_what_it_writes(tmp_path, capsys):
+    rows = "20,8 16 16 32\n30,8 8 16 16\n40,16 8 64 8\n50,24 24\n60,8 16 32 64\n"
+    (tmp_path / "nets.csv").write_text("error,w\n" + rows)
+    assert fit([str(tmp_path / "nets.csv"), "--map", "error,widths=w", "--out", str(tmp_path / "fit.csv")]) == 0
+    assert fit([str(tmp_path / "fit.csv"), "--out", str(tmp_path / "again.csv")]) == 0
+    one, two = pd.read_csv(tmp_path / "fit.csv"), pd.read_csv(tmp_path / "again.csv")
+    pd.testing.assert_frame_equal(one.drop(columns=["study", "space"]), two.drop(columns=["study", "space"]))
+    with pytest.raises(ValueError, match=r"no block widths to fit; say where they are, e\.g\. --map widths=COLUMN"):
+        fit([str(tmp_path / "nets.csv"), "--map", "error"])
+
+
+def test_published_regnets_fit_the_rule_they_were_made_by(shared_data, tmp_path):
+    path = str(shared_data("regnet_params.csv"))
+    out = ["--out", str(tmp_path / "fit.csv")]
+    assert fit([path, "--map", "name,error_percent=d,widths=widths_raw,depths", *out]) == 0
+    assert pd.read_csv(tmp_path / "fit.csv")["fit_error"].max() < 1e-9
+
+
+def test_what_select_writes_can_be_read_back(study, tmp_path):
+    assert select([str(study), "--top", "6", "--out", str(tmp_path / "best.csv")]) == 0
+    table, best = load(tmp_path / "best.csv"), pd.read_csv(tmp_path / "best.csv")
+    assert table["error_percent"].tolist() == best["error_percent"].tolist()
+    original = load(study).set_index(["spec_id", "space"]).loc[list(zip(best["spec_id"], best["space"], strict=True))]
+    for column in ("block_widths", "epoch_validation_error_percent", "macs", "recipe_id", "status", "index"):
+        assert table[column].tolist() == original[column].tolist()
+    for command in (edf, select, fit, compare):
+        assert command([str(tmp_path / "best.csv"), *(["--match", "none"] if command is compare else [])]) == 0
+
+
+def test_select_shows_every_objective(tmp_path, capsys):
+    rows = "".join(f"{20 + i},{100 - i},{i + 0.5}\n" for i in range(8))
+    (tmp_path / "nets.csv").write_text("error,macs,latency\n" + rows)
+    assert select([str(tmp_path / "nets.csv"), "--map", "error,macs", "--pareto", "macs,latency"]) == 0
+    printed = capsys.readouterr().out
+    assert "latency" in printed
+    assert "7.50" in printed
+
+
 def test_trends_of_all_and_of_one_parameter(study, tmp_path, capsys):
     assert trends([str(study), "--out", str(tmp_path / "t.csv")]) == 0
     printed = capsys.readouterr().out

@@ -53,6 +53,45 @@ def test_anything_else_in_an_expression_is_refused(expression, sentence):
         evaluate(expression, FRAME)
 
 
+NAMES = ["val/acc", "macs(M)", "top-1", "acc.top1", 'a"b', "a'b", "a\\b", "a b", "a,b", "a=b", "a`b", "µacc", "lambda"]
+NAMES += ["if", "None", "2nd", "100%", "x*y", "精度", "val/acc (%)", "100-acc"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_column_can_be_computed_with_in_backticks(tmp_path, name):
+    pd.DataFrame({"space": ["a", "b"], name: [93.0, 92.0]}).to_csv(tmp_path / "t.csv", index=False)
+    term = "`" + name.replace("`", "``") + "`"
+    columns = parse_map(f"error=(100 - {term}) * 2/2,{term}")
+    assert list(columns) == ["error", name]
+    table = load_table(tmp_path / "t.csv", columns=columns)
+    assert table.frame["error_percent"].tolist() == [7, 8]
+    assert table.frame[name].tolist() == [93, 92]
+    assert table.parameters == (name,)
+
+
+@pytest.mark.parametrize("name", ["val/acc", "macs(M)", "top-1", "a b", "2nd", "100%", "a=b", "x*y", 'a"b', "a`b"])
+def test_the_error_shows_how_to_quote_a_column(name):
+    frame = pd.DataFrame({"val": [1.0], "acc": [2.0], "top": [1.0], "x": [1.0], "y": [1.0], name: [3.0]})
+    with pytest.raises(ValueError, match="quote the column") as caught:
+        evaluate(f"100-{name}", frame)
+    shown = "`" + name.replace("`", "``") + "`"
+    assert f"--map 'NAME=100-{shown}'" in str(caught.value)
+    assert evaluate(f"100-{shown}", frame).tolist() == [97]
+
+
+def test_spaces_tell_an_operation_from_a_name():
+    frame = pd.DataFrame({"val": [6.0], "acc": [2.0], "val/acc": [90.0]})
+    assert evaluate("1 + val / acc", frame).tolist() == [4]
+    assert evaluate("val/acc", frame).tolist() == [90]
+
+
+def test_a_division_by_zero_is_infinite_or_unknown():
+    frame = pd.DataFrame({"a": [1.0, 0.0, -1.0]})
+    np.testing.assert_array_equal(evaluate("a/0", frame), [np.inf, np.nan, -np.inf])
+    np.testing.assert_array_equal(evaluate("1/a", frame), [1, np.inf, -1])
+    assert evaluate("1/0", frame).tolist() == [np.inf] * 3
+
+
 def test_maps():
     assert parse_map("error=top1_err, macs=gmacs*1e9,n_id") == {
         "error": "top1_err",
@@ -123,12 +162,46 @@ def test_spaces_from_a_column_and_rows_by_condition(tmp_path):
         group_by(load_table(tmp_path / "m.csv"), "k")
 
 
-def test_two_files_of_one_name_are_two_recipes(tmp_path):
+def test_spaces_of_two_files_without_seeds_are_kept_apart(tmp_path):
     for folder in "ab":
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "nets.csv").write_text("name,error_percent\nx,1\ny,2\n")
     frame = load(tmp_path / "a" / "nets.csv", tmp_path / "b" / "nets.csv", columns=parse_map("name"))
     assert frame["space"].tolist() == ["a/nets.csv/nets", "a/nets.csv/nets", "b/nets.csv/nets", "b/nets.csv/nets"]
+    assert frame[["recipe_id", "data_id"]].isna().all(axis=None)  # the files do not say
+
+
+def test_different_seeds_of_the_same_models_in_two_files_are_seeds_of_one_recipe(tmp_path):
+    for seed in (1, 2):
+        rows = f"s,x,{seed},{10 + seed}\ns,y,{seed},{20 + seed}\n"
+        (tmp_path / f"seed{seed}.csv").write_text("space,net,seed,error\n" + rows)
+    columns = parse_map("space,name=net,error")
+    table = load_table(tmp_path / "seed1.csv", tmp_path / "seed2.csv", columns=columns)
+    assert table.notes == (
+        "s: its tables share models and count as seeds of one recipe; map recipe_id if the recipes differ.",
+    )
+    models = average_seeds(apply_failure_policy(table.frame).frame)
+    assert models[["space", "error_percent", "seeds"]].to_numpy().tolist() == [["s", 11.5, 2], ["s", 21.5, 2]]
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        ("s,x,1,15\ns,y,2,22\n", "one training cannot have two errors"),
+        ("s,v,2,12\ns,w,2,22\n", "no model in common"),
+    ],
+)
+def test_other_spaces_of_one_name_in_two_files_are_kept_apart(tmp_path, second, reason):
+    (tmp_path / "one.csv").write_text("space,net,seed,error\ns,x,1,11\ns,y,1,21\n")
+    (tmp_path / "two.csv").write_text("space,net,seed,error\n" + second)
+    frame = load(tmp_path / "one.csv", tmp_path / "two.csv", columns=parse_map("space,name=net,error"))
+    assert frame["space"].unique().tolist() == ["one.csv/s", "two.csv/s"], reason
+
+
+def test_a_table_and_a_study_of_one_name_are_kept_apart(study, tmp_path):
+    (tmp_path / "t.csv").write_text("space,net,seed,error\nbottleneck,x,1,11\nbottleneck,y,1,21\n")
+    frame = load(study, tmp_path / "t.csv", columns=parse_map("space,name=net,error"))
+    assert set(frame["space"]) == {"study/bottleneck", "t.csv/bottleneck", "inverted"}
 
 
 def test_files_are_trainings_of_the_same_models_if_the_map_says_so(tmp_path):
@@ -268,6 +341,59 @@ def pycls_job(seed=1, done=3, every=1, kind="regnet", optim=(), **sections):
     }
 
 
+MALFORMED = (None, "x", 3, [1], {"a": 1}, [], float("inf"), float("nan"), 10**400, True)
+
+
+@pytest.mark.parametrize(
+    "place", ["net", "optim", "test_ep_top1", "min_test_top1", "flops", "rng_seed", "train_ep_loss"]
+)
+@pytest.mark.parametrize("value", MALFORMED)
+def test_a_malformed_nds_record_is_a_row(tmp_path, place, value):
+    (tmp_path / "A.json").write_text(json.dumps([nds_record(), nds_record(2) | {place: value}, nds_record(4)]))
+    frame = load(tmp_path / "A.json")
+    assert len(frame) == 3
+    if place not in ("test_ep_top1", "min_test_top1"):
+        assert frame["error_percent"].tolist() == [7, 7, 7]
+
+
+@pytest.mark.parametrize("place", ["ds", "ws", "num_gs", "bot_muls"])
+@pytest.mark.parametrize("value", [*MALFORMED, [1, 2], [1, None, 2, 3], [1, "2", 2, 3], [1, 10**12, 1, 1]])
+def test_a_malformed_nds_network_is_unknown_and_its_error_stays(tmp_path, place, value):
+    (tmp_path / "A.json").write_text(json.dumps([nds_record(), nds_record(2, **{place: value})]))
+    table = load_table(tmp_path / "A.json")
+    assert table.frame["error_percent"].tolist() == [7, 7]
+    assert table.frame["block_widths"][0] == (32, 32, 64, 128, 128, 128)
+
+
+def test_records_that_are_none_are_failures_that_say_so(tmp_path):
+    (tmp_path / "A.json").write_text(json.dumps([nds_record(), None, 3, {}, nds_record(2, curve=(9.0, 700.0))]))
+    table = load_table(tmp_path / "A.json")
+    assert table.frame["status"].tolist() == ["ok", *["crashed"] * 4]
+    assert table.frame["message"].tolist() == [
+        "",
+        "content = None: must be a mapping",
+        "content = 3: must be a mapping",
+        "the table has no error for it",
+        "test_ep_top1 = 700.0: must be from 0 to 100 percent",
+    ]
+    assert table.notes[-1] == (
+        "A: 3 of 5 records have values that cannot be read and are unknown; "
+        "record 2: content = None: must be a mapping."
+    )
+
+
+def test_a_note_of_several_files_appears_once(tmp_path):
+    for name, last in (("ResNet", 7.0), ("ResNeXt", 8.0)):
+        (tmp_path / f"{name}.json").write_text(json.dumps([nds_record(curve=(9.0, 6.0, last))]))
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sweep.json").write_text(json.dumps([pycls_job()]))
+    (note,) = load_table(tmp_path / "ResNet.json", tmp_path / "ResNeXt.json").notes
+    assert note.startswith("ResNet, ResNeXt: the error is the test error of the last epoch")
+    assert note.endswith("(ResNet: 1.00 points lower on average; ResNeXt: 2.00 points lower on average).")
+    (note,) = load_table(tmp_path / "ResNet" / "sweep.json", tmp_path / "ResNeXt" / "sweep.json").notes
+    assert note.startswith("ResNet, ResNeXt: errors are those of the split pycls tests on")
+
+
 def read_jobs(folder, jobs):
     folder.mkdir()
     (folder / "sweep.json").write_text(json.dumps(jobs))
@@ -287,6 +413,78 @@ def test_pycls_sweeps(tmp_path):
     assert row[["error_percent", "min_top1_err", "ema_error_percent"]].tolist() == [41, 40, 40]
     assert row[["depth", "w_0", "bottleneck_ratio", "group_width"]].tolist() == [13, 24, 1, 8]
     assert row["epoch_validation_error_percent"] == (50, 40, 41)
+
+
+@pytest.mark.parametrize("place", ["cfg", "complexity", "test_epoch", "train_epoch", "test_ema_epoch", "err"])
+@pytest.mark.parametrize("value", MALFORMED)
+def test_a_malformed_job_is_a_row(tmp_path, place, value):
+    frame = read_jobs(tmp_path / "s", [pycls_job(), pycls_job(2, regnet={"DEPTH": 12}) | {place: value}]).frame
+    assert frame["status"].tolist() == ["ok", "crashed" if place == "test_epoch" else "ok"]
+    assert frame["error_percent"][0] == 41
+
+
+@pytest.mark.parametrize("key", ["top1_err", "min_top1_err", "epoch_ind", "epoch_max"])
+@pytest.mark.parametrize("value", [*MALFORMED, [None], ["x"], [40, None], [40, 700], [-1], [[1]]])
+def test_a_malformed_test_is_a_row(tmp_path, key, value):
+    job = pycls_job(2, regnet={"DEPTH": 12})
+    job["test_epoch"][key] = value
+    frame = read_jobs(tmp_path / "s", [pycls_job(), job]).frame
+    assert frame["spec_id"].nunique() == 2
+    assert frame["status"][0] == "ok"
+
+
+@pytest.mark.parametrize("place", ["MODEL", "REGNET", "OPTIM", "TRAIN", "RNG_SEED", *(f"REGNET.{key}" for key in X200)])
+@pytest.mark.parametrize("value", [*(v for v in MALFORMED if v not in (None, 3, [], True)), 0, -1, 12.5])
+def test_a_job_whose_network_cannot_be_built_keeps_its_error(tmp_path, place, value):
+    job = pycls_job(2)
+    section, _, key = place.partition(".")
+    if key:
+        job["cfg"][section][key] = value
+    else:
+        job["cfg"][section] = value
+    table = read_jobs(tmp_path / "s", [pycls_job(), job])
+    assert table.frame["error_percent"].tolist() == [41, 41]
+    if place in ("REGNET.GROUP_W", "REGNET.W0", "REGNET.DEPTH"):
+        assert table.frame["spec"].isna().tolist() == [False, True]
+        assert f"record 2: {place} = " in table.notes[-1]
+
+
+def test_jobs_that_are_none_and_errors_that_are_none_are_failures_that_say_so(tmp_path):
+    jobs = [pycls_job(), None, 3, pycls_job(2), pycls_job(3), pycls_job(4)]
+    jobs[3]["test_epoch"]["top1_err"] = [50.0, 40.0, float("nan")]
+    jobs[4]["test_epoch"]["top1_err"] = [50.0, 40.0, 700.0]
+    jobs[5]["test_epoch"] = [1]
+    frame = read_jobs(tmp_path / "s", jobs).frame
+    assert frame["status"].tolist() == ["ok", "crashed", "crashed", "diverged", "crashed", "crashed"]
+    assert frame["message"].tolist() == [
+        "",
+        "content = None: must be a mapping",
+        "content = 3: must be a mapping",
+        "top1_err is nan",
+        "test_epoch.top1_err = 700.0: must be from 0 to 100 percent",
+        "test_epoch = [1]: must be a mapping",
+    ]
+
+
+def test_jobs_that_died_without_a_configuration_are_models_of_their_own(tmp_path):
+    frame = read_jobs(tmp_path / "s", [pycls_job(), {"err": "no node"}, {"err": "no node"}]).frame
+    assert frame["status"].tolist() == ["ok", "crashed", "crashed"]
+    assert frame["spec_id"].nunique() == 3
+
+
+@pytest.mark.parametrize("path", ["sweep.json", "../mine/sweep.json", "../mine/../mine/SWEEP.JSON"])
+def test_a_sweep_is_named_after_its_folder_wherever_it_is_read_from(tmp_path, monkeypatch, path):
+    read_jobs(tmp_path / "mine", [pycls_job()])
+    (tmp_path / "mine" / "SWEEP.JSON").write_text((tmp_path / "mine" / "sweep.json").read_text())
+    monkeypatch.chdir(tmp_path / "mine")
+    assert load(path)["space"].tolist() == ["mine"]
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, "null", "[]", "[1]", '{"a": 1}'])
+def test_other_json_is_rejected(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(ValueError, match=r"x\.json"):
+        load(tmp_path / "x.json")
 
 
 def test_networks_of_pycls_are_specs(tmp_path, capsys):

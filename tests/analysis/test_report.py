@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from analysis import plots, remarks
 from analysis.expression import parse_map
@@ -220,6 +221,30 @@ def test_pictures_take_axes_and_return_them(findings):
         ax = Figure().subplots()
         assert draw(ax) is ax
         assert isinstance(ax, Axes)
+
+
+def test_a_dollar_in_a_name_starts_no_formula(study):
+    """Every figure is drawn with names that are no valid formula, and shows them as they are."""
+    table = load_table(study)
+    names = {"bottleneck": "cost $x^$ y", "inverted": "$\\b$"}
+    frame = table.frame.assign(space=table.frame["space"].map(names)).rename(columns={"w_a": "$w^$", "w_0": "a/$_$"})
+    findings = find(replace(table, frame=frame, parameters=("depth", "$w^$", "a/$_$")))
+    drawn = pictures(findings)
+    assert {"edf", "differences", "error_vs_%24w%5E%24", "error_vs_a%2F%24_%24", "pareto"} <= {p.name for p in drawn}
+    figures = [picture.figure for picture in drawn]
+    trees, regimes = findings.importance, best_by_regime(findings.models, ["$w^$"], regimes=3)
+    for draw in (
+        lambda ax: plots.plot_importance(trees.table, ax=ax),
+        lambda ax: plots.plot_dependence(trees.dependence, "$w^$", ax=ax),
+        lambda ax: plots.plot_regimes(regimes, "$w^$", ax=ax),
+        lambda ax: plots.plot_pareto(findings.models, "$w^$", ax=ax),
+    ):
+        figures.append(Figure())
+        draw(figures[-1].subplots())
+        figures[-1].draw_without_rendering()
+    shown = {text.get_text() for figure in figures for text in figure.findobj(Text)}
+    assert {"$w^$", "a/$_$"} <= shown
+    assert any(names["bottleneck"] in text for text in shown)
 
 
 def test_the_drawn_curve_is_the_frame(findings):

@@ -1,5 +1,7 @@
 """pycls configurations: the published ones give the zoo's networks, and what goes out comes back."""
 
+import math
+
 import pytest
 
 from designspace import ModelSpec, complexity, zoo
@@ -142,5 +144,49 @@ def test_what_pycls_cannot_say_is_refused_with_the_reason(mapping, message):
     ],
 )
 def test_mistakes_in_a_configuration_are_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        from_pycls(config)
+
+
+STAGES = {"DEPTHS": [1, 2], "WIDTHS": [32, 64], "STRIDES": [2, 2], "GROUP_WS": [8, 16], "BOT_MULS": [1.0, 0.5]}
+WRONG = {
+    "scalar": (None, "24", [1], {}, 0, -1, math.inf, math.nan),
+    "list": (None, "24", 24, {}, [None, 1], ["8", 8], [0, 1], [-1, 1], [math.inf, 1], [[1], 1], [1]),
+}
+
+
+@pytest.mark.parametrize("key", ["DEPTH", "W0", "WM", "GROUP_W", "BOT_MUL", "STRIDE", "STEM_W"])
+@pytest.mark.parametrize("value", WRONG["scalar"])
+def test_a_wrong_value_of_regnet_is_rejected_with_its_key(key, value):
+    config = regnet("RegNetX-200MF")
+    config["REGNET"][key] = value
+    with pytest.raises(ValueError, match=rf"^REGNET\.{key}\b"):
+        from_pycls(config)
+
+
+@pytest.mark.parametrize("key", STAGES)
+@pytest.mark.parametrize("value", WRONG["list"])
+def test_a_wrong_list_of_anynet_is_rejected_with_its_key(key, value):
+    with pytest.raises(ValueError, match=rf"ANYNET\..*{key}\b"):
+        from_pycls(anynet(**STAGES | {key: value}))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ([], r"config = \[\]: must be a mapping"),
+        ({}, r"MODEL\.TYPE: required and missing"),
+        ({"MODEL": "regnet"}, r"MODEL = 'regnet': must be a mapping"),
+        ({"MODEL": {"TYPE": ["regnet"]}}, r"MODEL\.TYPE = \['regnet'\]"),
+        ({"MODEL": {"TYPE": "regnet", "NUM_CLASSES": None}}, r"MODEL\.NUM_CLASSES = None"),
+        ({"MODEL": {"TYPE": "regnet"}, "REGNET": [1]}, r"REGNET = \[1\]: must be a mapping"),
+        ({"MODEL": {"TYPE": "regnet"}, "TRAIN": {"IM_SIZE": "224"}}, r"TRAIN\.IM_SIZE = '224'"),
+        (regnet("RegNetX-200MF") | {"REGNET": {"DEPTH": 12.5}}, r"REGNET\.DEPTH = 12\.5"),
+        (regnet("RegNetX-200MF") | {"REGNET": {"WA": 1e300, "DEPTH": 20}}, r"REGNET\.WA = 1e\+300: too large"),
+        (regnet("RegNetX-200MF") | {"REGNET": {"BOT_MUL": 0.3}}, r"REGNET\.BOT_MUL = 0\.3: it or its inverse"),
+        (anynet(**STAGES | {"BOT_MULS": [0.001, 1.0]}), r"ANYNET\.BOT_MULS .* leaves no channel of width 32"),
+    ],
+)
+def test_a_malformed_configuration_is_rejected_with_its_key(config, message):
     with pytest.raises(ValueError, match=message):
         from_pycls(config)

@@ -1,0 +1,110 @@
+"""Conditions on rows, and columns cut into groups."""
+
+import pytest
+
+from analysis.expression import parse_map
+from analysis.grouping import group_by, keep_where
+from analysis.table import load_table
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Eight models; depths as floats, one unknown; a failed one in each family."""
+    (tmp_path / "nets.csv").write_text(
+        "err,depth,family,a=b,wide,status\n"
+        "10,12.0,x,1,True,ok\n11,13.5,x,2,False,ok\n12,7,x,1,True,ok\n,20,x,1,True,diverged\n"
+        '14,12,"y,z",2,False,ok\n15,,"y,z",1,True,ok\n16,100,"y,z",1,False,ok\n,9,"y,z",1,True,crashed\n'
+    )
+    return load_table(tmp_path / "nets.csv", columns=parse_map("error=err"))
+
+
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [
+        ("depth=12", [10, 14]),
+        ("depth=12.0,7", [10, 12, 14]),
+        ("depth==12", [10, 14]),
+        ("depth!=12", [11, 12, None, 16, None]),
+        ("depth<9", [12]),
+        ("depth<=9", [12, None]),
+        ("depth>20", [16]),
+        ("depth >= 1e1", [10, 11, None, 14, 16]),
+        ("wide=true", [10, 12, None, 15, None]),
+        ("family=`y,z`", [14, 15, 16, None]),
+        ("family!=x", [14, 15, 16, None]),
+        ("`a=b`=2", [11, 14]),
+    ],
+)
+def test_conditions(table, condition, kept):
+    errors = keep_where(table, [condition]).frame["error_percent"]
+    assert [None if error != error else error for error in errors] == kept
+
+
+def test_rows_without_a_value_fulfill_no_condition_and_are_counted(table):
+    assert keep_where(table, ["depth!=12"]).notes == ("1 of 8 rows has no depth and is left out.",)
+    assert keep_where(table, ["family=x"]).notes == ()
+
+
+@pytest.mark.parametrize("condition", ["status=ok", "error_percent<100", "err<100"])
+def test_a_condition_that_hides_failures_says_so(table, condition):
+    kept = keep_where(table, [condition])
+    assert len(kept.frame) == 6
+    assert f"--where {condition}: 2 of 2 failed models are left out, as by --failures drop" in kept.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("depth", "must be COLUMN=VALUE"),
+        ("deep=3", "must be COLUMN=VALUE"),
+        ("family<3", "family is not a number, and < compares numbers"),
+        ("wide>0", "wide is not a number"),
+        ("depth=deep", "depth is a number, and is compared with numbers"),
+        ("depth<", "is compared with one number"),
+        ("depth<3,4", "is compared with one number"),
+        ("depth=5", "keeps no model; depth is one of"),
+    ],
+)
+def test_conditions_that_cannot_be_are_rejected(table, condition, message):
+    with pytest.raises(ValueError, match=message):
+        keep_where(table, [condition])
+
+
+def test_a_column_of_numbers_is_cut_into_groups_and_equal_values_stay_together(tmp_path):
+    depths = [1, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    (tmp_path / "nets.csv").write_text(
+        "error_percent,depth,a:b\n" + "".join(f"{10 + i},{d},{d}\n" for i, d in enumerate(depths))
+    )
+    table = load_table(tmp_path / "nets.csv")
+    grouped = group_by(table, "depth:4")
+    assert grouped.frame.groupby("space", sort=False)["depth"].apply(list).to_dict() == {
+        "depth = 1": [1, 1, 1, 1],
+        "depth 2 to 3": [2, 3],
+        "depth 4 to 6": [4, 5, 6],
+        "depth 7 to 9": [7, 8, 9],
+    }
+    assert "depth" in grouped.parameters  # it still varies within a group
+    assert group_by(table, "a:b").frame["space"].nunique() == 9
+    assert group_by(table, "`a:b`:2").frame["space"].nunique() == 2
+
+
+def test_groups_of_close_numbers_have_different_labels(tmp_path):
+    macs = [1000000 + place for place in range(8)]
+    (tmp_path / "nets.csv").write_text("error_percent,macs\n" + "".join(f"10,{m}\n" for m in macs))
+    labels = group_by(load_table(tmp_path / "nets.csv"), "macs:4").frame["space"].unique().tolist()
+    assert labels == [f"macs {m} to {m + 1}" for m in macs[::2]]
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        ("family:2", "only a column of numbers is cut into groups, and family is not"),
+        ("wide:2", "only a column of numbers"),
+        ("depth:1", "must cut into 2 to 12 groups"),
+        ("depth:13", "must cut into 2 to 12 groups"),
+        ("depth:x", "the table has"),
+    ],
+)
+def test_groups_that_cannot_be_are_rejected(table, by, message):
+    with pytest.raises(ValueError, match=message):
+        group_by(table, by)
