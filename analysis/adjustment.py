@@ -188,19 +188,18 @@ class CommonCurve:
     Args:
         position: shape (N,), log complexity, of both spaces.
         first: shape (N,), True for the models of the first space.
-        center: log complexity to which errors are moved.
     """
 
-    def __init__(self, position: Array, first: NDArray[np.bool_], center: float) -> None:
+    def __init__(self, position: Array, first: NDArray[np.bool_]) -> None:
         spline = _cardinal_spline(position)
         basis = np.ones((len(position), 1)) if spline is None else spline(position)
-        self._to_center = basis - (1 if spline is None else spline(center))
+        self._centered = basis - basis.mean(axis=0)
         self._fit = np.linalg.pinv(np.column_stack([basis, first]))[:-1]
         self._q = np.linalg.qr(basis)[0]
 
-    def at_center(self, errors: Array) -> Array:
-        """Errors moved along the curve to the center, shape (..., N): the difference between the spaces stays."""
-        return errors - (errors @ self._fit.T) @ self._to_center.T
+    def remove(self, errors: Array) -> Array:
+        """Errors moved along the curve to its mean, shape (..., N): the difference between the spaces stays."""
+        return errors - (errors @ self._fit.T) @ self._centered.T
 
     def residuals(self, errors: Array) -> Array:
         """Residuals of the curve without a difference between the spaces, shape (N,), of the errors' own variance."""

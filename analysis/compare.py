@@ -103,8 +103,9 @@ def compare_spaces(
     are left out and counted. All intervals of a column hold simultaneously over the pairs: by the joint distribution
     of the differences (max-t), and by Bonferroni for areas and probabilities.
 
-    Area, Kolmogorov-Smirnov distance and P(better) describe the error distributions matched by complexity bins
-    (`analysis.matching`), with errors moved along the pair's common curve to the middle of their bin.
+    Area, Kolmogorov-Smirnov distance and P(better) describe errors from which the trend over complexity is removed,
+    with one curve for both spaces. Area and P(better) are adjusted like the difference; the Kolmogorov-Smirnov
+    distance weighs complexity bins equally (`analysis.matching`).
 
     Args:
         frame: columns `by`, `error_percent` (finite; apply a failure policy first) and `match`; one row per model.
@@ -268,9 +269,9 @@ def _distributions(pair: _Pair, confidence: float, area_limit: float | None, see
     else:
         ends = common_range({pair.a: pair.first.position, pair.b: pair.second.position}, pair.match)
         _, strata = equal_bins(position, first, *ends)
-        common = CommonCurve(position, first, (pair.low + pair.high) / 2)
+        common = CommonCurve(position, first)
         ks = matched_kolmogorov_smirnov(errors, first, strata, common, np.random.default_rng(seed))
-        errors = common.at_center(errors)
+        errors = common.remove(errors)
 
     def contrast(values: Array) -> Contrast:
         curves = [ErrorCurve(values[mine], None if pair.match is None else position[mine]) for mine in (first, ~first)]

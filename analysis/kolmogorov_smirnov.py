@@ -80,8 +80,7 @@ def matched_kolmogorov_smirnov(
 ) -> KolmogorovSmirnov:
     """Test whether two spaces have the same error distribution at equal complexity.
 
-    The errors are moved along the spaces' common curve to one complexity and weighted so that every bin weighs the
-    same. The p-values come from permutations, within bins, of the residuals of the curve without a difference between
+    The trend over complexity is removed from the errors, and they are weighted so that every bin weighs the same. The p-values come from permutations, within bins, of the residuals of the curve without a difference between
     the spaces; the curve is fitted again to each, because its uncertainty is part of the distance (Freedman & Lane,
     Journal of Business & Economic Statistics 1 (1983) 292-298).
 
@@ -96,7 +95,7 @@ def matched_kolmogorov_smirnov(
     inside = strata >= 0
     sizes = np.array([np.bincount(index[mine], minlength=len(bins)) for mine in (first, ~first)])
     signed = np.where(first, 1.0, -1.0) / sizes[np.where(first, 0, 1), index] / np.sum(bins >= 0)
-    observed = _distances(curve.at_center(errors)[inside], signed[inside])
+    observed = _distances(curve.remove(errors)[inside], signed[inside])
     if len(errors) > PERMUTE_UP_TO:
         n, m = (effective_sample_size(signed[inside & mine]) for mine in (first, ~first))
         scaled = np.sqrt(n * m / (n + m)) * observed
@@ -108,7 +107,7 @@ def matched_kolmogorov_smirnov(
         shuffled = np.tile(residuals, (min(at_once, PERMUTATIONS - done), 1))
         for label in bins:
             shuffled[:, strata == label] = rng.permuted(shuffled[:, strata == label], axis=1)
-        distances = _distances(curve.at_center(shuffled)[:, inside], signed[inside])
+        distances = _distances(curve.remove(shuffled)[:, inside], signed[inside])
         as_large += np.sum(distances >= observed[:, None] - 1e-12, axis=1)
     return _result(observed, (as_large + 1) / (PERMUTATIONS + 1), f"{PERMUTATIONS} permutations within complexity bins")
 

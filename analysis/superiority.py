@@ -27,13 +27,12 @@ def placements(errors: Array, first: NDArray[np.bool_]) -> Array:
     return below
 
 
-def superiority_interval(theta: float, n_a: float, n_b: float, confidence: float) -> tuple[float, float]:
+def superiority_interval(theta: float, n_a: float, n_b: float, confidence: float = 0.95) -> tuple[float, float]:
     """Interval for a probability of superiority that stays sensible at 0 and 1, where a bootstrap collapses.
 
     Args:
         theta: observed probability, in [0, 1].
         n_a, n_b: (effective) sample sizes.
-        confidence: e.g. 0.95.
 
     Source: Newcombe, Statistics in Medicine 25 (2006) 559-573, method 5 (Hanley-McNeil variance, inverted like a score
     interval). At theta = 1/2 the variance is that of the Mann-Whitney test.

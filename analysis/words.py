@@ -142,22 +142,30 @@ def comparison_sentences(pairs: pd.DataFrame) -> list[str]:
 
 def comparison_notes(pairs: pd.DataFrame) -> list[str]:
     """Pairs that could not be compared, and models that were left out or carry little information."""
-    found: dict[str, None] = {}
+    impossible = pairs[pairs["problem"] != ""] if len(pairs) else pairs
+    notes = [f"{problem}." for problem in impossible.get("problem", [])]
+    if len(notes) > 1:
+        names = ", ".join(f"{row['a']} and {row['b']}" for _, row in impossible.iterrows())
+        column = impossible["matched_by"].iloc[0]
+        notes = [
+            f"{len(notes)} of {len(pairs)} pairs cannot be matched by {column}, "
+            f"because their ranges overlap too little: {names}."
+        ]
     for _, row in pairs.iterrows():
-        if row["problem"]:
-            found[f"{row['problem']}."] = None
         for side in "ab":
-            name, unknown, n = row[side], row[f"unknown_{side}"], row[f"n_{side}"]
+            name, unknown, n, effective = (
+                row[key] for key in (side, f"unknown_{side}", f"n_{side}", f"effective_n_{side}")
+            )
             if unknown:
-                found[
+                notes.append(
                     f"{name}: {unknown:,} of {n + unknown:,} models have no {row['matched_by']} and are left out."
-                ] = None
-            if row[f"effective_n_{side}"] <= n / 2:
-                found[
+                )
+            if effective <= n / 2:
+                notes.append(
                     f"{row['a']} and {row['b']} overlap poorly in {row['matched_by']}: the mean of {name} over their "
-                    f"common range is as precise as that of {row[f'effective_n_{side}']:.0f} of its {n:,} models."
-                ] = None
-    return list(found)
+                    f"common range is only as precise as that of {effective:.0f} of its {n:,} models."
+                )
+    return list(dict.fromkeys(notes))
 
 
 def pair_sentence(row: pd.Series) -> str:

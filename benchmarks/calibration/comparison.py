@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.compare import compare_spaces
-from analysis.matching import central_range, equal_bins
+from analysis.matching import equal_bins
 
 Array = NDArray[np.float64]
 
@@ -116,10 +116,9 @@ def _covered(setting: Setting, rng: np.random.Generator) -> list[bool]:
     while row is None:
         frame = simulate(setting, rng, EFFECT)
         row = _compare(frame)
-    low, high = central_range({name: np.log(part["macs"].to_numpy()) for name, part in frame.groupby("space")}, "macs")
     shares = (np.arange(400) + 0.5) / 400
     noise = stats.norm.ppf(shares) if setting.noise == "normal" else stats.expon.ppf(shares) - 1
-    errors = trend(setting, np.array([(low + high) / 2])) + noise
+    errors = np.mean(trend(setting, np.log(frame["macs"].to_numpy()))) + noise
     below_a, below_b = (np.mean(1 - np.minimum(1, e / row["area_limit"])) for e in (errors, errors + EFFECT))
     better = stats.norm.cdf(EFFECT / np.sqrt(2)) if setting.noise == "normal" else 1 - np.exp(-EFFECT) / 2
     return [

@@ -43,8 +43,13 @@ def test_report_writes_a_page_and_pictures_and_prints_a_summary(study, capsys):
 def test_report_of_two_studies_with_another_policy(study, tmp_path, make_study, capsys):
     other = make_study(tmp_path / "other", n=8, recipe_id="f" * 16)
     out = tmp_path / "out"
-    assert report([str(study), str(other), "--failures", "error=90", "--match", "params", "--out", str(out)]) == 0
-    assert "policy error=90" in " ".join(capsys.readouterr().out.split())
+    arguments = [str(study), str(other), "--failures", "error=90", "--match", "params", "--out", str(out)]
+    with pytest.raises(ValueError, match="different recipes"):
+        report(arguments)
+    assert report([*arguments, "--across", "recipe"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "policy error=90" in printed
+    assert "Warning: the models were trained with different recipes" in printed
     page = (out / "report.html").read_text()
     assert "other/inverted" in page
     assert "--failures error=90" in page
@@ -288,8 +293,8 @@ def bare(tmp_path):
 @pytest.mark.parametrize(
     ("command", "arguments", "sentence"),
     [
-        (compare, ["--by", "shortcut"], "macs is not known for 40 of 40 models"),
-        (edf, ["--by", "shortcut", "--match", "acts"], "acts is not known for 40 of 40 models"),
+        (compare, ["--by", "shortcut"], "0 models of known macs"),
+        (edf, ["--by", "shortcut", "--match", "acts"], "0 models of known acts"),
         (select, ["--regimes", "3"], "macs is not known for 40 of 40 models"),
         (select, ["--pareto", "macs"], "macs is not known for 40 of 40 models"),
         (select, ["--out", "p.png"], "macs is not known for 40 of 40 models"),
