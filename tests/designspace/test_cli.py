@@ -17,7 +17,7 @@ from designspace.spec import BasicStage
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["show", "RegNet"], "designspace show: RegNet: no such network; the zoo has VGG-11"),
+        (["show", "RegNet"], "designspace show: network = 'RegNet': must be one of VGG-11"),
         (["show", "no.yaml"], "designspace show: no.yaml: No such file or directory"),
         (["sample"], "designspace sample: space: required, one of anynetx_a"),
         (["sample", "space=regnetx", "n=0"], "designspace sample: n = 0: must be at least 1"),
@@ -70,7 +70,7 @@ def test_a_file_that_is_no_space_is_told(
 
 
 def test_debug_shows_where() -> None:
-    with pytest.raises(ValueError, match="no such network"):
+    with pytest.raises(ValueError, match="network = .*: must be one of"):
         main(["show", "RegNet", "--debug"])
 
 
