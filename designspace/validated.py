@@ -9,8 +9,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-SHOWN_CHARACTERS = 80
+SHOWN_CHARACTERS = 80  # of a value
 SHOWN_ERRORS = 5
+SENTENCE_CHARACTERS = 300  # of an error
 
 
 def _printable(name: str) -> str:
@@ -70,14 +71,17 @@ _repr.maxlist = _repr.maxtuple = _repr.maxdict = 8
 
 def shorten(value: Any) -> str:
     """repr() of a value for a message: one line of at most `SHOWN_CHARACTERS` characters."""
-    text = _repr.repr(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+    return _cut(_repr.repr(value), SHOWN_CHARACTERS)
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def explain(error: ValidationError) -> str:
     """One sentence for each of the first errors: the field, its value, what is allowed."""
     items = error.errors(include_url=False)
-    sentences = [_sentence(item) for item in items[:SHOWN_ERRORS]]
+    sentences = [_cut(_sentence(item), SENTENCE_CHARACTERS) for item in items[:SHOWN_ERRORS]]
     if len(items) > SHOWN_ERRORS:
         sentences.append(f"and {len(items) - SHOWN_ERRORS:,} more errors")
     return "; ".join(sentences)

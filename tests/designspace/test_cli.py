@@ -70,7 +70,7 @@ def test_a_file_that_is_no_space_is_told(
 
 
 def test_debug_shows_where() -> None:
-    with pytest.raises(ValueError, match="network = .*: must be one of"):
+    with pytest.raises(ValueError, match=r"network = .*: must be one of"):
         main(["show", "RegNet", "--debug"])
 
 
