@@ -37,8 +37,8 @@ FROZEN = (
 )
 """Config keys that make a study what it is; `n` may grow and all others are free at every start."""
 
-FREE_OF_DATA = ("root", "workers")
-"""Keys of `data` that are free as well: where the pictures lie, and who decodes them."""
+FREE_OF_DATA = ("root", "workers", "max_pixels")
+"""Keys of `data` that are free as well: where the images are, who decodes them, and which are too large to."""
 
 
 def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
         for key in sorted(before | after)
-        if before.get(key, "absent") != after.get(key, "absent")
+        if before.get(key) != after.get(key)  # null is a setting that an earlier version did not have
     ]
 
 

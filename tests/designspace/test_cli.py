@@ -35,7 +35,7 @@ from designspace.spec import BasicStage
             ["sample", "space=regnetx", "constraints=5", "macs=[1,2]"],
             "designspace sample: macs=[1,2]: constraints is 5 already, which has no settings of its own",
         ),
-        (["sample", "space=regnetx", "macs=[1,2]", "constraints=5"], "designspace sample: constraints = 5: input"),
+        (["sample", "space=regnetx", "macs=[1,2]", "constraints=5"], "designspace sample: constraints = 5: must"),
         (["sample", "space=regnetx", "parameters=5"], "designspace sample: parameters = 5: input"),
         (["sample", "space=regnetx", "template=5"], "designspace sample: template = 5: input"),
         (["sample", "space=regnetx", "parameters.w_m=5"], "designspace sample: parameters.w_m = 5: input"),

@@ -21,14 +21,14 @@ import torch
 from PIL import Image
 
 from designspace import ModelSpec
-from sweeps.damage import PictureError
+from sweeps.damage import ImageError
 from sweeps.data import (
     DataConfig,
     StreamedSplits,
     find_test,
+    image_folder,
     open_data,
     open_test,
-    pictures,
     prepare_data,
 )
 from sweeps.data.loading import automatic_workers
@@ -97,12 +97,12 @@ def test_the_content_is_named_by_names_and_sizes_as_in_studies_of_earlier_versio
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     shutil.rmtree(folder / "two" / "f.jpg")
-    found = pictures.image_folder(config(tmp_path), "train")
+    found = image_folder.image_folder(config(tmp_path), "train")
     assert found.content_id == expected.hexdigest()[:16]
     assert found.labels.tolist() == [0, 0, 0, 0, 1, 1]
-    assert isinstance(found.opened, pictures.OpenFile)
+    assert isinstance(found.opened, image_folder.OpenFile)
     assert len(pickle.dumps(found.opened)) < 1000
-    with pytest.raises(PictureError, match=r"two/\u00e9\.png cannot be read"):
+    with pytest.raises(ImageError, match=r"two/\u00e9\.png cannot be read"):
         found.opened(5)
 
 
@@ -110,8 +110,8 @@ def test_a_folder_is_listed_once_until_it_changes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed: list[str] = []
-    files = pictures._files
-    monkeypatch.setattr(pictures, "_files", lambda root, place: listed.append(place) or files(root, place))  # type: ignore[func-returns-value]
+    files = image_folder._files
+    monkeypatch.setattr(image_folder, "_files", lambda root, place: listed.append(place) or files(root, place))  # type: ignore[func-returns-value]
     shutil.copytree(folder / "train", tmp_path / "train")
     prepare_data(config(tmp_path))
     before = opened(tmp_path)
@@ -174,7 +174,7 @@ def test_no_worker_outlives_its_training(ending: str, folder: Path, tmp_path: Pa
         limit = 0.0 if ending == "timeout" else None
         try:
             train_model(SPEC, splits, recipe, seed=seed, device_config=CPU, on_epoch=on_epoch, deadline_seconds=limit)
-        except (KeyboardInterrupt, PictureError):
+        except (KeyboardInterrupt, ImageError):
             assert ending in ("stopped", "damaged")
         assert not multiprocessing.active_children()
 
@@ -258,16 +258,16 @@ def test_a_damaged_picture_is_named(workers: int, folder: Path, tmp_path: Path) 
         (place / "7.png").unlink(missing_ok=True)
         if content is not None:
             (place / "7.png").write_bytes(content)
-        with pytest.raises(PictureError) as caught:
+        with pytest.raises(ImageError) as caught:
             all_pictures()
-        assert re.fullmatch(rf"{re.escape(str(place))}/7\.png cannot be read as a picture: .*", str(caught.value))
+        assert re.fullmatch(rf"{re.escape(str(place))}/7\.png cannot be read as an image: .*", str(caught.value))
         assert re.search(reason, str(caught.value))
     (place / "7.png").write_bytes(whole)
     all_pictures()  # the same stream goes on
 
     (place / "8.png").unlink()
     (place / "8.png").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(PictureError, match=r"red/8\.png cannot be read as a picture: No such file or directory\."):
+    with pytest.raises(ImageError, match=r"red/8\.png cannot be read as an image: No such file or directory\."):
         prepare_data(config(tmp_path))
 
 
@@ -318,7 +318,7 @@ def test_the_test_part_is_found_and_has_the_labels_of_the_training_part(folder: 
     fewer = config(tmp_path, classes=2)
     assert len(open_test(fewer, splits).validation) == 24  # type: ignore[union-attr]
     shutil.copytree(folder / "train" / "red", tmp_path / "val" / "yellow")
-    with pytest.raises(ValueError, match=r"val/yellow is of a class that .*train does not have"):
+    with pytest.raises(ValueError, match=r"val/yellow: must be one of the classes in .*train$"):
         find_test(config(tmp_path))
 
 
@@ -373,14 +373,14 @@ def test_pictures_of_any_mode_become_rgb(mode: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"subset": 2}, r"data\.subset asks for 2 training images: none is of class \d of 3\."),
-        ({"validation_size": 2}, r"validation_fraction\) asks for 2 images: none is of class \d of 3; ask for more"),
-        ({"validation_size": 70}, r"data\.validation_size leaves 2 training images: none is of class \d of 3\."),
+        ({"subset": 2}, r"data\.subset = 2: must be larger, no training image is of class \d of 3"),
+        ({"validation_size": 2}, r"validation_fraction\) = 2: must be larger, no image is of class \d of 3"),
+        ({"validation_size": 70}, r"data\.validation_size = 70: must be smaller, no training image is of class \d"),
         ({"root": None}, r"data\.root is missing"),
-        ({"root": Path("/nowhere")}, r"data\.root is /nowhere; it has no folder train"),
+        ({"root": Path("/nowhere")}, r"data\.root = /nowhere: must have a folder train with one for each class"),
         ({"resolution": None}, r"data\.resolution is missing"),
-        ({"in_channels": 1}, r"data\.in_channels is 1; the pictures of image_folder have 3"),
-        ({"classes": 4}, r"data\.classes is 4; image_folder has 3"),
+        ({"in_channels": 1}, r"data\.in_channels = 1: must be 3 for image_folder"),
+        ({"classes": 4}, r"data\.classes = 4: must be at most 3 for image_folder"),
         ({"name": "hf"}, r"data=hf needs the package datasets"),
     ],
 )
@@ -393,7 +393,7 @@ def test_mistakes_are_told_in_a_sentence(folder: Path, changes: dict[str, object
 
 def test_a_class_without_pictures_is_told(tmp_path: Path) -> None:
     (tmp_path / "train" / "empty").mkdir(parents=True)
-    with pytest.raises(ValueError, match="empty has no pictures"):
+    with pytest.raises(ValueError, match=r"empty: must have images in a format that Pillow reads$"):
         prepare_data(config(tmp_path))
 
 
@@ -443,7 +443,7 @@ def test_a_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatch: py
     assert images.shape == (5, 3, 16, 16)
     assert set(labels.tolist()) <= {0, 1}
     monkeypatch.setattr(Rows, "__getitem__", lambda rows, key: {}[key])
-    with pytest.raises(PictureError, match=r"^row 3 of train of someone/pictures cannot be read as a picture: 3\.$"):
+    with pytest.raises(ImageError, match=r"^row 3 of train of someone/pictures cannot be read as an image: 3\.$"):
         splits.opened(3)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "datasets", library)
@@ -455,8 +455,10 @@ def test_a_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatch: py
     test = open_test(named, splits)
     assert (len(test.validation), len(test.train)) == (40, 0)  # type: ignore[union-attr]
     splits_of_the_set["train"] = Gap()
-    with pytest.raises(ValueError, match=r"data\.name is hf, which has no training image of class 1 of 3\."):
+    with pytest.raises(ValueError, match=r"data\.name = hf: has no training image of class 1 of 3"):
         open_data(named)
     splits_of_the_set["train"] = Unlabelled()
-    with pytest.raises(ValueError, match=r"no split train with pictures .* and labels .*: train has img, fine_label;"):
+    with pytest.raises(
+        ValueError, match=r"must have a split train with images .* and labels .*; train has img, fine_label;"
+    ):
         open_data(named)
