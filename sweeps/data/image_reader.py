@@ -46,7 +46,7 @@ class ImageReader:
     white_level: float | None = None
 
     def open(self, path: str) -> Image:
-        """The first frame of a file, in a mode of 8 bits a channel and decoded only if it must be converted to it.
+        """The first frame of a file, in a mode of 8 bits a channel; decoded only if it has to be converted.
 
         The orientation in EXIF data is ignored.
 
@@ -90,9 +90,8 @@ class ImageReader:
         """Gray values 0 … white as 0 … 255."""
         from PIL import Image
 
-        white = (
-            65535 if image.format == "PPM" and image.mode == "I" else self.white_level
-        )  # Pillow scales PGM to 16 bits
+        scaled = image.format == "PPM" and image.mode == "I"  # a PGM states its range, and Pillow scales it to 16 bits
+        white = 65535 if scaled else self.white_level
         kind = f"{name} has gray values of more than 8 bits (mode {image.mode})"
         if white is None:
             raise ImageError(
@@ -100,12 +99,12 @@ class ImageReader:
                 "65535 if all 16 bits are used, 4095 for 12 bits stored in 16, 1.0 for floats up to 1"
             )
         if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE:  # type: ignore[attr-defined]
-            raise ImageError(f"{kind} and 0 is white (TIFF photometric interpretation 0): must be 0 for black")
+            raise ImageError(f"{kind} of which 0 is white (TIFF photometric interpretation 0): must be black")
         try:
             values = np.asarray(image, np.float64)
+            low, high = values.min(), values.max()
         except Exception as error:
             raise ImageError.of(name, error) from error
-        low, high = values.min(), values.max()
         if not 0 <= low <= high <= white:
-            raise ImageError(f"{kind} from {low:g} to {high:g}: must lie between 0 and data.white_level = {white:g}")
+            raise ImageError(f"{kind} from {low:g} to {high:g}: must be from 0 to data.white_level = {white:g}")
         return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))

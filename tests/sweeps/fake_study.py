@@ -166,7 +166,7 @@ def open_damaged(config: Mapping[str, Any]) -> Trainer:
     """A picture of the data cannot be read."""
 
     def train(task: Task) -> dict[str, Any]:
-        raise ImageError("red/7.png cannot be read as a picture: image file is truncated.")
+        raise ImageError("red/7.png cannot be read as an image: image file is truncated.")
 
     return Trainer(train)
 

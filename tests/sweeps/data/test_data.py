@@ -138,7 +138,7 @@ def test_a_file_with_another_sum_is_refused_by_name(
 ) -> None:
     false = files | {"t10k-labels-idx1-ubyte.gz": gzip.compress(b"something else")}
     monkeypatch.setattr(fashion_mnist, "SOURCES", {"the mirror": source(false)})
-    with pytest.raises(FileNotFoundError, match=r"the mirror: .*t10k-labels-idx1-ubyte from the mirror is refused"):
+    with pytest.raises(FileNotFoundError, match=r"the mirror: .*t10k-labels-idx1-ubyte from the mirror is rejected"):
         prepare_data(DataConfig(name="fashion_mnist", root=tmp_path))
     assert not list((tmp_path / "fashion_mnist").glob("*ubyte"))
 
@@ -162,7 +162,7 @@ def test_a_damaged_cache_is_noticed_and_mended(
     config = DataConfig(name="fashion_mnist", root=tmp_path, validation_size=50)
     before = load_data(config)
     (tmp_path / "fashion_mnist" / "train-labels-idx1-ubyte").write_bytes(b"rot")
-    with pytest.raises(ValueError, match=r"train-labels-idx1-ubyte from .* is refused"):
+    with pytest.raises(ValueError, match=r"train-labels-idx1-ubyte from .* is rejected"):
         load_data(config)
     prepare_data(config)
     assert load_data(config).data_id == before.data_id
@@ -221,7 +221,9 @@ def test_a_package_is_fetched_with_lists_of_our_own_when_the_machine_has_none(
 def test_without_any_source_every_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(fashion_mnist, "SOURCES", dict(list(fashion_mnist.SOURCES.items())[:2]))
-    with pytest.raises(FileNotFoundError, match=r"could not be had .*installed Debian package.*apt-get download"):
+    with pytest.raises(
+        FileNotFoundError, match=r"could not be downloaded .*installed Debian package.*apt-get download"
+    ):
         prepare_data(DataConfig(name="fashion_mnist", root=tmp_path))
 
 

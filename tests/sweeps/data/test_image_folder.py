@@ -90,10 +90,10 @@ def test_8_bits_do_not_depend_on_the_white_level(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        (RAMP * 4096, r"from 0 to 4096: must lie between 0 and data\.white_level = 4095"),
-        (RAMP - 0.5, r"from -0\.5 to 0\.5: must lie"),
-        (np.where(RAMP > 0.5, np.nan, RAMP), r"from nan to nan: must lie"),
-        (np.where(RAMP > 0.5, np.inf, RAMP), r"to inf: must lie"),
+        (RAMP * 4096, r"from 0 to 4096: must be from 0 to data\.white_level = 4095"),
+        (RAMP - 0.5, r"from -0\.5 to 0\.5: must be from"),
+        (np.where(RAMP > 0.5, np.nan, RAMP), r"from nan to nan: must be from"),
+        (np.where(RAMP > 0.5, np.inf, RAMP), r"to inf: must be from"),
     ],
 )
 def test_gray_values_beyond_black_and_white_are_rejected(values: np.ndarray, sentence: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Streamed pictures: found in folders or by the datasets library, cropped, and the same for any number of workers."""
+"""Streamed images: found in folders or by the datasets library, cropped, and the same for any number of workers."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ COLOURS = {"blue": (20, 40, 200), "green": (20, 200, 40), "red": (200, 40, 20)}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noisy pictures of three colours and many sizes."""
-    root, generator = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    """Noisy images of three colours and many sizes."""
+    root, generator = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for name, colour in COLOURS.items():
         place = root / "train" / name
         place.mkdir(parents=True)
@@ -162,8 +162,8 @@ def test_no_worker_outlives_its_training(ending: str, folder: Path, tmp_path: Pa
     shutil.copytree(folder / "train", tmp_path / "train")
     splits = opened(tmp_path, workers=2)
     if ending == "damaged":
-        for picture in (tmp_path / "train" / "red").iterdir():
-            picture.write_bytes(picture.read_bytes()[:60])
+        for image in (tmp_path / "train" / "red").iterdir():
+            image.write_bytes(image.read_bytes()[:60])
 
     def on_epoch(epoch: object) -> None:
         if ending == "stopped":
@@ -238,14 +238,14 @@ def test_a_program_ends_with_a_stream_left_open(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_picture_is_named(workers: int, folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_is_named(workers: int, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "train", tmp_path / "train")
     place = tmp_path / "train" / "red"
     splits = opened(tmp_path, workers=workers)
     whole = (place / "7.png").read_bytes()
     stream = Stream(splits, resolve_device(CPU))
 
-    def all_pictures() -> None:
+    def all_images() -> None:
         list(stream.validation_batches(5))
         list(stream.epoch(Recipe(batch_size=20, crop_padding=1), 0, 0))
 
@@ -259,11 +259,11 @@ def test_a_damaged_picture_is_named(workers: int, folder: Path, tmp_path: Path) 
         if content is not None:
             (place / "7.png").write_bytes(content)
         with pytest.raises(ImageError) as caught:
-            all_pictures()
+            all_images()
         assert re.fullmatch(rf"{re.escape(str(place))}/7\.png cannot be read as an image: .*", str(caught.value))
         assert re.search(reason, str(caught.value))
     (place / "7.png").write_bytes(whole)
-    all_pictures()  # the same stream goes on
+    all_images()  # the same stream goes on
 
     (place / "8.png").unlink()
     (place / "8.png").symlink_to(tmp_path / "nowhere")
@@ -305,7 +305,7 @@ def test_the_test_part_is_found_and_has_the_labels_of_the_training_part(folder: 
     assert find_test(config(folder)) is None
     (tmp_path / "train").symlink_to(folder / "train")
     (tmp_path / "test").mkdir()
-    (tmp_path / "test" / "1.png").write_bytes(b"")  # ImageNet's: pictures without labels
+    (tmp_path / "test" / "1.png").write_bytes(b"")  # ImageNet's: images without labels
     assert find_test(config(tmp_path)) is None
     for name in ("green", "red"):
         shutil.copytree(folder / "train" / name, tmp_path / "val" / name)
@@ -324,13 +324,13 @@ def test_the_test_part_is_found_and_has_the_labels_of_the_training_part(folder: 
 
 def test_crops_are_what_their_names_say() -> None:
     ramp = np.repeat(np.arange(70, dtype=np.uint8)[None, :, None], 35, 0).repeat(3, 2)
-    picture = Image.fromarray(ramp)
-    centre = np.asarray(centre_crop(picture, 28))
+    image = Image.fromarray(ramp)
+    centre = np.asarray(centre_crop(image, 28))
     assert centre.shape == (28, 28, 3)
     assert 15 < centre[:, 0].mean() < 25
     assert centre[..., 0].mean() == pytest.approx(34.5, abs=1)
     generator = np.random.default_rng(0)
-    crops = [np.asarray(random_resized_crop(picture, 8, generator)) for _ in range(200)]
+    crops = [np.asarray(random_resized_crop(image, 8, generator)) for _ in range(200)]
     widths = [crop[0, :, 0].max() - crop[0, :, 0].min() for crop in crops]
     assert min(widths) < 15
     assert max(widths) > 30
@@ -347,13 +347,11 @@ def test_a_jpeg_is_decoded_no_larger_than_needed_and_looks_the_same(
 
     def cut(kind: str, spare: float) -> tuple[np.ndarray, tuple[int, int]]:
         monkeypatch.setattr(stream_module, "SPARE", spare)
-        with Image.open(tmp_path / "a.jpg") as picture:
+        with Image.open(tmp_path / "a.jpg") as image:
             square = (
-                centre_crop(picture, 32)
-                if kind == "centre"
-                else random_resized_crop(picture, 32, np.random.default_rng(3))
+                centre_crop(image, 32) if kind == "centre" else random_resized_crop(image, 32, np.random.default_rng(3))
             )
-            return np.asarray(square, float), picture.size
+            return np.asarray(square, float), image.size
 
     for kind in ("centre", "random"):
         whole, size = cut(kind, 1e9)
@@ -366,7 +364,7 @@ def test_a_jpeg_is_decoded_no_larger_than_needed_and_looks_the_same(
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
-def test_pictures_of_any_mode_become_rgb(mode: str) -> None:
+def test_images_of_any_mode_become_rgb(mode: str) -> None:
     assert np.asarray(centre_crop(Image.new("RGB", (40, 30), (250, 250, 250)).convert(mode), 8)).shape == (8, 8, 3)
 
 
@@ -384,14 +382,14 @@ def test_pictures_of_any_mode_become_rgb(mode: str) -> None:
         ({"name": "hf"}, r"data=hf needs the package datasets"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(folder: Path, changes: dict[str, object], sentence: str) -> None:
+def test_mistakes_are_one_sentence(folder: Path, changes: dict[str, object], sentence: str) -> None:
     if "name" in changes and "datasets" in sys.modules:
         pytest.skip("datasets is installed")
     with pytest.raises(ValueError, match=sentence):
         open_data(config(folder, **changes))
 
 
-def test_a_class_without_pictures_is_told(tmp_path: Path) -> None:
+def test_a_class_without_images_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "train" / "empty").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"empty: must have images in a format that Pillow reads$"):
         prepare_data(config(tmp_path))
@@ -436,19 +434,19 @@ def test_a_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "datasets", library)
     with pytest.raises(ValueError, match=r"data\.path is missing"):
         opened(folder, name="hf")
-    splits = opened(folder, name="hf", path="someone/pictures")
-    assert asked == [("someone/pictures", str(folder))]
+    splits = opened(folder, name="hf", path="someone/images")
+    assert asked == [("someone/images", str(folder))]
     assert splits.classes == 2
     images, labels = next(Stream(splits, resolve_device(CPU)).validation_batches(5))
     assert images.shape == (5, 3, 16, 16)
     assert set(labels.tolist()) <= {0, 1}
     monkeypatch.setattr(Rows, "__getitem__", lambda rows, key: {}[key])
-    with pytest.raises(ImageError, match=r"^row 3 of train of someone/pictures cannot be read as an image: 3\.$"):
+    with pytest.raises(ImageError, match=r"^row 3 of train of someone/images cannot be read as an image: 3\.$"):
         splits.opened(3)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "datasets", library)
 
-    named = config(folder, name="hf", path="someone/pictures")
+    named = config(folder, name="hf", path="someone/images")
     assert find_test(named) is None
     splits_of_the_set |= {"test": Unlabelled(), "validation": Rows()}
     assert find_test(named) == "validation"
