@@ -54,8 +54,8 @@ def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pyte
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "a mapping is expected, not an empty file"),
-        ("[regnetx]", "a mapping is expected, not list"),
+        ("", "must hold a mapping, not an empty file"),
+        ("[regnetx]", "must hold a mapping, not list"),
         ("base: 5", "space = '5': must be one of anynetx_a"),
         ("name: [", "not valid YAML"),
     ],
