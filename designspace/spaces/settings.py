@@ -74,7 +74,7 @@ COMPOUND = (
 )
 WHOLE = {"depth", "width", "resolution", "groups"}
 SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001}  # of whole numbers 1, of other parameters 0.001
-MOST_VALUES = 10_000  # of a drawn field of the stages, each of which is validated
+MOST_STAGE_VALUES = 10_000  # of a drawn field of the stages, each of which is validated
 
 
 class Settings(Validated):
@@ -132,22 +132,22 @@ class Settings(Validated):
         of_stages = fields | ({"groups"} if block == "bottleneck" else set())
         self._check_parameters(REQUIRED[family], of_stages | {"resolution"})
         self._check_per_stage(of_stages | (REQUIRED[family] if family == "anynet" else set()))
-        for name, law in self.parameters.items():
+        for name, distribution in self.parameters.items():
+            values = distribution.values
             if name not in fields:
-                self._check_domain(name, law)
+                self._check_domain(name, values)
                 continue
-            if len(law.values) > MOST_VALUES:
-                raise ValueError(f"parameters.{name}: has {len(law.values)} values, must have at most {MOST_VALUES}")
-            for value in law.values.tolist():
+            if len(values) > MOST_STAGE_VALUES:
+                raise ValueError(f"parameters.{name}: has {len(values)} values, must have at most {MOST_STAGE_VALUES}")
+            for value in values.tolist():
                 self._check_stage("parameters", {name: value})
 
-    def _check_domain(self, name: str, law: Distribution) -> None:
-        """Raise ValueError unless the values of a parameter that is no field of the stages are positive numbers."""
-        values = law.values
+    def _check_domain(self, name: str, values: np.ndarray) -> None:
+        """Raise ValueError unless the values of a parameter that is not a field of the stages are positive numbers."""
         kind, kinds = ("whole numbers", "i") if name in WHOLE else ("numbers", "if")
         smallest = 1 if name in WHOLE else SMALLEST.get(name, 0.001)
         if values.dtype.kind not in kinds or values.min() < smallest:
-            raise ValueError(f"parameters.{name} = {shorten(values.tolist())}: must be {kind}, at least {smallest:g}")
+            raise ValueError(f"parameters.{name} = {shorten(values.tolist())}: must be {kind} from {smallest:g}")
 
     def _check_compound(self) -> None:
         if self.spec is None:
@@ -157,8 +157,8 @@ class Settings(Validated):
                 ModelSpec.from_mapping(self.spec)
             except ValueError as error:
                 raise ValueError(f"spec.{error}") from None
-        for name, law in self.parameters.items():
-            self._check_domain(name, law)
+        for name, distribution in self.parameters.items():
+            self._check_domain(name, distribution.values)
         for kind in COMPOUND:
             if kind & set(self.parameters):
                 self._check_parameters(set() if kind == COMPOUND[-1] else kind, kind)

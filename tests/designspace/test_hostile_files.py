@@ -292,11 +292,11 @@ def test_the_bound_on_macs_lies_far_above_every_named_space(name: str) -> None:
         ({"w_0": {"step": 1e-320}}, "parameters.w_0.step = 1e-320: must be greater than or equal to 0.000000001"),
         (
             {"w_m": {"distribution": "choice", "options": ["a"]}},
-            "parameters.w_m = ['a']: must be numbers, at least 1.001",
+            "parameters.w_m = ['a']: must be numbers from 1.001",
         ),
         (
             {"depth": {"distribution": "choice", "options": [2.5]}},
-            "parameters.depth = [2.5]: must be whole numbers, at",
+            "parameters.depth = [2.5]: must be whole numbers from 1",
         ),
         ({"depth": {"distribution": "choice", "options": [10**400]}}, "<integer of 1,329 bits>: must be at most 1e+09"),
         (
