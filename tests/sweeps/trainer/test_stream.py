@@ -292,6 +292,14 @@ def test_a_study_goes_on_with_another_number_of_workers() -> None:
     assert changes(before, {**study, "data": {"name": "image_folder"}}) == ["data.name: hf -> image_folder"]
 
 
+def test_a_study_of_an_earlier_version_goes_on_without_the_settings_it_did_not_have() -> None:
+    study = dict.fromkeys(FROZEN)
+    before, now = ({**study, "data": {"name": "hf"} | new} for new in ({}, {"white_level": None, "max_pixels": 10}))
+    assert changes(before, now) == []
+    now["data"]["white_level"] = 4095.0
+    assert changes(before, now) == ["data.white_level: absent -> 4095.0"]
+
+
 def test_a_network_learns_the_colours(folder: Path) -> None:
     recipe = Recipe(epochs=4, batch_size=10, crop_padding=1, flip=True, learning_rate=0.1)
     first, second = (train_model(SPEC, opened(folder), recipe, seed=0, device_config=CPU) for _ in range(2))
