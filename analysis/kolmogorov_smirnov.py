@@ -80,9 +80,10 @@ def matched_kolmogorov_smirnov(
 ) -> KolmogorovSmirnov:
     """Test whether two spaces have the same error distribution at equal complexity.
 
-    The trend over complexity is removed from the errors, and they are weighted so that every bin weighs the same. The p-values come from permutations, within bins, of the residuals of the curve without a difference between
-    the spaces; the curve is fitted again to each, because its uncertainty is part of the distance (Freedman & Lane,
-    Journal of Business & Economic Statistics 1 (1983) 292-298).
+    The trend over complexity is removed from the errors, and they are weighted so that every bin weighs the same. The
+    p-values come from permutations, within bins, of the residuals of the curve without a difference between the spaces.
+    The curve is fitted again to each, because its uncertainty is part of the distance (Freedman & Lane, Journal of
+    Business & Economic Statistics 1 (1983) 292-298).
 
     Args:
         errors: shape (N,), of both spaces.

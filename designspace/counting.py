@@ -1,4 +1,4 @@
-"""Reading 1 of a network's layers: multiply-adds, parameters and activations in closed form.
+"""Multiply-adds, parameters and activations from the layers, in closed form.
 
 The same code counts one spec (exact Python integers) and a whole population (int64 arrays of shape (N,)).
 """
@@ -6,6 +6,7 @@ The same code counts one spec (exact Python integers) and a whole population (in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,14 @@ from designspace.layers import (
     where,
 )
 
+LARGEST = 1 << 60
+"""Largest number of multiply-adds that is counted; eight times less than int64 holds, so that no other count overflows.
+The largest published networks have 1e12."""
+
 
 @dataclass(frozen=True)
 class Convention:
-    """Which extras count beside the convolutions and linear layers.
+    """Which extras count in addition to the convolutions and linear layers.
 
     Args:
         bias_macs: one multiply-add for each output a bias is added to.
@@ -73,7 +78,8 @@ def complexity(model: Model, convention: str = "pycls") -> Complexity:
         convention: "pycls" (default) or "conv"; see `Convention`.
 
     Raises:
-        ValueError: unknown convention.
+        ValueError: unknown convention, an image that becomes empty, or more multiply-adds than `LARGEST` (of a
+            population: by the largest depth, width and resolution of its models together).
     """
     macs: Number = 0
     params: Number = 0
@@ -89,20 +95,25 @@ def by_part(model: Model, convention: str = "pycls") -> dict[str, tuple[Complexi
         raise ValueError(f"convention = {convention!r}: must be one of {', '.join(CONVENTIONS)}")
     counter = _Counter(CONVENTIONS[convention])
     resolution = model.resolution
-    found: dict[str, tuple[Complexity, Number]] = {}
+    largest = 0
+    counted: dict[str, tuple[Complexity, Number]] = {}
     for part in parts(model):
         if isinstance(part.repeats, int) and part.repeats == 0:
             continue
+        counter.largest = 0
         (macs, params, acts), after = counter.count(part.layers, resolution)
+        largest += counter.largest * int(np.max(part.repeats))
+        if largest > LARGEST:
+            raise ValueError(f"macs = {largest:.1e}: must be at most {LARGEST:.1e} for the counts to fit 64 bits")
         resolution = where(part.repeats > 0, after, resolution)
         if np.min(resolution) < 1:
             raise ValueError(f"resolution = {model.resolution}: nothing is left of the image after the {part.name}")
-        so_far = found[part.name][0] if part.name in found else Complexity(0, 0, 0)
+        so_far = counted[part.name][0] if part.name in counted else Complexity(0, 0, 0)
         total = Complexity(
             so_far.macs + macs * part.repeats, so_far.params + params * part.repeats, so_far.acts + acts * part.repeats
         )
-        found[part.name] = (total, resolution)
-    return found
+        counted[part.name] = (total, resolution)
+    return counted
 
 
 def output_resolution(layer: Conv | MaxPool, resolution: Number) -> Number:
@@ -114,10 +125,14 @@ Counts = tuple[Number, Number, Number]
 
 
 class _Counter:
-    """Folds layers into (macs, params, acts), following the resolution."""
+    """Folds layers into (macs, params, acts), following the resolution.
+
+    `largest` adds up, in exact integers, a bound on the macs that holds for every model of a population.
+    """
 
     def __init__(self, convention: Convention) -> None:
         self.convention = convention
+        self.largest = 0
 
     def count(self, layers: Layers, resolution: Number) -> tuple[Counts, Number]:
         """The counts of layers applied in a row at an input resolution, and the resolution after them."""
@@ -133,6 +148,7 @@ class _Counter:
         match layer:
             case Conv(_, w_out, kernel_size, _, _, group_width, bias):
                 after = output_resolution(layer, resolution)
+                self._bound(kernel_size, kernel_size, group_width, w_out, after, after)
                 weights = kernel_size * kernel_size * group_width * w_out
                 acts = after * after * w_out
                 macs = weights * (after * after)
@@ -142,9 +158,11 @@ class _Counter:
             case BatchNorm(width):
                 return (0, 2 * width, 0), resolution
             case SqueezeExcite(width, squeezed):
+                self._bound(2, width, squeezed)
                 weights, outputs = 2 * width * squeezed, width + squeezed
                 return (weights + outputs * self.convention.bias_macs, weights + outputs, outputs), resolution
             case Linear(w_in, w_out):
+                self._bound(w_in, w_out)
                 weights = w_in * w_out
                 macs = weights + w_out * self.convention.bias_macs
                 return (macs, weights + w_out, w_out * self.convention.linear_acts), resolution
@@ -162,3 +180,6 @@ class _Counter:
                 return (m * present, p * present, a * present), where(present, after, resolution)
             case _:
                 return (0, 0, 0), resolution
+
+    def _bound(self, *numbers: Number) -> None:
+        self.largest += prod(int(number.max()) if isinstance(number, np.ndarray) else number for number in numbers)

@@ -7,7 +7,7 @@ from math import ceil, floor, log2
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from designspace.validated import Validated
 
@@ -18,7 +18,18 @@ def _plain(option: Any) -> Any:
     return option
 
 
-Option = Annotated[bool | int | float | str, BeforeValidator(_plain)]
+LARGEST_VALUE = 1e9
+MOST_VALUES = 1_000_000
+
+
+def _bounded(option: bool | int | float | str) -> bool | int | float | str:
+    if not isinstance(option, str) and abs(option) > LARGEST_VALUE:
+        raise ValueError(f"must be at most {LARGEST_VALUE:g} in size")
+    return option
+
+
+Option = Annotated[bool | int | float | str, BeforeValidator(_plain), AfterValidator(_bounded)]
+Limit = Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)]
 
 
 class _Distribution(Validated):
@@ -30,8 +41,8 @@ class _Distribution(Validated):
 class _Range(_Distribution, ABC):
     """Numbered values in [low, high], equally probable unless a subclass says otherwise."""
 
-    low: float
-    high: float
+    low: Limit
+    high: Limit
 
     @property
     @abstractmethod
@@ -52,6 +63,8 @@ class _Range(_Distribution, ABC):
             raise ValueError(f"low = {self.low:g}: must be at most high = {self.high:g}")
         if self.first > self.last:
             raise ValueError(f"low = {self.low:g}: no {self._kind} lies between it and high = {self.high:g}")
+        if self.last - self.first >= MOST_VALUES:
+            raise ValueError(f"high = {self.high:g}: must be at most {MOST_VALUES:,} values above low = {self.low:g}")
         return self
 
     @property
@@ -82,7 +95,7 @@ class _Range(_Distribution, ABC):
 class _Steps(_Range):
     """Multiples of `step`; the number of a value is value / step."""
 
-    step: Annotated[float, Field(gt=0)] = 1.0
+    step: Annotated[float, Field(ge=1e-9, le=LARGEST_VALUE)] = 1.0
 
     @property
     def _kind(self) -> str:
@@ -139,7 +152,7 @@ class PowerOfTwo(_Range):
     """Every power of two in [low, high] with equal probability; the number of a value is its exponent."""
 
     distribution: Literal["power_of_two"] = "power_of_two"
-    low: Annotated[float, Field(gt=0)]
+    low: Annotated[Limit, Field(gt=0)]
 
     @property
     def _kind(self) -> str:
@@ -156,8 +169,8 @@ class Choice(_Distribution):
     """One of the given values, with equal probability unless weights say otherwise."""
 
     distribution: Literal["choice"] = "choice"
-    options: Annotated[tuple[Option, ...], Field(min_length=1)]
-    weights: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+    options: Annotated[tuple[Option, ...], Field(min_length=1, max_length=10_000)]
+    weights: tuple[Annotated[float, Field(ge=0, le=LARGEST_VALUE)], ...] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Choice:

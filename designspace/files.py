@@ -1,35 +1,96 @@
-"""Specs on disk: YAML or JSON by suffix, loaded safely, written whole."""
+"""Specs and spaces on disk: YAML or JSON by suffix. Whatever a file holds, it is read in bounded time and memory."""
 
 from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.resolver import Resolver
 
 from designspace.atomic import replace_file
 from designspace.spec import ModelSpec
+from designspace.validated import shorten
 
 SUFFIXES = (".yaml", ".yml", ".json")
+MAX_BYTES = 1 << 18  # a spec has a few kilobytes, one of 1,000 stages 160
+MAX_VALUES = 50_000  # of a YAML text, an alias counting as everything it stands for
+MAX_NESTING = 32
+
+# libyaml is ten times as fast at scanning; its own composer has no limits, so that PyYAML's comes first below.
+_SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 4e8 as a number, as YAML 1.2 and everybody's expectation have it."""
+class _LimitedComposer(Composer):
+    """Nodes within the limits above; explicit tags (!!…) and duplicate keys are errors."""
+
+    _nesting = _values = 0
+    _anchored: dict[Any, int]  # the number of values that an alias stands for
+    peek_event: Any
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        if getattr(event, "tag", None) is not None:
+            raise _error(event, f"tag {event.tag}: must be left out, values have no tags here")
+        before = self._values
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor in self.anchors and event.anchor not in self._anchored:
+                raise _error(event, f"alias *{event.anchor}: must not lie inside the value it stands for")
+            self._values += self._anchored.get(event.anchor, 0)
+        self._values += 1
+        self._nesting += 1
+        if self._values > MAX_VALUES:
+            raise _error(event, f"must have at most {MAX_VALUES:,} values")
+        if self._nesting > MAX_NESTING:
+            raise _error(event, f"must be nested at most {MAX_NESTING} levels deep")
+        node = super().compose_node(parent, index)
+        self._nesting -= 1
+        if event.anchor is not None:
+            self._anchored.setdefault(event.anchor, self._values - before)
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in keys:
+                    raise _error(key, f"duplicate key {shorten(key.value)}")
+                keys.add(key.value)
+        return node
+
+
+class _Loader(_LimitedComposer, _SafeLoader):
+    """Plain values: strings, numbers, true, false, null, lists and mappings."""
+
+    def __init__(self, stream: str) -> None:
+        _SafeLoader.__init__(self, stream)
+        Composer.__init__(self)
+        self._anchored = {}
+
+
+def _error(place: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
 
 
 class _Dumper(yaml.SafeDumper):
     """One line for each stage: mappings of plain values below the top level are written in flow style."""
 
 
-for _side in (_Loader, _Dumper):  # what one reads as a number, the other quotes where it is a word
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
-        list("-+0123456789."),
-    )
+# As OmegaConf and YAML 1.2 read them: 4e8 is a number, 2024-05-01 text. What one side reads as a number, the other
+# quotes where it is text.
+_FLOAT = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
+for _side in (_Loader, _Dumper):
+    _side.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("float", "timestamp")]
+        for first, resolvers in Resolver.yaml_implicit_resolvers.items()
+    }
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
 def _represent_mapping(dumper: yaml.SafeDumper, mapping: dict[str, Any]) -> yaml.MappingNode:
@@ -41,23 +102,63 @@ _Dumper.add_representer(dict, _represent_mapping)
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML text; ValueError where it is not YAML."""
+    """The value of a YAML text; ValueError with the line where it is not YAML or exceeds a limit."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ValueError(f"not valid YAML: {line}{problem[:200]}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an integer of thousands of digits
+        raise ValueError(f"not valid YAML: {' '.join(str(error).split())[:200]}") from None
+
+
+def _read_json(text: str) -> Any:
+    """The value of a JSON text; ValueError with the line where it is not JSON, repeats a key or is nested deeply."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"not valid JSON: must be nested at most {MAX_NESTING} levels deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: line {error.lineno}: {error.msg}") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise ValueError(f"not valid JSON: {error}") from None
+    objects: list[set[str] | None] = []  # the keys of those open here; None for an array
+    for token in re.finditer(r'("(?:[^"\\]|\\.)*")(\s*:)?|[][{}]', text):
+        if token[0] in ("{", "["):
+            objects.append(set() if token[0] == "{" else None)
+        elif token[0] in ("}", "]"):
+            objects.pop()
+        elif token[2] and (keys := objects[-1]) is not None:
+            if (key := json.loads(token[1])) in keys:
+                line = text.count("\n", 0, token.start()) + 1
+                raise ValueError(f"not valid JSON: line {line}: duplicate key {shorten(key)}")
+            keys.add(key)
+        if len(objects) > MAX_NESTING:
+            line = text.count("\n", 0, token.start()) + 1
+            raise ValueError(f"not valid JSON: line {line}: must be nested at most {MAX_NESTING} levels deep")
+    return value
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:
     """The mapping in a YAML or JSON file; ValueError names the file where it holds none."""
-    text = path.read_text()
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        raise ValueError(f"{path}: must be a regular file")
+    with path.open("rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{path}: must have at most {MAX_BYTES:,} bytes")
     try:
-        value = json.loads(text) if path.suffix == ".json" else read_yaml(text)
+        text = content.decode("utf-8-sig")
+        value = _read_json(text) if path.suffix == ".json" else read_yaml(text)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: must be UTF-8 text, byte {error.start + 1} is not") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if not isinstance(value, Mapping):
-        found = "an empty file" if value is None else type(value).__name__
-        raise ValueError(f"{path}: a mapping is expected, not {found}")
+        kind = "an empty file" if value is None else type(value).__name__
+        raise ValueError(f"{path}: must hold a mapping, not {kind}")
     return value
 
 
@@ -67,14 +168,11 @@ def to_yaml(value: Any) -> str:
 
 
 def load_spec(path: str | Path) -> ModelSpec:
-    """Read a spec from a YAML or JSON file.
+    """Read a spec from a YAML or JSON file; a `provenance` mapping in it is ignored.
 
-    Raises FileNotFoundError, or ValueError naming the file and what in it is wrong. A `provenance` mapping beside
-    the spec is left alone.
+    Raises FileNotFoundError, or ValueError naming the file and what in it is wrong.
     """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: the suffix of a spec file is one of {', '.join(SUFFIXES)}")
+    path = _spec_path(path)
     content = read_mapping(path)
     try:
         return ModelSpec.from_mapping({key: item for key, item in content.items() if key != "provenance"})
@@ -84,8 +182,13 @@ def load_spec(path: str | Path) -> ModelSpec:
 
 def save_spec(spec: ModelSpec, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
     """Write a spec to a YAML or JSON file, with an optional mapping that says where it comes from."""
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: the suffix of a spec file is one of {', '.join(SUFFIXES)}")
+    path = _spec_path(path)
     content = spec.to_mapping() | ({"provenance": dict(provenance)} if provenance else {})
     replace_file(path, json.dumps(content, indent=2) + "\n" if path.suffix == ".json" else to_yaml(content))
+
+
+def _spec_path(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: must end in {', '.join(SUFFIXES)}")
+    return path

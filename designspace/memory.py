@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from designspace.blocks import Model, parts
-from designspace.counting import complexity, output_resolution
+from designspace.counting import LARGEST, complexity, output_resolution
 from designspace.layers import (
     Act,
     AveragePool,
@@ -68,7 +68,7 @@ def training_memory(
         optimizer: "sgd" with momentum keeps one number for each parameter, "adam" two.
 
     Raises:
-        ValueError: batch_size below 1, unknown precision or optimizer.
+        ValueError: batch_size below 1 or too large, unknown precision or optimizer.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size = {batch_size}: must be at least 1")
@@ -85,7 +85,10 @@ def training_memory(
         added, after = reader.read(part.layers, state)
         kept = kept + added * part.repeats
         state = after if isinstance(part.repeats, int) else after.where(part.repeats, state)
-    params = complexity(model).params * FLOAT_BYTES
+    counts = complexity(model)
+    if int(np.max(counts.acts)) * batch_size > LARGEST // 8:  # kept bytes are below 64 for each activation
+        raise ValueError(f"batch_size = {batch_size}: must be smaller for the bytes to fit 64 bits")
+    params = counts.params * FLOAT_BYTES
     return TrainingMemory(kept, params, params, params * (2 if optimizer == "adam" else 1))
 
 

@@ -75,8 +75,8 @@ def stage_arrays(
     """
     with np.errstate(divide="ignore", over="ignore"):
         slope = w_0 / w_a
-    last = slope * (w_m ** (stages - 0.5) - 1)  # the block before which the network must end
-    before = slope * (w_m ** (stages - 1.5) - 1)  # the first block of the last stage
+        last = slope * (w_m ** (stages - 0.5) - 1)  # the block before which the network must end
+        before = slope * (w_m ** (stages - 1.5) - 1)  # the first block of the last stage
     index = np.flatnonzero((last > depth - 1 - CLOSE) & (before < depth - 1 + CLOSE))
 
     levels = np.arange(1, stages + 1)

@@ -36,6 +36,8 @@ def round_group_width(group_width: float | np.ndarray) -> Number:
 
 
 def integers(value: np.ndarray) -> Number:
-    """Whole numbers as int64, one alone as int."""
+    """Whole numbers as int64, one alone as int; ValueError above 1e12, far from any network and from overflow."""
+    if not (largest := np.max(value, initial=0)) <= 1e12:
+        raise ValueError(f"{largest:g}: must be at most 1e12 for a width, depth or resolution")
     whole = np.asarray(value).astype(np.int64)
     return whole if whole.ndim else int(whole)

@@ -1,4 +1,7 @@
-"""What a network is: a frozen, validated description that is written to files, hashed, counted and built."""
+"""What a network is: a frozen, validated description that is written to files, hashed, counted and built.
+
+Every number has a limit far above any published network, so that no file can make a spec that overflows or never ends.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from designspace.validated import Validated
+from designspace.validated import Name, Validated
+
+MAX_DEPTH = 100_000
 
 
 def _odd(value: int) -> int:
@@ -17,10 +22,11 @@ def _odd(value: int) -> int:
     return value
 
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-Kernel = Annotated[Count, AfterValidator(_odd)]
+Count = Annotated[int, Field(ge=1, le=10**8, strict=True)]
+Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH, strict=True)]
+Kernel = Annotated[int, Field(ge=1, le=999, strict=True), AfterValidator(_odd)]
 Stride = Annotated[int, Field(ge=1, le=4, strict=True)]
-Ratio = Annotated[float, Field(gt=0)]
+Ratio = Annotated[float, Field(ge=1e-3, le=1e3)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Activation = Literal["relu", "relu6", "silu", "gelu"]
 
@@ -43,8 +49,8 @@ class Head(Validated):
 
     classes: Count = 1000
     width: Count | None = None
-    pool_size: Count = 1
-    hidden: tuple[Count, ...] = ()
+    pool_size: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    hidden: Annotated[tuple[Count, ...], Field(max_length=32)] = ()
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
@@ -52,7 +58,7 @@ class _Stage(Validated):
     """A run of `depth` blocks of one width; the first has the stride, the others stride 1."""
 
     block: str
-    depth: Count
+    depth: Depth
     width: Count
     stride: Stride = 2
     kernel_size: Kernel = 3
@@ -154,7 +160,7 @@ class XceptionStage(_Stage):
     """
 
     block: Literal["xception"] = "xception"
-    convs: Count = 3
+    convs: Annotated[int, Field(ge=1, le=32, strict=True)] = 3
     grow: Literal["first", "last"] = "first"
 
 
@@ -185,19 +191,21 @@ class ModelSpec(Validated):
     `batch_norm=False` gives every convolution a bias instead (VGG). The name is a label, not part of the identity.
     """
 
-    name: str | None = None
+    name: Name | None = None
     resolution: Count = 224
     in_channels: Count = 3
     activation: Activation = "relu"
     batch_norm: bool = True
     stem: Stem | None = Stem()
-    stages: tuple[Stage, ...]
+    stages: Annotated[tuple[Stage, ...], Field(max_length=1000)]
     head: Head = Head()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.stages:
-            raise ValueError("stages = []: a network has at least one stage")
+            raise ValueError("stages = []: must have at least one stage")
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"depth = {self.depth}: must be at most {MAX_DEPTH} blocks in all stages")
         width = self.stem.width if self.stem else self.in_channels
         for number, stage in enumerate(self.stages):
             try:

@@ -1,28 +1,44 @@
-"""Descriptions that are checked when they are made, and whose mistakes are told in sentences."""
+"""Immutable descriptions that are validated when they are made, with validation errors of one line."""
 
 from __future__ import annotations
 
+import re
+import reprlib
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+SHOWN_CHARACTERS = 80  # of a value
+SHOWN_ERRORS = 5
+SENTENCE_CHARACTERS = 300  # of an error
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("must have printable characters only")
+    return name
+
+
+Name = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+"""A label that is safe in terminals, tables and file formats: no NUL, control, line or surrogate characters."""
 
 
 class Validated(BaseModel):
-    """An immutable description; unknown keys are refused."""
+    """An immutable description; unknown keys are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Check a nested mapping, as read from a file; ValueError names field, value and what is allowed."""
+        """Validate a nested mapping, as read from a file; ValueError names field, value and what is allowed."""
         try:
             return cls.model_validate(mapping)
         except ValidationError as error:
             raise ValueError(explain(error)) from None
 
     def changed(self, **fields: Any) -> Self:
-        """The description with other values for some fields, checked as a new one is."""
+        """The description with other values for some fields, validated as a new one is."""
         return self.from_mapping(self.given() | fields)
 
     def given(self) -> dict[str, Any]:
@@ -41,14 +57,40 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
+class _Repr(reprlib.Repr):
+    """repr() whose length and time do not depend on the size of the value."""
+
+    def repr_int(self, value: int, level: int) -> str:
+        return repr(value) if value.bit_length() <= 64 else f"<integer of {value.bit_length():,} bits>"
+
+
+_repr = _Repr()
+_repr.maxstring = _repr.maxother = SHOWN_CHARACTERS
+_repr.maxlist = _repr.maxtuple = _repr.maxdict = 8
+
+
+def shorten(value: Any) -> str:
+    """repr() of a value for a message: one line of at most `SHOWN_CHARACTERS` characters."""
+    return _cut(_repr.repr(value), SHOWN_CHARACTERS)
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
 def explain(error: ValidationError) -> str:
-    """One sentence for each mistake: the field, its value, what is allowed."""
-    return "; ".join(_sentence(item) for item in error.errors(include_url=False))
+    """One sentence for each of the first errors: the field, its value, what is allowed."""
+    items = error.errors(include_url=False)
+    sentences = [_cut(_sentence(item), SENTENCE_CHARACTERS) for item in items[:SHOWN_ERRORS]]
+    if len(items) > SHOWN_ERRORS:
+        sentences.append(f"and {len(items) - SHOWN_ERRORS:,} more errors")
+    return "; ".join(sentences)
 
 
 def _sentence(item: Mapping) -> str:
     path, value = _path(item), item["input"]
     message = item["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^[A-Z][a-z]+ should (be|have) ", r"must \1 ", message)
     match item["type"]:
         case "extra_forbidden":
             return f"{path}: unknown key"
@@ -58,19 +100,24 @@ def _sentence(item: Mapping) -> str:
             return f"{path}.{item['ctx']['discriminator'].strip(chr(39))}: required and missing"
         case "union_tag_invalid":
             context = item["ctx"]
-            field = context["discriminator"].strip("'")
-            return (
-                f"{path}.{field} = {context['tag']!r}: must be one of {context['expected_tags'].replace(chr(39), '')}"
-            )
+            field, allowed = context["discriminator"].strip("'"), context["expected_tags"].replace("'", "")
+            return f"{path}.{field} = {shorten(context['tag'])}: must be one of {allowed}"
         case "value_error" if isinstance(value, Mapping | BaseModel):
             return f"{path}.{message}" if path else message
-    return f"{path} = {value!r}: {message[0].lower()}{message[1:]}"
+    shown = f"{path} = {shorten(value)}" if path else shorten(value)
+    return f"{shown}: {message[0].lower()}{message[1:]}"
 
 
 def _path(item: Mapping) -> str:
     """The field's place; pydantic also names the chosen member of a union in it, which no key of the file does."""
-    steps = [str(step) for step in item["loc"]]
+    steps = [_step(step) for step in item["loc"]]
     union = {i + 1 for i, step in enumerate(item["loc"][:-1]) if isinstance(step, int) and steps[0] == "stages"}
     if steps[:1] == ["parameters"]:
         union.add(2)
     return ".".join(step for i, step in enumerate(steps) if i not in union)
+
+
+def _step(step: int | str) -> str:
+    """A key or index in a path; what a file made long or unprintable is shortened."""
+    text = str(step)
+    return text if len(text) <= SHOWN_CHARACTERS and text.isprintable() else shorten(text)

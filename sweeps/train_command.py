@@ -65,8 +65,9 @@ def run(spec_path: Path, words: Sequence[str]) -> int:
     )
 
     world = join(job.device.kind)
-    if not world.is_first:  # what all of them find in the checkpoint, the first says
-        logging.getLogger("sweeps.trainer.checkpoint").setLevel(logging.ERROR)
+    if not world.is_first:  # the first process warns for all
+        for module in ("sweeps.trainer.checkpoint", "sweeps.data"):
+            logging.getLogger(module).setLevel(logging.ERROR)
 
     def tell(epoch: EpochResult) -> None:
         if not world.is_first:

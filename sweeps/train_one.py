@@ -61,8 +61,8 @@ def train_one(
 
     Returns:
         The content of training.json: identity, outcome, curves, environment, `test_part` (the set's own name for it,
-        None if it has none) and `test_error_percent`; the status says whether the training ended well, and only then
-        are there files.
+        None if it has none), `test_error_percent` and, for sets of images on disk, `skipped_files` (their number by
+        kind); the status says whether the training ended well, and only then are there files.
 
     Raises:
         ValueError: spec, data, recipe and folder do not fit together.
@@ -98,6 +98,8 @@ def train_one(
     )
     told: dict[str, Any] = identity | {"processes": world.size} | dataclasses.asdict(result)
     told |= {"test_part": test_part, "test_error_percent": None}
+    if isinstance(opened, StreamedSplits):
+        told["skipped_files"] = dict(opened.skipped)
     if result.status != "ok":
         return told
     network = built[0]

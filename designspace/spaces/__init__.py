@@ -9,6 +9,7 @@ from typing import Any
 from designspace.spaces import anynet, compound, mobile, nds, regnet
 from designspace.spaces.settings import Constraints, Template
 from designspace.spaces.space import DesignSpace
+from designspace.validated import shorten
 
 __all__ = ["Constraints", "DesignSpace", "Template", "merge", "names", "space", "space_from_config"]
 
@@ -31,12 +32,14 @@ def space(name: str) -> DesignSpace:
     if ":" in name:
         return _imported(name)
     if name not in SPACES:
-        raise ValueError(f"space = {name!r}: must be one of {', '.join(SPACES)}, or MODULE:ATTRIBUTE")
+        raise ValueError(f"space = {shorten(name)}: must be one of {', '.join(SPACES)}, or MODULE:ATTRIBUTE")
     return SPACES[name]
 
 
 def _imported(path: str) -> DesignSpace:
     module, _, attribute = path.partition(":")
+    if not all(name.isidentifier() for name in (*module.split("."), attribute)):
+        raise ValueError(f"space = {shorten(path)}: must be MODULE:ATTRIBUTE, like my_spaces:pyramids")
     try:
         imported = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

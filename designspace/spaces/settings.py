@@ -12,7 +12,7 @@ from designspace.distributions import Distribution
 from designspace.memory import Optimizer, Precision
 from designspace.scaling import Rule
 from designspace.spec import STAGES, Activation, Count, Head, ModelSpec, Stem, Stride
-from designspace.validated import Validated
+from designspace.validated import Name, Validated, shorten
 
 
 class Template(Validated):
@@ -27,7 +27,7 @@ class Template(Validated):
     activation: Activation = "relu"
     batch_norm: bool = True
     stem: Stem | None = Stem()
-    strides: Annotated[tuple[Stride, ...], Field(min_length=1)] = (2, 2, 2, 2)
+    strides: Annotated[tuple[Stride, ...], Field(min_length=1, max_length=100)] = (2, 2, 2, 2)
     head: Head = Head()
     stage: dict[str, Any] = Field(default={"block": "bottleneck"})
 
@@ -72,6 +72,9 @@ COMPOUND = (
     {"alpha", "beta", "gamma", "phi"},
     {"depth_factor", "width_factor", "resolution_factor", "group_width_factor"},
 )
+WHOLE = {"depth", "width", "resolution", "groups"}
+SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001}  # of whole numbers 1, of other parameters 0.001
+MOST_STAGE_VALUES = 10_000  # of a drawn field of the stages, each of which is validated
 
 
 class Settings(Validated):
@@ -92,22 +95,22 @@ class Settings(Validated):
         size: number of networks, where the paper's count is not the product of the numbers of values.
     """
 
-    name: str
+    name: Name
     family: Literal["anynet", "regnet", "compound"] | Callable[..., Any]
-    parameters: dict[str, Distribution]
-    increasing: tuple[str, ...] = ()
+    parameters: dict[Name, Distribution]
+    increasing: tuple[Name, ...] = ()
     constraints: Constraints = Constraints()
     duplicates: Literal["keep", "drop"] = "keep"
     template: Template = Template()
     spec: str | dict[str, Any] | None = None
     rule: Rule | None = None
-    size: float | None = None
+    size: Annotated[float, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         block = self.template.stage.get("block")
-        if block not in STAGES:
-            raise ValueError(f"template.stage.block = {block!r}: must be one of {', '.join(STAGES)}")
+        if not isinstance(block, str) or block not in STAGES:
+            raise ValueError(f"template.stage.block = {shorten(block)}: must be one of {', '.join(STAGES)}")
         self._check_stage("template.stage", {})
         if self.family == "compound":
             self._check_compound()
@@ -133,12 +136,32 @@ class Settings(Validated):
         self._check_parameters(REQUIRED[family], of_stages | {"resolution"})
         self._check_per_stage(of_stages | (REQUIRED[family] if family == "anynet" else set()))
         for name, distribution in self.parameters.items():
-            for value in distribution.values.tolist() if name in fields else ():
+            values = distribution.values
+            if name not in fields:
+                self._check_domain(name, values)
+                continue
+            if len(values) > MOST_STAGE_VALUES:
+                raise ValueError(f"parameters.{name}: has {len(values)} values, must have at most {MOST_STAGE_VALUES}")
+            for value in values.tolist():
                 self._check_stage("parameters", {name: value})
+
+    def _check_domain(self, name: str, values: np.ndarray) -> None:
+        """Raise ValueError unless the values of a parameter that is not a field of the stages are positive numbers."""
+        kind, kinds = ("whole numbers", "i") if name in WHOLE else ("numbers", "if")
+        smallest = 1 if name in WHOLE else SMALLEST.get(name, 0.001)
+        if values.dtype.kind not in kinds or values.min() < smallest:
+            raise ValueError(f"parameters.{name} = {shorten(values.tolist())}: must be {kind} from {smallest:g}")
 
     def _check_compound(self) -> None:
         if self.spec is None:
             raise ValueError("spec: required by the family compound (a name of the zoo or a spec's mapping)")
+        if isinstance(self.spec, dict):
+            try:
+                ModelSpec.from_mapping(self.spec)
+            except ValueError as error:
+                raise ValueError(f"spec.{error}") from None
+        for name, distribution in self.parameters.items():
+            self._check_domain(name, distribution.values)
         for kind in COMPOUND:
             if kind & set(self.parameters):
                 self._check_parameters(set() if kind == COMPOUND[-1] else kind, kind)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def cache_root(root: Path | None = None) -> Path:
-    """The folder data sets are kept in: `root`, else $DESIGNSPACE_DATA, else ~/.cache/designspace."""
+    """The folder of the data sets: `root`, else $DESIGNSPACE_DATA, else ~/.cache/designspace."""
     if root is not None:
         return Path(root).expanduser()
     return Path(os.environ.get("DESIGNSPACE_DATA") or "~/.cache/designspace").expanduser()

@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50,000 + 10,000 colour images, 32×32, from the official binary archives.
 
-The binary version needs no unpickling. The archive is checked before it is opened, and kept in the cache as it came.
+The binary version needs no unpickling. The archive is checked before it is opened, and cached unchanged.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ ARCHIVES = {
 
 
 def _checked(archive: Archive, content: bytes, origin: str) -> bytes:
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != archive.md5:
-        raise ValueError(f"{archive.file} from {origin} is refused: its MD5 is {found}, it must be {archive.md5}.")
+    actual = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if actual != archive.md5:
+        raise ValueError(f"{archive.file} from {origin} is rejected: its MD5 is {actual}, must be {archive.md5}.")
     return content
 
 
@@ -86,7 +86,8 @@ def prepare(name: str, root: Path) -> None:
             content = _checked(archive, fetch.download(f"{ADDRESS}/{archive.file}"), ADDRESS)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
-                f"{name} could not be had from {ADDRESS} ({error}); put {archive.file} into {path.parent} by hand."
+                f"{name} could not be downloaded from {ADDRESS} ({error}); "
+                f"put {archive.file} into {path.parent} by hand."
             ) from error
         replace_file(path, content)
 

@@ -12,7 +12,7 @@ from sweeps.checked import checked
 
 
 class DataConfig(BaseModel):
-    """One data set and its split; frozen, and refused if a key is unknown.
+    """One data set and its split; frozen, unknown keys are rejected.
 
     `name` is one of `sweeps.data.names()`. `resolution` (pixels a side), `in_channels` and `classes` describe what the
     network must fit and are checked against the real images; a smaller `classes` keeps the labels 0 … classes − 1 only.
@@ -20,10 +20,12 @@ class DataConfig(BaseModel):
     stratified by label and drawn from `split_seed`; `subset` then keeps that many of the remaining training images,
     also stratified, and a larger subset contains the smaller one. `crop_padding` (pixels) and `flip` are the set's
     usual augmentation in longer trainings; a recipe file may refer to them, so that digits are never mirrored.
-    `path` names a set of the `datasets` library (name hf). `workers` are the processes that decode pictures for one
-    that trains (image_folder and hf): "auto" is its share of the cores, 0 decodes in the training process. `root` is
+    `path` names a set of the `datasets` library (name hf). For image_folder and hf, `workers` are the processes that
+    decode images for one that trains ("auto": its share of the cores; 0: the training process decodes), `white_level`
+    is the value that is white in images with gray values of more than 8 bits, which are rejected without it, and
+    images of more than `max_pixels` (default: Pillow's limit against decompression bombs) are rejected. `root` is
     the cache folder (default: $DESIGNSPACE_DATA or ~/.cache/designspace; for hf that of the library), for image_folder
-    the folder of the pictures. Neither takes part in any identity.
+    the folder of the images. `workers`, `max_pixels` and `root` take part in no identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +42,8 @@ class DataConfig(BaseModel):
     flip: bool = False
     path: str | None = None
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    white_level: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_pixels: int = Field(default=178_956_970, ge=1)
     root: Path | None = None
 
 

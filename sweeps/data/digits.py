@@ -17,7 +17,7 @@ TEST_SEED = 0
 
 @functools.lru_cache(maxsize=1)
 def _all_digits() -> LabelledImages:
-    from sklearn.datasets import load_digits  # costs a second to import, so only when asked for
+    from sklearn.datasets import load_digits  # costs a second to import, so only when needed
 
     bunch = load_digits()
     # Intensities are whole numbers 0 … 16 (counts of 4×4 blocks, UCI "Optical Recognition of Handwritten Digits").
@@ -26,10 +26,10 @@ def _all_digits() -> LabelledImages:
 
 
 def _load(root: Path, part: Part) -> LabelledImages:
-    whole = _all_digits()
-    order = stratified_order(whole.labels, TEST_SEED)
+    digits = _all_digits()
+    order = stratified_order(digits.labels, TEST_SEED)
     chosen = np.sort(order[:TEST_SIZE] if part == "test" else order[TEST_SIZE:])
-    return LabelledImages(whole.images[chosen], whole.labels[chosen])
+    return LabelledImages(digits.images[chosen], digits.labels[chosen])
 
 
 def _prepare(root: Path) -> None:

@@ -57,9 +57,9 @@ SOURCES: dict[str, Callable[[], Iterator[Opened]]] = {
 
 
 def _checked(name: str, content: bytes, origin: str) -> bytes:
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256[name]:
-        raise ValueError(f"{name} from {origin} is refused: its SHA-256 is {found}, it must be {SHA256[name]}.")
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != SHA256[name]:
+        raise ValueError(f"{name} from {origin} is rejected: its SHA-256 is {actual}, must be {SHA256[name]}.")
     return content
 
 
@@ -76,24 +76,24 @@ def _is_complete(folder: Path) -> bool:
 
 
 def prepare(root: Path) -> None:
-    """Bring the four checked files into `root`/fashion_mnist; FileNotFoundError names what every source answered."""
+    """Bring the four checked files into `root`/fashion_mnist; FileNotFoundError has the error of every source."""
     folder = root / "fashion_mnist"
     with locked(folder):
         if _is_complete(folder):
             return
-        refusals = []
+        errors = []
         for origin, opened in SOURCES.items():
             try:
                 for get in opened():
                     contents = {name: _checked(name, gzip.decompress(get(f"{name}.gz")), origin) for name in SHA256}
             except (OSError, EOFError, KeyError, ValueError) as error:
-                refusals.append(f"{origin}: {type(error).__name__}: {error}")
+                errors.append(f"{origin}: {type(error).__name__}: {error}")
                 continue
             for name, content in contents.items():
                 replace_file(folder / name, content)
             log.info("fashion_mnist: taken from %s into %s", origin, folder)
             return
-    raise FileNotFoundError("Fashion-MNIST could not be had from any source. " + " | ".join(refusals))
+    raise FileNotFoundError("Fashion-MNIST could not be downloaded from any source. " + " | ".join(errors))
 
 
 def parse_idx(name: str, content: bytes) -> np.ndarray:
@@ -104,7 +104,7 @@ def parse_idx(name: str, content: bytes) -> np.ndarray:
     shape = np.frombuffer(content, ">u4", count=axes, offset=4).astype(int)
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * axes)
     if values.size != shape.prod():
-        raise ValueError(f"{name} holds {values.size} values, its header promises {shape.prod()}.")
+        raise ValueError(f"{name} holds {values.size} values, its header says {shape.prod()}.")
     return values.reshape(shape).copy()  # bytes are read-only, which PyTorch does not like
 
 

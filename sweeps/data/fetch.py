@@ -20,7 +20,7 @@ def _run(*command: str, cwd: Path | None = None) -> str:
             command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise OSError(f"{command[0]} gave no answer in {TIMEOUT_SECONDS} s") from error
+        raise OSError(f"{command[0]} did not answer in {TIMEOUT_SECONDS} s") from error
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise OSError(f"{' '.join(command[:2])}: {reason[-1] if reason else f'exit code {done.returncode}'}")
@@ -38,7 +38,7 @@ def downloaded_package(package: str) -> Iterator[dict[str, Path]]:
     """Fetch a Debian package and unpack it in a temporary folder, without root; gives its files by base name.
 
     Where the machine's package lists are missing or out of date, lists are fetched into the temporary folder, so
-    nothing outside it changes. OSError says what apt answered.
+    nothing outside it changes. OSError has the message of apt.
     """
     with tempfile.TemporaryDirectory(prefix="designspace-") as name:
         folder = Path(name)
@@ -64,7 +64,7 @@ def _private_lists(folder: Path) -> list[str]:
 
 
 def download(address: str) -> bytes:
-    """The bytes behind an address; OSError (urllib's errors are its children) when they cannot be had."""
+    """The bytes behind an address; OSError (urllib's errors are subclasses) if they cannot be downloaded."""
     with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as answer:
         content: bytes = answer.read()
     return content

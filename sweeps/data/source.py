@@ -24,7 +24,7 @@ class LabelledImages:
 class Source:
     """A data set: `prepare(root)` brings it into the cache folder, `load(root, part)` reads one part from there.
 
-    `content_id` names the exact content (a digest or a version), whatever place it came from; its licence stands in
+    `content_id` names the exact content (a digest or a version), wherever it was downloaded; its license is in
     conf/data.
     """
 

@@ -38,8 +38,8 @@ FROZEN = (
 )
 """Config keys that define a study and never change; `n` may grow, and all others are free at every start."""
 
-FREE_OF_DATA = ("root", "workers")
-"""Keys of `data` that are free as well: where the images are, and how many processes decode them."""
+FREE_OF_DATA = ("root", "workers", "max_pixels")
+"""Keys of `data` that are free as well: where the images are, how they are decoded, and which are too large."""
 
 EARLIER = {"duplicates": "drop"}
 """Keys that the manifests of earlier versions lack, with the values that their studies were drawn with."""
@@ -63,7 +63,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
         for key in sorted(before | after)
-        if before.get(key, "absent") != after.get(key, "absent")
+        if before.get(key) != after.get(key)  # null is a setting that an earlier version did not have
     ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sweeps.damage import PictureError
+from sweeps.damage import ImageError
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def failures_told() -> Iterator[None]:
     """Turn any failure of the model's own code into TrainingStopped; interrupts and damaged pictures pass."""
     try:
         yield
-    except (TrainingStopped, PictureError):
+    except (TrainingStopped, ImageError):
         raise
     except Exception as error:
         first_line = (str(error).splitlines() or [""])[0][:500]

@@ -1,10 +1,10 @@
-"""Pictures decoded in worker processes, cropped as usual for ImageNet, and normalised on the device.
+"""Images decoded in worker processes, cropped as usual for ImageNet, and normalised on the device.
 
 Training: a random resized crop (8 to 100 % of the area, sides 3:4 to 4:3; arXiv 1409.4842) where the recipe crops,
 else the centre; a flip where it flips. Validation: the shorter side to 8/7 of the resolution, then the centre. Every
 draw comes from (seed, epoch, index), so the number of workers changes nothing.
 
-Pictures are resized by bilinear interpolation, as in pycls, and antialiased, as in torchvision's RandomResizedCrop and
+Images are resized by bilinear interpolation, as in pycls, and antialiased, as in torchvision's RandomResizedCrop and
 its evaluation of RegNets; pycls leaves pixels out, and timm evaluates RegNets with bicubic.
 """
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sweeps.damage import PictureError
+from sweeps.damage import ImageError
 from sweeps.data import StreamedSplits
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.trainer.device import Device
@@ -39,47 +39,47 @@ BORDER = 8 / 7  # 256 for 224, the usual share
 SPARE = 2.0
 """A JPEG is decoded at a half, quarter or eighth of its size where that leaves so many times the pixels a side needed.
 
-Measured on pictures of 500 by 375 pixels made 64: values differ by 0.2 to 0.4 of 255 on average, and the processor
-takes 0.65 of the time for validation, 0.8 for training. For 128 pixels and more such pictures are decoded whole."""
+Measured on images of 500 by 375 pixels made 64: values differ by 0.2 to 0.4 of 255 on average, and the processor
+takes 0.65 of the time for validation, 0.8 for training. For 128 pixels and more such images are decoded whole."""
 
 
-def centre_crop(picture: Image, resolution: int) -> Image:
-    """The centre of a picture in RGB, its shorter side first made 8/7 of `resolution`."""
-    side = min(picture.size) / BORDER
-    left, top = ((length - side) / 2 for length in picture.size)
-    return _cut(picture, (left, top, left + side, top + side), resolution)
+def centre_crop(image: Image, resolution: int) -> Image:
+    """The centre of an image in RGB, its shorter side first made 8/7 of `resolution`."""
+    side = min(image.size) / BORDER
+    left, top = ((length - side) / 2 for length in image.size)
+    return _cut(image, (left, top, left + side, top + side), resolution)
 
 
-def random_resized_crop(picture: Image, resolution: int, draws: np.random.Generator) -> Image:
-    """A random part of a picture in RGB, made square; the centre where ten draws do not fit."""
-    width, height = picture.size
+def random_resized_crop(image: Image, resolution: int, draws: np.random.Generator) -> Image:
+    """A random part of an image in RGB, made square; the centre where ten draws do not fit."""
+    width, height = image.size
     for _ in range(10):
         area = width * height * draws.uniform(0.08, 1.0)
         ratio = math.exp(draws.uniform(math.log(3 / 4), math.log(4 / 3)))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             left, top = int(draws.integers(0, width - w + 1)), int(draws.integers(0, height - h + 1))
-            return _cut(picture, (left, top, left + w, top + h), resolution)
-    return centre_crop(picture, resolution)
+            return _cut(image, (left, top, left + w, top + h), resolution)
+    return centre_crop(image, resolution)
 
 
-def _cut(picture: Image, box: tuple[float, float, float, float], resolution: int) -> Image:
-    """The box (left, top, right, bottom) of a picture, made square; decodes what is not decoded yet."""
+def _cut(image: Image, box: tuple[float, float, float, float], resolution: int) -> Image:
+    """The box (left, top, right, bottom) of an image, made square; decodes what is not decoded yet."""
     from PIL.Image import Resampling
 
     left, top, right, bottom = box
     needed = SPARE * resolution
-    smallest = (math.ceil(picture.width * needed / (right - left)), math.ceil(picture.height * needed / (bottom - top)))
-    width = picture.width
-    # None for what is no JPEG or is decoded already; else the box of the whole picture in the new size.
-    scale = drafted[1][2] / width if (drafted := picture.draft("RGB", smallest)) else 1.0
-    whole = picture if picture.mode == "RGB" else picture.convert("RGB")
+    smallest = (math.ceil(image.width * needed / (right - left)), math.ceil(image.height * needed / (bottom - top)))
+    width = image.width
+    # None for what is no JPEG or is decoded already; else the box of the whole image in the new size.
+    scale = drafted[1][2] / width if (drafted := image.draft("RGB", smallest)) else 1.0
+    whole = image if image.mode == "RGB" else image.convert("RGB")
     scaled = (scale * left, scale * top, scale * right, scale * bottom)
     return whole.resize((resolution, resolution), Resampling.BILINEAR, box=scaled)
 
 
 class Request(NamedTuple):
-    """A batch for a worker: indices (B,) of pictures, whether to crop and to flip them, and the seed of that."""
+    """A batch for a worker: indices (B,) of images, whether to crop and to flip them, and the seed of that."""
 
     indices: np.ndarray
     crop: bool = False
@@ -87,33 +87,33 @@ class Request(NamedTuple):
     seed: int = 0
 
 
-class _Decoder(Dataset["Tensor | PictureError"]):
-    """From a Request to its pictures, uint8 (B, 3, H, W) with the channels last in memory; each worker has a copy."""
+class _Decoder(Dataset["Tensor | ImageError"]):
+    """From a Request to its images, uint8 (B, 3, H, W) with the channels last in memory; each worker has a copy."""
 
     def __init__(self, opened: Callable[[int], Image], resolution: int) -> None:
         self._opened, self._resolution = opened, resolution
 
-    def __getitem__(self, request: Request) -> Tensor | PictureError:
+    def __getitem__(self, request: Request) -> Tensor | ImageError:
         pixels = np.empty((len(request.indices), self._resolution, self._resolution, 3), np.uint8)
         try:
             for place, index in enumerate(request.indices.tolist()):
                 pixels[place] = self._pixels(index, request)
-        except PictureError as error:
+        except ImageError as error:
             return error  # raised in a worker, it would come out with a traceback for its message
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
     def _pixels(self, index: int, request: Request) -> np.ndarray:
         draws = np.random.default_rng([request.seed, index])
-        with self._opened(index) as picture:
+        with self._opened(index) as image:
             try:
                 if request.crop:
-                    square = random_resized_crop(picture, self._resolution, draws)
+                    square = random_resized_crop(image, self._resolution, draws)
                 else:
-                    square = centre_crop(picture, self._resolution)
+                    square = centre_crop(image, self._resolution)
             except MemoryError:
                 raise
             except Exception as error:  # Pillow has many for what a file may lack
-                raise PictureError.of(getattr(picture, "filename", "") or f"picture {index}", error) from error
+                raise ImageError.of(getattr(image, "filename", "") or f"image {index}", error) from error
         pixels = np.asarray(square)
         return pixels[:, ::-1] if request.flip and draws.random() < 0.5 else pixels
 
@@ -128,7 +128,7 @@ class Stream:
     def __init__(self, splits: StreamedSplits, device: Device) -> None:
         self.splits, self.device = splits, device
         self._requests: list[Request] = []  # of the pass under way
-        self._loader: DataLoader[Tensor | PictureError] | None = None
+        self._loader: DataLoader[Tensor | ImageError] | None = None
 
     @property
     def train_size(self) -> int:
@@ -139,7 +139,7 @@ class Stream:
         """This process's share of the augmented batches (images, labels) of an epoch; it decodes no other.
 
         Raises:
-            PictureError: one cannot be read.
+            ImageError: one cannot be read.
         """
         order = draw_order(recipe, self.train_size, seed, epoch, self.device.world).numpy()
         draws = derive_seed(seed, epoch, "augmentation")
@@ -150,7 +150,7 @@ class Stream:
         """This process's share of the validation images, in their own order.
 
         Raises:
-            PictureError: one cannot be read.
+            ImageError: one cannot be read.
         """
         world = self.device.world
         mine = self.splits.validation[world.rank :: world.size]
@@ -160,7 +160,7 @@ class Stream:
         """End the workers; the next batch would start others. Without this they end when nobody holds the stream."""
         self._loader = None
 
-    def _decoded(self, requests: Sequence[Request]) -> DataLoader[Tensor | PictureError]:
+    def _decoded(self, requests: Sequence[Request]) -> DataLoader[Tensor | ImageError]:
         self._requests[:] = requests
         if self._loader is None:
             workers = self.splits.workers
@@ -180,7 +180,7 @@ class Stream:
         device = self.device.torch_device
         mean, scale = _column(self.splits.mean, device), 1 / _column(self.splits.std, device)
         for request, images in zip(requests, self._decoded(requests), strict=True):
-            if isinstance(images, PictureError):
+            if isinstance(images, ImageError):
                 self.close()
                 raise images
             pixels = images.to(device, non_blocking=True).to(torch.float32).div_(255).sub_(mean).mul_(scale)

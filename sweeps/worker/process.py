@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from designspace.record import Record
-from sweeps.damage import PictureError
+from sweeps.damage import ImageError
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.study.predict import TimePredictor, begin, keep, known
 from sweeps.study.study import Study, StudyModel, trainings
@@ -157,7 +157,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
         except Stopped:
             connection.send(("stopped", key))
             continue
-        except PictureError as error:
+        except ImageError as error:
             connection.send(("damaged", str(error)))
             return
         except Exception as error:

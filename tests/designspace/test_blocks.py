@@ -83,7 +83,7 @@ def test_published_multiply_adds_of_mobilenetv2(multiplier: str, millions: int) 
     [
         ({"block": "inverted", "group_width": 5}, "stages.0.group_width = 5: must divide the inner width"),
         ({"block": "inverted", "expansion_ratio": 0.01}, "stages.0.expansion_ratio = 0.01: leaves no channel"),
-        ({"block": "inverted", "shortcut": "all"}, "stages.0.shortcut = 'all': input should be 'bottlenecks'"),
+        ({"block": "inverted", "shortcut": "all"}, "stages.0.shortcut = 'all': must be 'bottlenecks'"),
         ({"block": "vanilla", "padding": "valid", "depth": 2}, "stages.0.depth = 2: a stage with padding"),
     ],
 )

@@ -14,7 +14,7 @@ import sweeps.study.study
 import sweeps.worker.process
 from designspace.atomic import replace_file
 from designspace.record import now, record_key
-from sweeps.damage import PictureError
+from sweeps.damage import ImageError
 from sweeps.study.claims import Claims
 from sweeps.study.predict import TimePredictor
 from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash
@@ -166,7 +166,7 @@ def open_damaged(config: Mapping[str, Any]) -> Trainer:
     """A picture of the data cannot be read."""
 
     def train(task: Task) -> dict[str, Any]:
-        raise PictureError("red/7.png cannot be read as a picture: image file is truncated.")
+        raise ImageError("red/7.png cannot be read as an image: image file is truncated.")
 
     return Trainer(train)
 

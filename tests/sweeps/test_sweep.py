@@ -165,7 +165,7 @@ def test_workers_that_cannot_start(tmp_path):
         ),
         (["experiment=smoke", "retry=[ok]"], r"retry=\['ok'\] is not allowed; allowed: diverged, timeout"),
         (["experiment=smoke", "recipe.epochs=0"], r"recipe.epochs = 0"),
-        (["experiment=smoke", "data.name=moon"], r"data.name is 'moon'"),
+        (["experiment=smoke", "data.name=moon"], r"data\.name = 'moon': must be one of"),
         (
             ["experiment=smoke", "+space@spaces.x=regnetx", "spaces.x.base=regnetz"],
             r"space = 'regnetz': must be one of",

@@ -62,10 +62,12 @@ def test_an_archive_with_another_sum_is_refused_before_it_is_opened(
 ) -> None:
     monkeypatch.setattr(fetch, "download", lambda address: b"something else")
     config = DataConfig(name="cifar10", root=tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"cifar10 could not be had .*is refused: its MD5 is .* by hand"):
+    with pytest.raises(
+        FileNotFoundError, match=r"cifar10 could not be downloaded .*is rejected: its MD5 is .* by hand"
+    ):
         prepare_data(config)
     (tmp_path / "cifar" / "cifar-10-binary.tar.gz").write_bytes(b"rot")
-    with pytest.raises(ValueError, match=r"cifar-10-binary\.tar\.gz from .* is refused: its MD5 is"):
+    with pytest.raises(ValueError, match=r"cifar-10-binary\.tar\.gz from .* is rejected: its MD5 is"):
         load_data(config)
 
 

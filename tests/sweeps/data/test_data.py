@@ -76,17 +76,17 @@ def test_fewer_classes_keep_the_first_labels() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"name": "mnist"}, r"data\.name is 'mnist'; it must be one of digits, fashion_mnist, cifar10, .*hf\."),
-        ({"resolution": 28}, r"data\.resolution is 28; the images of digits have 8\."),
-        ({"in_channels": 3}, r"data\.in_channels is 3; the images of digits have 1\."),
-        ({"classes": 11}, r"data\.classes is 11; digits has 10\."),
-        ({"subset": 1138}, r"data\.subset is 1138; 1137 training images remain after 300 are held out\."),
-        ({"subset": 5}, r"data\.subset asks for 5 training images: none is of class \d of 10\."),
+        ({"name": "mnist"}, r"data\.name = 'mnist': must be one of digits, fashion_mnist, cifar10, .*hf$"),
+        ({"resolution": 28}, r"data\.resolution = 28: must be 8 for digits"),
+        ({"in_channels": 3}, r"data\.in_channels = 3: must be 1 for digits"),
+        ({"classes": 11}, r"data\.classes = 11: must be at most 10 for digits"),
+        ({"subset": 1138}, r"data\.subset = 1138: must be at most 1137, the training images after 300 are held out"),
+        ({"subset": 5}, r"data\.subset = 5: must be larger, no training image is of class \d of 10"),
         (
             {"validation_size": 3},
-            r"data\.validation_size \(or .*\) asks for 3 images: none is of class \d of 10; ask for",
+            r"data\.validation_size \(or .*\) = 3: must be larger, no image is of class \d of 10",
         ),
-        ({"validation_size": 1437}, r"asks for 1437 of 1437 images; between 1 and 1436"),
+        ({"validation_size": 1437}, r"= 1437: must be from 1 to 1436 of the 1437 images"),
     ],
 )
 def test_a_config_that_does_not_fit_the_set_is_refused(change: dict[str, object], sentence: str) -> None:
@@ -138,7 +138,7 @@ def test_a_file_with_another_sum_is_refused_by_name(
 ) -> None:
     false = files | {"t10k-labels-idx1-ubyte.gz": gzip.compress(b"something else")}
     monkeypatch.setattr(fashion_mnist, "SOURCES", {"the mirror": source(false)})
-    with pytest.raises(FileNotFoundError, match=r"the mirror: .*t10k-labels-idx1-ubyte from the mirror is refused"):
+    with pytest.raises(FileNotFoundError, match=r"the mirror: .*t10k-labels-idx1-ubyte from the mirror is rejected"):
         prepare_data(DataConfig(name="fashion_mnist", root=tmp_path))
     assert not list((tmp_path / "fashion_mnist").glob("*ubyte"))
 
@@ -162,7 +162,7 @@ def test_a_damaged_cache_is_noticed_and_mended(
     config = DataConfig(name="fashion_mnist", root=tmp_path, validation_size=50)
     before = load_data(config)
     (tmp_path / "fashion_mnist" / "train-labels-idx1-ubyte").write_bytes(b"rot")
-    with pytest.raises(ValueError, match=r"train-labels-idx1-ubyte from .* is refused"):
+    with pytest.raises(ValueError, match=r"train-labels-idx1-ubyte from .* is rejected"):
         load_data(config)
     prepare_data(config)
     assert load_data(config).data_id == before.data_id
@@ -221,7 +221,9 @@ def test_a_package_is_fetched_with_lists_of_our_own_when_the_machine_has_none(
 def test_without_any_source_every_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(fashion_mnist, "SOURCES", dict(list(fashion_mnist.SOURCES.items())[:2]))
-    with pytest.raises(FileNotFoundError, match=r"could not be had .*installed Debian package.*apt-get download"):
+    with pytest.raises(
+        FileNotFoundError, match=r"could not be downloaded .*installed Debian package.*apt-get download"
+    ):
         prepare_data(DataConfig(name="fashion_mnist", root=tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""Streamed pictures: found in folders or by the datasets library, cropped, and the same for any number of workers."""
+"""Streamed images: found in folders or by the datasets library, cropped, and the same for any number of workers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ import torch
 from PIL import Image
 
 from designspace import ModelSpec
-from sweeps.damage import PictureError
+from sweeps.damage import ImageError
 from sweeps.data import (
     DataConfig,
     StreamedSplits,
     find_test,
+    image_folder,
     open_data,
     open_test,
-    pictures,
     prepare_data,
 )
 from sweeps.data.loading import automatic_workers
@@ -51,8 +51,8 @@ COLOURS = {"blue": (20, 40, 200), "green": (20, 200, 40), "red": (200, 40, 20)}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noisy pictures of three colours and many sizes."""
-    root, generator = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    """Noisy images of three colours and many sizes."""
+    root, generator = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for name, colour in COLOURS.items():
         place = root / "train" / name
         place.mkdir(parents=True)
@@ -97,12 +97,12 @@ def test_the_content_is_named_by_names_and_sizes_as_in_studies_of_earlier_versio
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     shutil.rmtree(folder / "two" / "f.jpg")
-    found = pictures.image_folder(config(tmp_path), "train")
+    found = image_folder.image_folder(config(tmp_path), "train")
     assert found.content_id == expected.hexdigest()[:16]
     assert found.labels.tolist() == [0, 0, 0, 0, 1, 1]
-    assert isinstance(found.opened, pictures.OpenFile)
+    assert isinstance(found.opened, image_folder.OpenFile)
     assert len(pickle.dumps(found.opened)) < 1000
-    with pytest.raises(PictureError, match=r"two/\u00e9\.png cannot be read"):
+    with pytest.raises(ImageError, match=r"two/\u00e9\.png cannot be read"):
         found.opened(5)
 
 
@@ -110,8 +110,8 @@ def test_a_folder_is_listed_once_until_it_changes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed: list[str] = []
-    files = pictures._files
-    monkeypatch.setattr(pictures, "_files", lambda root, place: listed.append(place) or files(root, place))  # type: ignore[func-returns-value]
+    files = image_folder._files
+    monkeypatch.setattr(image_folder, "_files", lambda root, place: listed.append(place) or files(root, place))  # type: ignore[func-returns-value]
     shutil.copytree(folder / "train", tmp_path / "train")
     prepare_data(config(tmp_path))
     before = opened(tmp_path)
@@ -162,8 +162,8 @@ def test_no_worker_outlives_its_training(ending: str, folder: Path, tmp_path: Pa
     shutil.copytree(folder / "train", tmp_path / "train")
     splits = opened(tmp_path, workers=2)
     if ending == "damaged":
-        for picture in (tmp_path / "train" / "red").iterdir():
-            picture.write_bytes(picture.read_bytes()[:60])
+        for image in (tmp_path / "train" / "red").iterdir():
+            image.write_bytes(image.read_bytes()[:60])
 
     def on_epoch(epoch: object) -> None:
         if ending == "stopped":
@@ -174,7 +174,7 @@ def test_no_worker_outlives_its_training(ending: str, folder: Path, tmp_path: Pa
         limit = 0.0 if ending == "timeout" else None
         try:
             train_model(SPEC, splits, recipe, seed=seed, device_config=CPU, on_epoch=on_epoch, deadline_seconds=limit)
-        except (KeyboardInterrupt, PictureError):
+        except (KeyboardInterrupt, ImageError):
             assert ending in ("stopped", "damaged")
         assert not multiprocessing.active_children()
 
@@ -238,14 +238,14 @@ def test_a_program_ends_with_a_stream_left_open(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_picture_is_named(workers: int, folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_is_named(workers: int, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "train", tmp_path / "train")
     place = tmp_path / "train" / "red"
     splits = opened(tmp_path, workers=workers)
     whole = (place / "7.png").read_bytes()
     stream = Stream(splits, resolve_device(CPU))
 
-    def all_pictures() -> None:
+    def all_images() -> None:
         list(stream.validation_batches(5))
         list(stream.epoch(Recipe(batch_size=20, crop_padding=1), 0, 0))
 
@@ -258,16 +258,16 @@ def test_a_damaged_picture_is_named(workers: int, folder: Path, tmp_path: Path) 
         (place / "7.png").unlink(missing_ok=True)
         if content is not None:
             (place / "7.png").write_bytes(content)
-        with pytest.raises(PictureError) as caught:
-            all_pictures()
-        assert re.fullmatch(rf"{re.escape(str(place))}/7\.png cannot be read as a picture: .*", str(caught.value))
+        with pytest.raises(ImageError) as caught:
+            all_images()
+        assert re.fullmatch(rf"{re.escape(str(place))}/7\.png cannot be read as an image: .*", str(caught.value))
         assert re.search(reason, str(caught.value))
     (place / "7.png").write_bytes(whole)
-    all_pictures()  # the same stream goes on
+    all_images()  # the same stream goes on
 
     (place / "8.png").unlink()
     (place / "8.png").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(PictureError, match=r"red/8\.png cannot be read as a picture: No such file or directory\."):
+    with pytest.raises(ImageError, match=r"red/8\.png cannot be read as an image: No such file or directory\."):
         prepare_data(config(tmp_path))
 
 
@@ -292,6 +292,14 @@ def test_a_study_goes_on_with_another_number_of_workers() -> None:
     assert changes(before, {**study, "data": {"name": "image_folder"}}) == ["data.name: hf -> image_folder"]
 
 
+def test_a_study_of_an_earlier_version_goes_on_without_the_settings_it_did_not_have() -> None:
+    study = dict.fromkeys(FROZEN)
+    before, now = ({**study, "data": {"name": "hf"} | new} for new in ({}, {"white_level": None, "max_pixels": 10}))
+    assert changes(before, now) == []
+    now["data"]["white_level"] = 4095.0
+    assert changes(before, now) == ["data.white_level: absent -> 4095.0"]
+
+
 def test_a_network_learns_the_colours(folder: Path) -> None:
     recipe = Recipe(epochs=4, batch_size=10, crop_padding=1, flip=True, learning_rate=0.1)
     first, second = (train_model(SPEC, opened(folder), recipe, seed=0, device_config=CPU) for _ in range(2))
@@ -305,7 +313,7 @@ def test_the_test_part_is_found_and_has_the_labels_of_the_training_part(folder: 
     assert find_test(config(folder)) is None
     (tmp_path / "train").symlink_to(folder / "train")
     (tmp_path / "test").mkdir()
-    (tmp_path / "test" / "1.png").write_bytes(b"")  # ImageNet's: pictures without labels
+    (tmp_path / "test" / "1.png").write_bytes(b"")  # ImageNet's: images without labels
     assert find_test(config(tmp_path)) is None
     for name in ("green", "red"):
         shutil.copytree(folder / "train" / name, tmp_path / "val" / name)
@@ -318,19 +326,19 @@ def test_the_test_part_is_found_and_has_the_labels_of_the_training_part(folder: 
     fewer = config(tmp_path, classes=2)
     assert len(open_test(fewer, splits).validation) == 24  # type: ignore[union-attr]
     shutil.copytree(folder / "train" / "red", tmp_path / "val" / "yellow")
-    with pytest.raises(ValueError, match=r"val/yellow is of a class that .*train does not have"):
+    with pytest.raises(ValueError, match=r"val/yellow: must be one of the classes in .*train$"):
         find_test(config(tmp_path))
 
 
 def test_crops_are_what_their_names_say() -> None:
     ramp = np.repeat(np.arange(70, dtype=np.uint8)[None, :, None], 35, 0).repeat(3, 2)
-    picture = Image.fromarray(ramp)
-    centre = np.asarray(centre_crop(picture, 28))
+    image = Image.fromarray(ramp)
+    centre = np.asarray(centre_crop(image, 28))
     assert centre.shape == (28, 28, 3)
     assert 15 < centre[:, 0].mean() < 25
     assert centre[..., 0].mean() == pytest.approx(34.5, abs=1)
     generator = np.random.default_rng(0)
-    crops = [np.asarray(random_resized_crop(picture, 8, generator)) for _ in range(200)]
+    crops = [np.asarray(random_resized_crop(image, 8, generator)) for _ in range(200)]
     widths = [crop[0, :, 0].max() - crop[0, :, 0].min() for crop in crops]
     assert min(widths) < 15
     assert max(widths) > 30
@@ -347,13 +355,11 @@ def test_a_jpeg_is_decoded_no_larger_than_needed_and_looks_the_same(
 
     def cut(kind: str, spare: float) -> tuple[np.ndarray, tuple[int, int]]:
         monkeypatch.setattr(stream_module, "SPARE", spare)
-        with Image.open(tmp_path / "a.jpg") as picture:
+        with Image.open(tmp_path / "a.jpg") as image:
             square = (
-                centre_crop(picture, 32)
-                if kind == "centre"
-                else random_resized_crop(picture, 32, np.random.default_rng(3))
+                centre_crop(image, 32) if kind == "centre" else random_resized_crop(image, 32, np.random.default_rng(3))
             )
-            return np.asarray(square, float), picture.size
+            return np.asarray(square, float), image.size
 
     for kind in ("centre", "random"):
         whole, size = cut(kind, 1e9)
@@ -366,34 +372,34 @@ def test_a_jpeg_is_decoded_no_larger_than_needed_and_looks_the_same(
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
-def test_pictures_of_any_mode_become_rgb(mode: str) -> None:
+def test_images_of_any_mode_become_rgb(mode: str) -> None:
     assert np.asarray(centre_crop(Image.new("RGB", (40, 30), (250, 250, 250)).convert(mode), 8)).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"subset": 2}, r"data\.subset asks for 2 training images: none is of class \d of 3\."),
-        ({"validation_size": 2}, r"validation_fraction\) asks for 2 images: none is of class \d of 3; ask for more"),
-        ({"validation_size": 70}, r"data\.validation_size leaves 2 training images: none is of class \d of 3\."),
+        ({"subset": 2}, r"data\.subset = 2: must be larger, no training image is of class \d of 3"),
+        ({"validation_size": 2}, r"validation_fraction\) = 2: must be larger, no image is of class \d of 3"),
+        ({"validation_size": 70}, r"data\.validation_size = 70: must be smaller, no training image is of class \d"),
         ({"root": None}, r"data\.root is missing"),
-        ({"root": Path("/nowhere")}, r"data\.root is /nowhere; it has no folder train"),
+        ({"root": Path("/nowhere")}, r"data\.root = /nowhere: must have a folder train with one for each class"),
         ({"resolution": None}, r"data\.resolution is missing"),
-        ({"in_channels": 1}, r"data\.in_channels is 1; the pictures of image_folder have 3"),
-        ({"classes": 4}, r"data\.classes is 4; image_folder has 3"),
+        ({"in_channels": 1}, r"data\.in_channels = 1: must be 3 for image_folder"),
+        ({"classes": 4}, r"data\.classes = 4: must be at most 3 for image_folder"),
         ({"name": "hf"}, r"data=hf needs the package datasets"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(folder: Path, changes: dict[str, object], sentence: str) -> None:
+def test_mistakes_are_one_sentence(folder: Path, changes: dict[str, object], sentence: str) -> None:
     if "name" in changes and "datasets" in sys.modules:
         pytest.skip("datasets is installed")
     with pytest.raises(ValueError, match=sentence):
         open_data(config(folder, **changes))
 
 
-def test_a_class_without_pictures_is_told(tmp_path: Path) -> None:
+def test_a_class_without_images_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "train" / "empty").mkdir(parents=True)
-    with pytest.raises(ValueError, match="empty has no pictures"):
+    with pytest.raises(ValueError, match=r"empty: must have images in a format that Pillow reads$"):
         prepare_data(config(tmp_path))
 
 
@@ -436,27 +442,29 @@ def test_a_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "datasets", library)
     with pytest.raises(ValueError, match=r"data\.path is missing"):
         opened(folder, name="hf")
-    splits = opened(folder, name="hf", path="someone/pictures")
-    assert asked == [("someone/pictures", str(folder))]
+    splits = opened(folder, name="hf", path="someone/images")
+    assert asked == [("someone/images", str(folder))]
     assert splits.classes == 2
     images, labels = next(Stream(splits, resolve_device(CPU)).validation_batches(5))
     assert images.shape == (5, 3, 16, 16)
     assert set(labels.tolist()) <= {0, 1}
     monkeypatch.setattr(Rows, "__getitem__", lambda rows, key: {}[key])
-    with pytest.raises(PictureError, match=r"^row 3 of train of someone/pictures cannot be read as a picture: 3\.$"):
+    with pytest.raises(ImageError, match=r"^row 3 of train of someone/images cannot be read as an image: 3\.$"):
         splits.opened(3)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "datasets", library)
 
-    named = config(folder, name="hf", path="someone/pictures")
+    named = config(folder, name="hf", path="someone/images")
     assert find_test(named) is None
     splits_of_the_set |= {"test": Unlabelled(), "validation": Rows()}
     assert find_test(named) == "validation"
     test = open_test(named, splits)
     assert (len(test.validation), len(test.train)) == (40, 0)  # type: ignore[union-attr]
     splits_of_the_set["train"] = Gap()
-    with pytest.raises(ValueError, match=r"data\.name is hf, which has no training image of class 1 of 3\."):
+    with pytest.raises(ValueError, match=r"data\.name = hf: has no training image of class 1 of 3"):
         open_data(named)
     splits_of_the_set["train"] = Unlabelled()
-    with pytest.raises(ValueError, match=r"no split train with pictures .* and labels .*: train has img, fine_label;"):
+    with pytest.raises(
+        ValueError, match=r"must have a split train with images .* and labels .*; train has img, fine_label;"
+    ):
         open_data(named)

@@ -156,7 +156,7 @@ def test_other_data_than_the_studys_are_refused(tmp_path):
 
 def test_a_damaged_picture_is_no_models_fault(tmp_path):
     study = make_study(tmp_path / "study", 2)
-    with pytest.raises(WorkerError, match=r"^red/7.png cannot be read as a picture: image file is truncated\.$"):
+    with pytest.raises(WorkerError, match=r"^red/7.png cannot be read as an image: image file is truncated\.$"):
         work(study, "fake_study.open_damaged")
     assert statuses(study) == {}
 
