@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.notes import is_are
 from analysis.number_text import short
 
 MAX_BINS = 10
@@ -238,9 +239,10 @@ def _warnings(
         reasons = [f"{outside[name]:,} outside the common range"] if outside[name] else []
         reasons += [f"{unknown[name]:,} of unknown {by}"] if unknown[name] else []
         if reasons:
+            lost = outside[name] + unknown[name]
             found.append(
-                f"{name}: {outside[name] + unknown[name]:,} of {drawn:,} models are left out of the matched error "
-                f"distribution ({', '.join(reasons)})"
+                f"{name}: {lost:,} of {drawn:,} models {is_are(lost)} left out of the matched error distribution "
+                f"({', '.join(reasons)})"
             )
         if effective[name] <= drawn / 2:
             found.append(

@@ -39,9 +39,9 @@ def merged(notes: Iterable[Note]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def left_out(count: int, total: int, what: str) -> str:
+def left_out(count: int, total: int, what: str, rows: str = "rows") -> str:
     """The remark on rows without a value: "1 of 12 rows has no space and is left out"."""
-    return f"{count:,} of {total:,} rows {'has' if count == 1 else 'have'} no {what} and {is_are(count)} left out"
+    return f"{count:,} of {total:,} {rows} {'has' if count == 1 else 'have'} no {what} and {is_are(count)} left out"
 
 
 def is_are(count: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Findings
+from analysis.notes import left_out
 from analysis.number_text import interval, short, signed
 from analysis.style import label
 from analysis.table import Study
@@ -142,8 +143,10 @@ def comparison_sentences(pairs: pd.DataFrame) -> list[str]:
 
 def comparison_notes(pairs: pd.DataFrame) -> list[str]:
     """Pairs that could not be compared, and models that were left out or carry little information."""
-    impossible = pairs[pairs["problem"] != ""] if len(pairs) else pairs
-    notes = [f"{problem}." for problem in impossible.get("problem", [])]
+    if pairs.empty:
+        return []
+    impossible = pairs[pairs["problem"] != ""]
+    notes = [f"{problem}." for problem in impossible["problem"]]
     if len(notes) > 1:
         names = ", ".join(f"{row['a']} and {row['b']}" for _, row in impossible.iterrows())
         column = impossible["matched_by"].iloc[0]
@@ -151,20 +154,17 @@ def comparison_notes(pairs: pd.DataFrame) -> list[str]:
             f"{len(notes)} of {len(pairs)} pairs cannot be matched by {column}, "
             f"because their ranges overlap too little: {names}."
         ]
-    for _, row in pairs.iterrows():
+    for _, row in pairs[pairs["problem"] == ""].iterrows():
         for side in "ab":
-            name, unknown, n, effective = (
-                row[key] for key in (side, f"unknown_{side}", f"n_{side}", f"effective_n_{side}")
+            if unknown := row[f"unknown_{side}"]:
+                total = row[f"n_{side}"] + unknown
+                notes.append(f"{row[side]}: {left_out(unknown, total, row['matched_by'], 'models')}.")
+        if any(row[f"effective_n_{side}"] <= row[f"n_{side}"] / 2 for side in "ab"):
+            precision = " and ".join(f"{row[f'effective_n_{side}']:,.0f} of {row[f'n_{side}']:,}" for side in "ab")
+            notes.append(
+                f"{row['a']} and {row['b']} overlap poorly in {row['matched_by']}: over their common range, the means "
+                f"are only as precise as those of {precision} models."
             )
-            if unknown:
-                notes.append(
-                    f"{name}: {unknown:,} of {n + unknown:,} models have no {row['matched_by']} and are left out."
-                )
-            if effective <= n / 2:
-                notes.append(
-                    f"{row['a']} and {row['b']} overlap poorly in {row['matched_by']}: the mean of {name} over their "
-                    f"common range is only as precise as that of {effective:.0f} of its {n:,} models."
-                )
     return list(dict.fromkeys(notes))
 
 

@@ -26,7 +26,7 @@ from designspace.spec import BasicStage
         (["sample", "space=regnetx", "out=a.csv"], "designspace sample: out = a.csv: must end in .parquet"),
         (
             ["sample", "space=regnetx", "duplicates=5"],
-            "designspace sample: duplicates = 5: input should be 'keep' or 'drop'",
+            "designspace sample: duplicates = 5: must be 'keep' or 'drop'",
         ),
         (["sample", "space=regnetx", "out=5"], "designspace sample: out = 5: must end in .parquet"),
         (["sample", "space=5"], "designspace sample: space = '5': must be one of anynetx_a"),

@@ -1,0 +1,61 @@
+"""How often intervals hold the truth and tests see differences that are not there, by simulation.
+
+python -m benchmarks.calibration SECTION, where SECTION is one of
+
+comparison   false positives and coverage of `compare_spaces`: n, range of macs, overlap, noise, trend
+pairs        false positives of a whole report on 2, 5 and 12 identical spaces
+macro        models needed on NAS-Bench-Macro against bins of equal width (reads ../shared/data)
+selection    coverage of the expected and the retrained error of selected models
+agreement    rank agreement of two trainings within the best tenth, against its true value
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.calibration import agreement, comparison, selection
+
+SECTIONS = {
+    "pairs": comparison.many_spaces,
+    "macro": comparison.power_on_macro,
+    "selection": selection.run,
+    "agreement": agreement.run,
+}
+
+
+def main() -> None:
+    """Run one section and print its table; `comparison` prints every row as soon as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("section", choices=("comparison", *SECTIONS))
+    parser.add_argument("--repetitions", type=int, default=2000)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the table as CSV")
+    arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if arguments.section == "comparison":
+        table = _comparison(arguments.repetitions, arguments.processes)
+    else:
+        table = SECTIONS[arguments.section](arguments.repetitions)
+        print(table.round(2).to_string(index=False))
+    if arguments.out:
+        table.to_csv(arguments.out, index=False)
+
+
+def _comparison(repetitions: int, processes: int) -> pd.DataFrame:
+    rows = []
+    settings = list(comparison.settings())
+    with ProcessPoolExecutor(processes) as pool:
+        for row in pool.map(comparison.run_setting, settings, [repetitions] * len(settings)):
+            rows.append(row)
+            text = pd.DataFrame(rows[-1:]).round(1).to_string(index=False, col_space=8).splitlines()
+            print("\n".join(text if len(rows) == 1 else text[1:]), flush=True)
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    main()
