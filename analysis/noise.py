@@ -1,4 +1,4 @@
-"""How much of a difference between two models is chance in training: the noise floor, from repeated seeds."""
+"""Differences between models that chance in training explains: the noise floor, from repeated seeds."""
 
 from __future__ import annotations
 
@@ -39,28 +39,25 @@ class NoiseFloor:
         return self.smallest_difference / float(np.sqrt(seeds))
 
 
-def noise_floor(frame: pd.DataFrame, *, best: float = 1.0, confidence: float = 0.95) -> NoiseFloor | None:
-    """Separate architecture variance from seed variance.
+def noise_floor(frame: pd.DataFrame, *, confidence: float = 0.95) -> NoiseFloor | None:
+    """Separate the variance between architectures from that between seeds.
+
+    The models must not be selected by the errors given: among the best by their mean, the architectures seem more alike
+    than they are.
 
     Args:
         frame: columns `error_percent` (finite) and those that name a model (`analysis.seeds`); one row a training.
-        best: share of the models, by mean error, to look at: 0.1 for the noise among the best tenth. Chance is smaller
-            or larger there than in the whole space, and that is where differences are decided.
         confidence: of the interval of `seed_sd`.
 
     Returns:
-        None if fewer than two models have several seeds: nothing is known then.
+        None if fewer than two models have several seeds.
 
     Source: the usual one-way analysis of variance with groups of unequal size, e.g. Searle, Casella & McCulloch,
     "Variance Components" (1992), Sec. 3.6; a chi-square interval for the seeds.
     """
-    if not 0 < best <= 1:
-        raise ValueError(f"best is {best}; it must be a share in (0, 1]")
     grouped = frame.groupby(model_columns(frame), sort=False, dropna=False)["error_percent"]
     groups = grouped.agg(["size", "mean", "var"])
     groups = groups[groups["size"] >= 2]
-    keep = max(2, round(best * len(groups)))
-    groups = groups.nsmallest(keep, "mean")
     if len(groups) < 2:
         return None
     size, mean = groups["size"].to_numpy(dtype=float), groups["mean"].to_numpy(dtype=float)

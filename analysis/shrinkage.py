@@ -14,7 +14,7 @@ from analysis.posterior_sampling import sample_posterior
 Array = NDArray[np.float64]
 
 FEWEST = 4
-"""Fewer models do not determine the scale of their distribution: each is then estimated from its own error alone."""
+"""Fewer models say next to nothing of their distribution: each is then estimated from its own error alone."""
 COLUMNS = ("estimate", "lower", "upper", "retrained_lower", "retrained_upper")
 KNOWN = 1e6
 """Degrees of freedom of a noise that is known."""
@@ -64,8 +64,9 @@ def shrink(
     Raises:
         ValueError: errors that are not finite, noise or degrees that are not positive, seeds below 1.
 
-    Source: sinh-arcsinh distributions, Jones & Pewsey, Biometrika 96 (2009) 761-780; smooth tilts, Neyman (1937); a
-    flat prior on the scale and averaging over the prior's posterior, Morris & Tang, Statist. Sci. 26 (2011) 271-287.
+    Source: sinh-arcsinh distributions, Jones & Pewsey, Biometrika 96 (2009) 761-780; smooth tilts, Neyman, Skandinavisk
+    Aktuarietidskrift 20 (1937) 149-199; averaging over the posterior of the distribution, Laird & Louis, Journal of the
+    American Statistical Association 82 (1987) 739-750. Coverage: `benchmarks.calibration.selection`.
     """
     x = np.asarray(errors, dtype=float)
     if x.ndim != 1 or not len(x) or not np.all(np.isfinite(x)):
@@ -167,10 +168,12 @@ def _sample_priors(x: Array, seeds: Array, noise_sd: float, degrees: float) -> _
             likelihood += count * (largest + np.log(np.exp(joint - largest[:, None]).sum(axis=1)))
         log_scale, log_noise, shape = parameters[:, 1], parameters[:, 2], parameters[:, 3:]
         ratio = np.log(noise_sd) - log_noise
-        # Flat in location and scale; the chi-square likelihood of the noise; normal in the shape.
+        # Flat in location and in the logarithm of the variance of the measurements, noise + scale² (Jeffreys); the
+        # chi-square likelihood of the noise; normal in the shape.
+        log_noise_of_mean = 2 * log_noise + np.log(np.mean(1 / seeds))
         return np.asarray(
             likelihood
-            + log_scale
+            - np.logaddexp(0, log_noise_of_mean - 2 * log_scale)
             + degrees * (ratio - 0.5 * np.exp(2 * ratio))
             - 0.5 * np.sum((shape / SHAPE_SD) ** 2, axis=1)
         )

@@ -101,7 +101,7 @@ def test_export_chooses_within_a_regime_and_on_the_front(study, tmp_path):
         (report, ["--failures", "best"], "allowed: worst, drop, error=NUMBER"),
         (report, ["--match", "flops"], "allowed: macs, params, acts, none"),
         (export, ["--to", "tflite", "--out", "x"], "format is 'tflite'; allowed: yaml, json, pycls, timm"),
-        (export, ["--top", "0", "--out", "x"], "k is 0"),
+        (export, ["--top", "0", "--out", "x"], "k = 0: must be at least 1"),
     ],
 )
 def test_mistakes_are_one_sentence(study, command, arguments, sentence):
@@ -208,7 +208,7 @@ def test_select_on_the_front_and_by_regime(study, tmp_path, capsys):
     front = pd.read_csv(tmp_path / "front.csv")
     assert (np.diff(front["macs"]) < 0).all()
     assert front["estimate"].notna().all()  # noise from the size of the validation split
-    assert "second training" in " ".join(capsys.readouterr().out.split())
+    assert "one more training" in " ".join(capsys.readouterr().out.split())
     assert select([str(study), "--top", "1", "--regimes", "2", "--noise", "0.3"]) == 0
     assert capsys.readouterr().out.count(" to ") >= 2
 

@@ -189,7 +189,7 @@ def test_spaces_by_a_column_and_seeds_of_a_foreign_table(tmp_path):
     assert findings.best["estimate"].notna().all()
     text = whole(findings)
     assert "Two seeds rank the models" in text
-    assert "trained again it should show about" in text
+    assert "expected error on retraining is" in text
 
 
 def test_mistakes_are_named(study):
@@ -281,7 +281,7 @@ def test_the_best_finished_from_every_seed_under_any_policy(tmp_path, make_study
     for policy in ("worst", "drop", "error=90"):
         found = find(both, policy=policy)
         assert table.frame["spec_id"][best] not in set(found.best["spec_id"]) | set(found.front["spec_id"])
-        assert remarks.best(found)[-1] == "1 model is no candidate, as a training of it failed."
+        assert remarks.best(found)[-1] == "1 model is no candidate because a training of it failed."
     lost = found.models[found.models["failed"]].iloc[0]
     assert (lost["spec_id"], lost["status"], lost["seeds"]) == (table.frame["spec_id"][best], "diverged", 2)
     assert "mean over 1 to 2 trainings; 2 of 24 models were trained more than once" in " ".join(summary(found))
