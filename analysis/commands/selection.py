@@ -38,6 +38,7 @@ def select(argv: list[str]) -> int:
 
     table = group_by(inputs.read(arguments), arguments.by)
     objectives = tuple(arguments.pareto.split(",")) if arguments.pareto else ()
+    models = candidates(table.frame)
     best = select_best(
         table.frame,
         arguments.top if arguments.top is not None or objectives else 5,
@@ -61,7 +62,7 @@ def select(argv: list[str]) -> int:
             "puts equal models."
         )
     failed = f" ({first['left_out']} more had a training that failed)" if first["left_out"] else ""
-    number = len(candidates(table.frame)["spec_id"].unique())
+    number = models["spec_id"].nunique()
     optimistic = ", which is optimistic" if number > 1 else ""
     inputs.print_lines(
         f"Selected from {number} model{'s' if number > 1 else ''}{failed} by error{optimistic}. {noise}", *table.notes
@@ -72,7 +73,6 @@ def select(argv: list[str]) -> int:
         from analysis.plots import plot_pareto
 
         cost = objectives[0] if objectives else "macs"
-        models = candidates(table.frame)
         return plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax)
 
     inputs.write_out(arguments.out, best.drop(columns=["spec"], errors="ignore"), draw)

@@ -60,11 +60,14 @@ def test_export_writes_specs_that_load_back_to_the_same_networks(study, tmp_path
     assert [file.name for file in files] == [f"{i}-{s[:8]}.yaml" for i, s in enumerate(best["spec_id"], start=1)]
     for file, (_, row) in zip(files, best.iterrows(), strict=True):
         assert load_spec(file).spec_id == row["spec_id"]
-        told = yaml.safe_load(file.read_text())["provenance"]
-        assert told["spec_id"] == row["spec_id"]
-        assert told["validation_error_percent"] == row["error_percent"]
-        assert (told["space"], told["index"], told["study"]) == (row["space"], row["index"], "study")
-        assert "2 epochs" in told["trained"]
+        provenance = yaml.safe_load(file.read_text())["provenance"]
+        assert provenance["spec_id"] == row["spec_id"]
+        assert provenance["validation_error_percent"] == row["error_percent"]
+        assert (provenance["space"], provenance["index"], provenance["study"]) == (row["space"], row["index"], "study")
+        assert "2 epochs" in provenance["trained"]
+        expected, retrained = provenance["expected_error_percent"], provenance["retrained_error_percent"]
+        assert retrained["low"] < expected["low"] < expected["value"] < expected["high"] < retrained["high"]
+        assert "optimistic" in provenance["chosen"]
     assert capsys.readouterr().out.count("% validation error") == 3
 
 
