@@ -162,18 +162,25 @@ def by_parameter(frame: pd.DataFrame, names: dict[str, str]) -> dict[str, pd.Ser
 
 
 def best_table(chosen: pd.DataFrame, parameters: Sequence[str] = ()) -> pd.DataFrame:
-    """Chosen models: what was measured, what to expect again, complexity and parameters."""
+    """Selected models: measured, expected and retrained error, complexity and parameters."""
     known = [n for n in COMPLEXITY if chosen[n].notna().any()]
     fit = ["fit_error"] if "fit_error" in chosen and chosen["fit_error"].notna().any() else []
-    ends = chosen[["estimate", "estimate_lower", "estimate_upper"]].itertuples(index=False)
-    again = [unsigned(*row) if pd.notna(row[0]) else NOTHING for row in ends]
+    intervals = chosen[["estimate", "estimate_lower", "estimate_upper"]].itertuples(index=False)
+    expected = [unsigned(*row) if pd.notna(row[0]) else NOTHING for row in intervals]
+    ends = chosen[["retrained_lower", "retrained_upper"]].itertuples(index=False)
+    retrained = [f"{low:.2f} to {high:.2f}" if pd.notna(low) else NOTHING for low, high in ends]
     specs = [isinstance(spec, dict) for spec in chosen["spec"]]
     name = [str(i)[:8] if has_spec else str(i) for i, has_spec in zip(chosen["spec_id"], specs, strict=True)]
     tied = ["tied" if both else "" for both in chosen["tied"]]
-    shown = ["rank", "space", "index", "name", "error_percent", "again", "tied", "seeds", *known, *parameters, *fit]
-    names = {"error_percent": "error %", "fit_error": "e_fit", "again": "again % (95 %)"}
+    errors = {
+        "error_percent": "error %",
+        "expected": "expected error % (95 %)",
+        "retrained": "retrained error % (95 %)",
+    }
+    shown = ["rank", "space", "index", "name", *errors, "tied", "seeds", *known, *parameters, *fit]
     counts = {column: whole(chosen[column]) for column in (*known, *parameters)}
-    return chosen.assign(name=name, again=again, tied=tied, **counts)[shown].rename(columns=names)
+    frame = chosen.assign(name=name, expected=expected, retrained=retrained, tied=tied, **counts)
+    return frame[shown].rename(columns={**errors, "fit_error": "e_fit"})
 
 
 def sampling_table(frame: pd.DataFrame) -> pd.DataFrame:

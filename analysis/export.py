@@ -115,19 +115,22 @@ def provenance(model: dict[str, Any], study: Study) -> dict[str, Any]:
         **{key: value for key, value in origin.items() if value not in (None, "")},
         f"{study.error.replace(' ', '_')}_percent": round(float(model["error_percent"]), 4),
         **_expected(model),
-        "chosen": f"rank {model['rank']} of {model['candidates']} by last-epoch error, which is optimistic",
+        "chosen": f"rank {model['rank']} of {model['candidates']} by last-epoch error"
+        + (", which is optimistic" if model["candidates"] > 1 else ""),
         "trained": setting(study),
         **({"git_revision": git["revision"]} if git.get("revision") else {}),
     }
 
 
 def _expected(model: dict[str, Any]) -> dict[str, Any]:
-    """What a second training should show, where chance in measuring is known; the luck of the choice is taken away."""
-    ends = {"value": "estimate", "low": "estimate_lower", "high": "estimate_upper"}
-    found = {name: _plain(model.get(column)) for name, column in ends.items()}
-    if None in found.values():
+    """Expected error and 95 % prediction interval of one more training, where the noise of a training is known."""
+    if pd.isna(model["estimate"]):
         return {}
-    return {"expected_when_trained_again_percent": {name: round(float(value), 4) for name, value in found.items()}}
+    columns = {
+        "expected_error_percent": {"value": "estimate", "low": "estimate_lower", "high": "estimate_upper"},
+        "retrained_error_percent": {"low": "retrained_lower", "high": "retrained_upper"},
+    }
+    return {name: {key: round(float(model[column]), 4) for key, column in of.items()} for name, of in columns.items()}
 
 
 def _plain(value: Any) -> Any:

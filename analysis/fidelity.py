@@ -1,9 +1,9 @@
-"""Whether a cheaper training tells the same story: rank agreement between epochs, recipes or seeds."""
+"""Rank agreement between epochs, recipes or seeds: whether a cheaper training ranks models alike."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from itertools import combinations
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
@@ -26,10 +26,13 @@ class RankAgreement:
     Attributes:
         spearman, spearman_lower, spearman_upper: rank correlation with interval.
         kendall: Kendall's tau-b.
-        top_overlap: of the best tenth (`top`) by the reference, the part that the other also has in its best tenth.
-        top_spearman: rank correlation within the best tenth by the reference; far lower than over all models.
+        top_overlap: share of the best tenth (`top`) by `top_by` that is also in the best tenth by the other.
+        top_spearman: rank correlation within the best tenth by `top_by`; NaN for fewer than four models.
         n: models.
         n_top: models in the best tenth.
+        top_by: the measurement that selects the best tenth: "the reference", or "a third seed" that is neither of the
+            two. Selection by the reference restricts its range only, which lowers the correlation differently: compare
+            only values with the same `top_by`.
     """
 
     spearman: float
@@ -40,41 +43,42 @@ class RankAgreement:
     top_spearman: float
     n: int
     n_top: int
+    top_by: str = "the reference"
 
 
 def rank_agreement(
-    cheap: ArrayLike, reference: ArrayLike, *, top: float = 0.1, top_by: ArrayLike | None = None
+    cheap: ArrayLike, reference: ArrayLike, *, top: float = 0.1, third: ArrayLike | None = None
 ) -> RankAgreement:
     """Compare two rankings of the same models.
 
     Args:
         cheap, reference: shape (N,), errors of the same models; pairs with a value that is not finite are left out.
         top: share of the models that are the best ones, in (0, 1]; at least one model.
-        top_by: shape (N,), the errors that say which are the best; the reference by default. For two seeds of equal
-            standing take their mean.
+        third: shape (N,), errors from a third seed, which then select the best models instead of the reference.
 
     Raises:
         ValueError: shapes that differ, `top` outside (0, 1].
     """
     a, b = np.asarray(cheap, dtype=float), np.asarray(reference, dtype=float)
-    judge = b if top_by is None else np.asarray(top_by, dtype=float)
-    if not a.shape == b.shape == judge.shape or a.ndim != 1:
+    selecting = b if third is None else np.asarray(third, dtype=float)
+    if not a.shape == b.shape == selecting.shape or a.ndim != 1:
         raise ValueError(
             f"cheap has shape {a.shape} and reference {b.shape}; both must be one-dimensional and the same"
         )
     if not 0 < top <= 1:
-        raise ValueError(f"top is {top}; it must be a share in (0, 1], e.g. 0.1")
-    known = np.isfinite(a) & np.isfinite(b) & np.isfinite(judge)
-    a, b, judge = a[known], b[known], judge[known]
+        raise ValueError(f"top = {top}: must be a share in (0, 1], e.g. 0.1")
+    finite = np.isfinite(a) & np.isfinite(b) & np.isfinite(selecting)
+    a, b, selecting = a[finite], b[finite], selecting[finite]
     n = len(a)
     k = max(1, round(top * n)) if n else 0
-    found = rank_trend(a, b)
-    best = np.argsort(judge, kind="stable")[:k]
-    mine = np.argsort(a, kind="stable")[:k]
+    overall = rank_trend(a, b)
+    best = np.argsort(selecting, kind="stable")[:k]
+    cheap_best = np.argsort(a, kind="stable")[:k]
     kendall = float(stats.kendalltau(a, b).statistic) if n >= 4 and np.ptp(a) > 0 and np.ptp(b) > 0 else np.nan
-    overlap = len(np.intersect1d(best, mine)) / k if k else np.nan
+    overlap = len(np.intersect1d(best, cheap_best)) / k if k else np.nan
     within = rank_trend(a[best], b[best]).rho
-    return RankAgreement(found.rho, found.lower, found.upper, kendall, overlap, within, n, k)
+    top_by = "the reference" if third is None else "a third seed"
+    return RankAgreement(overall.rho, overall.lower, overall.upper, kendall, overlap, within, n, k, top_by)
 
 
 def order_agreement(cheap: ArrayLike, reference: ArrayLike, spaces: ArrayLike) -> float:
@@ -156,47 +160,85 @@ def cheapest_epoch(fidelity: pd.DataFrame, threshold: float = TRUSTWORTHY) -> in
     return None if first is None or first == int(fidelity["epoch"].iloc[-1]) else first
 
 
-def recipe_fidelity(frame: pd.DataFrame, *, by: str = "study", space: str = "space", top: float = 0.1) -> pd.DataFrame:
-    """Agreement between trainings of the same networks under different recipes (or on different data).
+def recipe_fidelity(frame: pd.DataFrame, *, top: float = 0.1) -> pd.DataFrame:
+    """Agreement between trainings of the same networks under different recipes or on different data.
+
+    Recipes differ if their known recipe_id or data_id differ. A study that does not state its recipe counts as another
+    one only if it has another result for the same network and seed; otherwise it may hold seeds of the same recipe.
 
     Args:
-        frame: columns `by`, `space`, `spec_id`, `error_percent` (finite). Networks are matched by spec_id, seeds
-            averaged.
-        by: the column that names the training, e.g. "study" or "recipe_id".
+        frame: columns `study`, `space`, `spec_id`, `error_percent` (finite), and `recipe_id`, `data_id`, `seed` as far
+            as known. Networks are matched by spec_id, seeds averaged.
+        top: as in `rank_agreement`.
 
     Returns:
-        One row per pair of its values that share at least four networks: cheap, reference, fields of `RankAgreement`,
-        `order`.
+        One row per pair of recipes that share at least four networks: cheap, reference (names of their studies), fields
+        of `RankAgreement`, `order`.
     """
-    wide = frame.pivot_table(index="spec_id", columns=by, values="error_percent", aggfunc="mean", observed=True)
-    labels = frame.drop_duplicates("spec_id").set_index("spec_id")[space].reindex(wide.index)
+    absent = {name: None for name in ("recipe_id", "data_id", "seed") if name not in frame}
+    frame = frame.assign(**absent)
+    stated = frame["recipe_id"].notna() | frame["data_id"].notna()
+    frame["unstated"] = frame["study"].where(~stated)
+    recipes = [part for _, part in frame.groupby(["recipe_id", "data_id", "unstated"], sort=False, dropna=False)]
+    names = [", ".join(map(str, part["study"].unique())) for part in recipes]
+    names = [
+        f"{name} ({part['recipe_id'].iloc[0]})" if names.count(name) > 1 else name
+        for name, part in zip(names, recipes, strict=True)
+    ]
     rows = []
-    order = [name for name in dict.fromkeys(frame[by]) if name in wide]
-    for cheap, reference in combinations(order, 2):
-        both = wide[[cheap, reference]].notna().all(axis=1)
-        if both.sum() < 4:
+    for (cheap, a), (reference, b) in combinations(zip(names, recipes, strict=True), 2):
+        means = [part.groupby("spec_id", sort=False)["error_percent"].mean() for part in (a, b)]
+        both = pd.concat(means, axis=1, join="inner", keys=["cheap", "reference"])
+        if len(both) < 4 or not _recipes_differ(a, b):
             continue
-        a, b = wide.loc[both, cheap], wide.loc[both, reference]
-        agreement = asdict(rank_agreement(a, b, top=top))
-        rows.append({"cheap": cheap, "reference": reference, **agreement, "order": order_agreement(a, b, labels[both])})
+        agreement = asdict(rank_agreement(both["cheap"], both["reference"], top=top))
+        labels = b.drop_duplicates("spec_id").set_index("spec_id")["space"][both.index]
+        order = order_agreement(both["cheap"], both["reference"], labels)
+        rows.append({"cheap": cheap, "reference": reference, **agreement, "order": order})
     return pd.DataFrame(rows, columns=["cheap", "reference", *RankAgreement.__dataclass_fields__, "order"])
 
 
-def seed_agreement(frame: pd.DataFrame, *, top: float = 0.1) -> RankAgreement | None:
-    """Agreement of two seeds of the same training, averaged over the pairs of seeds: the ceiling for any cheaper one.
+def _recipes_differ(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    for name in ("recipe_id", "data_id"):
+        one, other = a[name].iloc[0], b[name].iloc[0]
+        if pd.notna(one) and pd.notna(other) and one != other:
+            return True
+    common = a.merge(b, on=["spec_id", "seed"])
+    return bool((common["error_percent_x"] != common["error_percent_y"]).any())
 
-    The best tenth is that by the mean of all seeds. None where fewer than two seeds share at least four networks.
+
+def seed_agreement(frame: pd.DataFrame, *, top: float = 0.1) -> RankAgreement | None:
+    """Agreement of two trainings that differ in the seed only, averaged over pairs of seeds.
+
+    The best tenth is selected by a third seed, so that neither of the two is biased by the selection: its rank
+    correlation is that of two new trainings of the models that one training selects. With two seeds only, the reference
+    selects, in both directions, which restricts the range of one of the two and gives a lower correlation. Within the
+    truly best tenth, whose expected errors differ less, the correlation is lower than both
+    (`benchmarks.calibration.agreement`).
 
     Args:
         frame: columns that name a model (`analysis.seeds`), `seed`, `error_percent` (finite).
+        top: as in `rank_agreement`.
+
+    Returns:
+        Means of `RankAgreement` over the pairs, of the models that have as many seeds as at least half of the repeated
+        ones have; None where fewer than four models were trained with several seeds.
     """
-    model = frame.groupby(model_columns(frame), sort=False, dropna=False).ngroup()
-    wide = frame.assign(model=model).pivot_table(index="model", columns="seed", values="error_percent").dropna()
-    if wide.shape[1] < 2 or len(wide) < 4:
+    seeds = frame.groupby([*model_columns(frame), "seed"], dropna=False)["error_percent"].mean().reset_index()
+    model = seeds.groupby(model_columns(frame), sort=False, dropna=False)
+    wide = seeds.assign(model=model.ngroup(), seed=model.cumcount()).pivot_table(
+        index="model", columns="seed", values="error_percent"
+    )
+    counts = wide.notna().sum(axis=1)
+    repeated = counts[counts >= 2]
+    if len(repeated) < 4:
         return None
-    judge = wide.mean(axis=1)
-    pairs = [rank_agreement(wide[a], wide[b], top=top, top_by=judge) for a, b in combinations(wide.columns, 2)]
-    means = {
-        name: float(np.mean([getattr(pair, name) for pair in pairs])) for name in RankAgreement.__dataclass_fields__
-    }
-    return RankAgreement(**(means | {"n": len(wide), "n_top": pairs[0].n_top}))  # type: ignore[arg-type]
+    number = int(np.quantile(repeated, 0.5, method="lower"))
+    columns = wide.loc[counts >= number, range(number)].to_numpy().T
+    if number == 2:
+        found = [rank_agreement(a, b, top=top) for a, b in permutations(columns)]
+    else:
+        triples = zip(columns, np.roll(columns, -1, axis=0), np.roll(columns, -2, axis=0), strict=True)
+        found = [rank_agreement(a, b, top=top, third=third) for a, b, third in triples]
+    means = pd.DataFrame(found).drop(columns="top_by").mean()
+    return replace(found[0], **means.drop(["n", "n_top"]))

@@ -68,8 +68,8 @@ class Findings:
         structures: `linear_structure` of each space.
         learning: `learning_curves`; empty without curves.
         fidelity: `epoch_fidelity`; empty without curves.
-        recipes: `recipe_fidelity` between studies.
-        noise, noise_best: `noise_floor` of all models and of the best tenth; None without repeated seeds.
+        recipes: `recipe_fidelity`.
+        noise: `noise_floor`; None without repeated seeds.
         seeds: `seed_agreement`; None without repeated seeds.
         best: the best models, `select_best`.
         front: the Pareto front of error and `match` (or macs), best first; empty without complexity.
@@ -105,7 +105,6 @@ class Findings:
     fidelity: pd.DataFrame
     recipes: pd.DataFrame
     noise: NoiseFloor | None
-    noise_best: NoiseFloor | None
     seeds: RankAgreement | None
     best: pd.DataFrame
     front: pd.DataFrame
@@ -189,9 +188,8 @@ def find(
         structures=_structures(ok),
         learning=learning_curves(ok),
         fidelity=epoch_fidelity(ok),
-        recipes=recipe_fidelity(resolved.frame) if len(table.studies) > 1 else pd.DataFrame(),
+        recipes=recipe_fidelity(resolved.frame),
         noise=noise_floor(resolved.frame),
-        noise_best=noise_floor(resolved.frame, best=0.1),
         seeds=seed_agreement(resolved.frame),
         best=_with_fits(select_best(table.frame, top, validation_size=size)),
         front=_with_fits(select_best(table.frame, None, objectives=(cost,), validation_size=size))

@@ -1,12 +1,13 @@
-"""How much of a difference between two models is chance in training: the noise floor, from repeated seeds."""
+"""Differences between models that chance in training explains: the noise floor, from repeated seeds."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, special, stats
 
 from analysis.seeds import distinct_trainings, model_columns
 
@@ -38,29 +39,26 @@ class NoiseFloor:
         return self.smallest_difference / float(np.sqrt(seeds))
 
 
-def noise_floor(frame: pd.DataFrame, *, best: float = 1.0, confidence: float = 0.95) -> NoiseFloor | None:
-    """Separate architecture variance from seed variance.
+def noise_floor(frame: pd.DataFrame, *, confidence: float = 0.95) -> NoiseFloor | None:
+    """Separate the variance between architectures from that between seeds.
+
+    The models must not be selected by the errors given: among the best by their mean, the architectures seem more alike
+    than they are.
 
     Args:
         frame: columns `error_percent` (finite) and those that name a model (`analysis.seeds`); one row a training.
-        best: share of the models, by mean error, to look at: 0.1 for the noise among the best tenth. Chance is smaller
-            or larger there than in the whole space, and that is where differences are decided.
         confidence: of the interval of `seed_sd`.
 
     Returns:
-        None if fewer than two models have several seeds: nothing is known then.
+        None if fewer than two models have several seeds.
 
     Source: the usual one-way analysis of variance with groups of unequal size, e.g. Searle, Casella & McCulloch,
     "Variance Components" (1992), Sec. 3.6; a chi-square interval for the seeds.
     """
-    if not 0 < best <= 1:
-        raise ValueError(f"best is {best}; it must be a share in (0, 1]")
     frame = distinct_trainings(frame)
     grouped = frame.groupby(model_columns(frame), sort=False, dropna=False)["error_percent"]
     groups = grouped.agg(["size", "mean", "var"])
     groups = groups[groups["size"] >= 2]
-    keep = max(2, round(best * len(groups)))
-    groups = groups.nsmallest(keep, "mean")
     if len(groups) < 2:
         return None
     size, mean = groups["size"].to_numpy(dtype=float), groups["mean"].to_numpy(dtype=float)
@@ -78,31 +76,74 @@ def noise_floor(frame: pd.DataFrame, *, best: float = 1.0, confidence: float = 0
     return NoiseFloor(sd, float(ends[0]), float(ends[1]), float(np.sqrt(architecture)), share, smallest, k, int(total))
 
 
+@dataclass(frozen=True)
+class TrainingNoise:
+    """Standard deviation of one training's error by chance.
+
+    Attributes:
+        sd: points; NaN if unknown.
+        source: "given", "repeated seeds", "the size of the validation split" or "unknown".
+        degrees: degrees of freedom of `sd`; infinite if it was not estimated from repeated seeds.
+    """
+
+    sd: float
+    source: str
+    degrees: float = math.inf
+
+
 def selection_noise(
     trainings: pd.DataFrame, given: float | None = None, validation_size: int | None = None
-) -> tuple[float, str]:
-    """What is known of the noise of one training's error among the better half of the models.
+) -> TrainingNoise:
+    """Noise of one training among the better half of the models, where a choice is made.
 
     Args:
         trainings: finished ones, as for `noise_floor`.
-        given: a standard deviation known from elsewhere, points; wins over everything.
-        validation_size: images of the validation split, if known.
+        given: a standard deviation from elsewhere, points; takes precedence.
+        validation_size: images of the validation split, used without repeated seeds: the binomial error of counting
+            mistakes, a lower bound, since chance in training adds to it.
 
-    Returns:
-        A standard deviation, points, and where it is from: "given", "repeated seeds", "the size of the validation
-        split" (the binomial error of counting mistakes, a lower bound: chance in training comes on top), or "unknown"
-        with NaN.
+    Raises:
+        ValueError: `given` is not positive.
     """
     if given is not None:
-        if not given > 0:
-            raise ValueError(f"noise_sd is {given}; it must be positive, in points of error")
-        return given, "given"
-    floor = noise_floor(trainings, best=0.5) if "seed" in trainings else None
-    if floor is not None and floor.seed_sd > 0:
-        return floor.seed_sd, "repeated seeds"
+        if not 0 < given < math.inf:
+            raise ValueError(f"noise_sd = {given}: must be positive, in points of error")
+        return TrainingNoise(given, "given")
+    if "seed" in trainings:
+        means = trainings.groupby(model_columns(trainings), sort=False, dropna=False)["error_percent"].transform("mean")
+        floor = noise_floor(trainings[means <= means.median()]) or noise_floor(trainings)
+        if floor is not None and floor.seed_sd > 0:
+            return TrainingNoise(floor.seed_sd, "repeated seeds", floor.trainings - floor.models)
     if validation_size:
         share = float(trainings["error_percent"].quantile(0.25)) / 100
-        return 100 * float(
-            np.sqrt(max(share * (1 - share), 1e-6) / validation_size)
-        ), "the size of the validation split"
-    return float("nan"), "unknown"
+        sd = 100 * math.sqrt(max(share * (1 - share), 1e-6) / validation_size)
+        return TrainingNoise(sd, "the size of the validation split")
+    return TrainingNoise(math.nan, "unknown")
+
+
+def tie_distance(models: int, degrees: float = math.inf) -> float:
+    """Distance from the smallest of several equal models' errors that chance exceeds with 5 % probability.
+
+    For two models it is that of the usual two-sided test, 1.96 √2. The first of many is the luckiest of all, and chance
+    puts equal models much further from it.
+
+    Args:
+        models: number of models, at least 2.
+        degrees: degrees of freedom of the noise that the distance is a multiple of.
+
+    Returns:
+        In standard deviations of one model's error: the 95 % quantile of the distance of a model other than the first.
+
+    Source: Gupta, "On some multiple decision (selection and ranking) rules", Technometrics 7 (1965) 225-245; with the
+    chance to be the first left out of the 5 %.
+    """
+    z = np.linspace(-8, 8, 401)
+    density = stats.norm.pdf(z) / stats.norm.pdf(z).sum()
+    shares = (np.arange(40) + 0.5) / 40
+    estimated = np.sqrt(stats.chi2(degrees).ppf(shares) / degrees) if math.isfinite(degrees) else np.ones(1)
+
+    def excess(distance: float) -> float:
+        none_smaller = np.exp((models - 1) * special.log_ndtr(distance * estimated[:, None] - z))
+        return float(np.mean(none_smaller @ density) - (1 - 0.05 * (models - 1) / models))
+
+    return float(optimize.brentq(excess, 0.0, 1e4))

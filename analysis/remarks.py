@@ -14,6 +14,8 @@ from analysis.style import label
 WITHIN = 0.5
 """Points of error: near enough to the best to stop searching."""
 SURELY = 0.9
+SELECTED_BY = {"a third seed": "a third seed", "the reference": "one of the two, which lowers it"}
+"""Selection of the best tenth between two seeds, by `RankAgreement.top_by`."""
 
 
 def search(findings: Findings) -> list[str]:
@@ -103,57 +105,52 @@ def exponents(findings: Findings) -> list[str]:
 
 
 def training(findings: Findings) -> list[str]:
-    """Noise between seeds and how early the ranking stands."""
-    told = []
-    noise, best, seeds = findings.noise, findings.noise_best, findings.seeds
+    """Noise between seeds, and agreement of rankings between seeds, epochs and recipes."""
+    sentences = []
+    noise, seeds = findings.noise, findings.seeds
     if noise is None:
-        told.append("No model was trained from several seeds, so that the noise floor is unknown.")
+        sentences.append("No model was trained with several seeds, so the noise floor is unknown.")
     else:
-        told.append(
+        sentences.append(
             f"One training differs from the model's mean by {noise.seed_sd:.2f} points (standard deviation over seeds, "
             f"{noise.seed_sd_lower:.2f} to {noise.seed_sd_upper:.2f}), architectures differ by "
             f"{noise.architecture_sd:.2f}: two single trainings have to differ by {noise.smallest_difference:.2f} "
             "points before it is more than chance."
         )
-    if best is not None:
-        told.append(
-            f"Among the best tenth only {best.reliability:.0%} of the variance of a single training is the "
-            "architecture's."
-        )
     if seeds is not None:
-        told.append(
-            f"Two seeds rank the models with Spearman's ρ = {seeds.spearman:.2f}, and {seeds.top_spearman:.2f} within "
-            "the best tenth: no cheaper training can be expected to do better."
-        )
+        within = f", and {seeds.top_spearman:.2f} within the best tenth" if np.isfinite(seeds.top_spearman) else ""
+        by = f" (selected by {SELECTED_BY[seeds.top_by]})" if within else ""
+        sentences.append(f"Two seeds rank the models with Spearman's ρ = {seeds.spearman:.2f}{within}{by}.")
     if len(findings.fidelity) > 1:
         epoch, last = cheapest_epoch(findings.fidelity), int(findings.fidelity["epoch"].iloc[-1])
         if epoch is None:
             text = f"No epoch before the last ({last}) ranks the models well enough to stop there"
         else:
-            text = f"From epoch {epoch} of {last} on the ranking stands"
-        told.append(
+            text = f"From epoch {epoch} of {last}, the ranking agrees with that of the last epoch"
+        sentences.append(
             f"{text} (interval of Spearman's ρ with the last epoch above {TRUSTWORTHY:g}, spaces in the same order)."
         )
     for _, row in findings.recipes.iterrows():
-        told.append(
+        sentences.append(
             f"{row['cheap']} and {row['reference']} rank their {row['n']} common networks with ρ = "
             f"{row['spearman']:.2f} ({row['spearman_lower']:.2f} to {row['spearman_upper']:.2f}); "
             f"{row['top_overlap']:.0%} of the best tenth agree."
         )
-    return told
+    return sentences
 
 
 def best(findings: Findings) -> list[str]:
-    """How far the first places can be told apart."""
+    """How many of the best models differ from the first by more than chance, and models that failed."""
     frame = findings.best
-    first, tied, told = frame.iloc[0], int(frame["tied"].sum()) - 1, []
+    first, sentences = frame.iloc[0], []
     if len(frame) > 1 and np.isfinite(first["noise_sd"]):
-        told.append(
-            f"Of the {len(frame)} best, {tied} differ from the first by no more than chance between equal models "
+        sentences.append(
+            f"Of the {len(frame)} best, {int(frame['tied'].sum()) - 1} differ from the first by no more than chance "
+            f"puts between the first of {first['candidates']:,} equal models and another "
             f"(noise {first['noise_sd']:.2f} points, from {first['noise_from']})."
         )
     if first["left_out"] == 1:
-        told.append("1 model is no candidate, as a training of it failed.")
+        sentences.append("1 model is no candidate because a training of it failed.")
     elif first["left_out"]:
-        told.append(f"{first['left_out']:,} models are no candidates, as a training of each failed.")
-    return told
+        sentences.append(f"{first['left_out']:,} models are no candidates because a training of each failed.")
+    return sentences

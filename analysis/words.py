@@ -194,15 +194,17 @@ def _best(findings: Findings) -> str:
     row = findings.best.iloc[0]
     name = f"number {row['index']} of {row['space']}" if isinstance(row["spec"], dict) else f"{row['spec_id']}"
     kind = "validation error" if "validation" in findings.error else "error"
-    told = f"The best model is {name}, {row['error_percent']:.2f} % {kind}"
-    if np.isfinite(row["estimate"]):
-        low, high = row["estimate_lower"], row["estimate_upper"]
-        return (
-            f"{told}; as the best of {row['candidates']:,} it was lucky, too: trained again it should show about "
-            f"{row['estimate']:.2f} % ({low:.2f} to {high:.2f}; noise from {row['noise_from']})."
-        )
-    chosen = f"as the best of {row['candidates']:,} its error is optimistic, a second training will tend to be worse"
-    return f"{told}; {chosen}."
+    several = row["candidates"] > 1
+    optimistic = f", the smallest of {row['candidates']:,} and therefore optimistic" if several else ""
+    measured = f"The {'best' if several else 'only'} model is {name}, {row['error_percent']:.2f} % {kind}{optimistic}"
+    if np.isnan(row["estimate"]):
+        return f"{measured}."
+    return (
+        f"{measured}. Its expected error on retraining is {row['estimate']:.2f} % (95 % interval "
+        f"{row['estimate_lower']:.2f} to {row['estimate_upper']:.2f}); one more training gives "
+        f"{row['retrained_lower']:.2f} to {row['retrained_upper']:.2f} % with 95 % probability (noise from "
+        f"{row['noise_from']})."
+    )
 
 
 def _trends(findings: Findings) -> list[str]:

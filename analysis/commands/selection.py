@@ -1,4 +1,4 @@
-"""The command that chooses models: select."""
+"""The command that selects models: select."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def select(argv: list[str]) -> int:
-    """Choose the best models and say what a second training of each should show."""
+    """Select the best models, with the expected error of each on retraining."""
     parser = inputs.make_parser(
         "select",
         select.__doc__,
@@ -24,7 +24,7 @@ def select(argv: list[str]) -> int:
     parser.add_argument(
         "--pareto", metavar="COLUMN,…", help="only models that no other beats in error and these, e.g. macs"
     )
-    parser.add_argument("--regimes", type=int, metavar="R", help="choose in each of R regimes of macs")
+    parser.add_argument("--regimes", type=int, metavar="R", help="select in each of R regimes of macs")
     parser.add_argument("--noise", type=float, metavar="POINTS", help="standard deviation of one training, if known")
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
@@ -38,6 +38,7 @@ def select(argv: list[str]) -> int:
 
     table = group_by(inputs.read(arguments), arguments.by)
     objectives = tuple(arguments.pareto.split(",")) if arguments.pareto else ()
+    models = candidates(table.frame)
     best = select_best(
         table.frame,
         arguments.top if arguments.top is not None or objectives else 5,
@@ -52,22 +53,26 @@ def select(argv: list[str]) -> int:
         shown.insert(0, "regime of macs", [f"{short(low)} to {short(high)}" for low, high in ends])
     inputs.print_table(shown)
     first = best.iloc[0]
-    unknown = "what chance in training adds is unknown: give --noise, or train some models from several seeds"
-    known = (
-        f"'again' is what a second training should show; one training varies by {first['noise_sd']:.3g} points "
-        f"(from {first['noise_from']}); tied: no further from the first than chance puts equal models"
-    )
-    told = unknown if first["noise_from"] == "unknown" else known
+    if first["noise_from"] == "unknown":
+        noise = "The noise of a training is unknown: give --noise, or train some models with several seeds."
+    else:
+        noise = (
+            "Expected error: the mean over retrainings. Retrained error: one more training, which varies by "
+            f"{first['noise_sd']:.3g} points (from {first['noise_from']}). Tied: no further from the first than chance "
+            "puts equal models."
+        )
     failed = f" ({first['left_out']} more had a training that failed)" if first["left_out"] else ""
-    chosen = f"Chosen from {first['candidates']} models{failed} by error, which is optimistic; {told}."
-    inputs.print_lines(chosen, *table.notes)
+    number = models["spec_id"].nunique()
+    optimistic = ", which is optimistic" if number > 1 else ""
+    inputs.print_lines(
+        f"Selected from {number} model{'s' if number > 1 else ''}{failed} by error{optimistic}. {noise}", *table.notes
+    )
 
     def draw(ax: Axes) -> object:
         from analysis.pareto import pareto_front
         from analysis.plots import plot_pareto
 
         cost = objectives[0] if objectives else "macs"
-        models = candidates(table.frame)
         return plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax)
 
     inputs.write_out(arguments.out, best.drop(columns=["spec"], errors="ignore"), draw)

@@ -65,11 +65,14 @@ def test_export_writes_specs_that_load_back_to_the_same_networks(study, tmp_path
     assert [file.name for file in files] == [f"{i}-{s[:8]}.yaml" for i, s in enumerate(best["spec_id"], start=1)]
     for file, (_, row) in zip(files, best.iterrows(), strict=True):
         assert load_spec(file).spec_id == row["spec_id"]
-        told = yaml.safe_load(file.read_text())["provenance"]
-        assert told["spec_id"] == row["spec_id"]
-        assert told["validation_error_percent"] == row["error_percent"]
-        assert (told["space"], told["index"], told["study"]) == (row["space"], row["index"], "study")
-        assert "2 epochs" in told["trained"]
+        provenance = yaml.safe_load(file.read_text())["provenance"]
+        assert provenance["spec_id"] == row["spec_id"]
+        assert provenance["validation_error_percent"] == row["error_percent"]
+        assert (provenance["space"], provenance["index"], provenance["study"]) == (row["space"], row["index"], "study")
+        assert "2 epochs" in provenance["trained"]
+        expected, retrained = provenance["expected_error_percent"], provenance["retrained_error_percent"]
+        assert retrained["low"] < expected["low"] < expected["value"] < expected["high"] < retrained["high"]
+        assert "optimistic" in provenance["chosen"]
     assert capsys.readouterr().out.count("% validation error") == 3
 
 
@@ -106,7 +109,7 @@ def test_export_chooses_within_a_regime_and_on_the_front(study, tmp_path):
         (report, ["--failures", "best"], "allowed: worst, drop, error=NUMBER"),
         (report, ["--match", "flops"], "allowed: macs, params, acts, none"),
         (export, ["--to", "tflite", "--out", "x"], "format is 'tflite'; allowed: yaml, json, pycls, timm"),
-        (export, ["--top", "0", "--out", "x"], "k is 0"),
+        (export, ["--top", "0", "--out", "x"], "k = 0: must be at least 1"),
     ],
 )
 def test_mistakes_are_one_sentence(study, command, arguments, sentence):
@@ -251,7 +254,7 @@ def test_select_on_the_front_and_by_regime(study, tmp_path, capsys):
     front = pd.read_csv(tmp_path / "front.csv")
     assert (np.diff(front["macs"]) < 0).all()
     assert front["estimate"].notna().all()  # noise from the size of the validation split
-    assert "second training" in " ".join(capsys.readouterr().out.split())
+    assert "one more training" in " ".join(capsys.readouterr().out.split())
     assert select([str(study), "--top", "1", "--regimes", "2", "--noise", "0.3"]) == 0
     assert capsys.readouterr().out.count(" to ") >= 2
 

@@ -18,7 +18,7 @@ from analysis.findings import find
 from analysis.regimes import best_by_regime
 from analysis.report import render, write_report
 from analysis.table import load_table
-from analysis.words import summary
+from analysis.words import headline, summary
 
 
 class Page(HTMLParser):
@@ -191,7 +191,7 @@ def test_spaces_by_a_column_and_seeds_of_a_foreign_table(tmp_path):
     assert findings.best["estimate"].notna().all()
     text = whole(findings)
     assert "Two seeds rank the models" in text
-    assert "trained again it should show about" in text
+    assert "expected error on retraining is" in text
 
 
 def test_mistakes_are_named(study):
@@ -307,7 +307,7 @@ def test_the_best_finished_from_every_seed_under_any_policy(tmp_path, make_study
     for policy in ("worst", "drop", "error=90"):
         found = find(both, policy=policy)
         assert table.frame["spec_id"][best] not in set(found.best["spec_id"]) | set(found.front["spec_id"])
-        assert remarks.best(found)[-1] == "1 model is no candidate, as a training of it failed."
+        assert remarks.best(found)[-1] == "1 model is no candidate because a training of it failed."
     lost = found.models[found.models["failed"]].iloc[0]
     assert (lost["spec_id"], lost["status"], lost["seeds"]) == (table.frame["spec_id"][best], "diverged", 2)
     assert "mean over 1 to 2 trainings; 2 of 24 models were trained more than once" in " ".join(summary(found))
@@ -323,3 +323,33 @@ def test_trainings_of_one_network_from_several_seeds_are_one_model(tmp_path, mak
     np.testing.assert_allclose(twice.spaces["mean"], once.spaces["mean"] + 0.5)
     np.testing.assert_allclose(twice.comparison["detectable"], once.comparison["detectable"])
     assert "mean over 2 trainings" in " ".join(summary(twice))
+
+
+def test_the_best_model_has_an_expected_error_and_a_range_of_one_more_training(tmp_path, make_study):
+    findings = find(load_table(make_study(tmp_path / "study", n=30)))
+    sentence = headline(findings)[-1]
+    row = findings.best.iloc[0]
+    assert "the smallest of 60 and therefore optimistic" in sentence
+    assert f"expected error on retraining is {row['estimate']:.2f} %" in sentence
+    assert f"one more training gives {row['retrained_lower']:.2f} to {row['retrained_upper']:.2f} %" in sentence
+
+
+def test_a_single_model_is_not_the_best_of_anything(tmp_path, make_study):
+    table = load_table(make_study(tmp_path / "study", n=1, spaces={"bottleneck": (1.0, (2e6, 20e6))}))
+    sentence = headline(find(table))[-1]
+    assert sentence.startswith("The only model is number 0 of bottleneck")
+    assert "optimistic" not in sentence
+    assert "expected error on retraining" in sentence
+
+
+def test_agreement_of_seeds_says_what_selected_the_best_tenth(tmp_path, make_study):
+    table = load_table(make_study(tmp_path / "study", n=30))
+    seeds = [
+        table.frame.assign(seed=seed, error_percent=table.frame["error_percent"] + shift)
+        for seed, shift in enumerate(np.random.default_rng(0).normal(0, 0.5, (3, len(table.frame))))
+    ]
+    three, two = (find(replace(table, frame=pd.concat(seeds[:n], ignore_index=True))) for n in (3, 2))
+    assert "within the best tenth (selected by a third seed)" in " ".join(remarks.training(three))
+    assert "within the best tenth (selected by one of the two, which lowers it)" in " ".join(remarks.training(two))
+    few = find(replace(table, frame=pd.concat([part.iloc[:12] for part in seeds], ignore_index=True)))
+    assert "nan" not in " ".join(remarks.training(few))

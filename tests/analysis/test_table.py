@@ -176,7 +176,7 @@ def test_the_best_are_chosen_once_each_by_their_mean_over_seeds(study):
 
 def test_nothing_to_select_is_said(study):
     frame = load(study)
-    with pytest.raises(ValueError, match="k is 0"):
+    with pytest.raises(ValueError, match="k = 0: must be at least 1"):
         select_best(frame, 0)
     with pytest.raises(ValueError, match="no model finished in all its trainings"):
         select_best(frame[frame["status"] != "ok"], 1)
