@@ -88,8 +88,8 @@ def order_agreement(cheap: ArrayLike, reference: ArrayLike, spaces: ArrayLike) -
     single space.
     """
     a, b, labels = np.asarray(cheap, dtype=float), np.asarray(reference, dtype=float), np.asarray(spaces).astype(str)
-    known = np.isfinite(a) & np.isfinite(b)
-    a, b, labels = a[known], b[known], labels[known]
+    finite = np.isfinite(a) & np.isfinite(b)
+    a, b, labels = a[finite], b[finite], labels[finite]
     same = []
     for one, other in combinations(dict.fromkeys(labels), 2):
         first, second = labels == one, labels == other
@@ -152,7 +152,7 @@ def cheapest_epoch(fidelity: pd.DataFrame, threshold: float = TRUSTWORTHY) -> in
         threshold: in (0, 1).
     """
     if not 0 < threshold < 1:
-        raise ValueError(f"threshold is {threshold}; it must be between 0 and 1, e.g. {TRUSTWORTHY}")
+        raise ValueError(f"threshold = {threshold}: must be between 0 and 1, e.g. {TRUSTWORTHY}")
     good = (fidelity["spearman_lower"] >= threshold) & ~(fidelity["order"] < 1)
     stays = good[::-1].cummin()[::-1]
     epochs = fidelity.loc[stays.astype(bool), "epoch"]

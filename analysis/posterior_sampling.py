@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import optimize, special
 
 Array = NDArray[np.float64]
 
@@ -20,14 +20,14 @@ TAIL = 6
 def sample_posterior(
     log_density: Callable[[Array], Array], mean: Array, sd: Array, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Adaptive importance sampling with multivariate Student t proposals.
+    """Adaptive importance sampling with multivariate Student t proposals, from the mode on.
 
     Each batch is proposed with the mean and covariance of the draws so far, and all draws are weighted by the mixture
     of all proposals. Batches end when the effective sample size is reached, at the latest after MAX_BATCHES.
 
     Args:
         log_density: of shape (draws, dimensions) to (draws,), up to a constant.
-        mean, sd: shape (dimensions,), of the first proposal.
+        mean, sd: shape (dimensions,), where the search of the mode starts, and its unit in each dimension.
 
     Returns:
         Draws, shape (draws, dimensions), and their weights, shape (draws,), which sum to 1.
@@ -38,7 +38,7 @@ def sample_posterior(
     dimensions = len(mean)
     draws, target = np.empty((0, dimensions)), np.empty(0)
     proposals: list[tuple[Array, Array]] = []
-    factor = np.diag(sd)
+    mean, factor = _mode(log_density, mean, sd)
     for batch in range(MAX_BATCHES):
         scale = np.sqrt(rng.chisquare(TAIL, (BATCH, 1)) / TAIL)
         new = mean + rng.standard_normal((BATCH, dimensions)) / scale @ factor.T
@@ -58,6 +58,20 @@ def sample_posterior(
         covariance = (weights[:, None] * centered).T @ centered
         factor = np.linalg.cholesky(1.1 * covariance + 1e-12 * np.diag(sd**2))
     return draws, special.softmax(log_weights)
+
+
+def _mode(log_density: Callable[[Array], Array], start: Array, unit: Array) -> tuple[Array, Array]:
+    """The mode and a Cholesky factor of the inverse Hessian there, both approximate."""
+    steps = np.vstack([np.zeros(len(start)), 1e-4 * np.eye(len(start))])
+
+    def objective(position: Array) -> tuple[float, Array]:
+        values = -log_density(start + unit * (position + steps))
+        return float(values[0]), (values[1:] - values[0]) / 1e-4
+
+    found = optimize.minimize(
+        objective, np.zeros(len(start)), jac=True, method="BFGS", options={"gtol": 0.05, "maxiter": 100}
+    )
+    return start + unit * found.x, unit[:, None] * np.linalg.cholesky(np.asarray(found.hess_inv))
 
 
 def _effective(weights: Array) -> float:

@@ -26,10 +26,10 @@ NODES = 80
 STEP = 0.3
 Z = np.arange(-3.6, 3.6 + STEP / 2, STEP)
 """Standard normal quantiles of the components of a distribution."""
-TILTS = np.sqrt([5, 7]) * np.column_stack([special.eval_legendre(order, 2 * special.ndtr(Z) - 1) for order in (2, 3)])
+TILTS = np.column_stack([np.sqrt(2 * k + 1) * special.eval_legendre(k, 2 * special.ndtr(Z) - 1) for k in range(2, 7)])
 """Legendre polynomials, orthonormal under the normal distribution of Z."""
-SHAPE_SD = np.array([1.0, 0.35, 0.5, 0.5])
-"""Prior standard deviations of the shape: skewness, log tail weight, two tilts; all zero is the normal distribution."""
+SHAPE_SD = np.array([1.0, 0.35, *np.full(TILTS.shape[1], 0.5)])
+"""Prior standard deviations of the shape: skewness, log tail weight, tilts; all zero is the normal distribution."""
 
 
 def shrink(
@@ -44,7 +44,7 @@ def shrink(
     """Estimate each model's expected error and the error of one more training of it.
 
     The distribution of true errors over models is a flexible family around the normal one: location, scale, skewness,
-    weight of the tails (sinh-arcsinh) and two smooth tilts of its density, which make room for two modes. The posterior
+    weight of the tails (sinh-arcsinh) and smooth tilts of its density, which make room for several modes. The posterior
     of a model averages over all distributions and noise levels that the measurements allow, so that the intervals
     include the uncertainty of both. As the whole population is in the estimate, choosing the best afterward does not
     bias it.
@@ -78,34 +78,24 @@ def shrink(
         raise ValueError(f"degrees = {degrees}: must be positive")
     if not np.all(trainings >= 1):
         raise ValueError(f"seeds = {trainings.min():g}: must be at least 1")
-    chosen = np.arange(len(x)) if rows is None else np.asarray(rows, dtype=np.int64)
-    priors = _sample_priors(x, trainings, noise_sd, degrees) if len(x) >= FEWEST else None
-    predicted = np.empty((len(chosen), len(COLUMNS)))
-    for number in np.unique(trainings[chosen]):
-        alike = trainings[chosen] == number
-        mine = x[chosen][alike]
-        if priors is None:
-            predicted[alike] = _alone(mine, number, noise_sd, degrees, confidence)
-        else:
-            nodes = mine if len(mine) <= NODES else _nodes(mine)
-            at_nodes = _predict(priors, nodes, number, confidence)
-            predicted[alike] = (
-                at_nodes if nodes is mine else np.column_stack([np.interp(mine, nodes, y) for y in at_nodes.T])
-            )
-    return pd.DataFrame(predicted, columns=list(COLUMNS))
+    positions = np.arange(len(x)) if rows is None else np.asarray(rows, dtype=np.int64)
+    x_rows, trainings_rows = x[positions], trainings[positions]
+    if len(x) < FEWEST:
+        estimates = _estimate_alone(x_rows, trainings_rows, noise_sd, degrees, confidence)
+    else:
+        priors = _sample_priors(x, trainings, noise_sd, degrees)
+        estimates = np.empty((len(x_rows), len(COLUMNS)))
+        for number in np.unique(trainings_rows):
+            same = trainings_rows == number
+            estimates[same] = _estimate(priors, x_rows[same], number, confidence)
+    return pd.DataFrame(estimates, columns=list(COLUMNS))
 
 
-def _alone(x: Array, seeds: float, noise_sd: float, degrees: float, confidence: float) -> Array:
+def _estimate_alone(x: Array, seeds: Array, noise_sd: float, degrees: float, confidence: float) -> Array:
     """Estimates under a flat prior, in the order of COLUMNS."""
     half = noise_sd * stats.t(degrees).ppf(0.5 + confidence / 2)
     expected, retrained = half / np.sqrt(seeds), half * np.sqrt(1 + 1 / seeds)
     return np.column_stack([x, x - expected, x + expected, x - retrained, x + retrained])
-
-
-def _nodes(x: Array) -> Array:
-    """Errors between which the others are interpolated: half of them at quantiles, half at equal distances."""
-    half = NODES // 2
-    return np.unique(np.concatenate([np.quantile(x, np.linspace(0, 1, half)), np.linspace(x.min(), x.max(), half)]))
 
 
 @dataclass(frozen=True)
@@ -155,17 +145,24 @@ def _sample_priors(x: Array, seeds: Array, noise_sd: float, degrees: float) -> _
     noise = noise_sd * np.sqrt(np.mean(1 / seeds))
     spread = max(0.5 * (high - low), noise / 4)
     degrees = min(degrees, KNOWN)
-    # Errors within a third of the noise of each other are one observation with their number as weight.
-    cell = np.round(x / max(noise / 3, spread / 15))
-    cells = pd.DataFrame({"x": x, "seeds": seeds, "cell": cell}).groupby(["seeds", "cell"])["x"].agg(["mean", "size"])
+    # Errors close to each other are one observation with their number as weight: within a third of the noise, or a
+    # fifteenth of the spread; farther apart where they are far from the median.
+    cell = np.round(15 * np.arcsinh((x - median) / max(5 * noise, spread)))
+    cells = {}
+    for number in np.unique(seeds):
+        same = seeds == number
+        cells[float(number)] = pd.Series(x[same]).groupby(cell[same]).agg(["mean", "size"]).to_numpy(dtype=float).T
 
     def log_density(parameters: Array) -> Array:
         priors = _priors(parameters)
         likelihood = np.zeros(len(parameters))
-        for (number, _), (center, count) in zip(cells.index, cells.to_numpy(), strict=True):
-            joint = priors.log_joint(np.array([center]), number)[0]
-            largest = joint.max(axis=1)  # several times faster than scipy.special.logsumexp
-            likelihood += count * (largest + np.log(np.exp(joint - largest[:, None]).sum(axis=1)))
+        chunk = max(1, 8192 // len(parameters))  # arrays that fit the cache
+        for number, (centers, counts) in cells.items():
+            for start in range(0, len(centers), chunk):
+                center, count = centers[start : start + chunk], counts[start : start + chunk]
+                joint = priors.log_joint(center, number)
+                largest = joint.max(axis=2)  # several times faster than scipy.special.logsumexp
+                likelihood += count @ (largest + np.log(np.exp(joint - largest[:, :, None]).sum(axis=2)))
         log_scale, log_noise, shape = parameters[:, 1], parameters[:, 2], parameters[:, 3:]
         ratio = np.log(noise_sd) - log_noise
         # Flat in location and in the logarithm of the variance of the measurements, noise + scale² (Jeffreys); the
@@ -187,8 +184,12 @@ def _sample_priors(x: Array, seeds: Array, noise_sd: float, degrees: float) -> _
     return _priors(draws[np.minimum(places, len(draws) - 1)])
 
 
-def _predict(priors: _Priors, x: Array, seeds: float, confidence: float) -> Array:
+def _estimate(priors: _Priors, x: Array, seeds: float, confidence: float) -> Array:
     """Estimates in the order of COLUMNS, averaged over the distributions."""
+    if len(x) > NODES:  # interpolate: half of the nodes at quantiles, half at equal distances
+        share = np.linspace(0, 1, NODES // 2)
+        nodes = np.unique(np.concatenate([np.quantile(x, share), x.min() + share * np.ptp(x)]))
+        return np.column_stack([np.interp(x, nodes, y) for y in _estimate(priors, nodes, seeds, confidence).T])
     weight = special.softmax(priors.log_joint(x, seeds), axis=2).reshape(len(x), -1) / len(priors.noise)
     noise = priors.noise / seeds
     total = noise + priors.variance

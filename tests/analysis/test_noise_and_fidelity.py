@@ -135,7 +135,7 @@ def test_epochs_agree_with_the_last_one_more_and_more():
     assert found.loc[found["epoch"] == epoch - 1, "spearman_lower"].item() < 0.9
     assert cheapest_epoch(found, 0.9999) is None
     assert epoch_fidelity(frame.assign(epoch_validation_error_percent=None)).empty
-    with pytest.raises(ValueError, match="threshold is 2"):
+    with pytest.raises(ValueError, match="threshold = 2: must be between"):
         cheapest_epoch(found, 2)
 
 
