@@ -15,7 +15,13 @@ from scipy import stats
 
 from analysis.adjustment import CommonCurve, Contrast, ErrorCurve, smallest_p_values
 from analysis.comparability import check_same_training
-from analysis.kolmogorov_smirnov import curve_order, holm, kolmogorov_smirnov, matched_kolmogorov_smirnov
+from analysis.kolmogorov_smirnov import (
+    PERMUTATIONS,
+    curve_order,
+    holm,
+    kolmogorov_smirnov,
+    matched_kolmogorov_smirnov,
+)
 from analysis.matching import MIN_MODELS, central_range, common_range, equal_bins, log_complexity
 from analysis.superiority import placements, superiority_interval
 
@@ -92,6 +98,7 @@ def compare_spaces(
     confidence: float = 0.95,
     area_limit: float | None = None,
     seed: int = 0,
+    permutations: int = PERMUTATIONS,
     pairs: Sequence[tuple[str, str]] | None = None,
     across: Collection[str] = (),
 ) -> pd.DataFrame:
@@ -114,6 +121,7 @@ def compare_spaces(
         confidence: simultaneous, of every interval.
         area_limit: error up to which EDF areas are compared, percent; the median of each pair by default.
         seed: of the permutations and of the joint distribution.
+        permutations: of the Kolmogorov-Smirnov test at matched complexity.
         pairs: the pairs to compare; all by default.
         across: "recipe", "data" or both to compare spaces although they were trained differently.
 
@@ -147,7 +155,7 @@ def compare_spaces(
     results = []
     for pair in possible:
         result = _difference(pair, level, smallest)
-        result |= _distributions(pair, 1 - (1 - confidence) / len(possible), area_limit, seed)
+        result |= _distributions(pair, 1 - (1 - confidence) / len(possible), area_limit, seed, permutations)
         results.append(result)
     holm_p = holm(np.array([result["ks_p"] for result in results]))
     # Two one-sided tests per pair decide the order of its curves.
@@ -256,7 +264,9 @@ def _difference(pair: _Pair, level: float, smallest: Array | None) -> dict[str, 
     }
 
 
-def _distributions(pair: _Pair, confidence: float, area_limit: float | None, seed: int) -> dict[str, Any]:
+def _distributions(
+    pair: _Pair, confidence: float, area_limit: float | None, seed: int, permutations: int
+) -> dict[str, Any]:
     """Area, Kolmogorov-Smirnov and P(better) of the error distributions at equal complexity."""
     errors, position = (
         np.concatenate(parts)
@@ -270,7 +280,7 @@ def _distributions(pair: _Pair, confidence: float, area_limit: float | None, see
         ends = common_range({pair.a: pair.first.position, pair.b: pair.second.position}, pair.match)
         _, strata = equal_bins(position, first, *ends)
         common = CommonCurve(position, first)
-        ks = matched_kolmogorov_smirnov(errors, first, strata, common, np.random.default_rng(seed))
+        ks = matched_kolmogorov_smirnov(errors, first, strata, common, np.random.default_rng(seed), permutations)
         errors = common.remove(errors)
 
     def contrast(values: Array) -> Contrast:

@@ -76,7 +76,12 @@ def kolmogorov_smirnov(errors: Array, first: NDArray[np.bool_]) -> KolmogorovSmi
 
 
 def matched_kolmogorov_smirnov(
-    errors: Array, first: NDArray[np.bool_], strata: NDArray[np.int64], curve: CommonCurve, rng: np.random.Generator
+    errors: Array,
+    first: NDArray[np.bool_],
+    strata: NDArray[np.int64],
+    curve: CommonCurve,
+    rng: np.random.Generator,
+    permutations: int = PERMUTATIONS,
 ) -> KolmogorovSmirnov:
     """Test whether two spaces have the same error distribution at equal complexity.
 
@@ -91,6 +96,7 @@ def matched_kolmogorov_smirnov(
         strata: shape (N,), complexity bin of each model with both spaces in every bin, -1 outside the common range.
         curve: of the same models.
         rng: for the permutations.
+        permutations: their number; the smallest p-value is one over it.
     """
     bins, index = np.unique(strata, return_inverse=True)
     inside = strata >= 0
@@ -104,13 +110,13 @@ def matched_kolmogorov_smirnov(
         return _result(observed, p, "asymptotic at the effective sample sizes")
     residuals = curve.residuals(errors)
     as_large, at_once = np.zeros(3), max(1, 1_000_000 // len(errors))
-    for done in range(0, PERMUTATIONS, at_once):
-        shuffled = np.tile(residuals, (min(at_once, PERMUTATIONS - done), 1))
+    for done in range(0, permutations, at_once):
+        shuffled = np.tile(residuals, (min(at_once, permutations - done), 1))
         for label in bins:
             shuffled[:, strata == label] = rng.permuted(shuffled[:, strata == label], axis=1)
         distances = _distances(curve.remove(shuffled)[:, inside], signed[inside])
         as_large += np.sum(distances >= observed[:, None] - 1e-12, axis=1)
-    return _result(observed, (as_large + 1) / (PERMUTATIONS + 1), f"{PERMUTATIONS} permutations within complexity bins")
+    return _result(observed, (as_large + 1) / (permutations + 1), f"{permutations} permutations within complexity bins")
 
 
 def _result(observed: Sequence[float] | Array, p: Sequence[float] | Array, method: str) -> KolmogorovSmirnov:

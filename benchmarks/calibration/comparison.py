@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis import kolmogorov_smirnov
 from analysis.compare import compare_spaces
 from analysis.matching import equal_bins
 
@@ -62,7 +61,6 @@ def run_setting(setting: Setting, repetitions: int, seed: int = 0) -> dict[str, 
     how often the 95 % interval holds the truth when the errors of one space are one standard deviation of the noise
     higher. Such a shift moves the estimated difference by itself, so `covered difference` is 100 - `false difference`.
     """
-    kolmogorov_smirnov.PERMUTATIONS = FEW_PERMUTATIONS
     rng = np.random.default_rng([seed, *np.frombuffer(repr(setting).encode(), np.uint8)])
     rejected = np.mean([_rejected(setting, rng) for _ in range(repetitions)], axis=0)
     covered = np.mean([_covered(setting, rng) for _ in range(max(1, repetitions // 8))], axis=0)
@@ -96,7 +94,7 @@ def simulate(setting: Setting, rng: np.random.Generator, effect: float = 0.0) ->
 def _compare(frame: pd.DataFrame) -> pd.Series | None:
     """The comparison, or None where the models drawn do not overlap enough to compare them at all."""
     try:
-        return compare_spaces(frame).iloc[0]
+        return compare_spaces(frame, permutations=FEW_PERMUTATIONS).iloc[0]
     except ValueError:
         return None
 
