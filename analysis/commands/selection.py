@@ -56,16 +56,17 @@ def select(argv: list[str]) -> int:
     if first["noise_from"] == "unknown":
         noise = "The noise of a training is unknown: give --noise, or train some models with several seeds."
     else:
+        source = "given" if first["noise_from"] == "given" else f"from {first['noise_from']}"
         noise = (
             "Expected error: the mean over retrainings. Retrained error: one more training, which varies by "
-            f"{first['noise_sd']:.3g} points (from {first['noise_from']}). Tied: no further from the first than chance "
+            f"{first['noise_sd']:.3g} points ({source}). Tied: no further from the first than chance "
             "puts equal models."
         )
     failed = f" ({first['left_out']} more had a training that failed)" if first["left_out"] else ""
     number = models["spec_id"].nunique()
     optimistic = ", which is optimistic" if number > 1 else ""
     inputs.print_lines(
-        f"Selected from {number} model{'s' if number > 1 else ''}{failed} by error{optimistic}. {noise}", *table.notes
+        f"Selected from {number:,} model{'s' if number > 1 else ''}{failed} by error{optimistic}. {noise}", *table.notes
     )
 
     def draw(ax: Axes) -> object:
