@@ -65,8 +65,9 @@ def shrink(
         ValueError: errors that are not finite, noise or degrees that are not positive, seeds below 1.
 
     Source: sinh-arcsinh distributions, Jones & Pewsey, Biometrika 96 (2009) 761-780; smooth tilts, Neyman, Skandinavisk
-    Aktuarietidskrift 20 (1937) 149-199; averaging over the posterior of the distribution, Laird & Louis, Journal of the
-    American Statistical Association 82 (1987) 739-750. Coverage: `benchmarks.calibration.selection`.
+    Aktuarietidskrift 20 (1937) 149-199; averaging over the posterior of the distribution with a flat prior on the
+    squared scale, Morris, Journal of the American Statistical Association 78 (1983) 47-65. Coverage:
+    `benchmarks.calibration.selection`.
     """
     x = np.asarray(errors, dtype=float)
     if x.ndim != 1 or not len(x) or not np.all(np.isfinite(x)):
@@ -165,12 +166,10 @@ def _sample_priors(x: Array, seeds: Array, noise_sd: float, degrees: float) -> _
                 likelihood += count @ (largest + np.log(np.exp(joint - largest[:, :, None]).sum(axis=2)))
         log_scale, log_noise, shape = parameters[:, 1], parameters[:, 2], parameters[:, 3:]
         ratio = np.log(noise_sd) - log_noise
-        # Flat in location and in the logarithm of the variance of the measurements, noise + scale² (Jeffreys); the
-        # chi-square likelihood of the noise; normal in the shape.
-        log_noise_of_mean = 2 * log_noise + np.log(np.mean(1 / seeds))
+        # Flat in location and squared scale; the chi-square likelihood of the noise; normal in the shape.
         return np.asarray(
             likelihood
-            - np.logaddexp(0, log_noise_of_mean - 2 * log_scale)
+            + 2 * log_scale
             + degrees * (ratio - 0.5 * np.exp(2 * ratio))
             - 0.5 * np.sum((shape / SHAPE_SD) ** 2, axis=1)
         )
