@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from designspace.atomic import replace_file
-from designspace.record import Record, read_records
+from designspace.study import Record
 
 EVIDENCE = "calibration.csv"
 RECOMMENDED = "recipe.yaml"
@@ -87,8 +87,8 @@ def calibrate(
             outcome = sweep([*overrides, *chosen, f"run={place}"])
             if outcome is None:
                 raise ValueError("Hydra's own options show things and train nothing; give them to designspace sweep")
-            config = outcome[2]
-            records[rate, config["recipe"]["weight_decay"]] = read_records(place)
+            study, _, config = outcome
+            records[rate, config["recipe"]["weight_decay"]] = list(study.read_records()[0].values())
     rows = compare(records)
     recipe = dict(config["recipe"]) | {
         "name": "calibrated",

@@ -50,8 +50,8 @@ def sweep(argv: list[str]) -> int:
 
 def status(argv: list[str]) -> int:
     """Show study progress: done, running, failed, missing."""
+    from designspace.study import Study
     from sweeps.study.status import StudyReader
-    from sweeps.study.study import Study
     from sweeps.study.summary import running_lines, status_lines
 
     parser = terminal.parser("status", status.__doc__, "runs/smoke")
@@ -96,6 +96,7 @@ def status(argv: list[str]) -> int:
                     "device_hours": now.device_seconds / 3600,
                     "device_hours_left": None if device_left is None else device_left / 3600,
                     "running": running,
+                    "damaged": now.damaged,
                 }
             )
         )

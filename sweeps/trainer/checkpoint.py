@@ -68,7 +68,7 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         body = buffer.getvalue()
-        replace_file(self.path, _head(body) + b"\n" + body)
+        replace_file(self.path, _head(body) + b"\n" + body, parents=False)
 
     def load(self) -> Progress | None:
         """What the file holds, on the CPU; None if there is none that can be used.

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from designspace.study import Study, StudyModel
 from sweeps.stop import WORKERS_SIGNALS
-from sweeps.study.study import Study, StudyModel
 from sweeps.worker.process import Assignment
 
 

@@ -31,11 +31,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from designspace.record import Record
+from designspace.study import Record, Study, StudyModel, trainings
 from sweeps.damage import ImageError
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.study.predict import TimePredictor, begin, keep, known
-from sweeps.study.study import Study, StudyModel, trainings
 from sweeps.training import Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5
@@ -60,7 +59,7 @@ class Assignment(NamedTuple):
 
 
 def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[str, Any]) -> Record:
-    """Return the record of a model from the fields its training gave."""
+    """Return the record of a model from the fields its training gave; ValueError if one has no valid value."""
     identity = {
         "spec_id": model.spec_id,
         "recipe_id": study.manifest["recipe_id"],
@@ -76,7 +75,8 @@ def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[st
         "depth": model.depth,
         "attempts": attempts,
     }
-    return Record(**{**identity, **fields})
+    # Once written it can be read again, whatever a trainer gives.
+    return Record.from_json(Record(**{**identity, **fields}).to_json())
 
 
 def write_patiently(study: Study, model: StudyModel, record: Record) -> None:
@@ -90,13 +90,14 @@ def write_patiently(study: Study, model: StudyModel, record: Record) -> None:
             study.write_record(model, record)
             return
         except OSError:
-            if attempt == WRITE_ATTEMPTS - 1:
+            if attempt == WRITE_ATTEMPTS - 1 or study.is_gone():
                 raise
             time.sleep(0.25 * 2**attempt)
 
 
 def _one_sentence(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    # Names of files may have bytes that are not UTF-8, which no claim and no record can have.
+    text = " ".join(str(error).encode(errors="backslashreplace").decode().split())
     return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
 
 
@@ -114,8 +115,9 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
         settings: what the trainer is told beyond the study's config.
         log_file: where everything printed goes, also by libraries and by a crash.
     """
+    # Where the folder of the log was deleted, the output goes where the worker's goes.
     if log_file is not None:
-        with open(log_file, "ab") as stream:
+        with contextlib.suppress(OSError), open(log_file, "ab") as stream:
             os.dup2(stream.fileno(), 1)
             os.dup2(stream.fileno(), 2)
     faulthandler.enable()
@@ -162,7 +164,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             return
         except Exception as error:
             # The process may be spoiled (CUDA errors stick): it reports and ends, and a fresh one goes on.
-            of_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
+            of_disk = isinstance(error, OSError) and (error.errno in DISK_ERRORS or study.is_gone())
             connection.send(("disk", _one_sentence(error)) if of_disk else ("failed", key, _one_sentence(error)))
             return
         if record.status == "out_of_memory" and may_be_crowded:  # alone it may fit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from designspace.study import Study, StudyModel
 from sweeps.study.claims import Claims
-from sweeps.study.study import Study, StudyModel
 
 LOOK_SECONDS = 2.0
 """How old a worker's list of the records may be; before a model is trained its own record is looked for again."""

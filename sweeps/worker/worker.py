@@ -17,12 +17,11 @@ from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
 
-from designspace.record import now
+from designspace.study import Study, StudyModel, now
 from sweeps.resources import visible_gpus
 from sweeps.stop import StopSignals
 from sweeps.study.claims import Claims
 from sweeps.study.predict import NO_LIMIT, TimeLimit, TimePredictor
-from sweeps.study.study import Study, StudyModel
 from sweeps.worker.child import TrainingProcess
 from sweeps.worker.process import Assignment, record_of, write_patiently
 from sweeps.worker.queue import Queue
@@ -38,13 +37,17 @@ MOST_TAKEOVERS = 10
 HANGING_SECONDS = 60.0
 """A training process that is over twice the time limit of its model by this does not answer any more, and is killed."""
 
-_NOT_WRITABLE = (
-    "the study folder '{}' cannot be written ({}); nothing recorded is lost: make room and run the same command again"
-)
-
 
 class WorkerError(RuntimeError):
-    """The worker cannot go on, and no model is to blame; the message is one sentence."""
+    """The worker cannot continue, which is not a model failure; the message is one sentence."""
+
+
+def moved_or_deleted(study: Study) -> WorkerError:
+    """Return the error for a study that is not where it was opened."""
+    return WorkerError(
+        f"the study folder '{study.paths.root}' was moved or deleted; if it was moved, give the same command with run= "
+        "where it is now"
+    )
 
 
 class Worker:
@@ -124,7 +127,7 @@ class Worker:
                         process.end()
                     self._processes.clear()
         except OSError as error:
-            raise WorkerError(_NOT_WRITABLE.format(self._study.paths.root, error)) from error
+            raise self._not_writable(error) from error
         finally:
             for process in self._processes:
                 process.end(kill=True)
@@ -132,6 +135,15 @@ class Worker:
                 self._claims.release(key)
         if self._stop_by is not None:
             self._stop.hand_on()
+
+    def _not_writable(self, reason: object) -> WorkerError:
+        root = self._study.paths.root
+        if self._study.is_gone():
+            return moved_or_deleted(self._study)
+        return WorkerError(
+            f"the study folder '{root}' cannot be written ({reason}); nothing recorded is lost: make room and run the "
+            "same command again"
+        )
 
     def _out_of_time(self) -> bool:
         """Notice a request to stop; tell whether the time to stop in good order is over."""
@@ -223,7 +235,7 @@ class Worker:
             case "damaged", (sentence,):
                 raise WorkerError(sentence)
             case "disk", (sentence,):
-                raise WorkerError(_NOT_WRITABLE.format(self._study.paths.root, sentence))
+                raise self._not_writable(sentence)
             case "ended", _:
                 self._bury(process)
 
@@ -264,9 +276,11 @@ class Worker:
         if now < self._next_beat:
             return
         self._next_beat = now + self._heartbeat_seconds
+        if self._study.is_gone():
+            raise moved_or_deleted(self._study)
         for key in self._claims.mine:
             self._claims.beat(key)
         for process in self._processes:
             if process.seconds_over_limit(now) > self._hanging_seconds:
-                log.warning("process %s does not heed the time limit of its model and is ended", process.pid)
+                log.warning("process %s does not respond to the time limit of its model and is ended", process.pid)
                 process.kill()

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import sweeps.study.study
+import designspace.study
 import sweeps.worker.process
 from designspace.atomic import replace_file
-from designspace.record import now, record_key
+from designspace.study import Record, Study, StudyModel, StudyPaths, lines_hash, now, record_key
 from sweeps.damage import ImageError
 from sweeps.study.claims import Claims
 from sweeps.study.predict import TimePredictor
-from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash
 from sweeps.training import Task, Trainer
 from sweeps.worker.worker import Worker
 
@@ -42,7 +41,8 @@ def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Stud
         for space in spaces
     ]
     paths = StudyPaths(root)
-    paths.make_folders()
+    for folder in (root, paths.records, paths.claims):
+        folder.mkdir(parents=True, exist_ok=True)
     lines = [model.to_line() for model in models]
     replace_file(paths.models, "".join(line + "\n" for line in lines))
     manifest = {
@@ -54,6 +54,13 @@ def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Stud
     }
     replace_file(paths.manifest, json.dumps(manifest))
     return Study.open(root)
+
+
+def read_records(root: Path) -> list[Record]:
+    """The records of a study, ordered by key; none is damaged."""
+    records, damaged = Study.open(root).read_records()
+    assert not damaged
+    return list(records.values())
 
 
 def work(study: Study, trainer: str, *, processes: int = 1, attempts: int = 2, **options: Any) -> None:
@@ -82,6 +89,11 @@ def open_good(config: Mapping[str, Any]) -> Trainer:
         return _trained(model)
 
     return Trainer(train)
+
+
+def open_started(config: Mapping[str, Any]) -> Trainer:
+    """Every model trains at once, and its record says when."""
+    return Trainer(lambda task: _trained(task.model) | {"started_at": now()})
 
 
 def open_slow(config: Mapping[str, Any]) -> Trainer:
@@ -210,7 +222,7 @@ def open_full_disk(config: Mapping[str, Any]) -> Trainer:
         raise OSError(28, "No space left on device")
 
     setattr(sweeps.worker.process, "WRITE_ATTEMPTS", 2)  # noqa: B010
-    setattr(sweeps.study.study, "create_file", no_space)  # noqa: B010
+    setattr(designspace.study, "create_file", no_space)  # noqa: B010
     return open_good(config)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from designspace.record import Record
+from designspace.study import Record
 from sweeps import app
 from sweeps.calibrate import calibrate, compare, table, to_csv, told
 from sweeps.commands import calibrate as command

@@ -11,16 +11,16 @@ import time
 
 import pytest
 from command import ROOT, run, start
+from fake_study import read_records
 from slurm import check_made_up
 
-from designspace.record import read_records, read_study
 from designspace.spaces import space_from_config
+from designspace.study import Study
 from sweeps.app import sweep
 from sweeps.compose import compose
 from sweeps.resources import automatic_processes, cores, visible_gpus
 from sweeps.study.freeze import freeze
 from sweeps.study.population import space_mapping
-from sweeps.study.study import Study
 
 SMOKE = ("experiment=smoke", "run=study")
 
@@ -32,11 +32,12 @@ def test_smoke_trains_resumes_and_grows(tmp_path):
     assert re.search(r"inverted: 2 models; \d+\.\d+% of [\d,]+ candidates accepted; 2 distinct networks", out)
     assert re.search(r"training: 4 done, 0 failed of 4, best error \d", err)
     assert {path.name for path in tmp_path.iterdir()} == {"study"}  # Hydra left nothing elsewhere
-    manifest, models, records = read_study(tmp_path / "study")
+    study = Study.open(tmp_path / "study")
+    records = read_records(study.paths.root)
     assert {record.status for record in records} == {"ok"}
-    assert {(r.space, r.index) for r in records} == {(m["space"], m["index"]) for m in models}
+    assert {(r.space, r.index) for r in records} == {(m.space, m.index) for m in study.models}
     assert all(record.error_percent < 80 for record in records)
-    assert all(record.recipe_id == manifest["recipe_id"] for record in records)
+    assert all(record.recipe_id == study.manifest["recipe_id"] for record in records)
     before = {path.name: path.read_bytes() for path in (tmp_path / "study" / "records").iterdir()}
 
     code, out, err = run(tmp_path, "sweep", *SMOKE, "n=3", "processes=1")
@@ -71,8 +72,8 @@ def test_killed_in_the_middle_every_model_once(tmp_path):
 
     code, out, err = run(tmp_path, *command)
     assert code == 0, err
-    _, models, found = read_study(tmp_path / "study")
-    assert sorted((r.space, r.index) for r in found) == sorted((m["space"], m["index"]) for m in models)
+    models, found = Study.open(tmp_path / "study").models, read_records(tmp_path / "study")
+    assert sorted((r.space, r.index) for r in found) == sorted((m.space, m.index) for m in models)
     assert before.items() <= {path.name: path.read_bytes() for path in records.glob("*.json")}.items()
     trained = (tmp_path / "log").read_text().split()
     assert len(trained) <= 16 + 2  # only what was in training was trained twice
@@ -100,8 +101,8 @@ def test_two_starts_at_once_share_the_work(tmp_path):
     for process in both:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-    _, models, records = read_study(tmp_path / "study")
-    assert sorted((r.space, r.index) for r in records) == sorted((m["space"], m["index"]) for m in models)
+    models, records = Study.open(tmp_path / "study").models, read_records(tmp_path / "study")
+    assert sorted((r.space, r.index) for r in records) == sorted((m.space, m.index) for m in models)
     assert len((tmp_path / "log").read_text().split()) == 12
 
 

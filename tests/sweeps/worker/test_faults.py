@@ -15,22 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from command import PATHS
-from fake_study import make_study, work
+from fake_study import make_study, read_records, work
 
-from designspace.record import Record, read_records
+from designspace.study import Record, Study
 from sweeps.app import _start_workers
 from sweeps.compose import Composed
 from sweeps.study.claims import Claims, read_claim
 from sweeps.study.status import StudyReader
-from sweeps.study.study import Study
 from sweeps.worker.worker import WorkerError
 
 FOREIGN = """
 import socket, sys, time
-import sweeps.study.claims, sweeps.study.study
+import sweeps.study.claims, designspace.study
 from sweeps.app import _start_workers
 from sweeps.study.claims import Claims
-from sweeps.study.study import Study
+from designspace.study import Study
 from sweeps.worker.worker import Worker
 
 true_time = time.time

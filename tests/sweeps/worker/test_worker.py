@@ -15,12 +15,11 @@ from types import SimpleNamespace
 
 import pytest
 from command import PATHS
-from fake_study import make_study, work
+from fake_study import make_study, read_records, work
 
-from designspace.record import Record, read_records
+from designspace.study import Record, Study
 from sweeps.study.claims import Claims, read_claim
 from sweeps.study.predict import TimeLimit, any_known
-from sweeps.study.study import Study
 from sweeps.worker.worker import Worker, WorkerError
 
 
@@ -199,7 +198,7 @@ def test_bad_numbers_are_refused(tmp_path):
 WORKER = """
 import sys
 from fake_study import work
-from sweeps.study.study import Study
+from designspace.study import Study
 if __name__ == "__main__":
     work(Study.open(sys.argv[1]), "fake_study.open_slow", processes=2, heartbeat_seconds=0.2, stale_seconds=2)
 """
