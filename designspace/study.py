@@ -278,6 +278,20 @@ class _Manifest(_Part):
 _MANIFEST = TypeAdapter(_Manifest)
 
 
+def check_is_models(path: Path) -> None:
+    """Check that a models.jsonl without a manifest, if there is one, is what a start left that was killed.
+
+    Raises:
+        ValueError: it is another file.
+    """
+    try:
+        parse_json(_MODEL, read_regular(path).partition(b"\n")[0])
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        raise ValueError(f"{path}: is there and not from this tool; choose another folder for the study") from None
+
+
 def lines_hash(lines: Iterable[str]) -> str:
     """Return the SHA-256 of lines of models.jsonl."""
     return hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()
@@ -357,7 +371,7 @@ class Study:
             parse_json(_MANIFEST, content)
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(
-                f"{root}: not a study folder (it has no manifest.json; start a study with designspace sweep … run={root})"
+                f"{root}: not a study folder (it has no manifest.json; start one by designspace sweep … run={root})"
             ) from None
         except ValueError as error:
             raise ValueError(f"{paths.manifest}: not the manifest of a study: {error}") from None

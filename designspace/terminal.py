@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +28,11 @@ def parser(name: str, doc: str | None, *examples: str, more: str = "") -> argpar
     )
 
 
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """The option --force."""
+    parser.add_argument("--force", action="store_true", help="replace files that this tool did not write")
+
+
 def table(first: str, *others: str) -> Table:
     """An empty table; all columns but the first are aligned to the right."""
     from rich.box import SIMPLE_HEAD
@@ -33,6 +42,43 @@ def table(first: str, *others: str) -> Table:
     for name in others:
         empty.add_column(name, justify="right")
     return empty
+
+
+@contextmanager
+def progress_line(total: int, after_seconds: float = 3.0) -> Iterator[Callable[[int], None]]:
+    """Show a bar with an estimate of the time left on standard error, once the work has taken some seconds.
+
+    Without a terminal it is a line every ten seconds. The block gets a function to call with the number done.
+    """
+    began = shown_at = time.monotonic()
+    with ExitStack() as stack:
+        update: Callable[[int], None] | None = None
+
+        def on_progress(done: int) -> None:
+            nonlocal update, shown_at
+            now = time.monotonic()
+            if now - began < after_seconds:
+                return
+            if sys.stderr.isatty():
+                update = update or stack.enter_context(_bar(total))
+                update(done)
+            elif now - shown_at >= 10 or shown_at == began:
+                shown_at = now
+                left = f", about {(now - began) * (total - done) / done:,.0f} s left" if done else ""
+                print(f"{done:,} of {total:,}{left}", file=sys.stderr, flush=True)
+
+        yield on_progress
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def print_table(filled: Table) -> None:

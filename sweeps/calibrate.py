@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from designspace.atomic import replace_file
+from designspace.outputs import MARK, check_output, write_output
 from designspace.study import Record
 
 EVIDENCE = "calibration.csv"
@@ -51,7 +51,13 @@ Errors = dict[Pair, list[float]]
 
 
 def calibrate(
-    overrides: Sequence[str], learning_rates: Sequence[float], weight_decays: Sequence[float], models: int, out: Path
+    overrides: Sequence[str],
+    learning_rates: Sequence[float],
+    weight_decays: Sequence[float],
+    models: int,
+    out: Path,
+    *,
+    force: bool = False,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Train the first `models` models of every space of a config with each pair.
 
@@ -61,10 +67,11 @@ def calibrate(
         weight_decays: values to try; empty takes the recipe's own.
         models: how many of each space.
         out: folder for the studies, the evidence and the recommended recipe.
+        force: whether an evidence or recipe of other origin may be replaced.
     Returns:
         The rows, the best pair first, and the recommended recipe as a mapping.
     Raises:
-        ValueError: a value or the config is not allowed.
+        ValueError: a value or the config is not allowed, or there is a file that this tool did not write.
     """
     from sweeps.app import sweep
 
@@ -76,6 +83,8 @@ def calibrate(
     for word in overrides:
         if word.partition("=")[0].strip("+~") in own:
             raise ValueError(f"{word} is not allowed: {', '.join(own)} follow from models, out, lr and wd")
+    check_output(out / EVIDENCE, force=force, content=to_csv([]).encode())
+    check_output(out / RECOMMENDED, force=force)
     records: dict[Pair, list[Record]] = {}
     config: Mapping[str, Any] = {}
     decays: list[float | None] = [*weight_decays] or [None]
@@ -95,9 +104,9 @@ def calibrate(
         "learning_rate": rows[0].learning_rate,
         "weight_decay": rows[0].weight_decay,
     }
-    replace_file(out / EVIDENCE, to_csv(rows))
-    about = f"# Recommended by {out.name}/{EVIDENCE}: {told(rows)}\n"
-    replace_file(out / RECOMMENDED, about + yaml.safe_dump(recipe, sort_keys=False))
+    write_output(out / EVIDENCE, to_csv(rows), force=force)
+    about = f"# Recommended by {out.name}/{EVIDENCE}, from {MARK}: {told(rows)}\n"
+    write_output(out / RECOMMENDED, about + yaml.safe_dump(recipe, sort_keys=False), force=force)
     return rows, recipe
 
 

@@ -121,7 +121,9 @@ def calibrate(argv: list[str]) -> int:
         more="All other words go to Hydra as in designspace sweep.",
     )
     parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="lr=[…] wd=[…] models=N out=DIR, and overrides")
-    words = parser.parse_args(argv).words
+    terminal.add_force(parser)
+    arguments = parser.parse_args(argv)
+    words, force = arguments.words, arguments.force
     own: dict[str, object] = {"lr": [], "wd": [], "models": 4, "out": "runs/calibration"}
     for word in words:
         key, _, value = word.partition("=")
@@ -133,7 +135,7 @@ def calibrate(argv: list[str]) -> int:
         raise ValueError(f"models={models} is not allowed; allowed: 1 or more of each space")
     try:
         rows, _ = run_calibration(
-            rest, _numbers("lr", own["lr"]), _numbers("wd", own["wd"]), models, Path(str(own["out"]))
+            rest, _numbers("lr", own["lr"]), _numbers("wd", own["wd"]), models, Path(str(own["out"])), force=force
         )
     except WorkerError as error:
         print(f"designspace calibrate: {error}", file=sys.stderr)

@@ -12,12 +12,13 @@ from typing import Any
 from torch import nn
 
 from designspace.atomic import replace_file
-from designspace.export import write
+from designspace.export import check_folder, write
 from designspace.export.optional import require
 from designspace.network import build_network
+from designspace.outputs import not_ours
 from designspace.spec import ModelSpec
 from sweeps.data import DataConfig, Splits, StreamedSplits, find_test, open_data, open_test, prepare_data
-from sweeps.trainer.checkpoint import Checkpoint
+from sweeps.trainer.checkpoint import Checkpoint, is_checkpoint
 from sweeps.trainer.device import Device, resolve_device
 from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
@@ -41,6 +42,16 @@ class Job:
     device: DeviceConfig
     seed: int
     out: Path
+
+
+def check_train_folder(out: Path, *, force: bool = False) -> None:
+    """Check that a network may be trained into a folder; ValueError if that would replace files of other origin."""
+    if (out / DONE).exists():
+        return  # nothing will be written
+    check_folder(out, force=force)
+    checkpoint = out / CHECKPOINT
+    if checkpoint.exists() and not force and not is_checkpoint(checkpoint):
+        raise not_ours(checkpoint)
 
 
 def train_one(
@@ -78,6 +89,7 @@ def train_one(
     if any(world.gathered((job.out / DONE).exists())):
         with world.together():
             return _finished(job.out / DONE, identity)
+    job.out.mkdir(parents=True, exist_ok=True)
     place = Checkpoint(job.out / CHECKPOINT, identity, arithmetic(device), long_seconds=0.0)
     built: list[nn.Module] = []
 
@@ -171,8 +183,11 @@ def _provenance(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _finished(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(path.read_text())
+    try:
+        result: dict[str, Any] = dict(json.loads(path.read_bytes()))
+    except (TypeError, ValueError):
+        raise ValueError(f"{path}: not the result of a training") from None
     for key, value in identity.items():
-        if told[key] != value:
-            raise ValueError(f"{path} is of another training: {key} is {told[key]} there and {value} here")
-    return told
+        if result.get(key) != value:
+            raise ValueError(f"{path} is of another training: {key} is {result.get(key)} there and {value} here")
+    return result

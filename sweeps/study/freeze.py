@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from designspace.atomic import replace_file
-from designspace.study import Study, StudyModel, StudyPaths, lines_hash, now
+from designspace.study import Study, StudyModel, StudyPaths, check_is_models, lines_hash, now
 from sweeps.environment import environment
 from sweeps.study.population import Drawn, draw
 
@@ -80,7 +80,9 @@ def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
     paths.root.mkdir(parents=True, exist_ok=True)
     with _locked(paths.lock):
         study = Study.open(root) if paths.manifest.exists() else None
-        if study is not None:
+        if study is None:
+            check_is_models(paths.models)
+        else:
             _check_same(study, config)
             if int(config["n"]) == study.config["n"]:
                 return study

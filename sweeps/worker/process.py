@@ -76,7 +76,7 @@ def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[st
         "attempts": attempts,
     }
     # Once written it can be read again, whatever a trainer gives.
-    return Record.from_json(Record(**{**identity, **fields}).to_json())
+    return Record.from_json(Record(**{**fields, **identity}).to_json())
 
 
 def write_patiently(study: Study, model: StudyModel, record: Record) -> None:

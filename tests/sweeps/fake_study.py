@@ -109,11 +109,11 @@ def open_slow(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_predicting(config: Mapping[str, Any]) -> Trainer:
-    """Trainings whose times are predicted, all alike; the error of a model is its time limit."""
+    """Trainings whose times are predicted, all equal; a model's train_seconds are its time limit."""
 
     def train(task: Task) -> dict[str, Any]:
         _log(config, task.model)
-        return _trained(task.model) | {"error_percent": task.deadline_seconds}
+        return _trained(task.model) | {"train_seconds": task.deadline_seconds}
 
     def measure_times(models: Sequence[StudyModel]) -> TimePredictor:
         with open(os.environ["FAKE_STUDY_LOG"], "a") as stream:
@@ -181,6 +181,20 @@ def open_damaged(config: Mapping[str, Any]) -> Trainer:
         raise ImageError("red/7.png cannot be read as an image: image file is truncated.")
 
     return Trainer(train)
+
+
+def open_file_name(config: Mapping[str, Any]) -> Trainer:
+    """The name of a file that cannot be read is not UTF-8."""
+
+    def train(task: Task) -> dict[str, Any]:
+        raise FileNotFoundError(os.fsdecode(b"caf\xe9.png"))
+
+    return Trainer(train)
+
+
+def open_outcome(config: Mapping[str, Any]) -> Trainer:
+    """A trainer whose outcome has other values than a record may have."""
+    return Trainer(lambda task: _trained(task.model) | json.loads(os.environ["FAKE_STUDY_OUTCOME"]))
 
 
 def open_other_data(config: Mapping[str, Any]) -> Trainer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,14 +58,12 @@ def test_an_optimum_at_the_edge_is_told() -> None:
 
 
 def test_every_pair_is_a_study_and_the_best_becomes_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sweep(argv: list[str]) -> tuple[None, None, dict[str, object]]:
+    def sweep(argv: list[str]) -> tuple[SimpleNamespace, None, dict[str, object]]:
         values = dict(word.split("=", 1) for word in argv)
         rate, decay = float(values["recipe.learning_rate"]), float(values["recipe.weight_decay"])
-        folder = Path(values["run"]) / "records"
-        folder.mkdir(parents=True)
-        for record in records(20 + abs(rate - 0.2) + decay, 30):
-            (folder / f"{record.index}.json").write_text(record.to_json())
-        return None, None, {"recipe": {"name": "low_epoch", "learning_rate": rate, "weight_decay": decay, "epochs": 2}}
+        trained = {str(record.index): record for record in records(20 + abs(rate - 0.2) + decay, 30)}
+        study = SimpleNamespace(read_records=lambda: (trained, {}))
+        return study, None, {"recipe": {"name": "low_epoch", "learning_rate": rate, "weight_decay": decay, "epochs": 2}}
 
     monkeypatch.setattr(app, "sweep", sweep)
     rows, recipe = calibrate(["experiment=smoke"], [0.1, 0.2, 0.4], [0.0, 1e-4], 2, tmp_path)

@@ -6,13 +6,14 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import time
 
 import pytest
 from command import ROOT, run, start
 from fake_study import read_records
-from slurm import check_made_up
+from slurm import check_made_up, wait_until
 
 from designspace.spaces import space_from_config
 from designspace.study import Study
@@ -154,7 +155,12 @@ def test_workers_that_cannot_start(tmp_path):
             r"Could not find 'experiment/nothing' Available options in 'experiment': bottleneck_demo",
         ),
         (["experiment=smoke", "epochs=3"], r"Could not override 'epochs'"),
-        (["experiment=smoke", "n=="], r"Error parsing override"),
+        (["experiment=smoke", "n=="], r"n==: must be of the form KEY=VALUE"),
+        (["experiment=smoke", "run=my", "study", "é"], r"study: must be of the form KEY=VALUE; a value with spaces"),
+        (
+            ["experiment=smoke", "run=my study é"],
+            r"run=my study é: must be .* two pairs of quotes, like \"run='my study",
+        ),
         (["experiment=smoke", "seed=0,1", "-m"], r"'seed=0,1' would put several configs into one study"),
         (["experiment=smoke", "worker=0,1"], r"'worker=0,1' starts several workers; that needs -m"),
         (["experiment=smoke", "n=0"], r"n=0 is not allowed; allowed: 1 or more"),
@@ -237,7 +243,7 @@ def test_another_config_is_refused(tmp_path):
 def test_status_needs_a_study(tmp_path):
     code, _, err = run(tmp_path, "status", "nowhere")
     assert code == 2
-    assert err.startswith("designspace status: no study in 'nowhere'")
+    assert err.startswith("designspace status: nowhere: not a study folder")
 
 
 def test_help_and_config_are_hydras(tmp_path):
@@ -409,3 +415,46 @@ def test_every_space_can_be_chosen(path):
     config = compose(["run=x", f"+space@spaces.mine={path.stem}"]).config
     space = space_from_config(space_mapping(config, "mine", {"resolution": 28, "in_channels": 1, "classes": 10}))
     assert space.template.resolution == 28
+
+
+@pytest.mark.parametrize("launcher", [(), ("-m", "hydra/launcher=joblib", "worker=0,1")], ids=["one", "joblib"])
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_a_study_that_is_moved_or_deleted_ends_with_one_message(tmp_path, launcher, how):
+    command = ("sweep", *launcher, *SMOKE, "n=30", "trainer=fake_study.open_slow", "heartbeat_seconds=0.5")
+    process = start(tmp_path, *command, "processes=1", "complexity.macs=null")
+    study = tmp_path / "study"
+    wait_until(lambda: list(study.glob("records/*.json")), 90, "a model has a record")
+    study.rename(tmp_path / "moved")
+    if how == "deleted":
+        shutil.rmtree(tmp_path / "moved")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert not study.exists()
+    assert [line for line in err.splitlines() if not line.startswith("training: ")][-1:] == [
+        "designspace sweep: the study folder 'study' was moved or deleted; if it was moved, give the same command with "
+        "run= where it is now"
+    ]
+    assert err.count("moved or deleted") == 1
+    assert "Traceback" not in err
+    if how == "moved":
+        code, out, err = run(tmp_path, *command, "complexity.macs=null", "run=moved")
+        assert code == 0, err
+        assert "60 of 60 models have a record" in out
+
+
+def test_workers_go_on_where_their_logs_are_deleted(tmp_path):
+    process = start(tmp_path, "sweep", *SMOKE, "n=6", "trainer=fake_study.open_deadly", "attempts=1", "processes=1")
+    study = tmp_path / "study"
+    wait_until(lambda: (study / "hydra").exists(), 90, "the worker has begun")
+    shutil.rmtree(study / "hydra")
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 1, err  # more than allowed_failures failed
+    assert "12 of 12 models have a record" in out
+
+
+def test_a_folder_with_a_models_file_of_the_user_is_not_used(tmp_path):
+    (tmp_path / "models.jsonl").write_text('{"my": "models"}\n')
+    code, _, err = run(tmp_path, "sweep", *SMOKE, "n=1", "run=.")
+    assert code == 2
+    assert err.startswith("designspace sweep: models.jsonl: is there and not from this tool")
+    assert (tmp_path / "models.jsonl").read_text() == '{"my": "models"}\n'
