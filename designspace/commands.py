@@ -54,7 +54,7 @@ def sample(argv: list[str]) -> int:
             raise ValueError(f"out = {out}: must end in .parquet")
         check_output(out, force=arguments.force)
     space = find_space(name, settings)
-    with progress_line(n) as on_progress:
+    with progress_line("drawn", n) as on_progress:
         population = space.sample(n, seed, on_progress)
     report, counts = population.report, population.complexity
     print(f"{len(population)} networks of {population.space}, seed {seed}")
@@ -65,7 +65,8 @@ def sample(argv: list[str]) -> int:
         summary_table({"macs": counts.macs, "params": counts.params, "acts": counts.acts} | dict(population.parameters))
     )
     if out is not None:
-        frame, content = population.to_frame(), BytesIO()
+        with progress_line("written", n) as on_progress:
+            frame, content = population.to_frame(on_progress), BytesIO()
         frame.attrs["generator"] = MARK
         frame.to_parquet(content)
         write_output(out, content.getvalue(), force=arguments.force)

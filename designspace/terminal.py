@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,40 +45,28 @@ def table(first: str, *others: str) -> Table:
 
 
 @contextmanager
-def progress_line(total: int, after_seconds: float = 3.0) -> Iterator[Callable[[int], None]]:
-    """Show a bar with an estimate of the time left on standard error, once the work has taken some seconds.
+def progress_line(what: str, total: int, after_seconds: float = 3.0) -> Iterator[Callable[[int], None]]:
+    """Show how much is done, with an estimate of the time left, on standard error once the work takes some seconds.
 
-    Without a terminal it is a line every ten seconds. The block gets a function to call with the number done.
+    On a terminal it is one line that is overwritten, elsewhere a line every ten seconds. The block gets a function to
+    call with the number done.
     """
-    began = shown_at = time.monotonic()
-    with ExitStack() as stack:
-        update: Callable[[int], None] | None = None
+    terminal = sys.stderr.isatty()
+    began = time.monotonic()
+    next_at = began + after_seconds
 
-        def on_progress(done: int) -> None:
-            nonlocal update, shown_at
-            now = time.monotonic()
-            if now - began < after_seconds:
-                return
-            if sys.stderr.isatty():
-                update = update or stack.enter_context(_bar(total))
-                update(done)
-            elif now - shown_at >= 10 or shown_at == began:
-                shown_at = now
-                left = f", about {(now - began) * (total - done) / done:,.0f} s left" if done else ""
-                print(f"{done:,} of {total:,}{left}", file=sys.stderr, flush=True)
+    def on_progress(done: int) -> None:
+        nonlocal next_at
+        if (now := time.monotonic()) < next_at:
+            return
+        next_at = now + (0.2 if terminal else 10)
+        left = f", about {(now - began) * (total - done) / done:,.0f} s left" if done else ""
+        line = f"{what}: {done:,} of {total:,}{left}"
+        print(f"\r{line:<70}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
-        yield on_progress
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda done: progress.update(task, completed=done)
+    yield on_progress
+    if terminal and next_at > began + after_seconds:
+        print("\r" + " " * 70, end="\r", file=sys.stderr, flush=True)
 
 
 def print_table(filled: Table) -> None:

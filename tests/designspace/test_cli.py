@@ -163,11 +163,11 @@ def test_zoo_and_spaces_list_everything(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_long_draw_says_how_far_it_is(capsys, monkeypatch):
-    seconds = iter(range(0, 10_000, 4))
+    seconds = iter(range(0, 10_000, 8))
     monkeypatch.setattr("designspace.terminal.time", SimpleNamespace(monotonic=lambda: next(seconds)))
     assert sample(["space=regnetx", "n=900", "macs=[360e6,400e6]"]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"\d+ of 900, about [\d,]+ s left", lines[0])
+    assert re.fullmatch(r"drawn: \d+ of 900, about [\d,]+ s left", lines[0])
     assert len(lines) > 1
 
 
