@@ -21,6 +21,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -46,19 +47,21 @@ STATUSES: tuple[str, ...] = get_args(Outcome)
 log = logging.getLogger(__name__)
 
 
-def _finite(value: Any) -> Any:
-    """The value with null for every number that is not finite."""
+def _plain(value: Any) -> Any:
+    """The value as JSON can have it: null for a number that is not finite, escapes for text that is not Unicode."""
     if isinstance(value, float):
-        return value if value - value == 0 else None
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):  # the name of a file can have bytes that are not UTF-8
+        return value.encode(errors="backslashreplace").decode()
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_plain(item) for item in value]
     return value
 
 
 def _check_finite(mapping: dict[str, Any]) -> dict[str, Any]:
-    if _finite(mapping) != mapping:
+    if _plain(mapping) != mapping:
         raise ValueError("numbers: must be finite")
     return mapping
 
@@ -142,7 +145,7 @@ class Record:
 
     def to_json(self) -> str:
         """One JSON object; a number that is not finite becomes null."""
-        return json.dumps(_finite(asdict(self)), indent=1, allow_nan=False)
+        return json.dumps(_plain(asdict(self)), indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:

@@ -62,7 +62,7 @@ def calibrate(
     """Train the first `models` models of every space of a config with each pair.
 
     Args:
-        overrides: what `designspace sweep` would be told, without what follows from the other arguments.
+        overrides: overrides of `designspace sweep`, without those that follow from the other arguments.
         learning_rates: peaks to try, as `recipe.learning_rate` means them.
         weight_decays: values to try; empty takes the recipe's own.
         models: how many of each space.
@@ -105,7 +105,7 @@ def calibrate(
         "weight_decay": rows[0].weight_decay,
     }
     write_output(out / EVIDENCE, to_csv(rows), force=force)
-    about = f"# Recommended by {out.name}/{EVIDENCE}, from {MARK}: {told(rows)}\n"
+    about = f"# Recommended by {out.name}/{EVIDENCE}, from {MARK}: {conclusion(rows)}\n"
     write_output(out / RECOMMENDED, about + yaml.safe_dump(recipe, sort_keys=False), force=force)
     return rows, recipe
 
@@ -129,7 +129,7 @@ def compare(records: Mapping[Pair, Sequence[Record]]) -> list[Row]:
     return sorted(rows, key=lambda row: row.mean_error)
 
 
-def told(rows: Sequence[Row]) -> str:
+def conclusion(rows: Sequence[Row]) -> str:
     """One sentence about the winner: what is not clearly worse, and a warning at the edge of what was tried."""
     best, rates = rows[0], sorted({row.learning_rate for row in rows})
     sentence = (

@@ -109,7 +109,7 @@ def calibrate(argv: list[str]) -> int:
     """Find the learning rate and weight decay that suit a space, and write the recipe."""
     import yaml
 
-    from sweeps.calibrate import EVIDENCE, RECOMMENDED, table, told
+    from sweeps.calibrate import EVIDENCE, RECOMMENDED, conclusion, table
     from sweeps.calibrate import calibrate as run_calibration
     from sweeps.worker.worker import WorkerError
 
@@ -140,7 +140,7 @@ def calibrate(argv: list[str]) -> int:
     except WorkerError as error:
         print(f"designspace calibrate: {error}", file=sys.stderr)
         return 1
-    print(f"{table(rows)}\n{told(rows)} Recipe: {own['out']}/{RECOMMENDED}")
+    print(f"{table(rows)}\n{conclusion(rows)} Recipe: {own['out']}/{RECOMMENDED}")
     return 0
 
 

@@ -145,7 +145,7 @@ def sentences() -> Iterator[None]:
         causes = [error, error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [error]
         text = "\n".join(str(cause) for cause in causes).split("Config search path:")[0]
         lines = [line.strip() for line in text.splitlines()]
-        told = [
+        messages = [
             line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))
         ]
-        raise ValueError(" ".join(dict.fromkeys(told))) from error
+        raise ValueError(" ".join(dict.fromkeys(messages))) from error

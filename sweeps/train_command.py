@@ -80,14 +80,14 @@ def run(spec_path: Path, words: Sequence[str], *, force: bool = False) -> int:
             flush=True,
         )
 
-    told = train_one(job, formats, tell, world)
-    if told["status"] != "ok":
+    outcome = train_one(job, formats, tell, world)
+    if outcome["status"] != "ok":
         who = f"process {world.rank} of {world.size}: " if world.size > 1 else ""
-        print(f"{who}{told['status']}: {told['message']}", flush=True)
+        print(f"{who}{outcome['status']}: {outcome['message']}", flush=True)
         return 1
     world.leave()
     if not world.is_first:
         return 0
-    test = "" if told["test_error_percent"] is None else f", test error {told['test_error_percent']:.2f} %"
-    print(f"{job.out}: validation error {told['error_percent']:.2f} %{test}")
+    test = "" if outcome["test_error_percent"] is None else f", test error {outcome['test_error_percent']:.2f} %"
+    print(f"{job.out}: validation error {outcome['error_percent']:.2f} %{test}")
     return 0

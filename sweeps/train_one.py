@@ -108,14 +108,14 @@ def train_one(
         checkpoint=place,
         world=world,
     )
-    told: dict[str, Any] = identity | {"processes": world.size} | dataclasses.asdict(result)
-    told |= {"test_part": test_part, "test_error_percent": None}
+    outcome: dict[str, Any] = identity | {"processes": world.size} | dataclasses.asdict(result)
+    outcome |= {"test_part": test_part, "test_error_percent": None}
     if isinstance(opened, StreamedSplits):
-        told["skipped_files"] = dict(opened.skipped)
+        outcome["skipped_files"] = dict(opened.skipped)
     if result.status != "ok":
-        return told
+        return outcome
     network = built[0]
-    origin = _provenance(job, told)
+    origin = _provenance(job, outcome)
     origin["validation_error_percent"] = _measured(result.error_percent, opened.validation_size)
     origin["normalisation"] = {"mean": _rounded(opened.mean), "std": _rounded(opened.std), "scale": "0 to 1"}
     origin["test_error_percent"] = "not measured: the data set has no test part"
@@ -123,17 +123,17 @@ def train_one(
         origin["test_part"] = test_part
         test = open_test(job.data, opened)
         used = device.in_layout(result.memory_format)
-        told["test_error_percent"] = error_on(network, test, job.spec.resolution, job.recipe, used)
-        origin["test_error_percent"] = _measured(told["test_error_percent"], test.validation_size)
+        outcome["test_error_percent"] = error_on(network, test, job.spec.resolution, job.recipe, used)
+        origin["test_error_percent"] = _measured(outcome["test_error_percent"], test.validation_size)
     if not world.is_first:
-        return told
+        return outcome
     weights = {
         name: value.float() if value.is_floating_point() else value for name, value in network.state_dict().items()
     }
     write(job.spec, formats, job.out, provenance=origin, weights=weights)
-    replace_file(job.out / DONE, json.dumps(told, indent=2) + "\n")
+    replace_file(job.out / DONE, json.dumps(outcome, indent=2) + "\n")
     place.remove()
-    return told
+    return outcome
 
 
 def error_on(
@@ -163,7 +163,7 @@ def _rounded(values: Sequence[float]) -> list[float]:
     return [round(float(value), 6) for value in values]
 
 
-def _provenance(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(job: Job, outcome: Mapping[str, Any]) -> dict[str, Any]:
     keys = (
         "spec_id",
         "recipe_id",
@@ -176,7 +176,7 @@ def _provenance(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
         "dtype",
     )
     return {
-        **{key: told[key] if isinstance(told[key], int) else str(told[key]) for key in keys},
+        **{key: outcome[key] if isinstance(outcome[key], int) else str(outcome[key]) for key in keys},
         "trained": f"{job.recipe.epochs} epochs on {job.data.name}",
         "recipe": job.recipe.model_dump(mode="json"),
     }

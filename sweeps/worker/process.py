@@ -4,14 +4,14 @@ It talks to its worker through one pipe. Messages to the worker are tuples whose
 
     ("ready",)                              the trainer is open
     ("predictor", predictor)                predicts the times of trainings on this device
-    ("unusable", sentence)                  the trainer cannot be opened; no model is to blame
+    ("unusable", sentence)                  the trainer cannot be opened; not a model failure
     ("epoch", key, epochs_done)
     ("recorded", key)                       the record is on disk
     ("stopped", key)                        left at its checkpoint, as asked
     ("crowded", key)                        out of memory where others may train on the same device
     ("failed", key, sentence)               an exception came out of the training function
     ("disk", sentence)                      the record or the checkpoint cannot be written
-    ("damaged", sentence)                   a picture cannot be read; no model is to blame
+    ("damaged", sentence)                   an image cannot be read; not a model failure
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def write_patiently(study: Study, model: StudyModel, record: Record) -> None:
 
 
 def _one_sentence(error: BaseException) -> str:
-    # Names of files may have bytes that are not UTF-8, which no claim and no record can have.
+    # The name of a file can have bytes that are not UTF-8, which a claim cannot have.
     text = " ".join(str(error).encode(errors="backslashreplace").decode().split())
     return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
 
@@ -112,7 +112,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
         connection: the pipe; its end means the worker is gone, and this process ends at once.
         root: the study folder.
         trainer: import path of the trainer.
-        settings: what the trainer is told beyond the study's config.
+        settings: settings of the trainer beyond the study's config.
         log_file: where everything printed goes, also by libraries and by a crash.
     """
     # Where the folder of the log was deleted, the output goes where the worker's goes.
@@ -135,7 +135,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
     except Exception as error:
         connection.send(("unusable", _one_sentence(error)))
         return
-    epochs = study.config.get("recipe", {}).get("epochs", 0)
+    epochs = (study.config.get("recipe") or {}).get("epochs", 0)
     if predictor is not None:
         connection.send(("predictor", predictor))
     connection.send(("ready",))
@@ -154,8 +154,8 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             if predictor is None and (predictor := known(study.paths.times, opened.measured_on)) is not None:
                 connection.send(("predictor", predictor))  # another process has measured in the meantime
                 predicted = predictor.training_seconds(model)
-            told = {"predicted_seconds": predicted, "device_share": share}
-            record = record_of(study, model, attempt, outcome | told)
+            fields = outcome | {"predicted_seconds": predicted, "device_share": share}
+            record = record_of(study, model, attempt, fields)
         except Stopped:
             connection.send(("stopped", key))
             continue

@@ -3,8 +3,8 @@
 A training process may die in any way (SIGKILL, os._exit, out of memory): its worker sees the pipe close, counts a
 failed attempt, starts a new process and goes on. A model that used up its attempts gets a record with status "crashed".
 
-Asked to stop (SIGTERM, or the batch system's warning), the worker takes no more models, lets those in training reach
-the end of their epoch and its checkpoint, gives its claims back and ends; see `sweeps.stop`.
+When a stop is requested (SIGTERM, or the batch system's warning), the worker stops taking models, lets those in
+training reach the end of their epoch and its checkpoint, releases its claims and ends; see `sweeps.stop`.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Worker:
         heartbeat_seconds: how often the claims are refreshed.
         limit: how long a training may take.
         hanging_seconds: see HANGING_SECONDS.
-        stop_seconds: how long a worker that was asked to stop waits for its trainings.
-        settings: what the trainer is told beyond the study's config.
+        stop_seconds: how long a worker waits for its trainings after a stop was requested.
+        settings: settings of the trainer beyond the study's config.
         log_file: collects what the training processes print.
     """
 
@@ -112,8 +112,8 @@ class Worker:
 
         Raises:
             WorkerError: training processes cannot start, or the study folder cannot be written.
-            KeyboardInterrupt: on Ctrl-C; claims are given back before.
-            SystemExit: it was asked to stop; claims are given back before.
+            KeyboardInterrupt: on Ctrl-C; claims are released before.
+            SystemExit: a stop was requested; claims are released before.
         """
         try:
             with self._stop:
@@ -134,7 +134,7 @@ class Worker:
             for key in self._claims.mine:
                 self._claims.release(key)
         if self._stop_by is not None:
-            self._stop.hand_on()
+            self._stop.forward_signal()
 
     def _not_writable(self, reason: object) -> WorkerError:
         root = self._study.paths.root
@@ -148,7 +148,7 @@ class Worker:
     def _out_of_time(self) -> bool:
         """Notice a request to stop; tell whether the time to stop in good order is over."""
         if self._stop.received and self._stop_by is None:
-            log.warning("asked to stop: takes no more models, and ends when those in training have a checkpoint")
+            log.warning("stop requested: takes no more models, and ends when those in training have a checkpoint")
             self._stop_by = time.monotonic() + self._stop_seconds
             self._queue.clear()
             for process in self._processes:
@@ -237,13 +237,13 @@ class Worker:
             case "disk", (sentence,):
                 raise self._not_writable(sentence)
             case "ended", _:
-                self._bury(process)
+                self._on_exit(process)
 
-    def _bury(self, process: TrainingProcess) -> None:
+    def _on_exit(self, process: TrainingProcess) -> None:
         how = process.end(kill=True)
         self._processes.remove(process)
         if self._stop_by is not None:
-            return  # what a dying job does to its processes is no model's fault
+            return  # what a dying job does to its processes is not a model failure
         if process.model is not None:
             self._count_failure(process.model, process.failure or how)
         elif not process.ready:

@@ -11,7 +11,7 @@ import pytest
 
 from designspace.study import Record
 from sweeps import app
-from sweeps.calibrate import calibrate, compare, table, to_csv, told
+from sweeps.calibrate import calibrate, compare, conclusion, table, to_csv
 from sweeps.commands import calibrate as command
 
 
@@ -37,7 +37,7 @@ def test_pairs_are_compared_on_the_same_models() -> None:
     read = list(csv.DictReader(io.StringIO(to_csv(rows))))
     assert [float(row["mean_error"]) for row in read] == [23, 25, 53.5]
     assert "1 of 2" in table(rows)
-    assert "edge" not in told(rows)
+    assert "edge" not in conclusion(rows)
 
 
 def test_trainings_of_one_model_are_not_two_models() -> None:
@@ -49,12 +49,12 @@ def test_trainings_of_one_model_are_not_two_models() -> None:
 
 def test_what_is_not_clearly_worse_is_told() -> None:
     rows = compare({(0.1, 0.0): records(20, 30, 25), (0.2, 0.0): records(18, 29, 27), (0.4, 0.0): records(30, 39, 34)})
-    assert "not clearly worse (under 2 standard errors): lr 0.1 wd 0" in told(rows)
-    assert "lr 0.4" not in told(rows)
+    assert "not clearly worse (under 2 standard errors): lr 0.1 wd 0" in conclusion(rows)
+    assert "lr 0.4" not in conclusion(rows)
 
 
 def test_an_optimum_at_the_edge_is_told() -> None:
-    assert "widen lr" in told(compare({(0.1, 0.0): records(20), (0.2, 0.0): records(18)}))
+    assert "widen lr" in conclusion(compare({(0.1, 0.0): records(20), (0.2, 0.0): records(18)}))
 
 
 def test_every_pair_is_a_study_and_the_best_becomes_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
