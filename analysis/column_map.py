@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.cells import LARGEST, Cells, as_integers, as_text
 from analysis.expression import evaluate, quoted, single_column
 from analysis.failures import OK
-from designspace.record import CURVES
+from designspace.study import CURVES
 
 TEXTS = ("spec_id", "space", "status", "message", "recipe_id", "data_id")
 POSITIVE = ("macs", "params", "acts", "depth")

@@ -12,7 +12,8 @@ from analysis.select import select_best
 from analysis.table import Study, Table, validation_size
 from analysis.words import setting
 from designspace import ModelSpec, save_spec
-from designspace.export import FORMATS, write
+from designspace.export import FORMATS, check_folder, write
+from designspace.outputs import check_output
 
 SPECS = ("yaml", "json")
 
@@ -25,6 +26,7 @@ def export_best(
     formats: tuple[str, ...] = ("yaml",),
     objectives: tuple[str, ...] = (),
     within: Mapping[str, tuple[float, float]] | None = None,
+    force: bool = False,
 ) -> list[tuple[Path, dict[str, Any]]]:
     """Write the best models of a table as RANK-SPEC_ID.yaml with a `provenance` mapping that `load_spec` leaves alone.
 
@@ -32,18 +34,19 @@ def export_best(
 
     Args:
         table: from `load_table`.
-        folder: made if it is not there; files of the same name are replaced.
+        folder: created if it is missing; files of the same name that this tool wrote are replaced.
         top: number of models, at least 1.
         formats: of FORMATS.
         objectives: columns to be small besides the error; only models no other beats in all of them are chosen.
         within: columns with the lowest and highest value of models that can be chosen.
+        force: whether files of other origin may be replaced.
 
     Returns:
         The files or folders in order of rank, each with the model's row as a mapping; `refused` in it gives the
         reasons of formats that cannot express the model.
 
     Raises:
-        ValueError: an unknown format, `top` below 1, or no finished model.
+        ValueError: an unknown format, `top` below 1, no finished model, or a file that this tool did not write.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -60,11 +63,13 @@ def export_best(
         origin = provenance(model, studies[model["study"]])
         name = f"{model['rank']}-{spec.spec_id[:8]}"
         if not set(formats) <= set(SPECS):
+            check_folder(folder / name, force=force)
             result = write(spec, formats, folder / name, provenance=origin)
             written.append((result.folder, model | {"refused": result.refused}))
             continue
         for suffix in formats:
             path = folder / f"{name}.{suffix}"
+            check_output(path, force=force)
             save_spec(spec, path, origin)
             written.append((path, model))
     return written

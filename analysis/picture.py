@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from designspace.outputs import MARK
+
 WIDTH = 6.4
 """Inches of a figure with one panel."""
 
@@ -42,9 +44,13 @@ class Picture:
         return f"data:image/svg+xml;base64,{base64.b64encode(self._bytes('svg')).decode()}"
 
     def _bytes(self, kind: str) -> bytes:
-        buffer = io.BytesIO()
-        # A fixed salt and no date: the same findings give the same bytes.
-        with rc_context({"svg.hashsalt": self.name}):
-            metadata = {"Date": None} if kind == "svg" else {"Software": None}
-            self.figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-        return buffer.getvalue()
+        return figure_bytes(self.figure, kind, self.name)
+
+
+def figure_bytes(figure: Figure, kind: str, salt: str) -> bytes:
+    """A figure as "png" (150 dots per inch) or "svg"; equal figures with one salt give equal bytes."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None, "Creator": MARK} if kind == "svg" else {"Software": MARK}
+    with rc_context({"svg.hashsalt": salt}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a table: words, pictures, tables, failures, and how to get the same again."""
+"""One self-contained HTML page about a table: findings, figures, tables, failures, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -21,23 +21,32 @@ from analysis.findings import COMPLEXITY, Findings
 from analysis.picture import Picture
 from analysis.table import Study
 from analysis.words import setting, summary
-from designspace.atomic import replace_file
+from designspace.outputs import MARK, check_output, write_output
+
+PAGE = "report.html"
+FIGURES = "figures"
 
 
-def write_report(findings: Findings, folder: str | Path, command: str = "") -> Path:
+def write_report(findings: Findings, folder: str | Path, command: str = "", *, force: bool = False) -> Path:
     """Write report.html and figures/*.png into a folder; return the path of the page.
 
     Args:
         findings: from `analysis.findings.find`.
         folder: usually the study folder.
         command: the command line that made the report, shown on the page.
+        force: whether files of other origin may be replaced.
+    Raises:
+        ValueError: a file of that name exists that this tool did not write.
     """
     folder = Path(folder)
     drawn = pictures(findings)
-    for picture in drawn:
-        replace_file(folder / "figures" / f"{picture.name}.png", picture.png())
-    page = folder / "report.html"
-    replace_file(page, render(findings, drawn, command))
+    page = folder / PAGE
+    files = {folder / FIGURES / f"{picture.name}.png": picture.png() for picture in drawn}
+    files[page] = render(findings, drawn, command).encode()
+    for path in files:  # all or none
+        check_output(path, force=force)
+    for path, content in files.items():
+        write_output(path, content, force=force)
     return page
 
 
@@ -53,6 +62,7 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
     environment.filters["count"] = "{:,}".format
     models, left_out = explorer_json(findings)
     return environment.get_template("report.html.j2").render(
+        mark=MARK,
         title=", ".join(study.name for study in findings.table.studies),
         subtitle=" | ".join(dict.fromkeys(filter(None, map(setting, findings.table.studies)))),
         error=findings.error,

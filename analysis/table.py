@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from analysis.foreign import is_foreign, read_foreign
 from analysis.notes import Note, merged
 from analysis.seeds import drop_duplicate_trainings
 from designspace import ModelSpec
-from designspace.record import COLUMNS as RECORD_COLUMNS
-from designspace.record import Record, read_study, record_key
+from designspace import study as study_folder
+from designspace.study import COLUMNS as RECORD_COLUMNS
+from designspace.study import damaged_text
 
 TABLE_COLUMNS = {
     "study": "name of the study folder or table",
@@ -103,12 +104,12 @@ def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> 
             named |= {name} if foreign.trainings_named else set()
             studies.append(Study(name, path, {}))
         else:
-            manifest, models, records = read_study(path)
-            if not models:
+            folder = study_folder.Study.open(path)
+            if not folder.models:
                 raise ValueError(f"{path} has no models in models.jsonl; run `designspace sweep` first")
-            part = pd.DataFrame(_rows(path, manifest, models, records))
+            part = pd.DataFrame(_rows(folder))
             own_parameters = [str(key) for key in part if key not in TABLE_COLUMNS]
-            studies.append(Study(name, path, manifest))
+            studies.append(Study(name, path, dict(folder.manifest)))
         parts.append(part.assign(study=name))
         parameters += [key for key in own_parameters if key not in parameters]
     frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
@@ -135,32 +136,31 @@ def _names(paths: list[Path]) -> list[str]:
     return names
 
 
-def _rows(
-    path: Path, manifest: dict[str, Any], models: list[dict[str, Any]], records: Iterable[Record]
-) -> list[dict[str, Any]]:
-    # Draws of one network share a record, in one space or in several.
-    by_key = {record_key(r.spec_id, r.recipe_id, r.data_id, r.seed): r for r in records}
-    config = manifest.get("config") or {}
+def _rows(folder: study_folder.Study) -> list[dict[str, Any]]:
+    """One row per model, with its record where it has one; warns of records that are damaged or of no model."""
+    records, damaged = folder.read_records()
+    if damaged:
+        text = f"{folder.paths.root}: {damaged_text(damaged)}; their models count as missing until the next sweep"
+        warnings.warn(text, stacklevel=4)
+    if foreign := folder.foreign_records():
+        text = f"{folder.paths.root}: {foreign} records belong to no model of models.jsonl and are left out"
+        warnings.warn(text, stacklevel=4)
+    spaces, seed = folder.config["spaces"], folder.config.get("seed")
     earlier: Counter[tuple[str, str]] = Counter()
     rows = []
-    for model in models:
-        record = by_key.get(model["key"])
-        row: dict[str, Any] = {name: model.get(name) for name in RECORD_COLUMNS if name != "parameters"}
-        if record is None:
-            row |= {name: manifest.get(name) for name in ("recipe_id", "data_id")}
+    for model in folder.models:
+        row: dict[str, Any] = {name: getattr(model, name, None) for name in RECORD_COLUMNS if name != "parameters"}
+        if (record := records.get(model.key)) is None:  # draws of one network share a record
+            row |= {name: folder.manifest[name] for name in ("recipe_id", "data_id")}
             row |= {"status": MISSING, "message": ""}
         else:
-            trained = {f.name: getattr(record, f.name) for f in fields(Record) if f.name != "parameters"}
             # Origin and complexity of a model are those in models.jsonl, the outcome is the record's.
-            row = {name: value if row.get(name) is None else row[name] for name, value in trained.items()}
-        stream = ((config.get("spaces") or {}).get(model["space"]) or {}).get("name", model["space"])
-        row["draw_id"] = f"{stream}/{config.get('seed')}/{earlier[model['space'], model['key']]}"
-        earlier[model["space"], model["key"]] += 1
-        row["block_widths"] = ModelSpec.from_mapping(model["spec"]).block_widths
-        rows.append(row | _flat(model.get("parameters", {}), row))
-    strangers = len(by_key.keys() - {model["key"] for model in models})
-    if strangers:
-        warnings.warn(f"{path}: {strangers} records belong to no model of models.jsonl and are left out", stacklevel=4)
+            row = {name: getattr(record, name) if value is None else value for name, value in row.items()}
+        stream = spaces.get(model.space, {}).get("name", model.space)
+        row["draw_id"] = f"{stream}/{seed}/{earlier[model.space, model.key]}"
+        earlier[model.space, model.key] += 1
+        row["block_widths"] = ModelSpec.from_mapping(model.spec).block_widths
+        rows.append(row | _flat(model.parameters, row))
     return rows
 
 

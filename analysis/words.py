@@ -12,7 +12,7 @@ from analysis.notes import left_out
 from analysis.number_text import interval, short, signed
 from analysis.style import label
 from analysis.table import Study
-from designspace.record import FEW_UPDATES
+from designspace.study import FEW_UPDATES
 
 ON_THE_RULE = 0.01
 """Fit errors below this say that the space was drawn by the rule, which needs no saying."""

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from designspace.atomic import replace_file
+from designspace.study import Study, StudyModel, StudyPaths, lines_hash
 from sweeps.study.status import StudyReader
-from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash
 
 STOCK = """
 import hydra
@@ -40,7 +40,6 @@ def made_up_study(root: Path, config: dict[str, object], count: int) -> Study:
         for i in range(count)
     ]
     paths = StudyPaths(root)
-    paths.make_folders()
     lines = [model.to_line() for model in models]
     replace_file(paths.models, "".join(line + "\n" for line in lines))
     manifest = {"config": config, "recipe_id": "r", "data_id": "d", "models": count, "models_sha256": lines_hash(lines)}

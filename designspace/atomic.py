@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever moment the process is killed: written aside, synced, renamed."""
+"""Files that are complete or absent, whenever the process is killed: written to a temporary file, synced, renamed."""
 
 from __future__ import annotations
 
@@ -33,18 +33,20 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def replace_file(path: str | Path, content: str | bytes, *, durable: bool = True) -> None:
+def replace_file(path: str | Path, content: str | bytes, *, durable: bool = True, parents: bool = True) -> None:
     """Write a file, replacing an older one in one step.
 
     Args:
-        path: the file; folders that are missing are made.
+        path: the file.
         content: the whole content; text is written as UTF-8.
         durable: wait until the disk has it (off for hints that may be lost).
+        parents: create every missing folder above the file; otherwise the last one only, so that nothing appears where
+            a study was moved or deleted.
     Raises:
         OSError: the disk is full or not writable; the older file is untouched.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=parents, exist_ok=True)
     temporary = _write_temporary(path, content, durable)
     try:
         os.replace(temporary, path)
@@ -59,7 +61,7 @@ def create_file(path: Path, text: str, *, durable: bool = True) -> bool:
     """Write a text file unless there is one of that name: the first writer wins and nothing is ever altered.
 
     Args:
-        path: the file; its directory exists.
+        path: the file; its folder is created where only that is missing.
         text: the whole content, written as UTF-8.
         durable: wait until the disk has it.
     Returns:
@@ -67,13 +69,14 @@ def create_file(path: Path, text: str, *, durable: bool = True) -> bool:
     Raises:
         OSError: the disk is full or not writable; no file is left behind.
     """
+    path.parent.mkdir(exist_ok=True)
     temporary = _write_temporary(path, text, durable)
     try:
         try:
             os.link(temporary, path)
         except FileExistsError:
             return False
-        except OSError as error:  # without hard links a rename is as whole, only 'first wins' is weaker
+        except OSError as error:  # without hard links a rename is as atomic, only 'first wins' is weaker
             if error.errno not in NO_LINKS:
                 raise
             if path.exists():

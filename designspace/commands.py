@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from designspace import terminal
-from designspace.terminal import print_table, spec_table, summary_table, table
+from designspace.outputs import MARK, check_output, write_output
+from designspace.terminal import add_force, print_table, progress_line, spec_table, summary_table, table
 
 if TYPE_CHECKING:
     from designspace.spec import ModelSpec
@@ -40,14 +42,20 @@ def sample(argv: list[str]) -> int:
         "out (a .parquet file), a limit [low,high] on macs, params, acts or depth, duplicates (keep or drop), "
         "or any other setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
-    settings = parse_settings(parser.parse_args(argv).settings)
+    add_force(parser)
+    arguments = parser.parse_args(argv)
+    settings = parse_settings(arguments.settings)
     name, n, seed, out = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
     for key, value in (("n", n), ("seed", seed)):
         if not isinstance(value, int):
             raise ValueError(f"{key} = {value!r}: must be a whole number")
-    if out is not None and Path(str(out)).suffix != ".parquet":
-        raise ValueError(f"out = {out}: must end in .parquet")
-    population = find_space(name, settings).sample(n, seed)
+    if out is not None:
+        if Path(str(out)).suffix != ".parquet":
+            raise ValueError(f"out = {out}: must end in .parquet")
+        check_output(out, force=arguments.force)
+    space = find_space(name, settings)
+    with progress_line("drawn", n) as on_progress:
+        population = space.sample(n, seed, on_progress)
     report, counts = population.report, population.complexity
     print(f"{len(population)} networks of {population.space}, seed {seed}")
     rejected = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items()) or "none"
@@ -57,8 +65,11 @@ def sample(argv: list[str]) -> int:
         summary_table({"macs": counts.macs, "params": counts.params, "acts": counts.acts} | dict(population.parameters))
     )
     if out is not None:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        population.to_frame().to_parquet(out)
+        with progress_line("written", n) as on_progress:
+            frame, content = population.to_frame(on_progress), BytesIO()
+        frame.attrs["generator"] = MARK
+        frame.to_parquet(content)
+        write_output(out, content.getvalue(), force=arguments.force)
         print(f"wrote {out}")
     return 0
 
@@ -95,7 +106,10 @@ def scale(argv: list[str]) -> int:
     parser.add_argument("--macs", type=float, required=True, help="target multiply-adds")
     parser.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
     parser.add_argument("--out", metavar="FILE", help="write the scaled spec (.yaml or .json)")
+    add_force(parser)
     arguments = parser.parse_args(argv)
+    if arguments.out:
+        check_output(arguments.out, force=arguments.force)
     before = find_spec(arguments.model)
     after, growth = scale_to(before, arguments.macs, arguments.rule)
     for spec in (before, after):

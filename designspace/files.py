@@ -14,6 +14,7 @@ from yaml.composer import Composer
 from yaml.resolver import Resolver
 
 from designspace.atomic import replace_file
+from designspace.outputs import MARK
 from designspace.spec import ModelSpec
 from designspace.validated import shorten
 
@@ -181,9 +182,9 @@ def load_spec(path: str | Path) -> ModelSpec:
 
 
 def save_spec(spec: ModelSpec, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
-    """Write a spec to a YAML or JSON file, with an optional mapping that says where it comes from."""
+    """Write a spec to a YAML or JSON file, with a mapping that says where it comes from."""
     path = _spec_path(path)
-    content = spec.to_mapping() | ({"provenance": dict(provenance)} if provenance else {})
+    content = spec.to_mapping() | {"provenance": {"generator": MARK, **(provenance or {})}}
     replace_file(path, json.dumps(content, indent=2) + "\n" if path.suffix == ".json" else to_yaml(content))
 
 

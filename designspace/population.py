@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -120,11 +121,20 @@ class Population:
                 "spec": spec.to_mapping(),
             }
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row per draw; each parameter is a column, or one column per stage (name_1, …); the spec is JSON."""
+    def to_frame(self, on_progress: Callable[[int], None] | None = None) -> pd.DataFrame:
+        """One row per draw; each parameter is a column, or one column per stage (name_1, …); the spec is JSON.
+
+        Args:
+            on_progress: called with the number of rows done, after every thousand.
+        """
         import pandas as pd
 
-        return pd.DataFrame([_flat(row) for row in self.rows()])
+        rows = []
+        for row in self.rows():
+            rows.append(_flat(row))
+            if on_progress is not None and len(rows) % 1000 == 0:
+                on_progress(len(rows))
+        return pd.DataFrame(rows)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -134,4 +144,4 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
             flat |= {f"{name}_{stage}": item for stage, item in enumerate(value, start=1)}
         else:
             flat.setdefault(name, value)
-    return flat | {"spec": ModelSpec.from_mapping(row["spec"]).to_json()}
+    return flat | {"spec": json.dumps(row["spec"], sort_keys=True, separators=(",", ":"))}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +28,11 @@ def parser(name: str, doc: str | None, *examples: str, more: str = "") -> argpar
     )
 
 
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """The option --force."""
+    parser.add_argument("--force", action="store_true", help="replace files that this tool did not write")
+
+
 def table(first: str, *others: str) -> Table:
     """An empty table; all columns but the first are aligned to the right."""
     from rich.box import SIMPLE_HEAD
@@ -33,6 +42,31 @@ def table(first: str, *others: str) -> Table:
     for name in others:
         empty.add_column(name, justify="right")
     return empty
+
+
+@contextmanager
+def progress_line(what: str, total: int, after_seconds: float = 3.0) -> Iterator[Callable[[int], None]]:
+    """Show how much is done, with an estimate of the time left, on standard error once the work takes some seconds.
+
+    On a terminal it is one line that is overwritten, elsewhere a line every ten seconds. The block gets a function to
+    call with the number done.
+    """
+    terminal = sys.stderr.isatty()
+    began = time.monotonic()
+    next_at = began + after_seconds
+
+    def on_progress(done: int) -> None:
+        nonlocal next_at
+        if (now := time.monotonic()) < next_at:
+            return
+        next_at = now + (0.2 if terminal else 10)
+        left = f", about {(now - began) * (total - done) / done:,.0f} s left" if done else ""
+        line = f"{what}: {done:,} of {total:,}{left}"
+        print(f"\r{line:<70}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+
+    yield on_progress
+    if terminal and next_at > began + after_seconds:
+        print("\r" + " " * 70, end="\r", file=sys.stderr, flush=True)
 
 
 def print_table(filled: Table) -> None:

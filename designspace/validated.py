@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import reprlib
+import stat
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+T = TypeVar("T")
 
 SHOWN_CHARACTERS = 80  # of a value
 SHOWN_ERRORS = 5
@@ -57,6 +62,29 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
+def parse_json(adapter: TypeAdapter[T], content: str | bytes) -> T:
+    """Validate a JSON text; ValueError of one line where it is not JSON or a value is not allowed."""
+    try:
+        return adapter.validate_json(content)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+
+
+def read_regular(path: Path) -> bytes:
+    """Read a regular file; ValueError for anything else: a folder, a broken link, a FIFO or device that never ends."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a FIFO would wait for a writer
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise ValueError("must not be a broken link") from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("must be a regular file")
+    with open(descriptor, "rb") as stream:
+        return stream.read()
+
+
 class _Repr(reprlib.Repr):
     """repr() whose length and time do not depend on the size of the value."""
 
@@ -94,6 +122,8 @@ def _sentence(item: Mapping) -> str:
     match item["type"]:
         case "extra_forbidden":
             return f"{path}: unknown key"
+        case "json_invalid":
+            return f"not valid JSON: {item['ctx']['error']}"
         case "missing":
             return f"{path}: required and missing"
         case "union_tag_not_found":

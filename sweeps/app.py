@@ -1,8 +1,8 @@
 """The Hydra application: the driver freezes the study, then every Hydra job is a worker that pulls models.
 
 Hydra's launchers (basic, joblib, submitit, ray) start the workers as they are; a worker takes from its job only which
-study to work on and how (processes, attempts), and everything else from the frozen manifest. The driver waits and
-tells; once the workers are started it may die.
+study to work on and how (processes, attempts), and everything else from the frozen manifest. The driver only monitors;
+once the workers are started it may be killed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -24,6 +26,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from designspace.study import Study
 from sweeps.compose import Composed, compose, sentences
 from sweeps.data import data_from_config, prepare_data
 from sweeps.resources import automatic_processes
@@ -32,10 +35,9 @@ from sweeps.study.freeze import FREE_OF_DATA, freeze
 from sweeps.study.predict import TimeLimit
 from sweeps.study.progress import watching
 from sweeps.study.status import Status, StudyReader
-from sweeps.study.study import Study
 from sweeps.study.summary import sampling_lines
 from sweeps.training import find_trainer
-from sweeps.worker.worker import Worker
+from sweeps.worker.worker import Worker, moved_or_deleted
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +111,8 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
         prepare_data(data_from_config(config["data"]))
         with watching(study):
             _start_workers(argv, composed, study)
+        if study.is_gone():
+            raise moved_or_deleted(study)
     return study, StudyReader(study).read(), config
 
 
@@ -121,10 +125,26 @@ def _start_workers(argv: Sequence[str], composed: Composed, study: Study) -> Non
         with _not_longer_than(study):
             _run_hydra([*argv, *composed.shares()])
     except Exception as error:
-        # Launchers report the first job that ended badly, and what the others do is not known to them.
-        told = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        log.warning("a worker ended before the study was done: %s", told[-1].strip())
-        _wait_for_others(study, composed.config["stale_seconds"])
+        if study.is_gone():
+            raise moved_or_deleted(study) from error
+        # Launchers report the first job that ended badly, and do not know what the others do.
+        log.warning("a worker ended before the study was done: %s", failure_text(error))
+        _wait_for_others(study)
+
+
+def failure_text(error: BaseException) -> str:
+    """Describe in one line how a job ended: submitit's errors have its log, or a traceback, between rows of dashes."""
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -")] or [type(error).__name__]
+    if match := re.match(r"Job (\S+) \(task: \d+\) with path (\S+)_result\.pkl\n.*\(state: (.*)\)", text):
+        job, place, state = match.groups()
+        logs = [path for suffix in ("err", "out") if (path := Path(f"{place}_log.{suffix}")).exists()]
+        last = f": {lines[-1]}" if len(lines) > 3 else ""
+        return f"job {job} ended without a result (state {state}){last}; see {logs[0] if logs else place + '_log.out'}"
+    if match := re.search(r"You can check full logs .* paths:\s*- (\S+)", text, re.DOTALL):
+        trace = [line for line in text[: match.start()].splitlines() if line.strip(" -")]
+        return f"{trace[-1].strip()}; see {match[1]}"
+    return lines[-1]
 
 
 class _Complete(BaseException):
@@ -167,13 +187,35 @@ def _not_longer_than(study: Study) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _wait_for_others(study: Study, stale_seconds: float) -> None:
-    """Wait while any worker trains models of the study."""
-    reader, seen = StudyReader(study), time.monotonic()
-    while (status := reader.read().total).missing + status.running and time.monotonic() - seen < stale_seconds:
+def _wait_for_others(study: Study) -> None:
+    """Wait while others train models of the study or have jobs in SLURM's queue, and say which."""
+    reader, said, idle = StudyReader(study), set(), 0
+    while idle < 2 and not study.is_gone():  # twice: between two models a worker holds no claim for a moment
+        status = reader.read()
+        if not status.total.missing + status.total.running:
+            return
         if status.running:
-            seen = time.monotonic()
-        time.sleep(1)
+            what, pause = "workers that train models, or died less than stale_seconds ago", 1
+        elif queued_jobs(study):
+            what, pause = "the study's jobs in SLURM's queue (squeue)", 10
+        else:
+            what, pause = "", 1
+        idle = 0 if what else idle + 1
+        if what and what not in said:
+            log.warning("waiting for %s; Ctrl-C ends only this command", what)
+            said.add(what)
+        time.sleep(pause)
+
+
+def queued_jobs(study: Study) -> int:
+    """Number of SLURM jobs of a study that wait or run, by the folders of their submissions; 0 without SLURM."""
+    arrays = {folder.name.partition("_")[0] for folder in (study.paths.root / "hydra" / ".submitit").glob("[0-9]*")}
+    command = ["squeue", "-h", "-r", "-o", "%i", "-j", ",".join(sorted(arrays))]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False) if arrays else None
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return len(listed.stdout.split()) if listed else 0
 
 
 def _run_hydra(argv: Sequence[str]) -> None:

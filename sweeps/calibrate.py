@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from designspace.atomic import replace_file
-from designspace.record import Record, read_records
+from designspace.outputs import MARK, check_output, write_output
+from designspace.study import Record
 
 EVIDENCE = "calibration.csv"
 RECOMMENDED = "recipe.yaml"
@@ -51,20 +51,27 @@ Errors = dict[Pair, list[float]]
 
 
 def calibrate(
-    overrides: Sequence[str], learning_rates: Sequence[float], weight_decays: Sequence[float], models: int, out: Path
+    overrides: Sequence[str],
+    learning_rates: Sequence[float],
+    weight_decays: Sequence[float],
+    models: int,
+    out: Path,
+    *,
+    force: bool = False,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Train the first `models` models of every space of a config with each pair.
 
     Args:
-        overrides: what `designspace sweep` would be told, without what follows from the other arguments.
+        overrides: overrides of `designspace sweep`, without those that follow from the other arguments.
         learning_rates: peaks to try, as `recipe.learning_rate` means them.
         weight_decays: values to try; empty takes the recipe's own.
         models: how many of each space.
         out: folder for the studies, the evidence and the recommended recipe.
+        force: whether an evidence or recipe of other origin may be replaced.
     Returns:
         The rows, the best pair first, and the recommended recipe as a mapping.
     Raises:
-        ValueError: a value or the config is not allowed.
+        ValueError: a value or the config is not allowed, or there is a file that this tool did not write.
     """
     from sweeps.app import sweep
 
@@ -76,6 +83,8 @@ def calibrate(
     for word in overrides:
         if word.partition("=")[0].strip("+~") in own:
             raise ValueError(f"{word} is not allowed: {', '.join(own)} follow from models, out, lr and wd")
+    check_output(out / EVIDENCE, force=force, content=to_csv([]).encode())
+    check_output(out / RECOMMENDED, force=force)
     records: dict[Pair, list[Record]] = {}
     config: Mapping[str, Any] = {}
     decays: list[float | None] = [*weight_decays] or [None]
@@ -87,17 +96,17 @@ def calibrate(
             outcome = sweep([*overrides, *chosen, f"run={place}"])
             if outcome is None:
                 raise ValueError("Hydra's own options show things and train nothing; give them to designspace sweep")
-            config = outcome[2]
-            records[rate, config["recipe"]["weight_decay"]] = read_records(place)
+            study, _, config = outcome
+            records[rate, config["recipe"]["weight_decay"]] = list(study.read_records()[0].values())
     rows = compare(records)
     recipe = dict(config["recipe"]) | {
         "name": "calibrated",
         "learning_rate": rows[0].learning_rate,
         "weight_decay": rows[0].weight_decay,
     }
-    replace_file(out / EVIDENCE, to_csv(rows))
-    about = f"# Recommended by {out.name}/{EVIDENCE}: {told(rows)}\n"
-    replace_file(out / RECOMMENDED, about + yaml.safe_dump(recipe, sort_keys=False))
+    write_output(out / EVIDENCE, to_csv(rows), force=force)
+    about = f"# Recommended by {out.name}/{EVIDENCE}, from {MARK}: {conclusion(rows)}\n"
+    write_output(out / RECOMMENDED, about + yaml.safe_dump(recipe, sort_keys=False), force=force)
     return rows, recipe
 
 
@@ -120,7 +129,7 @@ def compare(records: Mapping[Pair, Sequence[Record]]) -> list[Row]:
     return sorted(rows, key=lambda row: row.mean_error)
 
 
-def told(rows: Sequence[Row]) -> str:
+def conclusion(rows: Sequence[Row]) -> str:
     """One sentence about the winner: what is not clearly worse, and a warning at the edge of what was tried."""
     best, rates = rows[0], sorted({row.learning_rate for row in rows})
     sentence = (

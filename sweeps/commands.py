@@ -50,8 +50,8 @@ def sweep(argv: list[str]) -> int:
 
 def status(argv: list[str]) -> int:
     """Show study progress: done, running, failed, missing."""
+    from designspace.study import Study
     from sweeps.study.status import StudyReader
-    from sweeps.study.study import Study
     from sweeps.study.summary import running_lines, status_lines
 
     parser = terminal.parser("status", status.__doc__, "runs/smoke")
@@ -96,6 +96,7 @@ def status(argv: list[str]) -> int:
                     "device_hours": now.device_seconds / 3600,
                     "device_hours_left": None if device_left is None else device_left / 3600,
                     "running": running,
+                    "damaged": now.damaged,
                 }
             )
         )
@@ -108,7 +109,7 @@ def calibrate(argv: list[str]) -> int:
     """Find the learning rate and weight decay that suit a space, and write the recipe."""
     import yaml
 
-    from sweeps.calibrate import EVIDENCE, RECOMMENDED, table, told
+    from sweeps.calibrate import EVIDENCE, RECOMMENDED, conclusion, table
     from sweeps.calibrate import calibrate as run_calibration
     from sweeps.worker.worker import WorkerError
 
@@ -120,7 +121,9 @@ def calibrate(argv: list[str]) -> int:
         more="All other words go to Hydra as in designspace sweep.",
     )
     parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="lr=[…] wd=[…] models=N out=DIR, and overrides")
-    words = parser.parse_args(argv).words
+    terminal.add_force(parser)
+    arguments = parser.parse_args(argv)
+    words, force = arguments.words, arguments.force
     own: dict[str, object] = {"lr": [], "wd": [], "models": 4, "out": "runs/calibration"}
     for word in words:
         key, _, value = word.partition("=")
@@ -132,12 +135,12 @@ def calibrate(argv: list[str]) -> int:
         raise ValueError(f"models={models} is not allowed; allowed: 1 or more of each space")
     try:
         rows, _ = run_calibration(
-            rest, _numbers("lr", own["lr"]), _numbers("wd", own["wd"]), models, Path(str(own["out"]))
+            rest, _numbers("lr", own["lr"]), _numbers("wd", own["wd"]), models, Path(str(own["out"])), force=force
         )
     except WorkerError as error:
         print(f"designspace calibrate: {error}", file=sys.stderr)
         return 1
-    print(f"{table(rows)}\n{told(rows)} Recipe: {own['out']}/{RECOMMENDED}")
+    print(f"{table(rows)}\n{conclusion(rows)} Recipe: {own['out']}/{RECOMMENDED}")
     return 0
 
 

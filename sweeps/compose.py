@@ -10,7 +10,7 @@ from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -136,11 +136,16 @@ def sentences() -> Iterator[None]:
     except MissingMandatoryValue as error:
         key = getattr(error, "full_key", None) or "a value"
         raise ValueError(f"{key} is missing; give {key}=… or choose an experiment, like experiment=smoke") from error
+    except OverrideParseException as error:
+        raise ValueError(
+            f"{error.override}: must be of the form KEY=VALUE; a value with spaces or special characters needs two "
+            f"pairs of quotes, like \"run='my study'\""
+        ) from error
     except (HydraException, OmegaConfBaseException) as error:
         causes = [error, error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [error]
         text = "\n".join(str(cause) for cause in causes).split("Config search path:")[0]
         lines = [line.strip() for line in text.splitlines()]
-        told = [
+        messages = [
             line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))
         ]
-        raise ValueError(" ".join(dict.fromkeys(told))) from error
+        raise ValueError(" ".join(dict.fromkeys(messages))) from error

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from designspace.population import duplicates_text
+from designspace.study import StudyModel, StudyPaths, trainings
 from sweeps.compose import Composed
 from sweeps.data import data_from_config, open_data
 from sweeps.probe import measure_times
 from sweeps.study.population import Drawn, draw
 from sweeps.study.predict import TimePredictor, any_known
-from sweeps.study.study import StudyModel, StudyPaths, trainings
 from sweeps.study.summary import duration
 from sweeps.trainer.device import resolve_device
 from sweeps.trainer.device_config import device_from_config

@@ -10,9 +10,9 @@ from scipy.optimize import nnls
 
 from designspace import ModelSpec
 from designspace.network import build_network
+from designspace.study import StudyModel
 from sweeps.data import Splits, StreamedSplits
 from sweeps.study.predict import TimePredictor
-from sweeps.study.study import StudyModel
 from sweeps.trainer.device import Device
 from sweeps.trainer.layout import Shape, timed_update
 from sweeps.trainer.recipe import Recipe

@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM and the batch system's warning, which comes before a preemption or the time limit.
+"""Requests to stop: SIGTERM and the batch system's warning, which comes before a preemption or the time limit.
 
 SLURM sends the warning because submitit asks for it (`--signal=USR2@seconds`). submitit's own handler would end the
 worker on the spot; here the signal is only noted, the worker finishes what it can, and then hands the signal on.
@@ -50,7 +50,7 @@ class StopSignals:
         self.received.add(number)
         self._bell.send_bytes(b"!")
 
-    def hand_on(self) -> None:
+    def forward_signal(self) -> None:
         """Do what the signals ask for, after the block: submitit requeues its job, all else ends the process.
 
         Raises:
@@ -73,10 +73,12 @@ def _preempted() -> bool:
     if job is None:
         return False
     try:
-        told = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=30).stdout
+        state = subprocess.run(
+            ["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=30
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return False
-    return "JobState=RUNNING" in told and re.search(r"PreemptTime=\d", told) is not None
+    return "JobState=RUNNING" in state and re.search(r"PreemptTime=\d", state) is not None
 
 
 def _is_submitits(handler: object) -> bool:

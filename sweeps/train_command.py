@@ -24,17 +24,18 @@ def train(argv: list[str]) -> int:
     )
     parser.add_argument("spec", type=Path, metavar="SPEC", help="a spec file, or an exported folder")
     parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="out=DIR, seed=0, to=FORMAT,…; recipe=… data=…")
+    terminal.add_force(parser)
     arguments = parser.parse_args(argv)
-    return run(arguments.spec, arguments.words)
+    return run(arguments.spec, arguments.words, force=arguments.force)
 
 
-def run(spec_path: Path, words: Sequence[str]) -> int:
-    """The command `train`, with its words."""
+def run(spec_path: Path, words: Sequence[str], *, force: bool = False) -> int:
+    """The command `train`, with its words; `force` replaces files of other origin."""
     from designspace.export import FORMATS
     from designspace.files import load_spec
     from sweeps.compose import compose
     from sweeps.data import data_from_config
-    from sweeps.train_one import Job, train_one
+    from sweeps.train_one import Job, check_train_folder, train_one
     from sweeps.trainer.device_config import device_from_config
     from sweeps.trainer.distributed import join
     from sweeps.trainer.recipe import recipe_from_config
@@ -63,6 +64,7 @@ def run(spec_path: Path, words: Sequence[str]) -> int:
         seed=int(own["seed"]),
         out=Path(own["out"]),
     )
+    check_train_folder(job.out, force=force)
 
     world = join(job.device.kind)
     if not world.is_first:  # the first process warns for all
@@ -78,14 +80,14 @@ def run(spec_path: Path, words: Sequence[str]) -> int:
             flush=True,
         )
 
-    told = train_one(job, formats, tell, world)
-    if told["status"] != "ok":
+    outcome = train_one(job, formats, tell, world)
+    if outcome["status"] != "ok":
         who = f"process {world.rank} of {world.size}: " if world.size > 1 else ""
-        print(f"{who}{told['status']}: {told['message']}", flush=True)
+        print(f"{who}{outcome['status']}: {outcome['message']}", flush=True)
         return 1
     world.leave()
     if not world.is_first:
         return 0
-    test = "" if told["test_error_percent"] is None else f", test error {told['test_error_percent']:.2f} %"
-    print(f"{job.out}: validation error {told['error_percent']:.2f} %{test}")
+    test = "" if outcome["test_error_percent"] is None else f", test error {outcome['test_error_percent']:.2f} %"
+    print(f"{job.out}: validation error {outcome['error_percent']:.2f} %{test}")
     return 0

@@ -12,12 +12,13 @@ from typing import Any
 from torch import nn
 
 from designspace.atomic import replace_file
-from designspace.export import write
+from designspace.export import check_folder, write
 from designspace.export.optional import require
 from designspace.network import build_network
+from designspace.outputs import not_ours
 from designspace.spec import ModelSpec
 from sweeps.data import DataConfig, Splits, StreamedSplits, find_test, open_data, open_test, prepare_data
-from sweeps.trainer.checkpoint import Checkpoint
+from sweeps.trainer.checkpoint import Checkpoint, is_checkpoint
 from sweeps.trainer.device import Device, resolve_device
 from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
@@ -41,6 +42,16 @@ class Job:
     device: DeviceConfig
     seed: int
     out: Path
+
+
+def check_train_folder(out: Path, *, force: bool = False) -> None:
+    """Check that a network may be trained into a folder; ValueError if that would replace files of other origin."""
+    if (out / DONE).exists():
+        return  # nothing will be written
+    check_folder(out, force=force)
+    checkpoint = out / CHECKPOINT
+    if checkpoint.exists() and not force and not is_checkpoint(checkpoint):
+        raise not_ours(checkpoint)
 
 
 def train_one(
@@ -78,6 +89,7 @@ def train_one(
     if any(world.gathered((job.out / DONE).exists())):
         with world.together():
             return _finished(job.out / DONE, identity)
+    job.out.mkdir(parents=True, exist_ok=True)
     place = Checkpoint(job.out / CHECKPOINT, identity, arithmetic(device), long_seconds=0.0)
     built: list[nn.Module] = []
 
@@ -96,14 +108,14 @@ def train_one(
         checkpoint=place,
         world=world,
     )
-    told: dict[str, Any] = identity | {"processes": world.size} | dataclasses.asdict(result)
-    told |= {"test_part": test_part, "test_error_percent": None}
+    outcome: dict[str, Any] = identity | {"processes": world.size} | dataclasses.asdict(result)
+    outcome |= {"test_part": test_part, "test_error_percent": None}
     if isinstance(opened, StreamedSplits):
-        told["skipped_files"] = dict(opened.skipped)
+        outcome["skipped_files"] = dict(opened.skipped)
     if result.status != "ok":
-        return told
+        return outcome
     network = built[0]
-    origin = _provenance(job, told)
+    origin = _provenance(job, outcome)
     origin["validation_error_percent"] = _measured(result.error_percent, opened.validation_size)
     origin["normalisation"] = {"mean": _rounded(opened.mean), "std": _rounded(opened.std), "scale": "0 to 1"}
     origin["test_error_percent"] = "not measured: the data set has no test part"
@@ -111,17 +123,17 @@ def train_one(
         origin["test_part"] = test_part
         test = open_test(job.data, opened)
         used = device.in_layout(result.memory_format)
-        told["test_error_percent"] = error_on(network, test, job.spec.resolution, job.recipe, used)
-        origin["test_error_percent"] = _measured(told["test_error_percent"], test.validation_size)
+        outcome["test_error_percent"] = error_on(network, test, job.spec.resolution, job.recipe, used)
+        origin["test_error_percent"] = _measured(outcome["test_error_percent"], test.validation_size)
     if not world.is_first:
-        return told
+        return outcome
     weights = {
         name: value.float() if value.is_floating_point() else value for name, value in network.state_dict().items()
     }
     write(job.spec, formats, job.out, provenance=origin, weights=weights)
-    replace_file(job.out / DONE, json.dumps(told, indent=2) + "\n")
+    replace_file(job.out / DONE, json.dumps(outcome, indent=2) + "\n")
     place.remove()
-    return told
+    return outcome
 
 
 def error_on(
@@ -151,7 +163,7 @@ def _rounded(values: Sequence[float]) -> list[float]:
     return [round(float(value), 6) for value in values]
 
 
-def _provenance(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(job: Job, outcome: Mapping[str, Any]) -> dict[str, Any]:
     keys = (
         "spec_id",
         "recipe_id",
@@ -164,15 +176,18 @@ def _provenance(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
         "dtype",
     )
     return {
-        **{key: told[key] if isinstance(told[key], int) else str(told[key]) for key in keys},
+        **{key: outcome[key] if isinstance(outcome[key], int) else str(outcome[key]) for key in keys},
         "trained": f"{job.recipe.epochs} epochs on {job.data.name}",
         "recipe": job.recipe.model_dump(mode="json"),
     }
 
 
 def _finished(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(path.read_text())
+    try:
+        result: dict[str, Any] = dict(json.loads(path.read_bytes()))
+    except (TypeError, ValueError):
+        raise ValueError(f"{path}: not the result of a training") from None
     for key, value in identity.items():
-        if told[key] != value:
-            raise ValueError(f"{path} is of another training: {key} is {told[key]} there and {value} here")
-    return told
+        if result.get(key) != value:
+            raise ValueError(f"{path} is of another training: {key} is {result.get(key)} there and {value} here")
+    return result

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from designspace.record import now
+from designspace.study import StudyModel, now
 from sweeps.study.predict import TimePredictor
-from sweeps.study.study import StudyModel
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ def edf(argv: list[str]) -> int:
     inputs.add_across(parser)
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
-    inputs.check_out(arguments.out)
+    inputs.check_out(arguments)
     match = inputs.matched_by(arguments)
 
     from analysis.compare import describe_spaces
@@ -40,7 +40,7 @@ def edf(argv: list[str]) -> int:
 
         return plot_edf(curves, ax=ax)
 
-    inputs.write_out(arguments.out, curves, draw)
+    inputs.write_out(arguments, curves, draw)
     return 0
 
 
@@ -53,7 +53,7 @@ def compare(argv: list[str]) -> int:
     inputs.add_across(parser)
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
-    inputs.check_out(arguments.out)
+    inputs.check_out(arguments)
     match = inputs.matched_by(arguments)
 
     from analysis.compare import compare_spaces
@@ -71,5 +71,5 @@ def compare(argv: list[str]) -> int:
 
         return plot_differences(pairs, ax=ax)
 
-    inputs.write_out(arguments.out, pairs, draw)
+    inputs.write_out(arguments, pairs, draw)
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from designspace import terminal
+from designspace.outputs import check_output, write_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from analysis.failures import Resolved
     from analysis.table import Table
 
-PICTURES = (".png", ".svg")
+FIGURES = (".png", ".svg")
 
 
 def make_parser(name: str, description: str | None, *examples: str) -> argparse.ArgumentParser:
@@ -88,6 +89,7 @@ def add_across(parser: argparse.ArgumentParser) -> None:
 def add_out(parser: argparse.ArgumentParser) -> None:
     """The option --out FILE."""
     parser.add_argument("--out", metavar="FILE", help="write the result there as .csv, .png or .svg")
+    terminal.add_force(parser)
 
 
 def read(arguments: argparse.Namespace) -> Table:
@@ -130,27 +132,32 @@ def matched_by(arguments: argparse.Namespace) -> str:
     return match
 
 
-def check_out(out: str | None) -> None:
-    """Refuse a file of an unknown kind before any work is done."""
-    allowed = (".csv", *PICTURES)
-    if out is not None and Path(out).suffix not in allowed:
-        raise ValueError(f"out is {out!r}; its name must end in {', '.join(allowed)}")
-
-
-def write_out(out: str | None, frame: pd.DataFrame, draw: Callable[[Axes], object]) -> None:
-    """Write a frame as CSV or its picture as PNG or SVG, by the file's suffix, and say so."""
-    if out is None:
+def check_out(arguments: argparse.Namespace) -> None:
+    """Reject --out before any work is done: a file of an unknown kind, or one that this tool did not write."""
+    if arguments.out is None:
         return
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix in PICTURES:
+    allowed = (".csv", *FIGURES)
+    if Path(arguments.out).suffix not in allowed:
+        raise ValueError(f"out = {arguments.out}: must end in {', '.join(allowed)}")
+    check_output(arguments.out, force=arguments.force)
+
+
+def write_out(arguments: argparse.Namespace, frame: pd.DataFrame, draw: Callable[[Axes], object]) -> None:
+    """Write a frame as CSV or its figure as PNG or SVG, by the suffix of --out, and say so."""
+    if arguments.out is None:
+        return
+    path = Path(arguments.out)
+    if path.suffix in FIGURES:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        from analysis.picture import WIDTH, figure_bytes
+
+        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         draw(figure.subplots())
-        figure.savefig(path, dpi=150)
+        content = figure_bytes(figure, path.suffix[1:], path.stem)
     else:
-        frame.to_csv(path, index=False)
+        content = frame.to_csv(index=False).encode()
+    write_output(path, content, force=arguments.force)
     print(f"written: {path}")
 
 

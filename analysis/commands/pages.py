@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 
 from analysis.commands import inputs
+from designspace import terminal
+from designspace.outputs import check_output
 
 
 def report(argv: list[str]) -> int:
@@ -22,15 +24,18 @@ def report(argv: list[str]) -> int:
     inputs.add_match(parser)
     inputs.add_across(parser)
     parser.add_argument("--out", metavar="DIR", help="write report.html and figures/ there (default: the first RUN)")
+    terminal.add_force(parser)
     arguments = parser.parse_args(argv)
 
     from analysis.findings import find
-    from analysis.report import write_report
+    from analysis.report import PAGE, write_report
     from analysis.words import headline
 
     table = inputs.read(arguments)
     first = table.studies[0].folder
     folder = Path(arguments.out) if arguments.out else first if first.is_dir() else Path(f"{first.name}-report")
+    force = arguments.force or folder == first  # a study folder is this tool's own
+    check_output(folder / PAGE, force=force)
     findings = find(
         table,
         policy=arguments.failures,
@@ -38,7 +43,7 @@ def report(argv: list[str]) -> int:
         by=arguments.by,
         across=arguments.across,
     )
-    page = write_report(findings, folder, shlex.join(["designspace", "report", *argv]))
+    page = write_report(findings, folder, shlex.join(["designspace", "report", *argv]), force=force)
     inputs.print_table(inputs.described(findings.spaces))
     inputs.print_lines(*findings.warnings, *headline(findings), findings.resolved.sentence, *findings.table.notes)
     print(f"\nreport: {page}\nfigures: {page.parent / 'figures'}")
@@ -46,7 +51,7 @@ def report(argv: list[str]) -> int:
 
 
 def export(argv: list[str]) -> int:
-    """Write the best models of one or more studies as specs, and in the words of pycls, timm, torchvision and ONNX."""
+    """Write the best models of one or more studies as specs, and for pycls, timm, torchvision and ONNX."""
     parser = inputs.make_parser("export", export.__doc__, "runs/demo --top 3 --to yaml,timm,onnx --out specs")
     parser.add_argument("--top", type=int, default=3, metavar="K", help="how many models (default 3)")
     parser.add_argument(
@@ -62,6 +67,7 @@ def export(argv: list[str]) -> int:
         "--within", default="", metavar="COLUMN=LOW:HIGH,…", help="only models between two values, e.g. macs=3e6:5e6"
     )
     parser.add_argument("--out", required=True, metavar="SPECS", help="where; files and folders are named RANK-SPEC_ID")
+    terminal.add_force(parser)
     arguments = parser.parse_args(argv)
 
     from analysis.export import export_best, parse_within
@@ -74,6 +80,7 @@ def export(argv: list[str]) -> int:
         formats=tuple(arguments.to.split(",")),
         objectives=tuple(filter(None, arguments.pareto.split(","))),
         within=parse_within(arguments.within),
+        force=arguments.force,
     )
     kinds = {study.name: study.error for study in table.studies}
     for path, model in written:

@@ -17,7 +17,7 @@ def fit(argv: list[str]) -> int:
     inputs.add_failures(parser)
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
-    inputs.check_out(arguments.out)
+    inputs.check_out(arguments)
 
     import pandas as pd
 
@@ -58,7 +58,7 @@ def fit(argv: list[str]) -> int:
     written = models[["study", "space", "index", "spec_id", "error_percent", "block_widths", *FIT_COLUMNS]]
     if arguments.out:  # the rule before it is rounded to 8 channels, as the paper has it
         written = written.assign(fit_error_continuous=fit_population(models["block_widths"], quantum=1)["fit_error"])
-    inputs.write_out(arguments.out, written, draw)
+    inputs.write_out(arguments, written, draw)
     return 0
 
 
@@ -70,7 +70,7 @@ def trends(argv: list[str]) -> int:
     parser.add_argument("--parameter", metavar="NAME", help="only this one; needed for a picture")
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
-    inputs.check_out(arguments.out)
+    inputs.check_out(arguments)
     if arguments.out and not arguments.out.endswith(".csv") and not arguments.parameter:
         raise ValueError("a picture of trends needs --parameter NAME")
 
@@ -108,5 +108,5 @@ def trends(argv: list[str]) -> int:
 
         return plot_parameter(models, arguments.parameter, trend=lines, ranges=ranges, ax=ax)
 
-    inputs.write_out(arguments.out, lines, draw)
+    inputs.write_out(arguments, lines, draw)
     return 0

@@ -28,7 +28,7 @@ def select(argv: list[str]) -> int:
     parser.add_argument("--noise", type=float, metavar="POINTS", help="standard deviation of one training, if known")
     inputs.add_out(parser)
     arguments = parser.parse_args(argv)
-    inputs.check_out(arguments.out)
+    inputs.check_out(arguments)
 
     from analysis.display import COMPLEXITY, best_table
     from analysis.grouping import group_by
@@ -76,5 +76,5 @@ def select(argv: list[str]) -> int:
         cost = objectives[0] if objectives else "macs"
         return plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax)
 
-    inputs.write_out(arguments.out, best.drop(columns=["spec"], errors="ignore"), draw)
+    inputs.write_out(arguments, best.drop(columns=["spec"], errors="ignore"), draw)
     return 0

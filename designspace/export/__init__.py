@@ -1,4 +1,4 @@
-"""Networks in the words of other tools: pycls, timm, torchvision, torch.export, ONNX, safetensors.
+"""Networks for other tools: pycls, timm, torchvision, torch.export, ONNX, safetensors.
 
 Nothing here imports torch until weights or programs are asked for.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from designspace.export.folder import FORMATS, Written, write
+from designspace.export.folder import FILES, FORMATS, Written, check_folder, write
 from designspace.export.pycls import from_pycls, load_pycls, to_pycls
 from designspace.export.refusal import NotExpressible
 from designspace.export.timm import timm_source
@@ -28,9 +28,11 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "FILES",
     "FORMATS",
     "NotExpressible",
     "Written",
+    "check_folder",
     "from_pycls",
     "load_network",
     "load_pycls",

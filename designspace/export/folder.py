@@ -17,6 +17,7 @@ from designspace.export.schema import VERSION
 from designspace.export.timm import timm_source
 from designspace.export.torchvision import torchvision_source
 from designspace.files import save_spec, to_yaml
+from designspace.outputs import check_output, not_ours
 from designspace.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -29,6 +30,24 @@ TEXTS: dict[str, tuple[str, Callable[[ModelSpec], str]]] = {  # format: file nam
 }
 PROGRAMS = {"torch": "model.pt2", "onnx": "model.onnx"}
 FORMATS = ("yaml", "json", *TEXTS, *PROGRAMS)
+_TEXT_FILES = tuple(file for file, _ in TEXTS.values())
+FILES = ("README.md", "spec.json", *_TEXT_FILES, *PROGRAMS.values(), "model.safetensors")
+"""What `write` may write besides spec.yaml."""
+
+
+def check_folder(folder: Path, files: Sequence[str] = FILES, *, force: bool = False) -> None:
+    """Check that files may be written into a folder: it is new to this tool, or has a spec.yaml that this tool wrote.
+
+    Raises:
+        ValueError: one of the files is there and the folder is not this tool's.
+    """
+    spec = folder / "spec.yaml"
+    check_output(spec, force=force)
+    if force or spec.exists():
+        return
+    for name in files:
+        if (folder / name).exists():
+            raise not_ours(folder / name)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,7 +22,7 @@ PATIENCE = 1 << 23
 """Sampling gives up after so many candidates of which none was added to the population."""
 
 
-def sample(space: Settings, n: int, seed: int) -> Population:
+def sample(space: Settings, n: int, seed: int, on_progress: Callable[[int], None] | None = None) -> Population:
     """See `DesignSpace.sample`."""
     if n < 1:
         raise ValueError(f"n = {n}: must be at least 1")
@@ -49,6 +50,8 @@ def sample(space: Settings, n: int, seed: int) -> Population:
             last_success = chunks
         elif (chunks - last_success) * CHUNK >= PATIENCE:
             raise ValueError(_hopeless(space, n, chunks * CHUNK, members, kept, rejected))
+        if on_progress is not None:
+            on_progress(members)
     return Population(
         space.name,
         seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import factorial, log10
 from typing import Any, Self
 
@@ -58,14 +59,18 @@ class DesignSpace(Settings):
     def _draws(self, distribution: Distribution) -> int:
         return len(self.template.strides) if distribution.per_stage else 1
 
-    def sample(self, n: int, seed: int = 0) -> Population:
+    def sample(self, n: int, seed: int = 0, on_progress: Callable[[int], None] | None = None) -> Population:
         """The first n draws of the space's random stream for this seed: sample(a) is the beginning of sample(b), a < b.
 
         With `duplicates="keep"` the draws are independent and a network can be among them more than once; with "drop"
         they are the distinct networks of the same stream, each at its first draw.
 
+        Args:
+            n: networks.
+            seed: of the stream.
+            on_progress: called with the number of networks drawn so far, again and again while it takes long.
         Raises:
             ValueError: n or seed out of range, or a regime with (almost) no networks, or with fewer than n distinct
                 ones under "drop".
         """
-        return sample(self, n, seed)
+        return sample(self, n, seed, on_progress)

@@ -2,8 +2,8 @@
 
 A claim is a small file with a counter that its owner raises every few seconds. Nothing depends on it: a lost or stale
 claim costs one repeated training, never a record. Staleness is judged without comparing clocks of two machines: a claim
-is stale when its counter stood still for its owner's `stale_seconds` by the observer's clock, or when its owner ran on
-this machine and is gone.
+is stale when its counter has not changed for its owner's `stale_seconds` by the observer's clock, when its owner ran on
+this machine and is gone, or when it cannot be read as a claim.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ import functools
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from designspace.atomic import create_file, replace_file
-from designspace.record import now
+from designspace.study import STRICT, Count, Seconds, Time, now
+from designspace.validated import parse_json, read_regular
 
 
 @dataclass(frozen=True)
@@ -30,24 +34,29 @@ class Claim:
     `failures` are the model's attempts that failed, also those of owners before; `stale_seconds` are the owner's.
     """
 
+    __pydantic_config__ = STRICT
+
     key: str
     worker: str
     host: str
-    pid: int
+    pid: Count
     process_start: str
-    since: str
-    epoch: int = 0
-    beat: int = 0
+    since: Time
+    epoch: Count = 0
+    beat: Count = 0
     machine: str = ""
-    takeovers: int = 0
+    takeovers: Count = 0
     failures: tuple[str, ...] = ()
-    stale_seconds: float = 60.0
+    stale_seconds: Seconds = 60.0
+
+
+_CLAIM = TypeAdapter(Claim)
 
 
 def process_start(pid: int) -> str:
-    """Return the kernel's start mark of a process, '' if there is no such process.
+    """Return the kernel's start time of a process, '' if there is no such process.
 
-    The mark tells a process from a later one that got the same number.
+    It distinguishes a process from a later one with the same number.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -66,13 +75,13 @@ def process_start(pid: int) -> str:
 
 
 def worker_name(number: int) -> str:
-    """Return a name no other worker of a study has: number, machine, process, and a mark for containers alike."""
+    """Return a name that no other worker of a study has: number, machine, process and a random part."""
     return f"{number}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 @functools.cache
 def this_machine() -> str:
-    """Return a mark of the running system and its process numbers: containers may share a host name, or a kernel."""
+    """Return what identifies the running system and its process numbers: containers may share a host name or kernel."""
     marks = [socket.gethostname()]
     with contextlib.suppress(OSError):  # no /proc: the host name must do
         marks += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
@@ -80,7 +89,7 @@ def this_machine() -> str:
 
 
 def owner_is_gone(claim: Claim) -> bool:
-    """Tell whether the claim's owner ran on this machine and does not any more."""
+    """Whether the claim's owner ran on this machine and is gone."""
     return claim.machine == this_machine() and process_start(claim.pid) != claim.process_start
 
 
@@ -88,9 +97,10 @@ class Claims:
     """The claims folder as one worker sees it.
 
     Args:
-        directory: the folder; it exists.
+        directory: the folder; created by the first claim.
         worker: name of this worker, unique in the study.
-        stale_seconds: how long the counters of this worker's claims may stand still; also that of a damaged claim.
+        stale_seconds: time without a change after which others may take over this worker's claims, and this worker a
+            claim that the file system does not let it read.
     """
 
     def __init__(self, directory: Path, worker: str, stale_seconds: float) -> None:
@@ -112,20 +122,30 @@ class Claims:
             True if this worker holds the claim now.
         """
         path = self._directory / key
-        held = read_claim(path)
-        if path.exists():
-            if not self._is_stale(key, held):
-                return False
-            vanished = 0 if held is None or held.epoch else held.takeovers + 1
-            claim = self._new_claim(key, vanished, held.failures if held is not None else ())
-            replace_file(path, json.dumps(asdict(claim)), durable=False)
-            now_held = read_claim(path)
-            if now_held is None or now_held.worker != self._worker:  # another worker saw the same stale claim
-                return False
+        held = None
+        try:
+            held = read_claim(path)
+            stale = held is not None and self._is_stale(key, held)
+        except ValueError:
+            stale = True
+            if path.is_dir():
+                shutil.rmtree(path)
+        except OSError:  # perhaps for a moment only, as on NFS
+            stale = self._is_stale(key, None)
         else:
-            claim = self._new_claim(key)
-            if not create_file(path, json.dumps(asdict(claim)), durable=False):
-                return False
+            if held is None:
+                claim = self._new_claim(key)
+                if create_file(path, json.dumps(asdict(claim)), durable=False):
+                    self._mine[key] = claim
+                return key in self._mine
+        if not stale:
+            return False
+        vanished = 0 if held is None or held.epoch else held.takeovers + 1
+        claim = self._new_claim(key, vanished, held.failures if held is not None else ())
+        replace_file(path, json.dumps(asdict(claim)), durable=False, parents=False)
+        now_held = read_claim(path)
+        if now_held is None or now_held.worker != self._worker:  # another worker saw the same stale claim
+            return False
         self._mine[key] = claim
         return True
 
@@ -162,24 +182,30 @@ class Claims:
         claim = self._mine[key]
         self._mine[key] = replace(claim, beat=claim.beat + 1, epoch=claim.epoch if epoch is None else epoch)
         with contextlib.suppress(OSError):
-            replace_file(self._directory / key, json.dumps(asdict(self._mine[key])), durable=False)
+            replace_file(self._directory / key, json.dumps(asdict(self._mine[key])), durable=False, parents=False)
 
     def note_epoch(self, key: str, epoch: int) -> None:
         """Remember the epochs done; the next heartbeat writes them."""
         self._mine[key] = replace(self._mine[key], epoch=epoch)
 
     def release(self, key: str) -> None:
-        """Give an own claim back, unless another worker has taken it over meanwhile."""
+        """Release an own claim, unless another worker has taken it over meanwhile."""
         self._mine.pop(key, None)
-        held = read_claim(self._directory / key)
-        if held is None or held.worker == self._worker:
-            (self._directory / key).unlink(missing_ok=True)
+        path = self._directory / key
+        with contextlib.suppress(OSError):  # a claim that stays becomes stale
+            try:
+                held = read_claim(path)
+            except ValueError:
+                held = None
+            if held is None or held.worker == self._worker:
+                path.unlink(missing_ok=True)
 
     def foreign(self) -> set[str]:
         """Return the keys that other workers hold."""
-        return {entry.name for entry in os.scandir(self._directory) if not entry.name.startswith(".")} - set(self._mine)
+        return claimed_keys(self._directory) - set(self._mine)
 
     def _is_stale(self, key: str, claim: Claim | None) -> bool:
+        """Whether a claim, or one that cannot be read (None), has not changed for long enough or lost its owner."""
         if claim is not None and owner_is_gone(claim):
             return True
         mark = ("", -1) if claim is None else (claim.worker + claim.since, claim.beat)
@@ -191,10 +217,21 @@ class Claims:
         return now - since >= (self._stale_seconds if claim is None else claim.stale_seconds)
 
 
-def read_claim(path: Path) -> Claim | None:
-    """Read a claim file; None if it is gone or not readable as a claim."""
+def claimed_keys(directory: Path) -> set[str]:
+    """Return the keys of all claims, also of stale ones; the folder need not exist."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Claim(**content | {"failures": tuple(content.get("failures", ()))})
-    except (OSError, ValueError, TypeError):
+        return {name for name in os.listdir(directory) if not name.startswith(".")}
+    except FileNotFoundError:
+        return set()
+
+
+def read_claim(path: Path) -> Claim | None:
+    """Read a claim file; None if there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return parse_json(_CLAIM, read_regular(path))
+    except FileNotFoundError:
         return None

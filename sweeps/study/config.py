@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from designspace.record import STATUSES
+from designspace.study import STATUSES
 
 LEAST_BEATS = 3
 """Heartbeats that a claim must miss to be stale: one may be late, and is seen late on a shared file system."""

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from designspace.atomic import replace_file
-from designspace.record import now
+from designspace.study import Study, StudyModel, StudyPaths, check_is_models, lines_hash, now
 from sweeps.environment import environment
 from sweeps.study.population import Drawn, draw
-from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +46,9 @@ EARLIER = {"duplicates": "drop"}
 
 def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be equal at every start: the keys in FROZEN, without FREE_OF_DATA."""
-    part = {key: (EARLIER | dict(config))[key] for key in FROZEN}
-    part["data"] = {key: value for key, value in config["data"].items() if key not in FREE_OF_DATA}
+    known = EARLIER | dict(config)
+    part = {key: known[key] for key in FROZEN if key in known}
+    part["data"] = {key: value for key, value in (known.get("data") or {}).items() if key not in FREE_OF_DATA}
     return part
 
 
@@ -80,7 +80,9 @@ def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
     paths.root.mkdir(parents=True, exist_ok=True)
     with _locked(paths.lock):
         study = Study.open(root) if paths.manifest.exists() else None
-        if study is not None:
+        if study is None:
+            check_is_models(paths.models)
+        else:
             _check_same(study, config)
             if int(config["n"]) == study.config["n"]:
                 return study
@@ -89,7 +91,6 @@ def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
             raise ValueError(f"'{root}' cannot grow: its data were {before} and are {drawn.data_id} now (data_id)")
         old = study.models if study is not None else ()
         models = old + _new_models(old, drawn, root)
-        paths.make_folders()
         lines = [model.to_line() for model in models]
         replace_file(paths.models, "".join(line + "\n" for line in lines))
         manifest = (dict(study.manifest) if study else {"created_at": now()}) | {

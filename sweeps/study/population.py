@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from designspace.record import record_key
 from designspace.spaces import merge, space_from_config
+from designspace.study import StudyModel, record_key
 from sweeps.data import data_from_config, open_data, prepare_data
-from sweeps.study.study import StudyModel
 from sweeps.trainer.device_config import device_from_config
 from sweeps.trainer.recipe import recipe_from_config
 

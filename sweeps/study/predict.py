@@ -12,12 +12,15 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
 
 from designspace.atomic import create_file
-from sweeps.study.study import StudyModel
+from designspace.study import STRICT, Count, Seconds, StudyModel
+from designspace.validated import parse_json, read_regular
 
 FORWARD_SHARE = 1 / 3
 """An image in evaluation costs a third of one in training: forward, without the two products of backward."""
@@ -47,14 +50,16 @@ class TimePredictor:
         device: name of the device.
     """
 
-    per_mac: float
-    per_act: float
-    per_block: float
-    per_update: float
-    per_picture: float
-    batch_size: int
-    updates: int
-    evaluated: int
+    __pydantic_config__ = STRICT
+
+    per_mac: Seconds
+    per_act: Seconds
+    per_block: Seconds
+    per_update: Seconds
+    per_picture: Seconds
+    batch_size: Annotated[int, Field(gt=0)]
+    updates: Count
+    evaluated: Count
     relative_error: float | None
     device: str
 
@@ -71,12 +76,17 @@ class TimePredictor:
         image = self.per_mac * model.macs + self.per_act * model.acts
         return self.batch_size * image + self.per_block * model.depth + self.per_update
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """The predictor whose constants are in a mapping; ValueError names what is missing."""
-        if missing := [field.name for field in fields(cls) if field.name not in mapping]:
-            raise ValueError(f"the constants of the time predictor lack {', '.join(missing)}")
-        return cls(**{field.name: mapping[field.name] for field in fields(cls)})
+
+@dataclass(frozen=True)
+class _Measured:
+    """A file of constants; it also has `measured_on`."""
+
+    __pydantic_config__ = STRICT
+
+    constants: TimePredictor
+
+
+_MEASURED = TypeAdapter(_Measured)
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,6 @@ def _file(folder: Path, measured_on: Mapping[str, Any]) -> Path:
 
 def _read(file: Path) -> TimePredictor | None:
     try:
-        return TimePredictor.from_mapping(json.loads(file.read_text(encoding="utf-8"))["constants"])
-    except (OSError, ValueError, KeyError, TypeError):  # a prediction is a help: without it the work goes on
+        return parse_json(_MEASURED, read_regular(file)).constants
+    except (OSError, ValueError):  # a prediction is a help: without it the work goes on
         return None

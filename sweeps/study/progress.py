@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from designspace.study import Study
 from sweeps.study.status import Status, StudyReader
-from sweeps.study.study import Study
 from sweeps.study.summary import duration
 
 REFRESH_SECONDS = 0.5

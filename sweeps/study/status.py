@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import statistics
 import tempfile
@@ -13,12 +12,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-from sweeps.study.claims import Claim, owner_is_gone, read_claim
+from designspace.study import Record, Study, StudyModel, trainings
+from sweeps.study.claims import Claim, claimed_keys, owner_is_gone, read_claim
 from sweeps.study.predict import TimePredictor, any_known
-from sweeps.study.study import Study, StudyModel, trainings
 
 
 @dataclass(frozen=True)
@@ -55,13 +52,14 @@ class Status:
     `training_seconds` is the sum over the trainings with a record and `training_seconds_left` that over the rest;
     `device_seconds` is the same in units of whole devices, where several train at once; `seconds_left` is the time
     until the study is done. `prediction_error` is the median of |predicted − taken| / taken over the trainings that
-    were predicted. None: not known yet.
+    were predicted. `damaged` has what is wrong with each damaged record, by key; its model counts as missing. None: not
+    known yet.
     """
 
     groups: tuple[Group, ...]
     total: Group
     running: tuple[tuple[StudyModel, Claim], ...]
-    unreadable: int
+    damaged: dict[str, str]
     active_seconds: float
     training_seconds: float
     training_seconds_left: float | None
@@ -117,7 +115,7 @@ class StudyReader:
 
     def read(self) -> Status:
         """Return the present status."""
-        unreadable = self._read_new_records()
+        damaged = self._read_new_records()
         claims = self._live_claims()
         models = self._study.models
         labels = list(dict.fromkeys(model.space for model in models))
@@ -131,7 +129,7 @@ class StudyReader:
             groups=tuple(groups),
             total=self._group("all", models, claims),
             running=tuple((model, claims[model.key]) for model in self._trainings if model.key in claims),
-            unreadable=unreadable,
+            damaged=damaged,
             active_seconds=active,
             training_seconds=taken,
             training_seconds_left=training_seconds_left,
@@ -164,31 +162,26 @@ class StudyReader:
     def _cost(self, model: StudyModel) -> float:
         return self._predictor.training_seconds(model) if self._predictor else model.cost
 
-    def _read_new_records(self) -> int:
+    def _read_new_records(self) -> dict[str, str]:
+        """Read the records not read yet; return what is wrong with each damaged one."""
+        if self._study.is_gone():
+            return {}
         keys = self._study.recorded_keys()
         for gone in self._outcomes.keys() - keys:
             del self._outcomes[gone]
-        unreadable = 0
-        for key in keys - self._outcomes.keys():
-            try:
-                self._outcomes[key] = _outcome(json.loads(self._study.paths.record(key).read_bytes()))
-            except (OSError, ValueError, TypeError, KeyError):
-                unreadable += 1
-        return unreadable
+        records, damaged = self._study.read_records(keys - self._outcomes.keys())
+        self._outcomes |= {key: _outcome(record) for key, record in records.items()}
+        return damaged
 
     def _live_claims(self) -> dict[str, Claim]:
-        keys = {model.key for model in self._trainings} - self._outcomes.keys()
+        directory = self._study.paths.claims
         now = time.time() + self._clock_ahead()
         claims = {}
-        for entry in os.scandir(self._study.paths.claims):
-            if entry.name not in keys:
-                continue
-            claim = read_claim(Path(entry.path))
-            try:
-                if claim is not None and not owner_is_gone(claim) and now - entry.stat().st_mtime < claim.stale_seconds:
-                    claims[entry.name] = claim
-            except FileNotFoundError:  # released just now
-                pass
+        for key in (claimed_keys(directory) & self._study.keys) - self._outcomes.keys():
+            with contextlib.suppress(OSError, ValueError):  # released just now, or damaged, which is stale
+                claim, age = read_claim(directory / key), now - (directory / key).stat().st_mtime
+                if claim is not None and not owner_is_gone(claim) and age < claim.stale_seconds:
+                    claims[key] = claim
         return claims
 
     def _clock_ahead(self) -> float:
@@ -214,16 +207,16 @@ class StudyReader:
         )
 
 
-def _outcome(record: dict[str, Any]) -> _Outcome:
+def _outcome(record: Record) -> _Outcome:
     # Complete epochs with their evaluations, and the time that an interrupted training spent in its last one.
-    seconds = max(sum(record.get("epoch_seconds") or ()), record.get("train_seconds") or 0.0)
+    seconds = max(sum(filter(None, record.epoch_seconds)), record.train_seconds or 0.0)
     span = None
-    if record.get("started_at"):
-        began = datetime.fromisoformat(record["started_at"]).timestamp()
-        ended = datetime.fromisoformat(record["ended_at"]).timestamp() if record.get("ended_at") else began + seconds
+    if record.started_at:
+        began = datetime.fromisoformat(record.started_at).timestamp()
+        ended = datetime.fromisoformat(record.ended_at).timestamp() if record.ended_at else began + seconds
         span = began, ended
-    share, predicted = record.get("device_share") or 1.0, record.get("predicted_seconds")
-    return _Outcome(record["status"], record.get("error_percent"), span, seconds, share, predicted)
+    share = record.device_share or 1.0
+    return _Outcome(record.status, record.error_percent, span, seconds, share, record.predicted_seconds)
 
 
 def active_seconds(spans: Sequence[tuple[float, float, float]]) -> float:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from designspace.population import duplicates_text
+from designspace.study import Study, damaged_text
 from sweeps.study.status import Status
-from sweeps.study.study import Study
 
 
 def duration(seconds: float | None) -> str:
@@ -49,10 +49,8 @@ def status_lines(root: Path, status: Status) -> list[str]:
     ]
     if total.failed:
         lines.append("failed: " + ", ".join(f"{count} {reason}" for reason, count in total.failed.most_common()))
-    if status.unreadable:
-        lines.append(
-            f"damaged records: {status.unreadable} (the next sweep sets them aside and trains their models again)"
-        )
+    if status.damaged:
+        lines.append(f"{damaged_text(status.damaged)}; the next sweep sets them aside and trains their models again")
     if (rate := status.models_per_hour) is not None:
         lines.append(
             f"speed: {rate:,.0f} models an hour"

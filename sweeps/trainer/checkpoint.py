@@ -1,4 +1,4 @@
-"""A training on disk between two epochs: whole or not there, and only for the training it was taken from."""
+"""A training on disk between two epochs: complete or absent, and only for the training it was taken from."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sweeps.trainer.result import EpochResult
 
 log = logging.getLogger(__name__)
 
+TITLE = "designspace checkpoint"
 FORMAT = 4
 DEVICE = "device_name"
 LONG_SECONDS = 300.0
@@ -68,7 +69,7 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         body = buffer.getvalue()
-        replace_file(self.path, _head(body) + b"\n" + body)
+        replace_file(self.path, _head(body) + b"\n" + body, parents=False)
 
     def load(self) -> Progress | None:
         """What the file holds, on the CPU; None if there is none that can be used.
@@ -108,7 +109,13 @@ class Checkpoint:
 
 def _head(body: bytes) -> bytes:
     """The first line of a checkpoint: a flipped bit would go unnoticed in the weights."""
-    return f"designspace checkpoint {FORMAT} {hashlib.sha256(body).hexdigest()}".encode()
+    return f"{TITLE} {FORMAT} {hashlib.sha256(body).hexdigest()}".encode()
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of this tool, of any version."""
+    with path.open("rb") as stream:
+        return stream.read(len(TITLE)) == TITLE.encode()
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

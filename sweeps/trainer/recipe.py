@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from designspace.record import FEW_UPDATES
+from designspace.study import FEW_UPDATES
 from sweeps.checked import checked
 
 

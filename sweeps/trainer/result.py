@@ -27,7 +27,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Outcome, curves and environment of one training; the names are those of `designspace.record.Record`."""
+    """Outcome, curves and environment of one training; the names are those of `designspace.study.Record`."""
 
     status: str
     message: str

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from designspace.network import build_network
-from designspace.record import now
 from designspace.spec import ModelSpec
+from designspace.study import now
 from sweeps.data import Splits, StreamedSplits
 from sweeps.trainer.checkpoint import LONG_SECONDS, Checkpoint, Progress
 from sweeps.trainer.device import Device, resolve_device

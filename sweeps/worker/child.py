@@ -1,4 +1,4 @@
-"""The worker's end of a training process: start it, hand models over, hear what it says, learn how it ended."""
+"""The worker's end of a training process: start it, send it models, receive its messages, report how it ended."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from designspace.study import Study, StudyModel
 from sweeps.stop import WORKERS_SIGNALS
-from sweeps.study.study import Study, StudyModel
 from sweeps.worker.process import Assignment
 
 
@@ -26,7 +26,7 @@ class TrainingProcess:
         trainer: import path of the trainer.
         slot: number of the process on its machine.
         gpu: the GPU it trains on, as CUDA_VISIBLE_DEVICES names it; None leaves it what the worker sees.
-        settings: what the trainer is told beyond the study's config.
+        settings: settings of the trainer beyond the study's config.
         log_file: where its output goes; None leaves it where the worker's goes.
     """
 
@@ -68,11 +68,11 @@ class TrainingProcess:
         return self._process.pid
 
     def kill(self) -> None:
-        """Kill the process; its pipe will tell."""
+        """Kill the process; its pipe then reports the end."""
         self._process.kill()
 
     def train(self, assignment: Assignment) -> None:
-        """Hand a model over."""
+        """Send a model."""
         self.model = assignment.model
         self.alone = not assignment.may_be_crowded
         self.limit(assignment.deadline_seconds)
@@ -91,7 +91,7 @@ class TrainingProcess:
         self._send("stop")
 
     def _send(self, content: object) -> None:
-        with contextlib.suppress(OSError):  # it is dying just now: its pipe will tell
+        with contextlib.suppress(OSError):  # it is ending: its pipe reports that
             self.connection.send(content)
 
     def messages(self) -> Iterator[tuple[Any, ...]]:

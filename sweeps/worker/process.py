@@ -4,14 +4,14 @@ It talks to its worker through one pipe. Messages to the worker are tuples whose
 
     ("ready",)                              the trainer is open
     ("predictor", predictor)                predicts the times of trainings on this device
-    ("unusable", sentence)                  the trainer cannot be opened; no model is to blame
+    ("unusable", sentence)                  the trainer cannot be opened; not a model failure
     ("epoch", key, epochs_done)
     ("recorded", key)                       the record is on disk
     ("stopped", key)                        left at its checkpoint, as asked
     ("crowded", key)                        out of memory where others may train on the same device
     ("failed", key, sentence)               an exception came out of the training function
     ("disk", sentence)                      the record or the checkpoint cannot be written
-    ("damaged", sentence)                   a picture cannot be read; no model is to blame
+    ("damaged", sentence)                   an image cannot be read; not a model failure
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from designspace.record import Record
+from designspace.study import Record, Study, StudyModel, trainings
 from sweeps.damage import ImageError
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.study.predict import TimePredictor, begin, keep, known
-from sweeps.study.study import Study, StudyModel, trainings
 from sweeps.training import Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5
@@ -60,7 +59,7 @@ class Assignment(NamedTuple):
 
 
 def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[str, Any]) -> Record:
-    """Return the record of a model from the fields its training gave."""
+    """Return the record of a model from the fields its training gave; ValueError if one has no valid value."""
     identity = {
         "spec_id": model.spec_id,
         "recipe_id": study.manifest["recipe_id"],
@@ -76,7 +75,8 @@ def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[st
         "depth": model.depth,
         "attempts": attempts,
     }
-    return Record(**{**identity, **fields})
+    # Once written it can be read again, whatever a trainer gives.
+    return Record.from_json(Record(**{**fields, **identity}).to_json())
 
 
 def write_patiently(study: Study, model: StudyModel, record: Record) -> None:
@@ -90,13 +90,14 @@ def write_patiently(study: Study, model: StudyModel, record: Record) -> None:
             study.write_record(model, record)
             return
         except OSError:
-            if attempt == WRITE_ATTEMPTS - 1:
+            if attempt == WRITE_ATTEMPTS - 1 or study.is_gone():
                 raise
             time.sleep(0.25 * 2**attempt)
 
 
 def _one_sentence(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    # The name of a file can have bytes that are not UTF-8, which a claim cannot have.
+    text = " ".join(str(error).encode(errors="backslashreplace").decode().split())
     return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
 
 
@@ -111,11 +112,12 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
         connection: the pipe; its end means the worker is gone, and this process ends at once.
         root: the study folder.
         trainer: import path of the trainer.
-        settings: what the trainer is told beyond the study's config.
+        settings: settings of the trainer beyond the study's config.
         log_file: where everything printed goes, also by libraries and by a crash.
     """
+    # Where the folder of the log was deleted, the output goes where the worker's goes.
     if log_file is not None:
-        with open(log_file, "ab") as stream:
+        with contextlib.suppress(OSError), open(log_file, "ab") as stream:
             os.dup2(stream.fileno(), 1)
             os.dup2(stream.fileno(), 2)
     faulthandler.enable()
@@ -133,7 +135,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
     except Exception as error:
         connection.send(("unusable", _one_sentence(error)))
         return
-    epochs = study.config.get("recipe", {}).get("epochs", 0)
+    epochs = (study.config.get("recipe") or {}).get("epochs", 0)
     if predictor is not None:
         connection.send(("predictor", predictor))
     connection.send(("ready",))
@@ -152,8 +154,8 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             if predictor is None and (predictor := known(study.paths.times, opened.measured_on)) is not None:
                 connection.send(("predictor", predictor))  # another process has measured in the meantime
                 predicted = predictor.training_seconds(model)
-            told = {"predicted_seconds": predicted, "device_share": share}
-            record = record_of(study, model, attempt, outcome | told)
+            fields = outcome | {"predicted_seconds": predicted, "device_share": share}
+            record = record_of(study, model, attempt, fields)
         except Stopped:
             connection.send(("stopped", key))
             continue
@@ -162,7 +164,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             return
         except Exception as error:
             # The process may be spoiled (CUDA errors stick): it reports and ends, and a fresh one goes on.
-            of_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
+            of_disk = isinstance(error, OSError) and (error.errno in DISK_ERRORS or study.is_gone())
             connection.send(("disk", _one_sentence(error)) if of_disk else ("failed", key, _one_sentence(error)))
             return
         if record.status == "out_of_memory" and may_be_crowded:  # alone it may fit

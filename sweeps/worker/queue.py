@@ -1,15 +1,15 @@
-"""The models a worker still has to see to, and which of them it takes next."""
+"""The models that a worker has left, and which of them it takes next."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
+from designspace.study import Study, StudyModel
 from sweeps.study.claims import Claims
-from sweeps.study.study import Study, StudyModel
 
 LOOK_SECONDS = 2.0
-"""How old a worker's list of the records may be; before a model is trained its own record is looked for again."""
+"""Largest age of a worker's list of the records; before a model is trained its own record is checked again."""
 
 
 class Queue:
@@ -36,11 +36,11 @@ class Queue:
         self._todo.sort(key=lambda model: (-seconds(model), model.key))
 
     def try_again(self, model: StudyModel) -> None:
-        """Give back a model whose training failed; it stays claimed and comes next."""
+        """Return a model whose training failed; it stays claimed and comes next."""
         self._retry.append(model)
 
     def try_alone(self, model: StudyModel) -> None:
-        """Give back a model that did not fit into memory beside others; it stays claimed, for `take_alone`."""
+        """Return a model that did not fit into memory beside others; it stays claimed, for `take_alone`."""
         self._crowded.append(model)
 
     def clear(self) -> None:

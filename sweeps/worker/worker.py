@@ -3,8 +3,8 @@
 A training process may die in any way (SIGKILL, os._exit, out of memory): its worker sees the pipe close, counts a
 failed attempt, starts a new process and goes on. A model that used up its attempts gets a record with status "crashed".
 
-Asked to stop (SIGTERM, or the batch system's warning), the worker takes no more models, lets those in training reach
-the end of their epoch and its checkpoint, gives its claims back and ends; see `sweeps.stop`.
+When a stop is requested (SIGTERM, or the batch system's warning), the worker stops taking models, lets those in
+training reach the end of their epoch and its checkpoint, releases its claims and ends; see `sweeps.stop`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
 
-from designspace.record import now
+from designspace.study import Study, StudyModel, now
 from sweeps.resources import visible_gpus
 from sweeps.stop import StopSignals
 from sweeps.study.claims import Claims
 from sweeps.study.predict import NO_LIMIT, TimeLimit, TimePredictor
-from sweeps.study.study import Study, StudyModel
 from sweeps.worker.child import TrainingProcess
 from sweeps.worker.process import Assignment, record_of, write_patiently
 from sweeps.worker.queue import Queue
@@ -38,13 +37,17 @@ MOST_TAKEOVERS = 10
 HANGING_SECONDS = 60.0
 """A training process that is over twice the time limit of its model by this does not answer any more, and is killed."""
 
-_NOT_WRITABLE = (
-    "the study folder '{}' cannot be written ({}); nothing recorded is lost: make room and run the same command again"
-)
-
 
 class WorkerError(RuntimeError):
-    """The worker cannot go on, and no model is to blame; the message is one sentence."""
+    """The worker cannot continue, which is not a model failure; the message is one sentence."""
+
+
+def moved_or_deleted(study: Study) -> WorkerError:
+    """Return the error for a study that is not where it was opened."""
+    return WorkerError(
+        f"the study folder '{study.paths.root}' was moved or deleted; if it was moved, give the same command with run= "
+        "where it is now"
+    )
 
 
 class Worker:
@@ -60,8 +63,8 @@ class Worker:
         heartbeat_seconds: how often the claims are refreshed.
         limit: how long a training may take.
         hanging_seconds: see HANGING_SECONDS.
-        stop_seconds: how long a worker that was asked to stop waits for its trainings.
-        settings: what the trainer is told beyond the study's config.
+        stop_seconds: how long a worker waits for its trainings after a stop was requested.
+        settings: settings of the trainer beyond the study's config.
         log_file: collects what the training processes print.
     """
 
@@ -109,8 +112,8 @@ class Worker:
 
         Raises:
             WorkerError: training processes cannot start, or the study folder cannot be written.
-            KeyboardInterrupt: on Ctrl-C; claims are given back before.
-            SystemExit: it was asked to stop; claims are given back before.
+            KeyboardInterrupt: on Ctrl-C; claims are released before.
+            SystemExit: a stop was requested; claims are released before.
         """
         try:
             with self._stop:
@@ -124,19 +127,28 @@ class Worker:
                         process.end()
                     self._processes.clear()
         except OSError as error:
-            raise WorkerError(_NOT_WRITABLE.format(self._study.paths.root, error)) from error
+            raise self._not_writable(error) from error
         finally:
             for process in self._processes:
                 process.end(kill=True)
             for key in self._claims.mine:
                 self._claims.release(key)
         if self._stop_by is not None:
-            self._stop.hand_on()
+            self._stop.forward_signal()
+
+    def _not_writable(self, reason: object) -> WorkerError:
+        root = self._study.paths.root
+        if self._study.is_gone():
+            return moved_or_deleted(self._study)
+        return WorkerError(
+            f"the study folder '{root}' cannot be written ({reason}); nothing recorded is lost: make room and run the "
+            "same command again"
+        )
 
     def _out_of_time(self) -> bool:
         """Notice a request to stop; tell whether the time to stop in good order is over."""
         if self._stop.received and self._stop_by is None:
-            log.warning("asked to stop: takes no more models, and ends when those in training have a checkpoint")
+            log.warning("stop requested: takes no more models, and ends when those in training have a checkpoint")
             self._stop_by = time.monotonic() + self._stop_seconds
             self._queue.clear()
             for process in self._processes:
@@ -223,15 +235,15 @@ class Worker:
             case "damaged", (sentence,):
                 raise WorkerError(sentence)
             case "disk", (sentence,):
-                raise WorkerError(_NOT_WRITABLE.format(self._study.paths.root, sentence))
+                raise self._not_writable(sentence)
             case "ended", _:
-                self._bury(process)
+                self._on_exit(process)
 
-    def _bury(self, process: TrainingProcess) -> None:
+    def _on_exit(self, process: TrainingProcess) -> None:
         how = process.end(kill=True)
         self._processes.remove(process)
         if self._stop_by is not None:
-            return  # what a dying job does to its processes is no model's fault
+            return  # what a dying job does to its processes is not a model failure
         if process.model is not None:
             self._count_failure(process.model, process.failure or how)
         elif not process.ready:
@@ -264,9 +276,11 @@ class Worker:
         if now < self._next_beat:
             return
         self._next_beat = now + self._heartbeat_seconds
+        if self._study.is_gone():
+            raise moved_or_deleted(self._study)
         for key in self._claims.mine:
             self._claims.beat(key)
         for process in self._processes:
             if process.seconds_over_limit(now) > self._hanging_seconds:
-                log.warning("process %s does not heed the time limit of its model and is ended", process.pid)
+                log.warning("process %s does not respond to the time limit of its model and is ended", process.pid)
                 process.kill()

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from designspace.record import Record, record_key
 from designspace.spaces import space_from_config
+from designspace.study import Record, lines_hash, record_key
 
 RECIPE, DATA = "0123456789abcdef", "fedcba9876543210"
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -75,8 +75,10 @@ def write_study(
                 key = record_key(row["spec_id"], recipe_id, DATA, trained)
                 models.append(row | {"space": label, "seed": trained, "key": key})
     models.sort(key=lambda model: (model["index"], model["space"]))
-    (folder / "models.jsonl").write_text("".join(json.dumps(model) + "\n" for model in models))
-    (folder / "manifest.json").write_text(json.dumps(_manifest(n, seed, sampling, len(models), recipe_id, configs)))
+    lines = [json.dumps(model) for model in models]
+    (folder / "models.jsonl").write_text("".join(line + "\n" for line in lines))
+    manifest = _manifest(n, seed, sampling, len(models), recipe_id, configs) | {"models_sha256": lines_hash(lines)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     for position, model in enumerate(models[: len(models) - untrained]):
         record = _record(model, (failures or {}).get(position, "ok"), rng, recipe_id, advantage)
         if not (path := folder / "records" / f"{model['key']}.json").exists():

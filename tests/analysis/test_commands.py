@@ -318,3 +318,38 @@ def test_text_and_bools_are_parameters_too(bare, tmp_path, capsys):
     assert compare([*bare, "--by", "wide", "--match", "none"]) == 0
     assert "wide = False" in capsys.readouterr().out
     assert report([*bare, "--by", "wide", "--out", str(tmp_path / "page")]) == 0
+
+
+@pytest.mark.parametrize("name", ["table.csv", "figure.png", "figure.svg"])
+def test_out_spares_files_of_the_user(study, tmp_path, name):
+    path = tmp_path / name
+    arguments = [str(study), "--out", str(path)]
+    path.write_text("precious\n")
+    with pytest.raises(ValueError, match=rf"out = .*{name}: is there and not from this tool"):
+        edf(arguments)
+    assert path.read_text() == "precious\n"
+    assert edf([*arguments, "--force"]) == 0
+    assert edf(arguments) == 0  # the same command again
+    with pytest.raises(ValueError, match=r"out = /dev/null: must end in"):
+        edf([str(study), "--out", "/dev/null"])
+
+
+def test_report_and_export_spare_files_of_the_user(study, tmp_path):
+    out = tmp_path / "out"
+    assert report([str(study), "--out", str(out)]) == 0
+    assert report([str(study), "--out", str(out)]) == 0
+    figure = next((out / "figures").iterdir())
+    for path in (out / "report.html", figure):
+        path.write_text("precious")
+        with pytest.raises(ValueError, match="is there and not from this tool"):
+            report([str(study), "--out", str(out)])
+        assert path.read_text() == "precious"
+        assert report([str(study), "--out", str(out), "--force"]) == 0
+    specs = ["--top", "1", "--out", str(tmp_path / "specs")]
+    assert export([str(study), *specs]) == 0
+    assert export([str(study), *specs]) == 0
+    (spec,) = (tmp_path / "specs").iterdir()
+    spec.write_text("precious")
+    with pytest.raises(ValueError, match="is there and not from this tool"):
+        export([str(study), *specs])
+    assert export([str(study), *specs, "--force"]) == 0

@@ -5,7 +5,7 @@ import pytest
 from analysis.expression import parse_map
 from analysis.failures import apply_failure_policy
 from analysis.table import load_table
-from designspace.record import STATUSES
+from designspace.study import STATUSES
 
 TOOLS = {
     "Optuna": {"COMPLETE": "ok", "PRUNED": "pruned", "FAIL": "crashed", "RUNNING": "missing", "WAITING": "missing"},

@@ -156,8 +156,16 @@ def test_mistakes_are_named(study, tmp_path):
     with pytest.raises(ValueError, match="given twice"):
         load(study, study / ".." / study.name)
     (study / "models.jsonl").write_text("")
-    with pytest.raises(ValueError, match="has no models"):
+    with pytest.raises(ValueError, match=r"models.jsonl was changed after the study was frozen"):
         load(study)
+
+
+def test_a_damaged_record_counts_as_missing(study):
+    path = sorted((study / "records").glob("*.json"))[0]
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": "0"'))
+    with pytest.warns(UserWarning, match=rf"1 damaged record \({path.stem}: seed = '0': must be a valid integer\); "):
+        frame = load(study)
+    assert frame.loc[frame["spec_id"] == path.stem.partition("-")[0], "status"].tolist() == ["missing"]
 
 
 def test_the_best_are_chosen_once_each_by_their_mean_over_seeds(study):

@@ -1,9 +1,11 @@
 import contextlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ import pytest
 import designspace
 from designspace import ModelSpec, zoo
 from designspace.cli import main
+from designspace.commands import sample
 from designspace.spec import BasicStage
 
 
@@ -157,3 +160,17 @@ def test_zoo_and_spaces_list_everything(capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().out
     assert all(name in out for name in zoo.names())
     assert "1.8e+18" in out
+
+
+def test_a_long_draw_says_how_far_it_is(capsys, monkeypatch):
+    seconds = iter(range(0, 10_000, 8))
+    monkeypatch.setattr("designspace.terminal.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    assert sample(["space=regnetx", "n=900", "macs=[360e6,400e6]"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"drawn: \d+ of 900, about [\d,]+ s left", lines[0])
+    assert len(lines) > 1
+
+
+def test_a_short_draw_says_nothing(capsys):
+    assert sample(["space=regnetx", "n=60"]) == 0
+    assert capsys.readouterr().err == ""

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import sweeps.study.study
+import designspace.study
 import sweeps.worker.process
 from designspace.atomic import replace_file
-from designspace.record import now, record_key
+from designspace.study import Record, Study, StudyModel, StudyPaths, lines_hash, now, record_key
 from sweeps.damage import ImageError
 from sweeps.study.claims import Claims
 from sweeps.study.predict import TimePredictor
-from sweeps.study.study import Study, StudyModel, StudyPaths, lines_hash
 from sweeps.training import Task, Trainer
 from sweeps.worker.worker import Worker
 
@@ -42,7 +41,8 @@ def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Stud
         for space in spaces
     ]
     paths = StudyPaths(root)
-    paths.make_folders()
+    for folder in (root, paths.records, paths.claims):
+        folder.mkdir(parents=True, exist_ok=True)
     lines = [model.to_line() for model in models]
     replace_file(paths.models, "".join(line + "\n" for line in lines))
     manifest = {
@@ -54,6 +54,13 @@ def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Stud
     }
     replace_file(paths.manifest, json.dumps(manifest))
     return Study.open(root)
+
+
+def read_records(root: Path) -> list[Record]:
+    """The records of a study, ordered by key; none is damaged."""
+    records, damaged = Study.open(root).read_records()
+    assert not damaged
+    return list(records.values())
 
 
 def work(study: Study, trainer: str, *, processes: int = 1, attempts: int = 2, **options: Any) -> None:
@@ -84,6 +91,11 @@ def open_good(config: Mapping[str, Any]) -> Trainer:
     return Trainer(train)
 
 
+def open_started(config: Mapping[str, Any]) -> Trainer:
+    """Every model trains at once, and its record says when."""
+    return Trainer(lambda task: _trained(task.model) | {"started_at": now()})
+
+
 def open_slow(config: Mapping[str, Any]) -> Trainer:
     """Every model takes a fifth of a second."""
 
@@ -97,11 +109,11 @@ def open_slow(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_predicting(config: Mapping[str, Any]) -> Trainer:
-    """Trainings whose times are predicted, all alike; the error of a model is its time limit."""
+    """Trainings whose times are predicted, all equal; a model's train_seconds are its time limit."""
 
     def train(task: Task) -> dict[str, Any]:
         _log(config, task.model)
-        return _trained(task.model) | {"error_percent": task.deadline_seconds}
+        return _trained(task.model) | {"train_seconds": task.deadline_seconds}
 
     def measure_times(models: Sequence[StudyModel]) -> TimePredictor:
         with open(os.environ["FAKE_STUDY_LOG"], "a") as stream:
@@ -171,6 +183,20 @@ def open_damaged(config: Mapping[str, Any]) -> Trainer:
     return Trainer(train)
 
 
+def open_file_name(config: Mapping[str, Any]) -> Trainer:
+    """The name of a file that cannot be read is not UTF-8."""
+
+    def train(task: Task) -> dict[str, Any]:
+        raise FileNotFoundError(os.fsdecode(b"caf\xe9.png"))
+
+    return Trainer(train)
+
+
+def open_outcome(config: Mapping[str, Any]) -> Trainer:
+    """A trainer whose outcome has other values than a record may have."""
+    return Trainer(lambda task: _trained(task.model) | json.loads(os.environ["FAKE_STUDY_OUTCOME"]))
+
+
 def open_other_data(config: Mapping[str, Any]) -> Trainer:
     """The data on this machine are not those the study was frozen with."""
     return Trainer(open_good(config).train, identity={"recipe_id": "recipe", "data_id": "other"})
@@ -210,7 +236,7 @@ def open_full_disk(config: Mapping[str, Any]) -> Trainer:
         raise OSError(28, "No space left on device")
 
     setattr(sweeps.worker.process, "WRITE_ATTEMPTS", 2)  # noqa: B010
-    setattr(sweeps.study.study, "create_file", no_space)  # noqa: B010
+    setattr(designspace.study, "create_file", no_space)  # noqa: B010
     return open_good(config)
 
 

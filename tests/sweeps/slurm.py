@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fake_study import error_after
+from fake_study import error_after, read_records
 
-from designspace.record import read_records
+from designspace.study import Study
 from sweeps.study.claims import Claim, read_claim
-from sweeps.study.study import Study
 
 LAUNCHER = (
     "hydra/launcher=slurm_shared_gpu",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from designspace.record import Record
+from designspace.study import Record
 from sweeps import app
-from sweeps.calibrate import calibrate, compare, table, to_csv, told
+from sweeps.calibrate import calibrate, compare, conclusion, table, to_csv
 from sweeps.commands import calibrate as command
 
 
@@ -36,7 +37,7 @@ def test_pairs_are_compared_on_the_same_models() -> None:
     read = list(csv.DictReader(io.StringIO(to_csv(rows))))
     assert [float(row["mean_error"]) for row in read] == [23, 25, 53.5]
     assert "1 of 2" in table(rows)
-    assert "edge" not in told(rows)
+    assert "edge" not in conclusion(rows)
 
 
 def test_trainings_of_one_model_are_not_two_models() -> None:
@@ -48,23 +49,21 @@ def test_trainings_of_one_model_are_not_two_models() -> None:
 
 def test_what_is_not_clearly_worse_is_told() -> None:
     rows = compare({(0.1, 0.0): records(20, 30, 25), (0.2, 0.0): records(18, 29, 27), (0.4, 0.0): records(30, 39, 34)})
-    assert "not clearly worse (under 2 standard errors): lr 0.1 wd 0" in told(rows)
-    assert "lr 0.4" not in told(rows)
+    assert "not clearly worse (under 2 standard errors): lr 0.1 wd 0" in conclusion(rows)
+    assert "lr 0.4" not in conclusion(rows)
 
 
 def test_an_optimum_at_the_edge_is_told() -> None:
-    assert "widen lr" in told(compare({(0.1, 0.0): records(20), (0.2, 0.0): records(18)}))
+    assert "widen lr" in conclusion(compare({(0.1, 0.0): records(20), (0.2, 0.0): records(18)}))
 
 
 def test_every_pair_is_a_study_and_the_best_becomes_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sweep(argv: list[str]) -> tuple[None, None, dict[str, object]]:
+    def sweep(argv: list[str]) -> tuple[SimpleNamespace, None, dict[str, object]]:
         values = dict(word.split("=", 1) for word in argv)
         rate, decay = float(values["recipe.learning_rate"]), float(values["recipe.weight_decay"])
-        folder = Path(values["run"]) / "records"
-        folder.mkdir(parents=True)
-        for record in records(20 + abs(rate - 0.2) + decay, 30):
-            (folder / f"{record.index}.json").write_text(record.to_json())
-        return None, None, {"recipe": {"name": "low_epoch", "learning_rate": rate, "weight_decay": decay, "epochs": 2}}
+        trained = {str(record.index): record for record in records(20 + abs(rate - 0.2) + decay, 30)}
+        study = SimpleNamespace(read_records=lambda: (trained, {}))
+        return study, None, {"recipe": {"name": "low_epoch", "learning_rate": rate, "weight_decay": decay, "epochs": 2}}
 
     monkeypatch.setattr(app, "sweep", sweep)
     rows, recipe = calibrate(["experiment=smoke"], [0.1, 0.2, 0.4], [0.0, 1e-4], 2, tmp_path)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from designspace import ModelSpec, complexity
+from designspace.study import StudyModel
 from sweeps import probe
 from sweeps.data import DataConfig, Splits, StreamedSplits, load_data, open_data
 from sweeps.plan import predictor_for
 from sweeps.probe import fit, measure_times, spread
-from sweeps.study.study import StudyModel
 from sweeps.trainer.device import resolve_device
 from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.recipe import Recipe

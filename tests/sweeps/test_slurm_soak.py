@@ -10,7 +10,7 @@ from collections import Counter
 from command import run, start
 from slurm import LAUNCHER, NEEDS_SLURM, QUICK, Jobs, check_made_up, records, wait_until
 
-from sweeps.study.study import Study
+from designspace.study import Study
 
 pytestmark = NEEDS_SLURM
 

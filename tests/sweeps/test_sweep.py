@@ -6,21 +6,22 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import time
 
 import pytest
 from command import ROOT, run, start
-from slurm import check_made_up
+from fake_study import read_records
+from slurm import check_made_up, wait_until
 
-from designspace.record import read_records, read_study
 from designspace.spaces import space_from_config
+from designspace.study import Study
 from sweeps.app import sweep
 from sweeps.compose import compose
 from sweeps.resources import automatic_processes, cores, visible_gpus
 from sweeps.study.freeze import freeze
 from sweeps.study.population import space_mapping
-from sweeps.study.study import Study
 
 SMOKE = ("experiment=smoke", "run=study")
 
@@ -32,11 +33,12 @@ def test_smoke_trains_resumes_and_grows(tmp_path):
     assert re.search(r"inverted: 2 models; \d+\.\d+% of [\d,]+ candidates accepted; 2 distinct networks", out)
     assert re.search(r"training: 4 done, 0 failed of 4, best error \d", err)
     assert {path.name for path in tmp_path.iterdir()} == {"study"}  # Hydra left nothing elsewhere
-    manifest, models, records = read_study(tmp_path / "study")
+    study = Study.open(tmp_path / "study")
+    records = read_records(study.paths.root)
     assert {record.status for record in records} == {"ok"}
-    assert {(r.space, r.index) for r in records} == {(m["space"], m["index"]) for m in models}
+    assert {(r.space, r.index) for r in records} == {(m.space, m.index) for m in study.models}
     assert all(record.error_percent < 80 for record in records)
-    assert all(record.recipe_id == manifest["recipe_id"] for record in records)
+    assert all(record.recipe_id == study.manifest["recipe_id"] for record in records)
     before = {path.name: path.read_bytes() for path in (tmp_path / "study" / "records").iterdir()}
 
     code, out, err = run(tmp_path, "sweep", *SMOKE, "n=3", "processes=1")
@@ -71,8 +73,8 @@ def test_killed_in_the_middle_every_model_once(tmp_path):
 
     code, out, err = run(tmp_path, *command)
     assert code == 0, err
-    _, models, found = read_study(tmp_path / "study")
-    assert sorted((r.space, r.index) for r in found) == sorted((m["space"], m["index"]) for m in models)
+    models, found = Study.open(tmp_path / "study").models, read_records(tmp_path / "study")
+    assert sorted((r.space, r.index) for r in found) == sorted((m.space, m.index) for m in models)
     assert before.items() <= {path.name: path.read_bytes() for path in records.glob("*.json")}.items()
     trained = (tmp_path / "log").read_text().split()
     assert len(trained) <= 16 + 2  # only what was in training was trained twice
@@ -100,8 +102,8 @@ def test_two_starts_at_once_share_the_work(tmp_path):
     for process in both:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-    _, models, records = read_study(tmp_path / "study")
-    assert sorted((r.space, r.index) for r in records) == sorted((m["space"], m["index"]) for m in models)
+    models, records = Study.open(tmp_path / "study").models, read_records(tmp_path / "study")
+    assert sorted((r.space, r.index) for r in records) == sorted((m.space, m.index) for m in models)
     assert len((tmp_path / "log").read_text().split()) == 12
 
 
@@ -153,7 +155,12 @@ def test_workers_that_cannot_start(tmp_path):
             r"Could not find 'experiment/nothing' Available options in 'experiment': bottleneck_demo",
         ),
         (["experiment=smoke", "epochs=3"], r"Could not override 'epochs'"),
-        (["experiment=smoke", "n=="], r"Error parsing override"),
+        (["experiment=smoke", "n=="], r"n==: must be of the form KEY=VALUE"),
+        (["experiment=smoke", "run=my", "study", "é"], r"study: must be of the form KEY=VALUE; a value with spaces"),
+        (
+            ["experiment=smoke", "run=my study é"],
+            r"run=my study é: must be .* two pairs of quotes, like \"run='my study",
+        ),
         (["experiment=smoke", "seed=0,1", "-m"], r"'seed=0,1' would put several configs into one study"),
         (["experiment=smoke", "worker=0,1"], r"'worker=0,1' starts several workers; that needs -m"),
         (["experiment=smoke", "n=0"], r"n=0 is not allowed; allowed: 1 or more"),
@@ -236,7 +243,7 @@ def test_another_config_is_refused(tmp_path):
 def test_status_needs_a_study(tmp_path):
     code, _, err = run(tmp_path, "status", "nowhere")
     assert code == 2
-    assert err.startswith("designspace status: no study in 'nowhere'")
+    assert err.startswith("designspace status: nowhere: not a study folder")
 
 
 def test_help_and_config_are_hydras(tmp_path):
@@ -408,3 +415,46 @@ def test_every_space_can_be_chosen(path):
     config = compose(["run=x", f"+space@spaces.mine={path.stem}"]).config
     space = space_from_config(space_mapping(config, "mine", {"resolution": 28, "in_channels": 1, "classes": 10}))
     assert space.template.resolution == 28
+
+
+@pytest.mark.parametrize("launcher", [(), ("-m", "hydra/launcher=joblib", "worker=0,1")], ids=["one", "joblib"])
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_a_study_that_is_moved_or_deleted_ends_with_one_message(tmp_path, launcher, how):
+    command = ("sweep", *launcher, *SMOKE, "n=30", "trainer=fake_study.open_slow", "heartbeat_seconds=0.5")
+    process = start(tmp_path, *command, "processes=1", "complexity.macs=null")
+    study = tmp_path / "study"
+    wait_until(lambda: list(study.glob("records/*.json")), 90, "a model has a record")
+    study.rename(tmp_path / "moved")
+    if how == "deleted":
+        shutil.rmtree(tmp_path / "moved")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert not study.exists()
+    assert [line for line in err.splitlines() if not line.startswith("training: ")][-1:] == [
+        "designspace sweep: the study folder 'study' was moved or deleted; if it was moved, give the same command with "
+        "run= where it is now"
+    ]
+    assert err.count("moved or deleted") == 1
+    assert "Traceback" not in err
+    if how == "moved":
+        code, out, err = run(tmp_path, *command, "complexity.macs=null", "run=moved")
+        assert code == 0, err
+        assert "60 of 60 models have a record" in out
+
+
+def test_workers_go_on_where_their_logs_are_deleted(tmp_path):
+    process = start(tmp_path, "sweep", *SMOKE, "n=6", "trainer=fake_study.open_deadly", "attempts=1", "processes=1")
+    study = tmp_path / "study"
+    wait_until(lambda: (study / "hydra").exists(), 90, "the worker has begun")
+    shutil.rmtree(study / "hydra")
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 1, err  # more than allowed_failures failed
+    assert "12 of 12 models have a record" in out
+
+
+def test_a_folder_with_a_models_file_of_the_user_is_not_used(tmp_path):
+    (tmp_path / "models.jsonl").write_text('{"my": "models"}\n')
+    code, _, err = run(tmp_path, "sweep", *SMOKE, "n=1", "run=.")
+    assert code == 2
+    assert err.startswith("designspace sweep: models.jsonl: is there and not from this tool")
+    assert (tmp_path / "models.jsonl").read_text() == '{"my": "models"}\n'

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from designspace import ModelSpec, complexity
-from designspace.record import COLUMNS
-from sweeps.study.study import StudyModel
+from designspace.study import COLUMNS, StudyModel
 from sweeps.training import COMPILE_PAYS, COMPILE_SECONDS, Task, compile_pays, find_trainer, leave_clean, open_trainer
 
 CONFIG: dict[str, Any] = {

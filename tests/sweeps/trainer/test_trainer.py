@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from designspace import ModelSpec
 from designspace.network import build_network
-from designspace.record import COLUMNS
+from designspace.study import COLUMNS
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import result
 from sweeps.trainer import run as run_module

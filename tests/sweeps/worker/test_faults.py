@@ -15,22 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from command import PATHS
-from fake_study import make_study, work
+from fake_study import make_study, read_records, work
 
-from designspace.record import Record, read_records
-from sweeps.app import _start_workers
+from designspace.study import Record, Study
+from sweeps.app import _start_workers, failure_text
 from sweeps.compose import Composed
 from sweeps.study.claims import Claims, read_claim
 from sweeps.study.status import StudyReader
-from sweeps.study.study import Study
 from sweeps.worker.worker import WorkerError
 
 FOREIGN = """
 import socket, sys, time
-import sweeps.study.claims, sweeps.study.study
+import sweeps.study.claims, designspace.study
 from sweeps.app import _start_workers
 from sweeps.study.claims import Claims
-from sweeps.study.study import Study
+from designspace.study import Study
 from sweeps.worker.worker import Worker
 
 true_time = time.time
@@ -134,6 +133,10 @@ def test_the_driver_waits_for_others_when_one_job_died(tmp_path, monkeypatch, ca
 
     def launch(argv: Sequence[str]) -> None:
         others.append(start_foreign(study))
+        deadline = time.monotonic() + 60
+        while not list(study.paths.claims.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         raise RuntimeError("Job (task=0) failed during processing with trace:\nJob not requeued")
 
     monkeypatch.setattr("sweeps.app._run_hydra", launch)
@@ -141,6 +144,52 @@ def test_the_driver_waits_for_others_when_one_job_died(tmp_path, monkeypatch, ca
     assert len(study.recorded_keys()) == 6
     assert others[0].wait(30) == 0
     assert "a worker ended before the study was done: Job not requeued" in caplog.text
+    assert "waiting for workers that train models" in caplog.text
+
+
+def test_the_driver_does_not_wait_where_nobody_holds_a_claim(tmp_path, monkeypatch, caplog):
+    study = make_study(tmp_path / "study", 2)
+    (study.paths.claims / study.models[0].key).write_text("[]")
+
+    def launch(argv: Sequence[str]) -> None:
+        raise RuntimeError("all jobs have ended")
+
+    slept = []
+    monkeypatch.setattr("sweeps.app._run_hydra", launch)
+    monkeypatch.setattr("sweeps.app.time.sleep", slept.append)
+    _start_workers([], Composed({"processes": 1, "stale_seconds": 600}, workers=2, here=0), study)
+    assert sum(slept) <= 2
+    assert "waiting" not in caplog.text
+
+
+UNCOMPLETED = """Job 12_3 (task: 0) with path {}/12_3_0_result.pkl
+has not produced any output (state: FAILED)
+Error stream produced:
+----------------------------------------
+module: command not found
+----------------------------------------
+"""
+FAILED = """Job (task=0) failed during processing with trace:
+----------------------
+Traceback (most recent call last):
+  File "worker.py", line 3, in run
+sweeps.worker.worker.WorkerError: the training processes cannot start
+
+----------------------
+You can check full logs with 'job.stderr(0)' and 'job.stdout(0)'or at paths:
+  - /logs/12_0_log.err
+  - /logs/12_0_log.out"""
+
+
+def test_the_reason_of_a_jobs_end_is_one_line(tmp_path):
+    (tmp_path / "12_3_0_log.err").touch()
+    assert failure_text(RuntimeError(UNCOMPLETED.format(tmp_path))) == (
+        f"job 12_3 ended without a result (state FAILED): module: command not found; see {tmp_path}/12_3_0_log.err"
+    )
+    assert failure_text(RuntimeError(FAILED)) == (
+        "sweeps.worker.worker.WorkerError: the training processes cannot start; see /logs/12_0_log.err"
+    )
+    assert failure_text(RuntimeError("-----\n")) == "RuntimeError"
 
 
 def test_drivers_that_retry_at_once(tmp_path):

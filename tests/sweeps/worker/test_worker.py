@@ -15,12 +15,12 @@ from types import SimpleNamespace
 
 import pytest
 from command import PATHS
-from fake_study import make_study, work
+from fake_study import make_study, read_records, work
 
-from designspace.record import Record, read_records
+from designspace.study import Record, Study
 from sweeps.study.claims import Claims, read_claim
 from sweeps.study.predict import TimeLimit, any_known
-from sweeps.study.study import Study
+from sweeps.study.status import StudyReader
 from sweeps.worker.worker import Worker, WorkerError
 
 
@@ -45,7 +45,7 @@ def test_predicted_times_order_the_models_and_limit_them(tmp_path, monkeypatch):
     assert (tmp_path / "log").read_text().split() == ["measured-4", *(f"a{i:04d}" for i in range(4))]
     records = read_records(study.paths.root)
     assert {record.predicted_seconds for record in records} == {50.0}
-    assert {record.error_percent for record in records} == {1000.0}
+    assert {record.train_seconds for record in records} == {1000.0}
     assert any_known(study.paths.times).training_seconds(study.models[0]) == 50.0
 
 
@@ -56,7 +56,7 @@ def test_times_are_measured_once_for_a_kind_of_device(tmp_path, monkeypatch):
     study.set_aside(study.models[0].key, "to be trained again")
     work(study, "fake_study.open_predicting")
     assert (tmp_path / "log").read_text().count("measured") == 1
-    assert {record.error_percent for record in read_records(study.paths.root)} == {None}  # not limited
+    assert {record.train_seconds for record in read_records(study.paths.root)} == {None}  # not limited
 
 
 def test_a_death_while_times_are_measured_is_no_hindrance(tmp_path):
@@ -199,7 +199,7 @@ def test_bad_numbers_are_refused(tmp_path):
 WORKER = """
 import sys
 from fake_study import work
-from sweeps.study.study import Study
+from designspace.study import Study
 if __name__ == "__main__":
     work(Study.open(sys.argv[1]), "fake_study.open_slow", processes=2, heartbeat_seconds=0.2, stale_seconds=2)
 """
@@ -300,12 +300,66 @@ def test_a_beating_claim_is_respected_and_a_dead_owners_is_not(tmp_path):
     assert ours.take("model")
 
 
-def test_an_unreadable_claim_is_only_a_hint(tmp_path):
-    ours = Claims(tmp_path, "ours", stale_seconds=0.1)
-    (tmp_path / "model").write_text("{")
-    assert not ours.take("model")
-    time.sleep(0.15)
-    assert ours.take("model")
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"x"',
+        "\udc80",
+        "{}",
+        "FIFO",
+        "folder",
+        "link",
+        {"pid": "1"},
+        {"failures": 3},
+        {"since": ""},
+    ],
+)
+def test_a_damaged_claim_is_a_stale_claim(tmp_path, content):
+    study = make_study(tmp_path / "study", 2)
+    key = study.models[0].key
+    claim = study.paths.claims / key
+    assert Claims(study.paths.claims, "theirs", stale_seconds=600).take(key)
+    held = json.loads(claim.read_text())
+    claim.unlink()
+    match content:
+        case "FIFO":
+            os.mkfifo(claim)
+        case "folder":
+            (claim / "inside").mkdir(parents=True)
+        case "link":
+            claim.symlink_to("nowhere")
+        case str():
+            claim.write_bytes(content.encode(errors="surrogateescape"))
+        case _:
+            claim.write_text(json.dumps(held | content))
+    assert StudyReader(study).read().total.running == 0
+    work(study, "fake_study.open_good")
+    assert set(statuses(study).values()) == {"ok"}
+    assert not list(study.paths.claims.iterdir())
+
+
+def test_a_failure_with_a_name_that_is_not_utf_8_leaves_a_readable_record(tmp_path):
+    study = make_study(tmp_path / "study", 1)
+    work(study, "fake_study.open_file_name", attempts=2)
+    (record,) = read_records(study.paths.root)
+    assert record.status == "crashed"
+    assert r"caf\udce9.png" in record.message
+
+
+@pytest.mark.parametrize(
+    "outcome", [{"epochs_done": 1.5}, {"error_percent": "12"}, {"status": "fine"}, {"updates": -1}]
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch, outcome):
+    monkeypatch.setenv("FAKE_STUDY_OUTCOME", json.dumps(outcome))
+    study = make_study(tmp_path / "study", 1)
+    work(study, "fake_study.open_outcome", attempts=1)
+    (record,) = read_records(study.paths.root)
+    assert record.status == "crashed"
+    assert f"ValueError: {next(iter(outcome))} = " in record.message
 
 
 def test_the_first_record_stays(tmp_path):

@@ -1,0 +1,504 @@
+"""A study: its folder, its models and its records, with the only code that reads and writes them.
+
+    DIR/manifest.json       the resolved config, its hash, versions, git revision, sampling reports
+    DIR/models.jsonl        one line per (space, index, seed), only ever extended; the manifest has its hash
+    DIR/records/KEY.json    one record per training, written atomically and never altered
+    DIR/claims/KEY          hints about who trains what
+    DIR/times/ID.json       constants that predict training times, one file for each kind of device
+    DIR/checkpoints/KEY     state of a longer training after its last epoch; removed once there is a record
+    DIR/set_aside/          damaged records, and failures that are tried again, kept for inspection
+    DIR/hydra/worker-N/     Hydra's files of each worker (config, log)
+
+A model is done when its record exists; nothing else counts. Models whose keys are equal, a network drawn twice or by
+two spaces, share one training and one record. Everything read is validated: a file is what this module writes, or a
+ValueError says in one line what is wrong with it. Only manifest.json and models.jsonl must exist.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import logging
+import math
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+from designspace.atomic import create_file
+from designspace.validated import parse_json, read_regular
+
+FEW_UPDATES = 500
+"""Optimizer steps below which errors say more about the recipe than about the models: their number decides first."""
+
+MACS_PER_ACT = 50
+"""Multiply-adds that take about as long as moving one element of a convolution's output, on processors and GPUs."""
+
+Outcome = Literal["ok", "diverged", "timeout", "out_of_memory", "crashed"]
+STATUSES: tuple[str, ...] = get_args(Outcome)
+
+log = logging.getLogger(__name__)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can have it: null for a number that is not finite, escapes for text that is not Unicode."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):  # the name of a file can have bytes that are not UTF-8
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _check_finite(mapping: dict[str, Any]) -> dict[str, Any]:
+    if _plain(mapping) != mapping:
+        raise ValueError("numbers: must be finite")
+    return mapping
+
+
+def _check_time(text: str) -> str:
+    try:
+        if datetime.fromisoformat(text).tzinfo is not None:
+            return text
+    except ValueError:
+        pass
+    raise ValueError("must be a time with its offset from UTC, as in 2026-01-31T12:00:00+00:00")
+
+
+# Strict: no text for a number, no 1 for true, no fraction for an integer, nothing that is not finite.
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[float, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Curve = tuple[float | None, ...]
+Mapped = Annotated[dict[str, Any], AfterValidator(_check_finite)]
+Time = Annotated[str, AfterValidator(_check_time)]
+TimeOrEmpty = Annotated[str, AfterValidator(lambda text: text and _check_time(text))]
+
+
+def _column(meaning: str, unit: str = "", **default: Any) -> Any:
+    return field(metadata={"meaning": meaning, "unit": unit}, **default)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trained model, or the failure to train it. Curves have one value an epoch."""
+
+    __pydantic_config__ = STRICT
+
+    spec_id: str = _column("content hash of the spec")
+    recipe_id: str = _column("content hash of the training recipe")
+    data_id: str = _column("content hash of the data set and its split")
+    seed: Count = _column("seed of initialization, data order and augmentation")
+    status: Outcome = _column(f"one of {', '.join(STATUSES)}")
+    space: str = _column("label of the design space it was drawn from", default="")
+    index: Count = _column("position in the population of its space", default=0)
+    spec: Mapped = _column("the network, as a nested mapping", default_factory=dict)
+    parameters: Mapped = _column("free parameters of the space, as drawn", default_factory=dict)
+    macs: Count | None = _column("multiply-adds of one image's forward pass", "multiply-adds", default=None)
+    params: Count | None = _column("learnable parameters", default=None)
+    acts: Count | None = _column("output elements of convolutions for one image", "elements", default=None)
+    depth: Count | None = _column("blocks in all stages", "blocks", default=None)
+    message: str = _column("what went wrong, for a failed model", default="")
+    error_percent: Percent | None = _column("top-1 error on the validation split, last epoch", "%", default=None)
+    epochs_done: Count = _column("epochs finished", default=0)
+    updates: Count = _column("optimizer steps, with those float16 skipped where gradients overflowed", default=0)
+    predicted_seconds: Seconds | None = _column("training time predicted before, with evaluation", "s", default=None)
+    device_share: Annotated[float, Field(gt=0, le=1)] | None = _column(
+        "fraction of the device it had: one over its worker's trainings at once there", default=None
+    )
+    train_seconds: Seconds | None = _column("time spent in training epochs, without evaluation", "s", default=None)
+    images_per_second: Seconds | None = _column("training images over train_seconds", "1/s", default=None)
+    peak_memory_bytes: Count | None = _column("peak memory: PyTorch's on the GPU, or the process's", "B", default=None)
+    epoch_train_loss: Curve = _column("mean training loss", "nats", default=())
+    epoch_train_error_percent: Curve = _column("training error, augmented images", "%", default=())
+    epoch_validation_error_percent: Curve = _column("validation error", "%", default=())
+    epoch_learning_rate: Curve = _column("learning rate at the end of the epoch", default=())
+    epoch_seconds: Curve = _column("time of the epoch with its evaluation", "s", default=())
+    torch_version: str = _column("version of PyTorch", default="")
+    device_name: str = _column("GPU or processor", default="")
+    threads: Count | None = _column("CPU threads of the training process", default=None)
+    dtype: str = _column("arithmetic of the forward pass; tfloat32 is float32 on tensor cores", default="")
+    memory_format: str = _column("channels_last or contiguous", default="")
+    compiled: bool = _column("whether torch.compile was used", default=False)
+    host: str = _column("machine name", default="")
+    started_at: TimeOrEmpty = _column(
+        "start of training, also if it was stopped and resumed, UTC, ISO 8601", default=""
+    )
+    ended_at: TimeOrEmpty = _column("end of training, UTC, ISO 8601", default="")
+    attempts: Count = _column("how often training was tried", default=1)
+
+    @property
+    def key(self) -> str:
+        """Key of the training it is the record of."""
+        return record_key(self.spec_id, self.recipe_id, self.data_id, self.seed)
+
+    def to_json(self) -> str:
+        """One JSON object; a number that is not finite becomes null."""
+        return json.dumps(_plain(asdict(self)), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Record:
+        """Read what `to_json` wrote; unknown keys of later versions are dropped; ValueError if it is not a record."""
+        return parse_json(_RECORD, text)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of a record means and its unit ("" where it has none)."""
+
+    meaning: str
+    unit: str
+
+
+_RECORD = TypeAdapter(Record)
+COLUMNS = {f.name: Column(f.metadata["meaning"], f.metadata["unit"]) for f in fields(Record)}
+CURVES = tuple(f.name for f in fields(Record) if f.type == "Curve")
+
+
+def now() -> str:
+    """This moment as records have it: UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def record_key(spec_id: str, recipe_id: str, data_id: str, seed: int) -> str:
+    """The file name (without suffix) of the record of one training."""
+    return f"{spec_id}-{recipe_id}-{data_id}-s{seed}"
+
+
+@dataclass(frozen=True)
+class StudyModel:
+    """One model to train: its origin (space, index), spec, complexity, training seed and record key."""
+
+    __pydantic_config__ = STRICT
+
+    key: str
+    space: str
+    index: Count
+    seed: Count
+    spec_id: str
+    macs: Count
+    params: Count
+    acts: Count
+    depth: Count
+    parameters: Mapped
+    spec: Mapped
+
+    @property
+    def cost(self) -> int:
+        """Relative training time: arithmetic and memory traffic."""
+        return self.macs + MACS_PER_ACT * self.acts
+
+    def to_line(self) -> str:
+        """Return the model's line in models.jsonl, without the newline."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """(space, index, seed), which identify a line of models.jsonl."""
+        return self.space, self.index, self.seed
+
+
+_MODEL = TypeAdapter(StudyModel)
+
+
+def damaged_text(damaged: Mapping[str, str], shown: int = 3) -> str:
+    """Describe damaged records by what is wrong with the first of them."""
+    first = "; ".join(f"{key}: {reason}" for key, reason in itertools.islice(damaged.items(), shown))
+    more = f"; and {len(damaged) - shown:,} more" if len(damaged) > shown else ""
+    return f"{len(damaged):,} damaged record{'s' if len(damaged) > 1 else ''} ({first}{more})"
+
+
+def trainings(models: Iterable[StudyModel]) -> list[StudyModel]:
+    """Return the first model of each key, in order: each training once."""
+    first: dict[str, StudyModel] = {}
+    for model in models:
+        first.setdefault(model.key, model)
+    return list(first.values())
+
+
+# Of a manifest, what the commands use is checked; further keys are kept as they are.
+_Range = Annotated[list[float], Field(min_length=2, max_length=2)] | None
+
+
+class _Part(BaseModel):
+    model_config = STRICT | ConfigDict(extra="allow")
+
+
+class _Ranges(_Part):
+    macs: _Range = None
+    params: _Range = None
+    acts: _Range = None
+    depth: _Range = None
+
+
+class _Space(_Part):
+    constraints: _Ranges | None = None
+
+
+class _Config(_Part):
+    n: Count
+    spaces: dict[str, _Space]
+    seed: Count = 0
+    complexity: _Ranges | None = None
+    data: dict[str, Any] | None = None
+    recipe: dict[str, Any] | None = None
+    device: dict[str, Any] | None = None
+
+
+class _Sampling(_Part):
+    asked: Count
+    drawn: Count
+    acceptance: Seconds
+    rejected: dict[str, Count] = {}
+
+
+class _Environment(_Part):
+    git: dict[str, Any] | None = None
+    packages: dict[str, Any] | None = None
+
+
+class _Manifest(_Part):
+    config: _Config
+    recipe_id: str
+    data_id: str
+    models: Count
+    models_sha256: str
+    sampling: dict[str, _Sampling] = {}
+    environment: _Environment = _Environment()
+
+
+_MANIFEST = TypeAdapter(_Manifest)
+
+
+def check_is_models(path: Path) -> None:
+    """Check that a models.jsonl without a manifest, if there is one, is what a start left that was killed.
+
+    Raises:
+        ValueError: it is another file.
+    """
+    try:
+        parse_json(_MODEL, read_regular(path).partition(b"\n")[0])
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        raise ValueError(f"{path}: is there and not from this tool; choose another folder for the study") from None
+
+
+def lines_hash(lines: Iterable[str]) -> str:
+    """Return the SHA-256 of lines of models.jsonl."""
+    return hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Every path of a study folder, in one place."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Frozen description of the study."""
+        return self.root / "manifest.json"
+
+    @property
+    def models(self) -> Path:
+        """The models to train, a JSON object a line."""
+        return self.root / "models.jsonl"
+
+    @property
+    def records(self) -> Path:
+        """Folder of the records."""
+        return self.root / "records"
+
+    def record(self, key: str) -> Path:
+        """Record file of a model."""
+        return self.records / f"{key}.json"
+
+    @property
+    def claims(self) -> Path:
+        """Folder of the claims."""
+        return self.root / "claims"
+
+    @property
+    def times(self) -> Path:
+        """Folder of the constants that predict training times."""
+        return self.root / "times"
+
+    def checkpoint(self, key: str) -> Path:
+        """Checkpoint of a model in training."""
+        return self.root / "checkpoints" / key
+
+    @property
+    def set_aside(self) -> Path:
+        """Folder of records set aside."""
+        return self.root / "set_aside"
+
+    @property
+    def lock(self) -> Path:
+        """Lock file held only while the manifest is written."""
+        return self.root / ".lock"
+
+
+@dataclass(frozen=True)
+class Study:
+    """An existing study folder."""
+
+    paths: StudyPaths
+    manifest: Mapping[str, Any]
+    models: tuple[StudyModel, ...]
+
+    @classmethod
+    def open(cls, root: str | Path) -> Study:
+        """Open a study.
+
+        Args:
+            root: the study folder.
+        Raises:
+            FileNotFoundError: there is no study in that folder.
+            ValueError: the manifest or models.jsonl is damaged, or models.jsonl is not the one that was frozen.
+        """
+        paths = StudyPaths(Path(root))
+        try:
+            content = read_regular(paths.manifest)
+            parse_json(_MANIFEST, content)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(
+                f"{root}: not a study folder (it has no manifest.json; start one by designspace sweep … run={root})"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"{paths.manifest}: not the manifest of a study: {error}") from None
+        manifest = json.loads(content)
+        # While a study grows, the file is ahead of the manifest for a moment: only the frozen lines count.
+        lines = read_regular(paths.models).split(b"\n")[: manifest["models"]]
+        if hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest() != manifest["models_sha256"]:
+            raise ValueError(
+                f"{paths.models} was changed after the study was frozen: must be the file as it was written"
+            )
+        models = []
+        for number, line in enumerate(lines, 1):
+            try:
+                models.append(parse_json(_MODEL, line))
+            except ValueError as error:
+                raise ValueError(f"{paths.models}, line {number}: {error}") from None
+        return cls(paths, manifest, tuple(models))
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved config the study was frozen with."""
+        config: Mapping[str, Any] = self.manifest["config"]
+        return config
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Keys of the models."""
+        return frozenset(model.key for model in self.models)
+
+    def is_gone(self) -> bool:
+        """Whether the folder was moved or deleted since the study was opened."""
+        try:
+            self.paths.manifest.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        return False
+
+    def recorded_keys(self) -> set[str]:
+        """Return the keys of the models that have a record, damaged or not."""
+        return self._record_names() & self.keys
+
+    def foreign_records(self) -> int:
+        """Number of records that belong to no model of the study."""
+        return len(self._record_names() - self.keys)
+
+    def _record_names(self) -> set[str]:
+        try:
+            names = os.listdir(self.paths.records)
+        except FileNotFoundError:
+            return set()
+        return {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
+
+    def read_record(self, key: str) -> Record | None:
+        """Read the record of a model; None if there is none.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        try:
+            record = Record.from_json(read_regular(self.paths.record(key)))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ValueError(error.strerror) from None
+        if record.key != key:
+            raise ValueError("it belongs to another model")
+        return record
+
+    def read_records(self, keys: Iterable[str] | None = None) -> tuple[dict[str, Record], dict[str, str]]:
+        """Read the records of models.
+
+        Args:
+            keys: of the models; by default all that have a record.
+        Returns:
+            The records by key, and for each damaged one what is wrong with it.
+        """
+        records, damaged = {}, {}
+        for key in sorted(self.recorded_keys() if keys is None else keys):
+            try:
+                if (record := self.read_record(key)) is not None:  # None: set aside at this moment
+                    records[key] = record
+            except ValueError as error:
+                damaged[key] = str(error)
+        return records, damaged
+
+    def models_to_train(self) -> list[StudyModel]:
+        """Return the models without a record, the most expensive first, each key once."""
+        recorded = self.recorded_keys()
+        missing = [model for model in trainings(self.models) if model.key not in recorded]
+        return sorted(missing, key=lambda model: (-model.cost, model.key))
+
+    def write_record(self, model: StudyModel, record: Record) -> bool:
+        """Write the record of a model atomically; the first record of a model stays.
+
+        Returns:
+            False if the model had a record already.
+        Raises:
+            OSError: the disk is full or not writable; no trace of the record is left.
+        """
+        return create_file(self.paths.record(model.key), record.to_json())
+
+    def remove_old_checkpoints(self) -> None:
+        """Remove the checkpoints of recorded models, whose processes were killed just after they wrote the record."""
+        for key in self.recorded_keys():
+            self.paths.checkpoint(key).unlink(missing_ok=True)
+
+    def set_aside(self, key: str, reason: str) -> None:
+        """Move a record out of the study, so that its model is trained again, and log a warning."""
+        self.paths.set_aside.mkdir(exist_ok=True)
+        places = (self.paths.set_aside / f"{key}.{number}.json" for number in itertools.count())
+        with contextlib.suppress(FileNotFoundError):  # another driver was quicker
+            os.rename(self.paths.record(key), next(place for place in places if not os.path.lexists(place)))
+            log.warning("record %s set aside (%s); its model will be trained again", key, reason)
+
+    def set_aside_damaged(self) -> int:
+        """Set aside every record that cannot be read or is not the record of its model; return their number."""
+        _, damaged = self.read_records()
+        for key, reason in damaged.items():
+            self.set_aside(key, f"damaged: {reason}")
+        return len(damaged)
+
+    def set_aside_failed(self, statuses: Collection[str]) -> None:
+        """Set aside the records with these statuses; call `set_aside_damaged` first."""
+        records, _ = self.read_records() if statuses else ({}, {})
+        for key, record in records.items():
+            if record.status in statuses:
+                self.set_aside(key, f"{record.status}, and retry={list(statuses)}")
