@@ -15,6 +15,21 @@ from designspace.validated import shorten
 SECTIONS = {"anynet": "ANYNET", "regnet": "REGNET", "effnet": "EN", "resnet": "RESNET"}
 """The section that describes a network of each type."""
 
+PARAMETERS = {
+    "REGNET": {
+        "DEPTH": "depth",
+        "W0": "w_0",
+        "WA": "w_a",
+        "WM": "w_m",
+        "GROUP_W": "group_width",
+        "BOT_MUL": "bottleneck_ratio",
+    },
+    "ANYNET": {"DEPTHS": "depth", "WIDTHS": "width", "GROUP_WS": "group_width", "BOT_MULS": "bottleneck_ratio"},
+    "EN": {"DEPTHS": "depth", "WIDTHS": "width", "EXP_RATIOS": "expansion_ratio"},
+    "RESNET": {"NUM_GROUPS": "groups", "WIDTH_PER_GROUP": "group_width"},
+}
+"""Our names of the keys of a section; pycls's BOT_MUL is the inverse of our bottleneck ratio."""
+
 
 def is_pycls(content: Mapping[str, Any]) -> bool:
     """Whether the mapping of a file is a pycls configuration; specs have no key MODEL."""

@@ -404,7 +404,7 @@ def per_stage(base: str, name: str, distribution: dict[str, object] | None = Non
     ("config", "sentence"),
     [
         ({"base": "regnex"}, "space = 'regnex': must be one of anynetx_a"),
-        ({"base": "regnetx", "duplicates": "no"}, "duplicates = 'no': input should be 'keep' or 'drop'"),
+        ({"base": "regnetx", "duplicates": "no"}, "duplicates = 'no': must be 'keep' or 'drop'"),
         ({"base": "regnetx", "constraints": {"macs": [2, 1]}}, "constraints.macs = [2.0, 1.0]: the lower limit"),
         ({"base": "regnetx", "constraints": {"flops": [1, 2]}}, "constraints.flops: unknown key"),
         ({"base": "regnetx", "parameters": {"w_a": None}}, "parameters.w_a: required by the family regnet"),
