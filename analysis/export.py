@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.expression import column_names
 from analysis.select import select_best
 from analysis.table import Study, Table, validation_size
 from analysis.words import setting
@@ -93,7 +94,7 @@ def keep_within(frame: pd.DataFrame, within: Mapping[str, tuple[float, float]]) 
     """The rows whose columns lie between two values, both included; ValueError for an unknown column or none left."""
     for column, (low, high) in within.items():
         if column not in frame:
-            raise ValueError(f"within is {column}; the table has {', '.join(map(str, frame))}")
+            raise ValueError(f"within is {column}; the table has {column_names(frame)}")
         if not frame[column].between(low, high).any():
             raise ValueError(f"within is {column}={low:g}:{high:g}; no model lies there")
         frame = frame[frame[column].between(low, high)]

@@ -21,7 +21,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from benchmarks.fuzz.kinds import KINDS, Kind, check
-from designspace.validated import shorten
+from designspace.validated import cut, shorten
 
 ROUND = 200  # examples of a kind before the next kind
 HANG_SECONDS = 120  # after which the run ends with a traceback
@@ -34,9 +34,8 @@ class Tally:
     inputs: int = 0
     valid: int = 0
     longest: float = 0.0
-    slowest: Any = None
     faults: Counter[str] = field(default_factory=Counter)
-    first: dict[str, Any] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
 
     def add(self, kind: Kind, value: Any) -> None:
         """Read one input and count what came of it."""
@@ -47,15 +46,15 @@ class Tally:
             valid, _ = check(kind, value)
             self.valid += valid
         except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            own = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename][-1]
-            fault = f"{type(error).__name__} at {own.filename}:{own.lineno} ({frame.name}): {shorten(str(error))}"
+            cause = error.__context__ if isinstance(error, AssertionError) and error.__context__ else error
+            frames = traceback.extract_tb(cause.__traceback__)
+            place = next(frame for frame in reversed(frames) if "site-packages" not in frame.filename)
+            fault = f"{type(error).__name__} ({type(cause).__name__}) at {place.filename}:{place.lineno}"
+            self.first.setdefault(fault, f"{shorten(str(cause))}\n    input {cut(repr(value), 800)}")
             self.faults[fault] += 1
-            self.first.setdefault(fault, value)
         finally:
             faulthandler.cancel_dump_traceback_later()
-        if (seconds := time.monotonic() - start) > self.longest:
-            self.longest, self.slowest = seconds, value
+        self.longest = max(self.longest, time.monotonic() - start)
 
 
 def run_round(kind: Kind, tally: Tally, number: int) -> None:
@@ -98,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{'all':<20} {total:>9,} in {minutes:.1f} minutes, seeds {arguments.seed} to {number - 1}")
     for name, tally in tallies.items():
         for fault, count in tally.faults.most_common():
-            print(f"\n{name}: {count:,} times {fault}\n    first: {repr(tally.first[fault])[:1500]}")
+            print(f"\n{name}: {count:,} times {fault}\n    first: {tally.first[fault]}")
     return int(any(tally.faults for tally in tallies.values()))
 
 
