@@ -24,6 +24,7 @@ from benchmarks.fuzz.kinds import KINDS, Kind, check
 from designspace.validated import cut, shorten
 
 ROUND = 200  # examples of a kind before the next kind
+SLOW_SECONDS = 2  # above which the slowest input is shown
 HANG_SECONDS = 120  # after which the run ends with a traceback
 
 
@@ -34,6 +35,7 @@ class Tally:
     inputs: int = 0
     valid: int = 0
     longest: float = 0.0
+    slowest: str = ""
     faults: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
@@ -54,7 +56,8 @@ class Tally:
             self.faults[fault] += 1
         finally:
             faulthandler.cancel_dump_traceback_later()
-        self.longest = max(self.longest, time.monotonic() - start)
+        if (seconds := time.monotonic() - start) > self.longest:
+            self.longest, self.slowest = seconds, cut(repr(value), 800)
 
 
 def run_round(kind: Kind, tally: Tally, number: int) -> None:
@@ -96,6 +99,8 @@ def main(argv: list[str] | None = None) -> int:
     total, minutes = sum(tally.inputs for tally in tallies.values()), (time.monotonic() - start) / 60
     print(f"{'all':<20} {total:>9,} in {minutes:.1f} minutes, seeds {arguments.seed} to {number - 1}")
     for name, tally in tallies.items():
+        if tally.longest > SLOW_SECONDS:
+            print(f"\n{name}: {tally.longest:.2f} s for {tally.slowest}")
         for fault, count in tally.faults.most_common():
             print(f"\n{name}: {count:,} times {fault}\n    first: {tally.first[fault]}")
     return int(any(tally.faults for tally in tallies.values()))

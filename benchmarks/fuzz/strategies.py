@@ -35,6 +35,7 @@ COLUMNS = [
     *("acts", "depth", "width", "block_widths", "stage_depths", "recipe_id", "study", "draw_id", "failed", "val/acc"),
     *("", " ", "error_1", "epoch_train_loss", "$x^$", "a,b", "0", "x" * 300, "../f", "a\0b", "\u202e"),
 ]
+MAX_BYTES = 1 << 22  # repeated values can repeat values
 CHARACTERS = "{}[]:,-&*!|>%@`\"'#\n\t \\\0\ufeff019.eE_;"
 
 hostile = st.sampled_from(VALUES).map(copy.deepcopy) | st.integers() | st.floats() | st.text(max_size=20)
@@ -100,11 +101,12 @@ def damaged_bytes(draw: st.DrawFn, original: bytes) -> bytes:
 
 
 def as_json(value: Any) -> bytes:
-    """The value as JSON; an example that JSON cannot hold is rejected."""
+    """The value as JSON; an example that JSON cannot hold, or that is very large, is rejected."""
     try:
-        return json.dumps(value).encode()
+        content = json.dumps(value).encode()
     except (TypeError, ValueError):  # ValueError: an integer of thousands of digits
         return reject()
+    return content if len(content) <= MAX_BYTES else reject()
 
 
 def json_files(originals: Sequence[Any]) -> st.SearchStrategy[bytes]:
