@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from designspace.validated import cut, shorten
+
 MISSING = ("", "nan", "-nan", "null", "none", "na", "<na>")
 """Texts, in any case, that mean "no value" in a column of numbers."""
 NO_TEXT = ("", "nan", "null", "<na>")
@@ -51,7 +53,7 @@ class Cells:
 
     def error(self, row: int, name: str, value: object, allowed: str) -> ValueError:
         """The error for one cell: file, line, column and value, and what is allowed."""
-        return ValueError(f"{self.path}, {self.unit} {self.places[row]}: {name} = {value!r}: {allowed}")
+        return ValueError(f"{self.path}, {self.unit} {self.places[row]}: {cut(name)} = {shorten(value)}: {allowed}")
 
     def numbers(self, column: str, *, percent: bool = False) -> pd.Series:
         """A column as floats, NaN where there is no value.

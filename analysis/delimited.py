@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.cells import Cells
+from designspace.validated import cut, shorten
 
 DELIMITERS = (",", ";", "\t")
 _BOMS = (
@@ -67,8 +68,8 @@ def read_delimited(path: Path) -> Cells:
         for name, cells in columns.items():
             for place, cell in zip(("header", *(f"line {line}" for line in lines)), (name, *cells), strict=True):
                 if re.search("[\udc80-\udcff]", cell):
-                    shown = cell.encode("utf-8", "surrogateescape")
-                    raise ValueError(f"{path}, {place}: {name!a} = {shown!r}: not UTF-8; save the table as UTF-8")
+                    shown = f"{cut(ascii(name))} = {shorten(cell.encode('utf-8', 'surrogateescape'))}"
+                    raise ValueError(f"{path}, {place}: {shown}: not UTF-8; save the table as UTF-8")
     return Cells(path, pd.DataFrame(columns, dtype=object), lines)
 
 
@@ -103,5 +104,7 @@ def _header(path: Path, line: int, row: list[str]) -> list[str]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         places = ", ".join(str(place) for place, name in enumerate(names, start=1) if name == repeated[0])
-        raise ValueError(f"{path}, line {line}: columns {places} are all named {repeated[0]!r}; rename them")
+        raise ValueError(
+            f"{path}, line {line}: columns {cut(places)} are all named {shorten(repeated[0])}; rename them"
+        )
     return names

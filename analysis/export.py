@@ -1,4 +1,4 @@
-"""The best models as spec files, or as folders in the words of other tools."""
+"""The best models, or given specs, as spec files or as folders for other tools."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.expression import column_names
 from analysis.select import select_best
 from analysis.table import Study, Table, validation_size
 from analysis.words import setting
@@ -28,16 +29,16 @@ def export_best(
     within: Mapping[str, tuple[float, float]] | None = None,
     force: bool = False,
 ) -> list[tuple[Path, dict[str, Any]]]:
-    """Write the best models of a table as RANK-SPEC_ID.yaml with a `provenance` mapping that `load_spec` leaves alone.
+    """Write the best models of a table as RANK-SPEC_ID.yaml with a `provenance` mapping that `load_spec` ignores.
 
     With a format beyond yaml and json each model has a folder RANK-SPEC_ID with spec.yaml and a model card.
 
     Args:
         table: from `load_table`.
-        folder: created if it is missing; files of the same name that this tool wrote are replaced.
+        folder: created if missing; files of the same name that this tool wrote are replaced.
         top: number of models, at least 1.
         formats: of FORMATS.
-        objectives: columns to be small besides the error; only models no other beats in all of them are chosen.
+        objectives: columns to minimize besides the error; only models that no other beats in all of them are chosen.
         within: columns with the lowest and highest value of models that can be chosen.
         force: whether files of other origin may be replaced.
 
@@ -48,38 +49,66 @@ def export_best(
     Raises:
         ValueError: an unknown format, `top` below 1, no finished model, or a file that this tool did not write.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise ValueError(f"format is {', '.join(unknown)!r}; allowed: {', '.join(FORMATS)}")
+    check_formats(formats)
     studies = {study.name: study for study in table.studies}
-    written = []
     frame = keep_within(table.frame, within or {})
     best = select_best(frame, top, objectives=objectives, validation_size=validation_size(table.studies))
+    written = []
     for row in best.to_dict("records"):
         model = {str(key): value for key, value in row.items()}
         if not isinstance(model["spec"], dict):
             raise ValueError(f"{model['spec_id']} has no spec; only models of studies and of pycls can be written")
         spec = ModelSpec.from_mapping(model["spec"])
         origin = provenance(model, studies[model["study"]])
-        name = f"{model['rank']}-{spec.spec_id[:8]}"
-        if not set(formats) <= set(SPECS):
-            check_folder(folder / name, force=force)
-            result = write(spec, formats, folder / name, provenance=origin)
-            written.append((result.folder, model | {"refused": result.refused}))
-            continue
-        for suffix in formats:
-            path = folder / f"{name}.{suffix}"
+        for path, refused in export_spec(spec, folder, model["rank"], formats, origin, force=force):
+            written.append((path, model | {"refused": refused}))
+    return written
+
+
+def export_spec(
+    spec: ModelSpec,
+    folder: Path,
+    number: int,
+    formats: tuple[str, ...],
+    origin: Mapping[str, Any] | None = None,
+    *,
+    force: bool = False,
+) -> list[tuple[Path, dict[str, str]]]:
+    """Write a spec as NUMBER-SPEC_ID.yaml (and .json), or with other formats as a folder NUMBER-SPEC_ID.
+
+    Nothing else is part of a file name, because names of models and spaces come from files.
+
+    Returns:
+        The files, or the folder, each with the reasons of formats that cannot express the spec.
+
+    Raises:
+        ValueError: an unknown format, or a file that this tool did not write and `force` is not set.
+    """
+    check_formats(formats)
+    name = f"{int(number)}-{spec.spec_id[:8]}"
+    if set(formats) <= set(SPECS):
+        paths = [folder / f"{name}.{suffix}" for suffix in formats]
+        for path in paths:
             check_output(path, force=force)
             save_spec(spec, path, origin)
-            written.append((path, model))
-    return written
+        return [(path, {}) for path in paths]
+    check_folder(folder / name, force=force)
+    result = write(spec, formats, folder / name, provenance=origin)
+    return [(result.folder, result.refused)]
+
+
+def check_formats(formats: tuple[str, ...]) -> None:
+    """Raise ValueError for an unknown format, or none."""
+    for name in formats or ("",):
+        if name not in FORMATS:
+            raise ValueError(f"format = {name!r}: must be one of {', '.join(FORMATS)}")
 
 
 def keep_within(frame: pd.DataFrame, within: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
     """The rows whose columns lie between two values, both included; ValueError for an unknown column or none left."""
     for column, (low, high) in within.items():
         if column not in frame:
-            raise ValueError(f"within is {column}; the table has {', '.join(map(str, frame))}")
+            raise ValueError(f"within is {column}; the table has {column_names(frame)}")
         if not frame[column].between(low, high).any():
             raise ValueError(f"within is {column}={low:g}:{high:g}; no model lies there")
         frame = frame[frame[column].between(low, high)]

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from designspace.validated import cut
+
 LONGEST = 300
 """Characters of an expression: far from what nesting a parser can bear."""
+MOST_NAMES = 30
 
 QUOTED = r"`(?:[^`]|``)+`"
 """A name in backticks; a backtick in it is written twice."""
@@ -34,6 +37,13 @@ _SIGNS: dict[type[ast.unaryop], Callable[[Any], Any]] = {ast.UAdd: operator.pos,
 def quoted(name: str) -> str:
     """A column name as it is written in an expression: in backticks unless it is one word."""
     return name if re.fullmatch(PLAIN, name) else "`" + name.replace("`", "``") + "`"
+
+
+def column_names(frame: pd.DataFrame) -> str:
+    """The columns of a frame for a message, as they are written in an expression; the first of very many."""
+    names = [cut(quoted(str(name)), 40) for name in frame.columns[:MOST_NAMES]]
+    more = len(frame.columns) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def unquoted(text: str) -> str:
@@ -112,7 +122,7 @@ def evaluate(expression: str, frame: pd.DataFrame, numbers: Callable[[str], pd.S
     unknown = [name for name in used if name not in names]
     if unknown:
         raise ValueError(
-            f"map expression {text!r} names the column {unknown[0]!r}; the table has {', '.join(map(quoted, names))}"
+            f"map expression {text!r} names the column {unknown[0]!r}; the table has {column_names(frame)}"
         )
     read = numbers or partial(_numeric, frame, text)
     with np.errstate(all="ignore"):

@@ -8,6 +8,8 @@ from typing import Literal
 
 import pandas as pd
 
+from analysis.expression import column_names
+
 OK = "ok"
 MISSING = "missing"
 """Status of a model that was drawn and has no record yet: unknown, not failed; never counted under any policy."""
@@ -100,7 +102,7 @@ def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "wor
     policy = FailurePolicy.parse(policy) if isinstance(policy, str) else policy
     for column in ("status", "error_percent"):
         if column not in frame:
-            raise ValueError(f"the table has no column {column!r}; it has {', '.join(map(str, frame.columns))}")
+            raise ValueError(f"the table has no column {column!r}; it has {column_names(frame)}")
     known = frame[frame["status"] != MISSING].copy()
     known["failed"] = known["status"] != OK
     known["error_percent"] = pd.to_numeric(known["error_percent"]).astype(float)

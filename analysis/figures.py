@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -219,8 +219,16 @@ def _scatter(findings: Findings, sample: pd.DataFrame, name: str, part: str) -> 
     caption = (f"Rank correlation: {', '.join(told)}." if told else "") + _beyond(findings)
     more: dict[str, Any] = {"trend": line, "ranges": ranges, "limit": _limit(findings)}
     figure = _one(findings, lambda ax: plots.plot_parameter(sample, name, **more, ax=ax))
-    file = f"error_vs_{quote(name, safe='')}"  # any text may name a column: val/acc, ..
-    return Picture(part, file, f"Error against {label(name)}", caption, figure)
+    return Picture(part, scatter_name(name, findings.parameters), f"Error against {label(name)}", caption, figure)
+
+
+def scatter_name(parameter: str, parameters: Sequence[str]) -> str:
+    """The file name of a parameter's figure: with its name if that is a short lower-case word, else with its number.
+
+    Tables and studies may have any text as a parameter's name: val/acc, .., A besides a, thousands of characters.
+    """
+    plain = re.fullmatch("[a-z0-9_]{1,40}", parameter)
+    return f"error_vs_{parameter}" if plain else f"error_vs-{1 + list(parameters).index(parameter)}"
 
 
 def _limit(findings: Findings) -> float | None:

@@ -14,7 +14,7 @@ from analysis.cells import Cells
 from analysis.column_map import TARGETS, block_widths, check_errors, check_names, read_column, seed_of
 from analysis.completion import one_row_per_seed, with_names, with_outcomes
 from analysis.delimited import read_delimited
-from analysis.expression import quoted, single_column
+from analysis.expression import column_names, quoted, single_column
 from analysis.nds import read_nds
 from analysis.notes import Note, is_are, left_out
 from analysis.pycls import read_pycls
@@ -25,9 +25,8 @@ from analysis.statuses import read_statuses
 TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".json")
 
-COMPUTED = {"study", "failed", "spec", "fit_error_continuous", *FIT_COLUMNS, *", ".join(SELECT_COLUMNS).split(", ")} - {
-    "error_percent"
-}
+COMPUTED = {"study", "draw_id", "failed", "spec", "fit_error_continuous", *FIT_COLUMNS}
+COMPUTED |= {*", ".join(SELECT_COLUMNS).split(", ")} - {"error_percent"}
 """Columns the commands compute, and write into files that may be read again; those of a file are left out."""
 
 
@@ -100,7 +99,7 @@ def _read(
     if "error_percent" not in frame and not seeds:
         raise ValueError(
             f"{path} has no column error_percent; say where it is, e.g. --map error=top1_err; "
-            f"the columns are {', '.join(map(quoted, map(str, cells.frame)))}"
+            f"the columns are {column_names(cells.frame)}"
         )
     if "space" in mapped:
         known = mapped["space"].replace("", None).notna()
@@ -171,7 +170,7 @@ def _without_repeats(cells: Cells, columns: Mapping[str, str]) -> tuple[Cells, l
     for name, expression in columns.items():
         if name in ("error", "error_percent", "space", "status", "message", "seed") or seed_of(name) is not None:
             telling.discard(single_column(expression, telling) or "")
-    repeats = (cells.frame if cells.unit == "line" else cells.frame.astype(str)).duplicated()  # lists have no hash
+    repeats = cells.frame.apply(_hashable).duplicated()
     count = int(repeats.sum())
     if not count:
         return cells, []
@@ -179,6 +178,12 @@ def _without_repeats(cells: Cells, columns: Mapping[str, str]) -> tuple[Cells, l
     if not telling:
         return cells, [Note(cells.path.name, f"{rows}; as no column tells models apart, each counts")]
     return cells.keep(~repeats), [Note(cells.path.name, f"{rows} and {is_are(count)} left out")]
+
+
+def _hashable(column: pd.Series) -> pd.Series:
+    """The column, or its cells as text where some are lists or mappings, which have no hash."""
+    lists = column.dtype == object and not column.map(lambda cell: isinstance(cell, str)).all()
+    return column.map(repr) if lists else column
 
 
 def _stem(path: Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import as_text, parse_number
-from analysis.expression import QUOTED, split_items, unquoted
+from analysis.expression import QUOTED, column_names, split_items, unquoted
 from analysis.failures import MISSING, OK
 from analysis.notes import is_are, left_out
 from analysis.number_text import short
@@ -70,7 +70,7 @@ def _parse(condition: str, frame: pd.DataFrame) -> tuple[str, str, list[str]]:
     if match is None or column not in frame:
         raise ValueError(
             f"where is {condition!r}; it must be COLUMN=VALUE[,VALUE], or with !=, <, <=, >, >=; "
-            f"a column with one of , = ! < > is put in backticks; columns {', '.join(map(str, frame.columns))}"
+            f"a column with one of , = ! < > is put in backticks; columns {column_names(frame)}"
         )
     return column, match[2].replace("==", "="), [unquoted(value) for value in split_items(match[3])]
 
@@ -150,7 +150,7 @@ def _column_and_groups(by: str, frame: pd.DataFrame) -> tuple[str, int]:
         name = unquoted(head)
         groups = int(number) if number.isascii() and number.isdigit() else -1
     if name not in frame or groups < 0:
-        raise ValueError(f"by is {by!r}; the table has {', '.join(map(str, frame))}; write COLUMN or COLUMN:GROUPS")
+        raise ValueError(f"by is {by!r}; the table has {column_names(frame)}; write COLUMN or COLUMN:GROUPS")
     if groups == 1 or groups > MAX_GROUPS:
         raise ValueError(f"by is {by!r}; it must cut into 2 to {MAX_GROUPS} groups")
     return name, groups

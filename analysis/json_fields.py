@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.cells import parse_number
 from analysis.notes import Note
+from designspace.validated import shorten
 
 
 class Fields:
@@ -82,8 +83,7 @@ class Fields:
         return f"{self.key}.{name}" if self.key else name
 
     def _note(self, place: str, value: Any, allowed: str) -> None:
-        shown = repr(value)
-        problem = f"{place} = {shown if len(shown) <= 60 else shown[:57] + '…'}: {allowed}"
+        problem = f"{place} = {shorten(value)}: {allowed}"
         if problem not in self.problems:  # a field may be read twice
             self.problems.append(problem)
 

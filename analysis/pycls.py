@@ -13,28 +13,14 @@ import pandas as pd
 from analysis.json_fields import Fields, unread
 from analysis.notes import Note
 from designspace import ModelSpec
-from designspace.export import from_pycls
+from designspace.pycls import from_pycls
+from designspace.pycls.config import PARAMETERS, SECTIONS
 
 NOT_THE_MODEL = ("RNG_SEED", "OUT_DIR", "DESC", "HOST", "PORT")
 """Settings in which two trainings of one model differ."""
 
-NAMES = {
-    "REGNET": {
-        "DEPTH": "depth",
-        "W0": "w_0",
-        "WA": "w_a",
-        "WM": "w_m",
-        "GROUP_W": "group_width",
-        "BOT_MUL": "bottleneck_ratio",
-    },
-    "ANYNET": {"DEPTHS": "depth", "WIDTHS": "width", "GROUP_WS": "group_width", "BOT_MULS": "bottleneck_ratio"},
-    "EN": {"DEPTHS": "depth", "WIDTHS": "width", "EXP_RATIOS": "expansion_ratio"},
-    "OPTIM": {"BASE_LR": "learning_rate", "WEIGHT_DECAY": "weight_decay"},
-}
-"""Settings of pycls by section with our names; pycls' BOT_MUL is the inverse of our b. Lists have a value per stage."""
-
-SECTIONS = {"regnet": "REGNET", "anynet": "ANYNET", "effnet": "EN"}
-"""The section that describes a model of each type; the others keep their defaults."""
+NAMES = PARAMETERS | {"OPTIM": {"BASE_LR": "learning_rate", "WEIGHT_DECAY": "weight_decay"}}
+"""Settings of pycls by section with our names; those that are lists have a value per stage."""
 
 
 def read_pycls(jobs: Sequence[Any], space: str) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.failures import MISSING, OK
+from designspace.validated import shorten
 
 WORDS = {
     OK: ("ok", "success", "succeeded", "successful", "done", "complete", "completed", "finished", "terminated"),
@@ -45,7 +46,7 @@ def read_statuses(words: pd.Series, place: str) -> tuple[pd.Series, str]:
     meanings = {word: _MEANINGS.get(_normal(word)) for word in words.dropna().unique()}
     unknown = [word for word, status in meanings.items() if status is None]
     if unknown:
-        counts = ", ".join(f"{word!r} ({int((words == word).sum())})" for word in unknown[:10])
+        counts = ", ".join(f"{shorten(word)} ({int((words == word).sum())})" for word in unknown[:10])
         allowed = "; ".join(f"{status}: {', '.join(spellings)}" for status, spellings in WORDS.items())
         raise ValueError(f"{place}: status = {counts}: unknown; understood in any case are {allowed}")
     foreign = {status: [word for word, own in meanings.items() if own == status != word] for status in WORDS}

@@ -117,13 +117,14 @@ class Uniform(_Steps):
 
 
 class LogUniform(_Steps):
-    """exp(U(log first, log last)) rounded to the nearest multiple of `step`, `first` and `last` being the outermost.
+    """exp(U(log l, log last)) rounded to a multiple of `step`, `first` and `last` being the outermost, in steps.
 
-    pycls (`sweep/random.py`) instead takes the ceiling of exp(U(log(low - min(step, low/2)), log high)), which draws
-    small values more often: 8 in [8, 256] with step 8 has probability 1/6 there and 0.117 here. See docs/spaces.md.
+    `rounding`: "nearest", from l = first; "up", from l = first - min(1, first / 2), as pycls draws (`sweep/random.py`).
+    "up" draws small values more often: 8 in [8, 256] with step 8 has probability 1/6, but 0.117 with "nearest".
     """
 
     distribution: Literal["log_uniform"] = "log_uniform"
+    rounding: Literal["nearest", "up"] = "nearest"
 
     @model_validator(mode="after")
     def _check_positive(self) -> LogUniform:
@@ -132,20 +133,28 @@ class LogUniform(_Steps):
         return self
 
     @property
+    def _lowest(self) -> float:
+        """The smallest number before rounding."""
+        return self.first if self.rounding == "nearest" else self.first - min(1, self.first / 2)
+
+    @property
     def probabilities(self) -> np.ndarray:
         """The probability of each of `values`."""
         if self.first == self.last:
             return np.ones(1)
-        edges = np.clip(np.arange(self.first, self.last + 2) - 0.5, self.first, self.last)
-        return np.diff(np.log(edges)) / np.log(self.last / self.first)
+        reach = 0.5 if self.rounding == "nearest" else 1.0  # of a number, below it
+        edges = np.clip(np.arange(self.first, self.last + 2) - reach, self._lowest, self.last)
+        return np.diff(np.log(edges)) / np.log(self.last / self._lowest)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Independent draws."""
         draws = rng.random(shape)
-        draws *= np.log(self.last / self.first)
+        draws *= np.log(self.last / self._lowest)
         np.exp(draws, out=draws)
-        draws *= self.first
-        return self._numbered(np.rint(draws, out=draws).astype(np.int64))
+        draws *= self._lowest
+        (np.rint if self.rounding == "nearest" else np.ceil)(draws, out=draws)
+        np.clip(draws, self.first, self.last, out=draws)  # a last bit can round up to the next number
+        return self._numbered(draws.astype(np.int64))
 
 
 class PowerOfTwo(_Range):

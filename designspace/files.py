@@ -15,6 +15,7 @@ from yaml.resolver import Resolver
 
 from designspace.atomic import replace_file
 from designspace.outputs import MARK
+from designspace.pycls import from_pycls, is_pycls
 from designspace.spec import ModelSpec
 from designspace.validated import shorten
 
@@ -171,11 +172,14 @@ def to_yaml(value: Any) -> str:
 def load_spec(path: str | Path) -> ModelSpec:
     """Read a spec from a YAML or JSON file; a `provenance` mapping in it is ignored.
 
-    Raises FileNotFoundError, or ValueError naming the file and what in it is wrong.
+    The file may be a configuration of pycls instead (see `designspace.pycls.from_pycls`), which gives its spec the name
+    of the file. Raises FileNotFoundError, or ValueError naming the file and what in it is wrong.
     """
     path = _spec_path(path)
     content = read_mapping(path)
     try:
+        if is_pycls(content):
+            return from_pycls(content, path.stem)
         return ModelSpec.from_mapping({key: item for key, item in content.items() if key != "provenance"})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

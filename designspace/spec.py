@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from math import isclose
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
@@ -87,7 +88,7 @@ class BottleneckStage(_Stage):
 
     def check(self, w_in: int) -> None:
         inner = self.width / self.bottleneck_ratio
-        if inner != round(inner) or inner < 1:
+        if not isclose(inner, round(inner), rel_tol=1e-12) or round(inner) < 1:  # w / (w / v) is v but for a last bit
             raise ValueError(
                 f"bottleneck_ratio = {self.bottleneck_ratio:g}: width {self.width} divided by it must be a whole number"
             )

@@ -99,17 +99,18 @@ _repr.maxlist = _repr.maxtuple = _repr.maxdict = 8
 
 def shorten(value: Any) -> str:
     """repr() of a value for a message: one line of at most `SHOWN_CHARACTERS` characters."""
-    return _cut(_repr.repr(value), SHOWN_CHARACTERS)
+    return cut(_repr.repr(value))
 
 
-def _cut(text: str, characters: int) -> str:
+def cut(text: str, characters: int = SHOWN_CHARACTERS) -> str:
+    """The text, or its beginning with "…" where it is longer."""
     return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def explain(error: ValidationError) -> str:
     """One sentence for each of the first errors: the field, its value, what is allowed."""
     items = error.errors(include_url=False)
-    sentences = [_cut(_sentence(item), SENTENCE_CHARACTERS) for item in items[:SHOWN_ERRORS]]
+    sentences = [cut(_sentence(item), SENTENCE_CHARACTERS) for item in items[:SHOWN_ERRORS]]
     if len(items) > SHOWN_ERRORS:
         sentences.append(f"and {len(items) - SHOWN_ERRORS:,} more errors")
     return "; ".join(sentences)

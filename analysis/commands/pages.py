@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from analysis.commands import inputs
 from designspace import terminal
 from designspace.outputs import check_output
+
+SPEC_FILES = (".yaml", ".yml")
 
 
 def report(argv: list[str]) -> int:
@@ -51,9 +55,14 @@ def report(argv: list[str]) -> int:
 
 
 def export(argv: list[str]) -> int:
-    """Write the best models of one or more studies as specs, and for pycls, timm, torchvision and ONNX."""
-    parser = inputs.make_parser("export", export.__doc__, "runs/demo --top 3 --to yaml,timm,onnx --out specs")
-    parser.add_argument("--top", type=int, default=3, metavar="K", help="how many models (default 3)")
+    """Write the best models of studies, or given specs, as specs and for pycls, timm, torchvision and ONNX."""
+    parser = inputs.make_parser(
+        "export",
+        export.__doc__,
+        "runs/demo --top 3 --to yaml,timm,onnx --out specs",
+        "RegNetX-400MF_dds_8gpu.yaml --to timm --out specs    # a spec, or a configuration of pycls",
+    )
+    parser.add_argument("--top", type=int, metavar="K", help="how many models (default 3)")
     parser.add_argument(
         "--to",
         default="yaml",
@@ -66,18 +75,23 @@ def export(argv: list[str]) -> int:
     parser.add_argument(
         "--within", default="", metavar="COLUMN=LOW:HIGH,…", help="only models between two values, e.g. macs=3e6:5e6"
     )
-    parser.add_argument("--out", required=True, metavar="SPECS", help="where; files and folders are named RANK-SPEC_ID")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="where to write; files and folders are named RANK-SPEC_ID"
+    )
     terminal.add_force(parser)
     arguments = parser.parse_args(argv)
 
     from analysis.export import export_best, parse_within
 
+    formats = tuple(arguments.to.split(","))
+    if any(Path(name).suffix in SPEC_FILES for name in arguments.tables):
+        return _export_specs(arguments, formats)
     table = inputs.read(arguments)
     written = export_best(
         table,
         Path(arguments.out),
-        top=arguments.top,
-        formats=tuple(arguments.to.split(",")),
+        top=3 if arguments.top is None else arguments.top,
+        formats=formats,
         objectives=tuple(filter(None, arguments.pareto.split(","))),
         within=parse_within(arguments.within),
         force=arguments.force,
@@ -86,7 +100,29 @@ def export(argv: list[str]) -> int:
     for path, model in written:
         kind = kinds[model["study"]]
         print(f"{path}  {model['error_percent']:.2f} % {kind}, {model['space']} #{model['index']}")
-        for reason in model.get("refused", {}).values():
-            print(f"    not for {reason}")
+        _print_refused(model["refused"])
     inputs.print_lines(*table.notes)
     return 0
+
+
+def _export_specs(arguments: argparse.Namespace, formats: tuple[str, ...]) -> int:
+    from analysis.export import export_spec
+    from designspace import load_spec
+
+    for name in arguments.tables:
+        if Path(name).suffix not in SPEC_FILES:
+            raise ValueError(f"RUN = {name}: must be a YAML file too, specs and studies are exported separately")
+    for option in ("top", "pareto", "within", "map", "where"):
+        if getattr(arguments, option):
+            raise ValueError(f"--{option}: chooses among the models of a study, must be left out with spec files")
+    specs = [load_spec(name) for name in arguments.tables]
+    for number, spec in enumerate(specs, start=1):
+        for path, refused in export_spec(spec, Path(arguments.out), number, formats, force=arguments.force):
+            print(f"{path}  {arguments.tables[number - 1]}")
+            _print_refused(refused)
+    return 0
+
+
+def _print_refused(refused: Mapping[str, str]) -> None:
+    for reason in refused.values():
+        print(f"    not for {reason}")

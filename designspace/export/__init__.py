@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from designspace.export.folder import FILES, FORMATS, Written, check_folder, write
-from designspace.export.pycls import from_pycls, load_pycls, to_pycls
+from designspace.export.pycls import to_pycls
 from designspace.export.refusal import NotExpressible
 from designspace.export.timm import timm_source
 from designspace.export.torchvision import torchvision_source
+from designspace.files import load_spec as load_pycls  # its name before load_spec read both kinds of file
+from designspace.pycls import from_pycls
 
 if TYPE_CHECKING:
     from designspace.export.weights import load_network, save_weights

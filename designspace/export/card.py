@@ -1,4 +1,4 @@
-"""The README.md of an exported network: what it is, how it was trained, what it costs, how to load it."""
+"""The README.md of an exported network: what it is, how it was trained, its complexity, how to load it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from designspace.counting import CONVENTIONS, complexity
 from designspace.files import to_yaml
 from designspace.spec import ModelSpec
 
-LOADING = {  # file: what to run it with
+LOADING = {  # file: heading, code
     "model.safetensors": (
         "With designspace",
         'from designspace.export import load_network\n\nnetwork = load_network(".")    # of this folder',
@@ -35,21 +35,22 @@ LOADING = {  # file: what to run it with
 }
 
 
-def model_card(spec: ModelSpec, files: tuple[str, ...], provenance: Mapping[str, Any], trained: bool) -> str:
+def model_card(spec: ModelSpec, files: tuple[str, ...], provenance: Mapping[str, Any], weights: bool) -> str:
     """The card as Markdown with the front matter that model hubs read.
 
     Args:
         spec: the network.
         files: names of the files in the folder.
-        provenance: where it comes from; shown as it is.
-        trained: whether the weights in the folder's files are trained.
+        provenance: where it comes from; shown as it is. Its `trained` says how the network was trained.
+        weights: whether the files have weights that were given; without them programs have random ones.
     """
     title = spec.name or f"Network {spec.spec_id}"
     matter = to_yaml({"pipeline_tag": "image-classification", "tags": ["image-classification", "designspace"]})
     shape = f"(N, {spec.in_channels}, {spec.resolution}, {spec.resolution})"
     lines = ["---", matter.rstrip(), "---", "", f"# {title}", ""]
     lines += [f"Images {shape} to logits (N, {spec.head.classes}). {_blocks(spec)}", ""]
-    lines += [_weights(files, trained), "", "## Complexity", "", *_complexity(spec), ""]
+    lines += [_weights(files, weights, bool(provenance.get("trained"))), ""]
+    lines += ["## Complexity", "", *_complexity(spec), ""]
     if provenance:
         lines += ["## Where it comes from", "", "| | |", "|---|---|"]
         lines += [f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in provenance.items()]
@@ -71,9 +72,11 @@ def _blocks(spec: ModelSpec) -> str:
     return f"{', '.join(kinds).capitalize()} blocks; depths {depths}, widths {widths}. All of it is in spec.yaml."
 
 
-def _weights(files: tuple[str, ...], trained: bool) -> str:
-    if trained:
+def _weights(files: tuple[str, ...], given: bool, trained: bool) -> str:
+    if given and trained:
         return "The weights are trained; how, and on what, is below."
+    if given:
+        return "The origin of the weights is not recorded: nothing here says whether or how they were trained."
     programs = [file for file in ("model.pt2", "model.onnx") if file in files]
     if not programs:
         return "There are no weights here, only the description of the network."

@@ -52,7 +52,7 @@ def check_folder(folder: Path, files: Sequence[str] = FILES, *, force: bool = Fa
 
 @dataclass
 class Written:
-    """What an export left: the files, and for each format that could not say the network, why."""
+    """What an export wrote: the files, and the reason for each format that cannot express the network."""
 
     folder: Path
     files: list[str] = field(default_factory=list)
@@ -73,7 +73,8 @@ def write(
         spec: the network.
         formats: of FORMATS. "torch" (torch.export) and "onnx" have random weights where none are given.
         out: the folder, made if it is not there; files of the same names are replaced.
-        provenance: where the network comes from, as plain values.
+        provenance: where the network comes from, as plain values. The card calls given weights trained only if
+            `trained` in it says how.
         weights: a state dict or a safetensors file; written as model.safetensors.
 
     Returns:

@@ -1,57 +1,18 @@
-"""Specs as configurations of pycls (facebookresearch/pycls) and back: anynet, regnet and effnet."""
+"""Specs as configurations of pycls (facebookresearch/pycls): anynet, regnet and effnet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from designspace.export.pycls_anynet import SUPPORT, AnyNet, RegNet, from_anynet, to_anynet, to_regnet, unroll
-from designspace.export.pycls_effnet import EffNet, from_effnet, to_effnet
-from designspace.export.pycls_keys import Model, Train, common, read_section
-from designspace.files import read_mapping
+from designspace.export.refusal import Support
+from designspace.pycls.anynet import BLOCKS, STEMS
+from designspace.pycls.config import from_pycls
+from designspace.pycls.keys import ACTIVATIONS
 from designspace.quantized_linear import QuantizedLinear
-from designspace.spec import ModelSpec
+from designspace.spec import BottleneckStage, InvertedStage, ModelSpec
 
-
-def from_pycls(config: Mapping[str, Any], name: str | None = None) -> ModelSpec:
-    """The network of a pycls configuration.
-
-    Keys outside MODEL, the model's own section and TRAIN.IM_SIZE say how it is trained and are left alone. pycls's
-    defaults hold for what is not given. Where every stage has the group width of one single group, as in ResNet, the
-    spec's group width is None.
-
-    Args:
-        config: the mapping of a YAML file, MODEL.TYPE anynet, regnet or effnet.
-        name: a label for the spec.
-
-    Raises:
-        ValueError: unknown model type, block, stem or key, a value of the wrong type or out of range, or numbers that
-            do not fit each other; the message names the key.
-    """
-    if not isinstance(config, Mapping):
-        raise ValueError(f"config = {config!r}: must be a mapping")
-    model = read_section(config, "MODEL", Model)
-    if model.TYPE == "anynet":
-        mapping = from_anynet(read_section(config, "ANYNET", AnyNet))
-    elif model.TYPE == "regnet":
-        mapping = from_anynet(unroll(read_section(config, "REGNET", RegNet)), one_group=False)
-    else:
-        mapping = from_effnet(read_section(config, "EN", EffNet))
-    mapping["activation"] = "silu" if model.ACTIVATION_FUN == "swish" else model.ACTIVATION_FUN
-    mapping["head"]["classes"] = model.NUM_CLASSES
-    mapping["resolution"] = read_section(config, "TRAIN", Train).IM_SIZE
-    return ModelSpec.from_mapping(mapping | {"name": name} if name else mapping)
-
-
-def load_pycls(path: str | Path) -> ModelSpec:
-    """The network of a pycls YAML file, named after the file; else as `from_pycls`."""
-    path = Path(path)
-    config = read_mapping(path)
-    try:
-        return from_pycls(config, path.stem)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+ANYNET = Support("pycls", ("bottleneck", "basic"), ACTIVATIONS, head_width=True)
+EFFNET = Support("pycls effnet", ("inverted",), ACTIVATIONS, kernel_sizes=(), head_width=True, dropout=True)
 
 
 def to_pycls(spec: ModelSpec, rule: QuantizedLinear | None = None) -> dict[str, Any]:
@@ -62,23 +23,118 @@ def to_pycls(spec: ModelSpec, rule: QuantizedLinear | None = None) -> dict[str, 
         rule: write regnet, with the width rule the network was made by, instead of anynet.
 
     Raises:
-        NotExpressible: pycls has no words for the network.
+        NotExpressible: pycls cannot express the network.
         ValueError: the rule gives another network.
     """
     if spec.in_channels != 3:
-        SUPPORT.refuse("in_channels", spec.in_channels, "its stems read three channels")
+        ANYNET.refuse("in_channels", spec.in_channels, "its stems read three channels")
     if spec.stages[0].block == "inverted":
-        return common(spec, "effnet") | {"EN": to_effnet(spec)} | _sizes(spec)
-    SUPPORT.check(spec)
-    anynet = to_anynet(spec)
+        EFFNET.check(spec)
+        return _config(spec, "effnet", "EN", _effnet(spec))
+    ANYNET.check(spec)
+    anynet = _anynet(spec)
     if rule is None:
-        return common(spec, "anynet") | {"ANYNET": anynet} | _sizes(spec)
-    config = common(spec, "regnet") | {"REGNET": to_regnet(anynet, rule)} | _sizes(spec)
-    if to_anynet(from_pycls(config)) != anynet:
+        return _config(spec, "anynet", "ANYNET", anynet)
+    config = _config(spec, "regnet", "REGNET", _regnet(anynet, rule))
+    if _anynet(from_pycls(config)) != anynet:
         raise ValueError(f"rule = {rule}: it does not give the widths and depths of the spec")
     return config
 
 
-def _sizes(spec: ModelSpec) -> dict[str, Any]:
-    """Image sizes with pycls's usual border in testing: 224 pixels out of 256."""
-    return {"TRAIN": {"IM_SIZE": spec.resolution}, "TEST": {"IM_SIZE": round(spec.resolution / 0.875)}}
+def _config(spec: ModelSpec, model_type: str, name: str, section: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, with pycls's usual border in testing: 224 pixels out of 256."""
+    model: dict[str, Any] = {"TYPE": model_type, "NUM_CLASSES": spec.head.classes}
+    if spec.activation != "relu":
+        model["ACTIVATION_FUN"] = spec.activation
+    sizes = {"TRAIN": {"IM_SIZE": spec.resolution}, "TEST": {"IM_SIZE": round(spec.resolution / 0.875)}}
+    return {"MODEL": model, name: section} | sizes
+
+
+def _anynet(spec: ModelSpec) -> dict[str, Any]:
+    """The ANYNET section of a network."""
+    assert spec.stem is not None
+    stem = {key: value for key, value in spec.stem if key in STEMS["simple_stem_in"]}
+    stem_type = next((name for name, mapping in STEMS.items() if mapping == stem), None)
+    if stem_type is None:
+        reason = f"kernel size, stride and max-pool of a stem are one of {[tuple(s.values()) for s in STEMS.values()]}"
+        ANYNET.refuse("stem", tuple(stem.values()), reason)
+    first = spec.stages[0]
+    for field in ("block", "residual", "se_ratio"):
+        values = {getattr(stage, field, None) for stage in spec.stages}
+        if len(values) > 1:
+            ANYNET.refuse(f"stages.*.{field}", sorted(map(str, values)), "it is the same for all stages")
+    block = (first.block, bool(getattr(first, "residual", True)))
+    block_type = next((name for name, ours in BLOCKS.items() if ours == block), None)
+    if block_type is None:
+        ANYNET.refuse("stages.0.residual", block[1], "its bottleneck blocks always have one")
+    section: dict[str, Any] = {
+        "STEM_TYPE": stem_type,
+        "STEM_W": spec.stem.width,
+        "BLOCK_TYPE": block_type,
+        "STRIDES": [stage.stride for stage in spec.stages],
+        "DEPTHS": [stage.depth for stage in spec.stages],
+        "WIDTHS": [stage.width for stage in spec.stages],
+    }
+    bottlenecks = [stage for stage in spec.stages if isinstance(stage, BottleneckStage)]
+    if bottlenecks:
+        inner = [round(stage.width / stage.bottleneck_ratio) for stage in bottlenecks]
+        section["BOT_MULS"] = [1 / stage.bottleneck_ratio for stage in bottlenecks]
+        section["GROUP_WS"] = [stage.group_width or w for stage, w in zip(bottlenecks, inner, strict=True)]
+        if bottlenecks[0].se_ratio:
+            section |= {"SE_ON": True, "SE_R": bottlenecks[0].se_ratio}
+    if spec.head.width:
+        section["HEAD_W"] = spec.head.width
+    return section
+
+
+def _regnet(anynet: dict[str, Any], rule: QuantizedLinear) -> dict[str, Any]:
+    """The REGNET section whose network should be that of an ANYNET section."""
+    for key in ("STRIDES", "BOT_MULS"):
+        if len(set(anynet.get(key, ()))) != 1:
+            raise ValueError(f"rule = {rule}: a regnet has one value of {key} for all stages, not {anynet.get(key)}")
+    return {
+        **{key: anynet[key] for key in ("STEM_TYPE", "STEM_W", "BLOCK_TYPE")},
+        "STRIDE": anynet["STRIDES"][0],
+        "DEPTH": rule.depth,
+        "W0": rule.w_0,
+        "WA": rule.w_a,
+        "WM": rule.w_m,
+        "GROUP_W": max(anynet["GROUP_WS"]),
+        "BOT_MUL": anynet["BOT_MULS"][0],
+        **{key: anynet[key] for key in ("SE_ON", "SE_R", "HEAD_W") if key in anynet},
+    }
+
+
+def _effnet(spec: ModelSpec) -> dict[str, Any]:
+    """The EN section of a network; NotExpressible where pycls's MBConv is another block."""
+    stem = spec.stem
+    assert stem is not None
+    if (stem.kernel_size, stem.stride, stem.max_pool) != (3, 2, False):
+        EFFNET.refuse("stem", stem, "its stem is 3×3 with stride 2")
+    if spec.head.width is None:
+        EFFNET.refuse("head.width", None, "its head has a 1×1 convolution")
+    width = stem.width
+    stages = [stage for stage in spec.stages if isinstance(stage, InvertedStage)]
+    for number, stage in enumerate(stages):
+        if (stage.group_width, stage.linear, stage.shortcut) != (1, True, "bottlenecks"):
+            EFFNET.refuse(
+                f"stages.{number}", stage, "its blocks are depthwise with a linear projection and its shortcut"
+            )
+        if stage.se_ratio == 0 or stage.se_ratio != stages[0].se_ratio:
+            EFFNET.refuse(f"stages.{number}.se_ratio", stage.se_ratio, "all its blocks have SE of one ratio")
+        for w_in in stage.input_widths(width):
+            for field, ratio in (("expansion_ratio", stage.expansion_ratio), ("se_ratio", stage.se_ratio)):
+                if int(w_in * ratio) != round(w_in * ratio):
+                    EFFNET.refuse(f"stages.{number}.{field}", ratio, f"it rounds {w_in}·{ratio:g} down, not to nearest")
+        width = stage.width
+    return {
+        "STEM_W": stem.width,
+        "STRIDES": [stage.stride for stage in stages],
+        "DEPTHS": [stage.depth for stage in stages],
+        "WIDTHS": [stage.width for stage in stages],
+        "EXP_RATIOS": [stage.expansion_ratio for stage in stages],
+        "KERNELS": [stage.kernel_size for stage in stages],
+        "SE_R": stages[0].se_ratio,
+        "HEAD_W": spec.head.width,
+        **({"DROPOUT_RATIO": spec.head.dropout} if spec.head.dropout else {}),
+    }

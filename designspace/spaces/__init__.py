@@ -7,11 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from designspace.spaces import anynet, compound, mobile, nds, regnet
+from designspace.spaces.pycls_sweep import Sweep, from_pycls_sweep
 from designspace.spaces.settings import Constraints, Template
 from designspace.spaces.space import DesignSpace
 from designspace.validated import shorten
 
-__all__ = ["Constraints", "DesignSpace", "Template", "merge", "names", "space", "space_from_config"]
+__all__ = [
+    "Constraints",
+    "DesignSpace",
+    "Template",
+    "from_pycls_sweep",
+    "merge",
+    "names",
+    "space",
+    "space_from_config",
+]
 
 SPACES: dict[str, DesignSpace] = {
     space.name: space
@@ -50,20 +60,24 @@ def _imported(path: str) -> DesignSpace:
 
 
 def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
-    """A space from a mapping: the named space under `base`, if any, with every given setting replaced.
+    """A space from a mapping: a base, if any, with every given setting replaced.
 
-    A parameter's mapping with the key `distribution` replaces the base's distribution (except for `per_stage`, which is
+    The base is the named space under `base`, or the sweep configuration of pycls whose keys the mapping has. A
+    parameter's mapping with the key `distribution` replaces the base's distribution (except for `per_stage`, which is
     kept unless given); one without this key changes it; null removes the parameter. Other mappings are merged.
 
     Raises:
         ValueError: naming the field, the value and what is allowed.
     """
     given = dict(config)
-    base = given.pop("base", None)
+    if "SETUP" in given:
+        base: DesignSpace | None = from_pycls_sweep({key: given.pop(key) for key in Sweep.model_fields if key in given})
+    else:
+        name = given.pop("base", None)
+        base = None if name is None else space(str(name))
     if base is not None:
-        named = space(str(base))
-        template = named.template.model_dump(exclude_unset=True) | {"stage": named.template.stage}
-        given = merge(named.model_dump() | {"template": template}, given)
+        template = base.template.model_dump(exclude_unset=True) | {"stage": base.template.stage}
+        given = merge(base.model_dump() | {"template": template}, given)
     if isinstance(parameters := given.get("parameters"), Mapping):
         given["parameters"] = {name: value for name, value in parameters.items() if value is not None}
     return DesignSpace.from_mapping(given)

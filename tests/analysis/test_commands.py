@@ -14,7 +14,9 @@ from analysis.commands import compare, edf, export, fit, report, select, trends
 from analysis.compare import compare_spaces
 from analysis.failures import apply_failure_policy
 from analysis.table import load
-from designspace import load_spec
+from designspace import ModelSpec, load_spec, save_spec, zoo
+from designspace.export import to_pycls
+from designspace.files import to_yaml
 
 ALL = (report, edf, compare, fit, trends, select, export)
 
@@ -91,6 +93,28 @@ def test_export_to_other_tools_makes_a_folder_for_each_model(study, tmp_path):
         assert "validation error percent" in (folder / "README.md").read_text()
 
 
+def test_export_takes_specs_and_pycls_files_and_names_what_it_writes_itself(tmp_path, capsys):
+    spec = ModelSpec.from_mapping(zoo.spec("RegNetX-200MF").to_mapping() | {"name": "../../../outside"})
+    save_spec(spec, tmp_path / "ours.yaml")
+    (tmp_path / "pycls.yml").write_text(to_yaml(to_pycls(spec)))
+    out = tmp_path / "a" / "b" / "c" / "out"
+    given = [str(tmp_path / "ours.yaml"), str(tmp_path / "pycls.yml")]
+    before = set(tmp_path.rglob("*"))
+    assert export([*given, "--to", "json,yaml", "--out", str(out)]) == 0
+    assert export([*given, "--to", "timm", "--out", str(out)]) == 0
+    written = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    names = [f"{number}-{spec.spec_id[:8]}" for number in (1, 2)]
+    folders = {out / name / file for name in names for file in ("spec.yaml", "README.md", "timm_network.py")}
+    assert written == folders | {out / f"{name}.{suffix}" for name in names for suffix in ("yaml", "json")}
+    assert load_spec(out / f"{names[1]}.yaml").spec_id == spec.spec_id
+    capsys.readouterr()
+    for words in (["--top", "2"], ["--pareto", "macs"], ["--where", "depth>1"]):
+        with pytest.raises(ValueError, match=f"^{words[0]}: .* must be left out with spec files"):
+            export([given[0], *words, "--out", str(out)])
+    with pytest.raises(ValueError, match=r"RUN = runs/demo: must be a YAML file too"):
+        export([given[0], "runs/demo", "--out", str(out)])
+
+
 def test_export_chooses_within_a_regime_and_on_the_front(study, tmp_path):
     frame = load(study)
     limit = float(frame["macs"].median())
@@ -108,7 +132,7 @@ def test_export_chooses_within_a_regime_and_on_the_front(study, tmp_path):
         (export, ["--within", "macs=1:2", "--out", "x"], "within is macs=1:2; no model lies there"),
         (report, ["--failures", "best"], "allowed: worst, drop, error=NUMBER"),
         (report, ["--match", "flops"], "allowed: macs, params, acts, none"),
-        (export, ["--to", "tflite", "--out", "x"], "format is 'tflite'; allowed: yaml, json, pycls, timm"),
+        (export, ["--to", "tflite", "--out", "x"], "format = 'tflite': must be one of yaml, json, pycls"),
         (export, ["--top", "0", "--out", "x"], "k = 0: must be at least 1"),
     ],
 )

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from analysis import plots, remarks
 from analysis.expression import parse_map
-from analysis.figures import _spaces, pictures
+from analysis.figures import _spaces, pictures, scatter_name
 from analysis.findings import find
 from analysis.regimes import best_by_regime
 from analysis.report import render, write_report
@@ -230,7 +230,7 @@ def test_a_dollar_in_a_name_starts_no_formula(study):
     frame = table.frame.assign(space=table.frame["space"].map(names)).rename(columns={"w_a": "$w^$", "w_0": "a/$_$"})
     findings = find(replace(table, frame=frame, parameters=("depth", "$w^$", "a/$_$")))
     drawn = pictures(findings)
-    assert {"edf", "differences", "error_vs_%24w%5E%24", "error_vs_a%2F%24_%24", "pareto"} <= {p.name for p in drawn}
+    assert {"edf", "differences", "error_vs_depth", "error_vs-2", "error_vs-3", "pareto"} <= {p.name for p in drawn}
     figures = [picture.figure for picture in drawn]
     trees, regimes = findings.importance, best_by_regime(findings.models, ["$w^$"], regimes=3)
     for draw in (
@@ -245,6 +245,39 @@ def test_a_dollar_in_a_name_starts_no_formula(study):
     shown = {text.get_text() for figure in figures for text in figure.findobj(Text)}
     assert {"$w^$", "a/$_$"} <= shown
     assert any(names["bottleneck"] in text for text in shown)
+
+
+HOSTILE_NAMES = [
+    "x/../../../f",
+    "..",
+    "",
+    "Depth",
+    "DEPTH",
+    "depth ",
+    "/etc/f",
+    "C:\\f",
+    "é" * 200,
+    "w" * 300,
+    "a\0b",
+    "-2",
+]
+
+
+def test_names_of_figures_are_ours_whatever_the_parameters_are_called(study, tmp_path):
+    """No name leaves the folder, is too long, or meets another one on a file system that ignores case."""
+    names = [scatter_name(name, ("depth", *HOSTILE_NAMES)) for name in ("depth", *HOSTILE_NAMES)]
+    assert all(re.fullmatch(r"error_vs[_-][a-z0-9_]{1,40}", name) for name in names)
+    assert len(set(names)) == len(names)
+    table = load_table(study)
+    drawn = HOSTILE_NAMES[:3]
+    frame = table.frame.assign(**{name: table.frame["w_a"] + number for number, name in enumerate(drawn)})
+    findings = find(replace(table, frame=frame, parameters=("depth", *drawn)))
+    before = set(tmp_path.rglob("*"))
+    page = write_report(findings, tmp_path / "a" / "b" / "out")
+    figures = page.parent / "figures"
+    written = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    assert written == {page, *figures.glob("*.png")}
+    assert {"error_vs_depth.png", "error_vs-2.png"} <= {path.name for path in written}
 
 
 def test_the_drawn_curve_is_the_frame(findings):

@@ -106,6 +106,18 @@ def test_card_says_what_it_is_and_whether_it_was_trained(tmp_path):
     assert front["pipeline_tag"] == "image-classification"
 
 
+def test_a_card_calls_weights_trained_only_with_provenance_of_a_training(tmp_path):
+    pytest.importorskip("safetensors")
+    state = build_network(SMALL).state_dict()
+    for provenance in (None, {"seed": 3}, {"trained": ""}):
+        write(SMALL, ["yaml"], tmp_path, provenance=provenance, weights=state)
+        card = (tmp_path / "README.md").read_text()
+        assert "origin of the weights is not recorded" in card
+        assert "are trained" not in card
+    write(SMALL, ["yaml"], tmp_path, provenance={"trained": "10 epochs"}, weights=state)
+    assert "The weights are trained" in (tmp_path / "README.md").read_text()
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     pytest.importorskip("safetensors")
     other = SMALL.model_copy(update={"head": SMALL.head.model_copy(update={"classes": 3})})

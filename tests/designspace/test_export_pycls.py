@@ -135,11 +135,11 @@ def test_what_pycls_cannot_say_is_refused_with_the_reason(mapping, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"MODEL": {"TYPE": "vit"}}, "MODEL.TYPE = 'vit': must be one of anynet, regnet, effnet"),
+        ({"MODEL": {"TYPE": "vit"}}, "MODEL.TYPE = 'vit': must be one of anynet, regnet, effnet, resnet"),
         (anynet(GROUPS=[1]), "ANYNET.GROUPS: unknown key"),
-        (anynet(BLOCK_TYPE="res_bottleneck_linear_block"), "must be one of res_bottleneck_block"),
+        (anynet(BLOCK_TYPE="bottleneck"), "ANYNET.BLOCK_TYPE = 'bottleneck': must be one of res_bottleneck_block"),
         (anynet(DEPTHS=[1, 1], WIDTHS=[8]), r"ANYNET.WIDTHS = \[8\]: must have as many values as DEPTHS \(2\)"),
-        (resnet((3, 4, 6, 3), 0.25, (6, 128, 256, 512)), "group_width = 6: must divide the inner width"),
+        (resnet((3, 4, 6, 3), 0.25, (6, 128, 256, 512)), "ANYNET.GROUP_WS = 6: must divide the inner width 64"),
         (regnet("RegNetX-200MF") | {"REGNET": {"W0": 20}}, "REGNET.W0 = 20: must be a multiple of 8"),
     ],
 )

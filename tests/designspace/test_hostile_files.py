@@ -1,169 +1,29 @@
-"""Whatever a file holds, it is a spec, a space, or a ValueError of a few lines, soon."""
+"""Files that would do harm are a ValueError of a few lines; tests/test_fuzz.py has more of them."""
 
 from __future__ import annotations
 
-import copy
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from benchmarks.fuzz.kinds import KINDS, PYCLS, SPACES, SPECS, SWEEPS, check
+from benchmarks.fuzz.strategies import BLOCK
 from designspace import ModelSpec, complexity, files, load_spec, spaces, zoo
 from designspace.files import read_mapping, read_yaml, to_yaml
 from designspace.memory import training_memory
 from designspace.spaces import space_from_config
 
-BLOCK = {"block": "bottleneck", "depth": 1, "width": 8}
-SPECS = [zoo.spec(name).to_mapping() for name in ("RegNetY-200MF", "EfficientNet-B0", "VGG-16", "Xception-299")]
-SPACES: list[dict[str, Any]] = [
-    {"base": "regnetx", "constraints": {"macs": [1e8, 2e8], "batch_size": 64}, "parameters": {"w_0": {"low": 16}}},
-    {"base": "compound", "spec": SPECS[1], "parameters": {"phi": {"high": 2}}},
-    {
-        "name": "mine",
-        "family": "anynet",
-        "parameters": {
-            "depth": {"distribution": "uniform", "low": 1, "high": 4, "per_stage": True},
-            "width": {"distribution": "log_uniform", "low": 16, "high": 128, "step": 16, "per_stage": True},
-            "kernel_size": {"distribution": "choice", "options": [3, 5], "weights": [1, 2]},
-            "group_width": {"distribution": "power_of_two", "low": 1, "high": 8},
-            "resolution": {"distribution": "choice", "options": [32, 48]},
-        },
-        "increasing": ["width"],
-        "constraints": {"training_memory": [0, 1e9], "envelope": "regnet"},
-        "template": {"strides": [1, 2, 2], "stem": None, "head": {"hidden": [10]}, "stage": {"block": "bottleneck"}},
-        "size": 1e6,
-    },
-]
-NUMBERS = [0, -1, 1, 3, 10**9, 2**63, 10**400, 10**5000, -(10**20), 0.5, 1e-320, 1e308, -1e308]
-TEXTS = ["", "x", "x" * 10_000, "a\nb", "a\0b", "\x1b[31m", "\u202e", "\ud800", "bottleneck", ".:x", "os:path"]
-VALUES = [
-    *NUMBERS,
-    *TEXTS,
-    *(float("inf"), float("-inf"), float("nan"), True, None, [], {}, [[]], {"x": {}}, {1: 2}, {None: 1}, {"a\nb": 1}),
-    *([0] * 2000, ["x" * 100] * 100, {f"k{i}": i for i in range(500)}, [BLOCK] * 1100, [BLOCK] * 900),
-]
-hostile = st.sampled_from(VALUES).map(copy.deepcopy) | st.integers() | st.floats() | st.text(max_size=20)
 
-
-def at_most_a_few_lines(read: Callable[[], object]) -> bool:
-    """Whether what is read is valid; any exception but a short ValueError fails the test, and so does a hang."""
-    start = time.monotonic()
-    try:
-        read()
-        valid = True
-    except ValueError as error:
-        assert len(str(error)) <= 2000  # noqa: PT017
-        assert str(error).count("\n") < 10  # noqa: PT017
-        str(error).encode()
-        valid = False
-    assert time.monotonic() - start < 20  # ten times what the command line promises: tests share their machine
-    return valid
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths to everything inside nested mappings and lists."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [place for key, item in items for place in [(*path, key), *places(item, (*path, key))]]
-
-
-@st.composite
-def mutated(draw: st.DrawFn, originals: list[dict[str, Any]]) -> dict[str, Any]:
-    """A valid mapping of which one to three values are replaced, removed, added or repeated."""
-    mapping = copy.deepcopy(draw(st.sampled_from(originals)))
-    for _ in range(draw(st.integers(1, 3))):
-        *path, last = draw(st.sampled_from(places(mapping)))
-        parent = mapping
-        for key in path:
-            parent = parent[key]
-        match draw(st.sampled_from(["replace", "remove", "add", "repeat"])):
-            case "replace":
-                parent[last] = draw(hostile)
-            case "remove":
-                del parent[last]
-            case "add" if isinstance(parent, dict):
-                parent[draw(st.sampled_from(TEXTS) | st.integers())] = draw(hostile)
-            case "repeat" if isinstance(parent, list):
-                parent.extend([parent[last]] * draw(st.sampled_from([1, 200])))
-        if not places(mapping):
-            break
-    return mapping
-
-
-@st.composite
-def damaged(draw: st.DrawFn, texts: list[str]) -> str:
-    """A valid text of which pieces are cut out, doubled, or replaced by characters that mean something."""
-    text = draw(st.sampled_from(texts))
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(text)))
-        end = min(len(text), start + draw(st.integers(0, 40)))
-        inserted = draw(
-            st.sampled_from(
-                ["", text[start:end] * 2, "[" * 5000, "&a [*a]", "*a", "!!int ''", "<<: ", "? ", "\t", "0x"]
-            )
-            | st.text(st.sampled_from("{}[]:,-&*!|>%@`\"'#\n\t \\\0\ufeff019.eE_"), max_size=8)
-            | st.text(max_size=8)
-        )
-        text = text[:start] + inserted + text[end:]
-    return text
-
-
-fuzz = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
-
-
-@fuzz
-@given(mapping=mutated(SPECS))
-def test_a_mutated_spec_is_a_spec_or_a_short_error(mapping: dict[str, Any]) -> None:
-    def read() -> None:
-        spec = ModelSpec.from_mapping(mapping)
-        assert ModelSpec.from_mapping(json.loads(spec.to_json())) == spec
-        counts = complexity(spec)
-        assert 0 < counts.params < 2**63
-
-    at_most_a_few_lines(read)
-
-
-@fuzz
-@given(mapping=mutated(SPACES))
-def test_a_mutated_space_is_a_space_or_a_short_error(mapping: dict[str, Any]) -> None:
-    at_most_a_few_lines(lambda: space_from_config(mapping))
-
-
-@fuzz
-@given(text=damaged([to_yaml(mapping) for mapping in SPECS + SPACES]))
-def test_a_damaged_yaml_text_is_plain_values_or_a_short_error(text: str) -> None:
-    def read() -> None:
-        value = read_yaml(text)
-        if isinstance(value, dict):
-            at_most_a_few_lines(lambda: ModelSpec.from_mapping(value))
-            at_most_a_few_lines(lambda: space_from_config(value))
-
-    at_most_a_few_lines(read)
-
-
-@fuzz
-@given(content=damaged([json.dumps(mapping, indent=2) for mapping in SPECS]).map(str.encode) | st.binary())
-def test_a_damaged_json_file_is_a_spec_or_a_short_error(
-    content: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "spec.json"
-    path.write_bytes(content)
-    at_most_a_few_lines(lambda: load_spec(path))
-
-
-def test_the_originals_are_valid() -> None:
+def test_the_originals_of_the_fuzz_test_are_valid() -> None:
     for mapping in SPECS:
-        assert at_most_a_few_lines(lambda mapping=mapping: ModelSpec.from_mapping(mapping))  # type: ignore[misc]
-    for mapping in SPACES:
-        assert at_most_a_few_lines(lambda mapping=mapping: space_from_config(mapping))  # type: ignore[misc]
+        assert check(KINDS["spec"], mapping)[0]
+    for mapping in SPACES + SWEEPS:
+        assert check(KINDS["space"], mapping)[0]
+    for mapping in PYCLS:
+        assert check(KINDS["pycls config"], mapping)[0]
 
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(

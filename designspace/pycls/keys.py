@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from designspace.spec import Count, ModelSpec
-from designspace.validated import Validated, explain
+from designspace.spec import Count
+from designspace.validated import Validated, explain, shorten
 
 ACTIVATIONS = ("relu", "silu", "gelu")
 """Activations of pycls by our names; it also calls silu swish."""
@@ -38,9 +38,14 @@ class Model(Validated):
 
     model_config = ConfigDict(extra="ignore")
 
-    TYPE: Annotated[str, one_of(("anynet", "regnet", "effnet"))]
+    TYPE: Annotated[str, one_of(("anynet", "regnet", "effnet", "resnet"))]
     NUM_CLASSES: Count = 10
     ACTIVATION_FUN: Annotated[str, AfterValidator(str.lower), one_of((*ACTIVATIONS, "swish"))] = "relu"
+
+    @property
+    def activation(self) -> str:
+        """The activation by our name."""
+        return "silu" if self.ACTIVATION_FUN == "swish" else self.ACTIVATION_FUN
 
 
 class Train(Validated):
@@ -55,7 +60,7 @@ def read_section(config: Mapping[str, Any], name: str, kind: type[SectionType]) 
     """A section of a configuration, completed by its defaults; the ValueError of a bad value names its key."""
     given = config.get(name)
     if not isinstance(given, Mapping | None):
-        raise ValueError(f"{name} = {given!r}: must be a mapping")
+        raise ValueError(f"{name} = {shorten(given)}: must be a mapping")
     try:
         return _adapter(kind).validate_python({name: given or {}})[name]
     except ValidationError as error:
@@ -73,12 +78,7 @@ def per_stage(name: str, section: Mapping[str, Any], keys: tuple[str, ...]) -> I
     for key in keys:
         if len(section[key]) != count or not count:
             raise ValueError(
-                f"{name}.{key} = {list(section[key])}: must have as many values as {keys[0]} ({count}), at least 1"
+                f"{name}.{key} = {shorten(list(section[key]))}: must have as many values as {keys[0]} ({count}), "
+                "at least 1"
             )
     return zip(*(section[key] for key in keys), strict=True)
-
-
-def common(spec: ModelSpec, model_type: str) -> dict[str, Any]:
-    """The MODEL section of a network."""
-    model: dict[str, Any] = {"TYPE": model_type, "NUM_CLASSES": spec.head.classes}
-    return {"MODEL": model | ({"ACTIVATION_FUN": spec.activation} if spec.activation != "relu" else {})}

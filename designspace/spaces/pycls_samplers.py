@@ -1,0 +1,152 @@
+"""The samplers of a pycls sweep as distributions (facebookresearch/pycls, `sweep/samplers.py`, `sweep/random.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from designspace.distributions import Choice, Distribution, LogUniform, PowerOfTwo, Uniform
+from designspace.pycls.config import PARAMETERS
+from designspace.pycls.keys import one_of, read_section
+from designspace.validated import Validated
+
+SCALARS = ("value_sampler", "float_sampler", "int_sampler")
+RAND_TYPES = ("uniform", "log_uniform", "power2_uniform", "power2_or_log_uniform")
+"""Those with a distribution here; pycls also has normal and log_normal, clipped."""
+
+REGNET_SAMPLER = {  # RAND_TYPE, QUANTIZE
+    "DEPTH": ("uniform", 1),
+    "W0": ("log_uniform", 8),
+    "WA": ("log_uniform", 0.1),
+    "WM": ("log_uniform", 0.001),
+    "GROUP_W": ("power2_or_log_uniform", 8),
+    "BOT_MUL": ("power2_uniform", 1 / 128),
+}
+
+
+class _Type(Validated, extra="ignore"):
+    TYPE: Annotated[str, one_of((*SCALARS, "list_sampler", "regnet_sampler"))]
+
+
+class _Values(_Type, extra="forbid"):
+    VALUES: Annotated[tuple[Any, ...], Field(min_length=1)]
+
+
+class _Floats(_Type, extra="forbid"):
+    RAND_TYPE: Annotated[str, one_of(RAND_TYPES)] = "uniform"
+    RANGE: tuple[float, float]
+    QUANTIZE: float = 0.00001
+
+
+class _Integers(_Type, extra="forbid"):
+    RAND_TYPE: Annotated[str, one_of(RAND_TYPES)] = "uniform"
+    RANGE: tuple[int, int]
+    QUANTIZE: int = 1
+
+
+class _List(_Type, extra="forbid"):
+    LENGTH: Annotated[int, Field(ge=1, strict=True)]
+    ITEM_SAMPLER: dict[str, Any]
+
+
+class _RegNet(_Type, extra="forbid"):
+    DEPTH: tuple[int, int] = (12, 28)
+    W0: tuple[int, int] = (8, 256)
+    WA: tuple[float, float] = (8.0, 256.0)
+    WM: tuple[float, float] = (2.0, 3.0)
+    GROUP_W: tuple[int, int] = (8, 128)
+    BOT_MUL: tuple[float, float] = (1.0, 1.0)
+
+
+def read_samplers(samplers: Mapping[str, Any], section: str, stages: int) -> dict[str, Distribution]:
+    """The distribution of each sampled key of the section, like REGNET.W0, and of TRAIN.IM_SIZE.
+
+    Args:
+        samplers: SETUP.SAMPLERS.
+        section: REGNET or ANYNET.
+        stages: number of stages, of which each has its own draw of a key of ANYNET.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    drawable = (*(f"{section}.{key}" for key in PARAMETERS[section]), "TRAIN.IM_SIZE")
+    distributions: dict[str, Distribution] = {}
+    for key, sampler in samplers.items():
+        place = f"SETUP.SAMPLERS.{key}"
+        if key == section == "REGNET":
+            parts = dict(_regnet(place, sampler))
+        elif key not in drawable:
+            raise ValueError(f"{place}: a space cannot draw it, must be one of {', '.join(drawable)}")
+        elif key.startswith("ANYNET."):
+            parts = {key: _list(place, sampler, stages)}
+        else:
+            parts = {key: _scalar(place, sampler)}
+        if repeated := sorted(parts.keys() & distributions.keys()):
+            raise ValueError(f"{place}: must not draw {repeated[0]} again")
+        distributions |= parts
+    return distributions
+
+
+def _regnet(place: str, sampler: Any) -> Iterator[tuple[str, Distribution]]:
+    _type(place, sampler, ("regnet_sampler",))
+    ranges = read_section({place: sampler}, place, _RegNet)
+    for key, (rand_type, quantum) in REGNET_SAMPLER.items():
+        yield f"REGNET.{key}", _ranged(f"{place}.{key}", rand_type, getattr(ranges, key), quantum)
+
+
+def _list(place: str, sampler: Any, stages: int) -> Distribution:
+    _type(place, sampler, ("list_sampler",))
+    items = read_section({place: sampler}, place, _List)
+    if (length := items.LENGTH) != stages:
+        raise ValueError(f"{place}.LENGTH = {length}: must be the number of ANYNET.STRIDES, {stages}")
+    return _scalar(f"{place}.ITEM_SAMPLER", items.ITEM_SAMPLER).changed(per_stage=True)
+
+
+def _scalar(place: str, sampler: Any) -> Distribution:
+    kind = _type(place, sampler, SCALARS)
+    if kind == "value_sampler":
+        return _made(f"{place}.VALUES", Choice, options=read_section({place: sampler}, place, _Values).VALUES)
+    scalar: Any = read_section({place: sampler}, place, _Integers if kind == "int_sampler" else _Floats)
+    return _ranged(f"{place}.RANGE", scalar.RAND_TYPE, scalar.RANGE, scalar.QUANTIZE)
+
+
+def _type(place: str, sampler: Any, allowed: tuple[str, ...]) -> str:
+    kind = read_section({place: sampler}, place, _Type).TYPE
+    if kind not in allowed:
+        raise ValueError(f"{place}.TYPE = {kind!r}: must be {' or '.join(allowed)}")
+    return kind
+
+
+def _ranged(place: str, rand_type: str, limits: tuple[float, float], quantum: float) -> Distribution:
+    """What pycls draws from a closed range in steps of a quantum; both ends must be values."""
+    low, high = limits
+    powers = rand_type.startswith("power2")
+    steps = {"low": low, "high": high, "step": quantum}
+    if powers:
+        distribution = _made(place, PowerOfTwo, low=low, high=high)
+    elif rand_type == "uniform":
+        distribution = _made(place, Uniform, **steps)
+    else:
+        distribution = _made(place, LogUniform, **steps, rounding="up")
+    if not np.allclose(distribution.values[[0, -1]], limits, rtol=1e-9, atol=0):
+        kind = "powers of two" if powers else f"multiples of {quantum:g}"
+        raise ValueError(f"{place} = {list(limits)}: must be {kind}")
+    if rand_type != "power2_or_log_uniform" or high < quantum:
+        return distribution
+    # A power of two below the quantum stands for itself, the others for the multiples from the quantum to the highest.
+    small = distribution.values[distribution.values < quantum]
+    large = _made(place, LogUniform, low=max(low, quantum), high=high, step=quantum, rounding="up")
+    share = len(small) / len(distribution.values)
+    weights = [*np.full(len(small), 1 / len(distribution.values)), *(1 - share) * large.probabilities]
+    return _made(place, Choice, options=[*small.tolist(), *large.values.tolist()], weights=weights) if share else large
+
+
+def _made(place: str, kind: type[Validated], **fields: Any) -> Any:
+    """A distribution, or its ValueError with the place."""
+    try:
+        return kind.from_mapping(fields)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None

@@ -1,0 +1,307 @@
+"""Sweep configurations of pycls: its probabilities, its networks, and what a space cannot express."""
+
+from __future__ import annotations
+
+import copy
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from designspace import complexity
+from designspace.cli import main
+from designspace.distributions import LogUniform, Uniform
+from designspace.export import from_pycls
+from designspace.files import to_yaml
+from designspace.spaces import from_pycls_sweep, space_from_config
+
+REGNET: dict[str, Any] = {  # like configs/sweeps/cifar/cifar_regnet.yaml
+    "NAME": "cifar/regnet",
+    "DESC": "RegNets on CIFAR",
+    "SETUP": {
+        "NUM_CONFIGS": 32,
+        "SAMPLERS": {"REGNET": {"TYPE": "regnet_sampler", "DEPTH": [6, 16], "GROUP_W": [1, 32]}},
+        "CONSTRAINTS": {
+            "CX": {"FLOPS": [0.12e9, 0.13e9], "PARAMS": [0, 2.0e6], "ACTS": [0, 1.0e6]},
+            "REGNET": {"NUM_STAGES": [2, 2]},
+        },
+        "BASE_CFG": {
+            "MODEL": {"TYPE": "regnet", "NUM_CLASSES": 10},
+            "REGNET": {"STEM_TYPE": "res_stem_cifar", "SE_ON": True, "STEM_W": 16},
+            "OPTIM": {"BASE_LR": 1.0},
+            "TRAIN": {"DATASET": "cifar10", "IM_SIZE": 32},
+        },
+    },
+    "LAUNCH": {"PARTITION": "devlab"},
+    "ANALYZE": {"METRICS": ["regnet_depth"]},
+}
+
+
+def integers(rand_type: str, low: int, high: int, quantum: int = 1) -> dict[str, Any]:
+    return {"TYPE": "int_sampler", "RAND_TYPE": rand_type, "RANGE": [low, high], "QUANTIZE": quantum}
+
+
+def listed(item: dict[str, Any], length: int = 3) -> dict[str, Any]:
+    return {"TYPE": "list_sampler", "LENGTH": length, "ITEM_SAMPLER": item}
+
+
+ANYNET: dict[str, Any] = {
+    "NAME": "any",
+    "SETUP": {
+        "SAMPLERS": {
+            "ANYNET.DEPTHS": listed(integers("log_uniform", 1, 8)),
+            "ANYNET.WIDTHS": listed(integers("log_uniform", 16, 128, 8)),
+            "ANYNET.GROUP_WS": listed({"TYPE": "value_sampler", "VALUES": [1, 8, 8]}),
+            "TRAIN.IM_SIZE": {"TYPE": "value_sampler", "VALUES": [32, 64]},
+        },
+        "BASE_CFG": {
+            "MODEL": {"TYPE": "anynet", "NUM_CLASSES": 10, "ACTIVATION_FUN": "swish"},
+            "ANYNET": {"STRIDES": [1, 2, 2], "BOT_MULS": [2, 2, 2], "HEAD_W": 64},
+        },
+    },
+}
+
+
+def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of a configuration with another value at a path; a part of the path may be a key with dots."""
+    config = copy.deepcopy(config)
+    *steps, last = path.split("/")
+    inner = config
+    for step in steps:
+        inner = inner.setdefault(step, {})
+    inner[last] = value
+    return config
+
+
+def draws(rand_type: str, low: float, high: float, quantum: float, n: int = 200_000) -> np.ndarray:
+    """pycls `sweep/random.py`, in arrays."""
+    rng = np.random.default_rng(1)
+
+    def log_uniform(low: float, high: float, quantum: float) -> np.ndarray:
+        logs = -rng.uniform(-np.log(high), -np.log(low - min(quantum, low / 2)), n)
+        return np.ceil(np.exp(logs) / quantum) * quantum
+
+    match rand_type:
+        case "uniform":
+            return np.floor(rng.uniform(low, high + quantum, n) / quantum) * quantum
+        case "log_uniform":
+            return log_uniform(low, high, quantum)
+    powers = 2 ** np.floor(rng.uniform(log2(low), log2(high) + 1, n))
+    if rand_type == "power2_uniform":
+        return powers
+    return np.where(powers >= quantum, log_uniform(max(low, quantum), high, min(high, quantum)), powers)
+
+
+@pytest.mark.parametrize(
+    ("rand_type", "low", "high", "quantum"),
+    [
+        ("uniform", 12, 28, 1),
+        ("uniform", 16, 64, 16),
+        ("log_uniform", 1, 16, 1),
+        ("log_uniform", 8, 128, 8),
+        ("log_uniform", 16, 64, 8),
+        ("power2_uniform", 1, 64, 1),
+        ("power2_or_log_uniform", 1, 64, 8),
+        ("power2_or_log_uniform", 1, 4, 8),
+        ("power2_or_log_uniform", 16, 64, 8),
+    ],
+)
+def test_samplers_have_the_probabilities_of_pycls(rand_type: str, low: int, high: int, quantum: int) -> None:
+    key = "REGNET.GROUP_W" if "power2" in rand_type else "REGNET.DEPTH"
+    sampler = integers(rand_type, low, high, quantum)
+    space = from_pycls_sweep(changed(REGNET, "SETUP/SAMPLERS", {key: sampler}))
+    distribution = space.parameters["group_width" if "power2" in rand_type else "depth"]
+    values, counts = np.unique(draws(rand_type, low, high, quantum), return_counts=True)
+    order = np.argsort(distribution.values)
+    assert distribution.values[order].tolist() == values.tolist()
+    np.testing.assert_allclose(distribution.probabilities[order], counts / counts.sum(), atol=0.005)
+    sampled = np.unique(distribution.sample(np.random.default_rng(2), (200_000,)), return_counts=True)
+    assert sampled[0].tolist() == values.tolist()
+    np.testing.assert_allclose(sampled[1] / 200_000, counts / counts.sum(), atol=0.005)
+
+
+def test_a_regnet_sweep_is_a_space_of_its_networks() -> None:
+    space = from_pycls_sweep(REGNET)
+    assert (space.name, space.family) == ("cifar/regnet", "regnet")
+    assert space.constraints.ranges() == {"macs": (0.12e9, 0.13e9), "params": (0, 2e6), "acts": (0, 1e6)}
+    assert space.parameters["depth"] == Uniform(low=6, high=16)
+    assert space.parameters["w_m"] == LogUniform(low=2, high=3, step=0.001, rounding="up")
+    population = space.sample(20)
+    for index in range(len(population)):
+        values = {name: array[index].item() for name, array in population.parameters.items()}
+        names = {"DEPTH": "depth", "W0": "w_0", "WA": "w_a", "WM": "w_m", "GROUP_W": "group_width"}
+        config = copy.deepcopy(REGNET["SETUP"]["BASE_CFG"])
+        config["REGNET"] |= {key: values[name] for key, name in names.items()}
+        spec = population.spec(index)
+        assert from_pycls(config) == spec
+        counts = complexity(spec)
+        assert 0.12e9 <= counts.macs <= 0.13e9
+        assert len(spec.stages) == 2
+
+
+def test_an_anynet_sweep_is_a_space_of_its_networks() -> None:
+    population = from_pycls_sweep(ANYNET).sample(50)
+    assert {population.spec(index).resolution for index in range(50)} == {32, 64}
+    for index in range(50):
+        spec = population.spec(index)
+        assert spec.activation == "silu"
+        assert [stage.stride for stage in spec.stages] == [1, 2, 2]
+        assert all(stage.bottleneck_ratio == 0.5 and stage.width % 8 == 0 for stage in spec.stages)
+        assert {stage.group_width for stage in spec.stages} <= {1, 8}
+        assert spec.head.width == 64
+
+
+def test_base_values_and_one_sided_limits_stay() -> None:
+    config = changed(REGNET, "SETUP/SAMPLERS", {"REGNET.DEPTH": integers("uniform", 12, 13)})
+    config = changed(config, "SETUP/BASE_CFG/REGNET", {"W0": 24, "WA": 36.44, "WM": 2.49, "GROUP_W": 8})
+    config = changed(config, "SETUP/CONSTRAINTS", {"CX": {"FLOPS": [1e6, 0], "PARAMS": [0, 0]}})
+    space = from_pycls_sweep(config)
+    assert (space.degrees_of_freedom, len(space.template.strides)) == (1, 4)
+    assert list(space.constraints.ranges()) == ["macs"]
+    population = space.sample(8)
+    assert {population.spec(index).depth for index in range(8)} == {12, 13}
+    assert {stage.group_width for stage in population.spec(0).stages} == {8}
+
+
+def test_a_multiplier_below_one_is_a_ratio_and_warns() -> None:
+    sampler = REGNET["SETUP"]["SAMPLERS"]["REGNET"] | {"BOT_MUL": [0.25, 1.0]}
+    with pytest.warns(UserWarning, match="REGNET: with a bottleneck multiplier below 1"):
+        space = from_pycls_sweep(changed(REGNET, "SETUP/SAMPLERS/REGNET", sampler))
+    assert space.parameters["bottleneck_ratio"].values.tolist() == [1, 2, 4]
+
+
+def test_a_sweep_can_be_sampled_changed_and_put_into_a_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(to_yaml(REGNET))
+    assert main(["sample", f"space={path}", "n=12", "macs=[125e6,130e6]"]) == 0
+    assert "12 networks of cifar/regnet" in capsys.readouterr().out
+    space = space_from_config(REGNET | {"name": "mine", "template": {"head": {"classes": 5}}})
+    assert (space.name, space.template.head.classes, space.template.stem.width) == ("mine", 5, 16)
+    path.write_text(to_yaml(changed(REGNET, "SETUP/SAMPLERS/REGNET/TYPE", "gaussian")))
+    assert main(["sample", f"space={path}", "n=12"]) == 2
+    assert "SETUP.SAMPLERS.REGNET.TYPE = 'gaussian': must be one of" in capsys.readouterr().err
+
+
+SAMPLERS = "SETUP/SAMPLERS/"
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "value", "message"),
+    [
+        (REGNET, "NAME", None, r"^NAME = None"),
+        (REGNET, "SETUP", [], r"^SETUP = \[\]"),
+        (REGNET, "SETUP/SAMPLERS", {}, r"^SETUP\.SAMPLERS = \{\}"),
+        (REGNET, "SETUP/SAMPLES", 3, r"^SETUP\.SAMPLES: unknown key"),
+        (REGNET, "SETUP/CONSTRAINTS/CX/MACS", [1, 2], r"^SETUP\.CONSTRAINTS\.CX\.MACS: unknown key"),
+        (REGNET, "SETUP/CONSTRAINTS/CX/FLOPS", [2, 1], r"^SETUP\.CONSTRAINTS\.CX\.FLOPS = \[2\.0, 1\.0\]: the lower"),
+        (REGNET, "SETUP/CONSTRAINTS/REGNET/NUM_STAGES", [3, 5], r"NUM_STAGES = \[3, 5\]: must be one number twice"),
+        (REGNET, "SETUP/BASE_CFG/MODEL/TYPE", "effnet", r"^SETUP\.BASE_CFG\.MODEL\.TYPE = 'effnet': must be one of a"),
+        (REGNET, "SETUP/BASE_CFG/MODEL/SCALING_FACTOR", 2.0, r"^SETUP\.BASE_CFG\.MODEL\.SCALING_FACTOR = 2\.0"),
+        (REGNET, "SETUP/BASE_CFG/REGNET", {"DEEP": 3}, r"^SETUP\.BASE_CFG\.REGNET\.DEEP: unknown key"),
+        (
+            REGNET,
+            "SETUP/BASE_CFG/REGNET/BLOCK_TYPE",
+            "res_bottleneck_linear_block",
+            r"^SETUP\.BASE_CFG\.REGNET\.BLOCK_TYPE = .*: a space cannot express it",
+        ),
+        (
+            REGNET,
+            "SETUP/BASE_CFG/REGNET/BLOCK_TYPE",
+            "res_basic_block",
+            r"^REGNET\.GROUP_W and REGNET\.BOT_MUL: must be 1 and a divisor of 8",
+        ),
+        (
+            REGNET,
+            SAMPLERS + "OPTIM.BASE_LR",
+            {"TYPE": "float_sampler"},
+            r"^SETUP\.SAMPLERS\.OPTIM\.BASE_LR: a space can",
+        ),
+        (REGNET, SAMPLERS + "RNG_SEED", integers("uniform", 1, 3), r"^SETUP\.SAMPLERS\.RNG_SEED: a space cannot"),
+        (REGNET, SAMPLERS + "REGNET", None, r"^SETUP\.SAMPLERS\.REGNET\.TYPE: required and missing"),
+        (REGNET, SAMPLERS + "REGNET/GROUPS", [1, 2], r"^SETUP\.SAMPLERS\.REGNET\.GROUPS: unknown key"),
+        (REGNET, SAMPLERS + "REGNET/DEPTH", [6.5, 16], r"^SETUP\.SAMPLERS\.REGNET\.DEPTH\.0 = 6\.5"),
+        (REGNET, SAMPLERS + "REGNET/DEPTH", [16, 6], r"^SETUP\.SAMPLERS\.REGNET\.DEPTH: low = 16: must be at most"),
+        (
+            REGNET,
+            SAMPLERS + "REGNET/W0",
+            [12, 256],
+            r"^SETUP\.SAMPLERS\.REGNET\.W0 = \[12, 256\]: must be multiples of 8",
+        ),
+        (
+            REGNET,
+            SAMPLERS + "REGNET/GROUP_W",
+            [1, 24],
+            r"^SETUP\.SAMPLERS\.REGNET\.GROUP_W = \[1, 24\]: must be powers",
+        ),
+        (REGNET, SAMPLERS + "REGNET/WM", [0.5, 2.0], r"^SETUP: parameters\.w_m = .*: must be numbers from 1\.001"),
+        (
+            REGNET,
+            SAMPLERS + "REGNET.DEPTH",
+            integers("uniform", 1, 3),
+            r"^SETUP\.SAMPLERS\.REGNET\.DEPTH: must not draw",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.DEPTHS",
+            integers("uniform", 1, 3),
+            r"DEPTHS\.TYPE = 'int_sampler': must be list_s",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.DEPTHS",
+            listed(integers("normal", 1, 3)),
+            r"ITEM_SAMPLER\.RAND_TYPE = 'normal': mus",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.DEPTHS",
+            listed(integers("uniform", 1, 3), 4),
+            r"DEPTHS\.LENGTH = 4: must be the num",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.DEPTHS",
+            listed(listed(integers("uniform", 1, 3))),
+            r"must be value_sampler or float",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.WIDTHS",
+            listed(integers("uniform", 9, 30)),
+            r"^ANYNET\.WIDTHS = \[9, .*multiples of 8",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.GROUP_WS",
+            listed(integers("uniform", 1, 4)),
+            r"^ANYNET\.GROUP_WS = \[3\]: must be 1",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "TRAIN.IM_SIZE",
+            integers("uniform", 32, 34),
+            r"^TRAIN\.IM_SIZE = \[33, 34\]: must be mult",
+        ),
+        (ANYNET, "SETUP/BASE_CFG/ANYNET/STRIDES", [], r"^SETUP\.BASE_CFG\.ANYNET\.STRIDES = \[\]: must have one value"),
+        (
+            ANYNET,
+            "SETUP/BASE_CFG/ANYNET/BOT_MULS",
+            [1, 2, 2],
+            r"^SETUP\.BASE_CFG\.ANYNET\.BOT_MULS = .*: must be sampled",
+        ),
+        (
+            ANYNET,
+            "SETUP/BASE_CFG/ANYNET/BOT_MULS",
+            [0.3] * 3,
+            r"^ANYNET\.BOT_MULS = \[0\.3\]: must be whole numbers or",
+        ),
+        (ANYNET, SAMPLERS + "ANYNET.BOT_MULS", listed({"TYPE": "value_sampler", "VALUES": ["1"]}), r"must be numbers"),
+    ],
+)
+def test_what_a_space_cannot_express_is_named(base: dict[str, Any], path: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_pycls_sweep(changed(base, path, value))

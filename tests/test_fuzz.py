@@ -1,0 +1,27 @@
+"""Mutated files of every kind give a result or a documented error, soon; `python -m benchmarks.fuzz` runs longer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.fuzz import KINDS, check
+
+RECORD = pytest.param("record", marks=pytest.mark.xfail(reason="Record.from_json does not check types"))
+SECONDS = 20  # ten times what the command line promises: tests share their machine
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "record"] + [RECORD])
+@settings(
+    max_examples=300,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+@given(data=st.data())
+def test_a_mutated_input_is_read_or_a_documented_error(name: str, data: Any) -> None:
+    _, seconds = check(KINDS[name], data.draw(KINDS[name].inputs))
+    assert seconds < SECONDS
