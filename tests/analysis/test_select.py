@@ -18,9 +18,9 @@ def population(rng, n=300, sd=0.4, shape=2.0):
 
 def test_both_intervals_of_the_selected_best_cover():
     """A small `benchmarks.calibration`: skewed errors, noise given (1 seed) and estimated (3 seeds)."""
-    table = selection.run(40, models=(20, 60), noise=(1.0,), trainings=(1, 3), shapes=("gamma",))
+    table = selection.run(25, models=(20, 60), noise=(1.0,), trainings=(1, 3), shapes=("gamma",))
     best = table[table["of"] == "best"]
-    trials = 40 * len(best)
+    trials = 25 * len(best)
     for interval in ("expected", "retrained"):
         covered = best[interval].mean() / 100 * trials
         assert stats.binom(trials, 0.93).ppf(0.001) <= covered <= stats.binom(trials, 0.97).ppf(0.999)
