@@ -61,8 +61,10 @@ def _plain(value: Any) -> Any:
 
 
 def _check_finite(mapping: dict[str, Any]) -> dict[str, Any]:
-    if _plain(mapping) != mapping:
-        raise ValueError("numbers: must be finite")
+    try:
+        json.dumps(mapping, allow_nan=False)  # several times as fast as a loop in Python
+    except ValueError:
+        raise ValueError("numbers: must be finite") from None
     return mapping
 
 
@@ -182,7 +184,7 @@ class StudyModel:
 
     __pydantic_config__ = STRICT
 
-    key: str
+    key: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]  # a file name
     space: str
     index: Count
     seed: Count
@@ -191,8 +193,8 @@ class StudyModel:
     params: Count
     acts: Count
     depth: Count
-    parameters: Mapped
-    spec: Mapped
+    parameters: dict[str, Any]  # as hashed by the manifest
+    spec: dict[str, Any]
 
     @property
     def cost(self) -> int:
@@ -478,8 +480,10 @@ class Study:
 
     def remove_old_checkpoints(self) -> None:
         """Remove the checkpoints of recorded models, whose processes were killed just after they wrote the record."""
-        for key in self.recorded_keys():
-            self.paths.checkpoint(key).unlink(missing_ok=True)
+        recorded = self.recorded_keys()
+        for checkpoint in (self.paths.root / "checkpoints").glob("*"):
+            if checkpoint.name in recorded:
+                checkpoint.unlink(missing_ok=True)
 
     def set_aside(self, key: str, reason: str) -> None:
         """Move a record out of the study, so that its model is trained again, and log a warning."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from designspace.atomic import replace_file
+from designspace.validated import read_regular
 from sweeps.trainer.result import EpochResult
 
 log = logging.getLogger(__name__)
@@ -78,9 +79,11 @@ class Checkpoint:
             ValueError: it belongs to another training.
         """
         try:
-            head, _, body = self.path.read_bytes().partition(b"\n")
+            head, _, body = read_regular(self.path).partition(b"\n")
         except FileNotFoundError:
             return None
+        except ValueError:  # a FIFO
+            head = body = b""
         if head != _head(body):
             log.warning("%s is damaged or of another version; the training starts again", self.path)
             return None

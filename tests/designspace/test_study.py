@@ -246,11 +246,19 @@ def test_models_that_changed_are_rejected(tmp_path: Path) -> None:
         Study.open(tmp_path)
 
 
-def test_a_line_that_is_no_model_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[]", r"\[\]: must be an object"),
+        (StudyModel("../../x", "a", 0, 0, "x", 1, 1, 1, 1, {}, {}).to_line(), r"key = '\.\./\.\./x'"),
+        (StudyModel("x", "a", -1, 0, "x", 1, 1, 1, 1, {}, {}).to_line(), "index = -1: must be greater"),
+    ],
+)
+def test_a_line_that_is_no_model_is_named(tmp_path: Path, line: str, reason: str) -> None:
     study = make_study(tmp_path)
-    lines = [study.models[0].to_line(), "[]"]
+    lines = [study.models[0].to_line(), line]
     study.paths.models.write_text("\n".join(lines) + "\n")
     manifest = dict(study.manifest) | {"models": 2, "models_sha256": lines_hash(lines)}
     study.paths.manifest.write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=r"models.jsonl, line 2: \[\]: must be an object"):
+    with pytest.raises(ValueError, match="models.jsonl, line 2: " + reason):
         Study.open(tmp_path)

@@ -215,3 +215,10 @@ def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: p
     checkpoint.remove()
     checkpoint.remove()
     assert checkpoint.load() is None
+
+
+def test_a_fifo_is_no_checkpoint_and_hangs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    os.mkfifo(tmp_path / "model.pt")
+    checkpoint = Checkpoint(tmp_path / "model.pt", {"seed": 0}, arithmetic(resolve_device(CPU)))
+    assert checkpoint.load() is None
+    assert "is damaged" in caplog.text
