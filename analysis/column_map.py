@@ -14,7 +14,7 @@ from analysis.expression import evaluate, quoted, single_column
 from analysis.failures import OK
 from designspace.study import CURVES
 
-TEXTS = ("spec_id", "space", "status", "message", "recipe_id", "data_id")
+TEXTS = ("spec_id", "draw_id", "space", "status", "message", "recipe_id", "data_id")
 POSITIVE = ("macs", "params", "acts", "depth")
 WHOLE = ("index", "seed")
 LISTS = ("block_widths", "stage_depths", *CURVES)

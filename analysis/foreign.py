@@ -25,7 +25,7 @@ from analysis.statuses import read_statuses
 TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".json")
 
-COMPUTED = {"study", "draw_id", "failed", "spec", "fit_error_continuous", *FIT_COLUMNS}
+COMPUTED = {"study", "failed", "spec", "fit_error_continuous", *FIT_COLUMNS}
 COMPUTED |= {*", ".join(SELECT_COLUMNS).split(", ")} - {"error_percent"}
 """Columns the commands compute, and write into files that may be read again; those of a file are left out."""
 

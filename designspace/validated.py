@@ -141,14 +141,14 @@ def _sentence(item: Mapping) -> str:
 
 def _path(item: Mapping) -> str:
     """The field's place; pydantic also names the chosen member of a union in it, which no key of the file does."""
-    steps = [_step(step) for step in item["loc"]]
+    steps = [key_text(step) for step in item["loc"]]
     union = {i + 1 for i, step in enumerate(item["loc"][:-1]) if isinstance(step, int) and steps[0] == "stages"}
     if steps[:1] == ["parameters"]:
         union.add(2)
     return ".".join(step for i, step in enumerate(steps) if i not in union)
 
 
-def _step(step: int | str) -> str:
+def key_text(step: int | str) -> str:
     """A key or index in a path; what a file made long or unprintable is shortened."""
     text = str(step)
     return text if len(text) <= SHOWN_CHARACTERS and text.isprintable() else shorten(text)

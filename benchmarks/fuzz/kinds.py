@@ -62,7 +62,9 @@ PYCLS: list[dict[str, Any]] = [
         "TRAIN": {"DATASET": "imagenet", "IM_SIZE": 224},
     },
 ]
+_GROUPS = {"TYPE": "int_sampler", "RAND_TYPE": "power2_or_log_uniform", "RANGE": [1, 32], "QUANTIZE": 8}
 _ITEM = {"TYPE": "int_sampler", "RAND_TYPE": "log_uniform", "RANGE": [8, 128], "QUANTIZE": 8}
+_RATIOS = {"TYPE": "value_sampler", "VALUES": [1.0, 2.0]}
 SWEEPS: list[dict[str, Any]] = [
     {
         "NAME": "regnets",
@@ -77,6 +79,8 @@ SWEEPS: list[dict[str, Any]] = [
         "SETUP": {
             "SAMPLERS": {
                 "ANYNET.WIDTHS": {"TYPE": "list_sampler", "LENGTH": 2, "ITEM_SAMPLER": _ITEM},
+                "ANYNET.GROUP_WS": {"TYPE": "list_sampler", "LENGTH": 2, "ITEM_SAMPLER": _GROUPS},
+                "ANYNET.BOT_MULS": {"TYPE": "list_sampler", "LENGTH": 2, "ITEM_SAMPLER": _RATIOS},
                 "TRAIN.IM_SIZE": {"TYPE": "value_sampler", "VALUES": [32, 64]},
             },
             "BASE_CFG": {"MODEL": {"TYPE": "anynet"}, "ANYNET": {"DEPTHS": [2, 2], "STRIDES": [1, 2]}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import log2
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import Field
 from designspace.distributions import Choice, Distribution, LogUniform, PowerOfTwo, Uniform
 from designspace.pycls.config import PARAMETERS
 from designspace.pycls.keys import one_of, read_section
-from designspace.validated import Validated
+from designspace.validated import Validated, key_text
 
 SCALARS = ("value_sampler", "float_sampler", "int_sampler")
 RAND_TYPES = ("uniform", "log_uniform", "power2_uniform", "power2_or_log_uniform")
@@ -38,13 +39,13 @@ class _Values(_Type, extra="forbid"):
 class _Floats(_Type, extra="forbid"):
     RAND_TYPE: Annotated[str, one_of(RAND_TYPES)] = "uniform"
     RANGE: tuple[float, float]
-    QUANTIZE: float = 0.00001
+    QUANTIZE: Annotated[float, Field(gt=0)] = 0.00001
 
 
 class _Integers(_Type, extra="forbid"):
     RAND_TYPE: Annotated[str, one_of(RAND_TYPES)] = "uniform"
     RANGE: tuple[int, int]
-    QUANTIZE: int = 1
+    QUANTIZE: Annotated[int, Field(gt=0)] = 1
 
 
 class _List(_Type, extra="forbid"):
@@ -75,7 +76,7 @@ def read_samplers(samplers: Mapping[str, Any], section: str, stages: int) -> dic
     drawable = (*(f"{section}.{key}" for key in PARAMETERS[section]), "TRAIN.IM_SIZE")
     distributions: dict[str, Distribution] = {}
     for key, sampler in samplers.items():
-        place = f"SETUP.SAMPLERS.{key}"
+        place = f"SETUP.SAMPLERS.{key_text(key)}"
         if key == section == "REGNET":
             parts = dict(_regnet(place, sampler))
         elif key not in drawable:
@@ -124,24 +125,28 @@ def _ranged(place: str, rand_type: str, limits: tuple[float, float], quantum: fl
     """What pycls draws from a closed range in steps of a quantum; both ends must be values."""
     low, high = limits
     powers = rand_type.startswith("power2")
-    steps = {"low": low, "high": high, "step": quantum}
     if powers:
         distribution = _made(place, PowerOfTwo, low=low, high=high)
     elif rand_type == "uniform":
-        distribution = _made(place, Uniform, **steps)
+        distribution = _made(place, Uniform, low=low, high=high, step=quantum)
     else:
-        distribution = _made(place, LogUniform, **steps, rounding="up")
+        distribution = _made(place, LogUniform, low=low, high=high, step=quantum, rounding="up")
     if not np.allclose(distribution.values[[0, -1]], limits, rtol=1e-9, atol=0):
-        kind = "powers of two" if powers else f"multiples of {quantum:g}"
-        raise ValueError(f"{place} = {list(limits)}: must be {kind}")
+        raise ValueError(
+            f"{place} = {list(limits)}: must be {'powers of two' if powers else f'multiples of {quantum:g}'}"
+        )
+    if powers and (log2(quantum) % 1 or (rand_type == "power2_uniform" and low < quantum)):
+        raise ValueError(f"{place} = {list(limits)}: QUANTIZE = {quantum:g} must be a power of two that divides both")
     if rand_type != "power2_or_log_uniform" or high < quantum:
         return distribution
     # A power of two below the quantum stands for itself, the others for the multiples from the quantum to the highest.
     small = distribution.values[distribution.values < quantum]
     large = _made(place, LogUniform, low=max(low, quantum), high=high, step=quantum, rounding="up")
-    share = len(small) / len(distribution.values)
-    weights = [*np.full(len(small), 1 / len(distribution.values)), *(1 - share) * large.probabilities]
-    return _made(place, Choice, options=[*small.tolist(), *large.values.tolist()], weights=weights) if share else large
+    if not len(small):
+        return large
+    share = 1 / len(distribution.values)
+    weights = [*np.full(len(small), share), *(1 - share * len(small)) * large.probabilities]
+    return _made(place, Choice, options=[*small.tolist(), *large.values.tolist()], weights=weights)
 
 
 def _made(place: str, kind: type[Validated], **fields: Any) -> Any:

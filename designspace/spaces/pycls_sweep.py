@@ -172,15 +172,15 @@ def _check_values(distributions: Mapping[str, Distribution]) -> None:
     """Raise ValueError for values that are not those of the networks, because pycls rounds them for a sweep."""
     for key, distribution in distributions.items():
         values = distribution.values
-        if values.dtype.kind not in "if":
-            raise ValueError(f"{key} = {shorten(values.tolist())}: must be numbers")
+        if values.dtype.kind not in "if" or values.min() < 0 or (values.min() == 0 and key != "REGNET.WA"):
+            raise ValueError(f"{key} = {shorten(values.tolist())}: must be positive numbers")
         if key in ("REGNET.W0", "ANYNET.WIDTHS"):
             kept, allowed = values % 8 == 0, "multiples of 8"
         elif key in ("REGNET.GROUP_W", "ANYNET.GROUP_WS"):
             kept, allowed = values == round_group_width(values), "1, 2, 4 or multiples of 8"
         elif key in ("REGNET.BOT_MUL", "ANYNET.BOT_MULS"):
             larger = np.maximum(values, 1 / values)
-            kept, allowed = np.isclose(larger, np.rint(larger)), "whole numbers or their inverses"
+            kept, allowed = np.isclose(larger, np.rint(larger), rtol=1e-12), "whole numbers or their inverses"
         elif key == "TRAIN.IM_SIZE":
             kept, allowed = values % 4 == 0, "multiples of 4"
         else:

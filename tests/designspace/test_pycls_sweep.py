@@ -299,7 +299,30 @@ SAMPLERS = "SETUP/SAMPLERS/"
             [0.3] * 3,
             r"^ANYNET\.BOT_MULS = \[0\.3\]: must be whole numbers or",
         ),
-        (ANYNET, SAMPLERS + "ANYNET.BOT_MULS", listed({"TYPE": "value_sampler", "VALUES": ["1"]}), r"must be numbers"),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.BOT_MULS",
+            listed({"TYPE": "value_sampler", "VALUES": ["1"]}),
+            r"must be positive numbers",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.BOT_MULS",
+            listed({"TYPE": "value_sampler", "VALUES": [0, 1]}),
+            r"^ANYNET\.BOT_MULS =",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.GROUP_WS",
+            listed(integers("power2_uniform", 1, 8, 4)),
+            r"QUANTIZE = 4 must be a pow",
+        ),
+        (
+            ANYNET,
+            SAMPLERS + "ANYNET.GROUP_WS",
+            listed(integers("power2_uniform", 4, 8, 0)),
+            r"QUANTIZE = 0: must be grea",
+        ),
     ],
 )
 def test_what_a_space_cannot_express_is_named(base: dict[str, Any], path: str, value: Any, message: str) -> None:
