@@ -165,7 +165,8 @@ def _fixed(place: str, value: Any, stages: int) -> Distribution:
                 "has no different fixed values"
             )
         value = values.pop()
-    return Choice(options=(value,))
+    with _naming(f"{place}: "):
+        return Choice.from_mapping({"options": [value]})
 
 
 def _check_values(distributions: Mapping[str, Distribution]) -> None:
@@ -179,8 +180,9 @@ def _check_values(distributions: Mapping[str, Distribution]) -> None:
         elif key in ("REGNET.GROUP_W", "ANYNET.GROUP_WS"):
             kept, allowed = values == round_group_width(values), "1, 2, 4 or multiples of 8"
         elif key in ("REGNET.BOT_MUL", "ANYNET.BOT_MULS"):
-            larger = np.maximum(values, 1 / values)
-            kept, allowed = np.isclose(larger, np.rint(larger), rtol=1e-12), "whole numbers or their inverses"
+            larger = np.where(values < 1, 1 / np.maximum(values, 1e-9), values)
+            kept = np.isclose(larger, np.rint(larger), rtol=1e-12) & (larger <= 1000)
+            allowed = "whole numbers up to 1000 or their inverses"
         elif key == "TRAIN.IM_SIZE":
             kept, allowed = values % 4 == 0, "multiples of 4"
         else:

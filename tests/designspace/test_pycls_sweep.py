@@ -297,7 +297,7 @@ SAMPLERS = "SETUP/SAMPLERS/"
             ANYNET,
             "SETUP/BASE_CFG/ANYNET/BOT_MULS",
             [0.3] * 3,
-            r"^ANYNET\.BOT_MULS = \[0\.3\]: must be whole numbers or",
+            r"^ANYNET\.BOT_MULS = \[0\.3\]: must be whole numbers",
         ),
         (
             ANYNET,
