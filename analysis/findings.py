@@ -147,6 +147,7 @@ def find(
     resolved = apply_failure_policy(table.frame, policy)
     frame = _with_fits(average_seeds(resolved.frame))
     warnings = check_same_training(frame, across, table.studies) if len(set(frame["space"])) > 1 else []
+    finished = resolved.frame[~resolved.frame["failed"]]  # the error of a failure is the policy's, not a measurement
     cost = match or "macs"
     ok = frame[~frame["failed"]]
     priced = ok[cost].notna().any()
@@ -188,9 +189,9 @@ def find(
         structures=_structures(ok),
         learning=learning_curves(ok),
         fidelity=epoch_fidelity(ok),
-        recipes=recipe_fidelity(resolved.frame),
-        noise=noise_floor(resolved.frame),
-        seeds=seed_agreement(resolved.frame),
+        recipes=recipe_fidelity(finished),
+        noise=noise_floor(finished),
+        seeds=seed_agreement(finished),
         best=_with_fits(select_best(table.frame, top, validation_size=size)),
         front=_with_fits(select_best(table.frame, None, objectives=(cost,), validation_size=size))
         if priced
