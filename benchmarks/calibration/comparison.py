@@ -172,10 +172,10 @@ def power_on_macro(repetitions: int, seed: int = 0, n: int = 100) -> pd.DataFram
         everything = table[layer.isin(["1", "2"])].assign(space=layer)
         rng = np.random.default_rng([seed, position])
         adjusted, binned, covered = [], [], []
-        truth = compare_spaces(everything)["difference"][0]
+        truth = compare_spaces(everything, permutations=FEW_PERMUTATIONS)["difference"][0]
         for _ in range(repetitions):
             sample = everything.groupby("space").sample(n, random_state=rng)
-            row = compare_spaces(sample).iloc[0]
+            row = compare_spaces(sample, permutations=FEW_PERMUTATIONS).iloc[0]
             adjusted.append(row["difference"])
             covered.append(row["difference_lower"] <= truth <= row["difference_upper"])
             binned.append(_difference_in_bins(sample))
