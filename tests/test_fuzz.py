@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz import KINDS, check
 
-RECORD = pytest.param("record", marks=pytest.mark.xfail(reason="Record.from_json does not check types"))
 SECONDS = 20  # ten times what the command line promises: tests share their machine
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "record"] + [RECORD])
+@pytest.mark.parametrize("name", list(KINDS))
 @settings(
     max_examples=300,
     deadline=None,
