@@ -34,7 +34,7 @@ def jobs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Jobs, subprocess.Popen[str]]]:
-    """A study whose trainings take longer than its jobs may: it runs beside the first test, mostly asleep.
+    """A study whose trainings take 75 s, longer than its jobs of at most a minute; it runs beside the first test.
 
     Not beside a preemption, which takes the whole node: a job that gets SIGTERM before Python runs ends for good.
     """
@@ -43,7 +43,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Jobs, su
     os.environ["FAKE_STUDY_SECONDS"] = "1"
     try:
         driver = start(
-            folder, "sweep", "-m", "experiment=smoke", "run=study", "n=1", "recipe.epochs=45", *LAUNCHER, *QUICK,
+            folder, "sweep", "-m", "experiment=smoke", "run=study", "n=1", "recipe.epochs=75", *LAUNCHER, *QUICK,
             "trainer=fake_study.open_steps", workers(2), f"hydra.launcher.name={jobs.name}",
             "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10",
         )  # fmt: skip
