@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,10 @@ def _mapped(cells: Cells, columns: Mapping[str, str]) -> tuple[dict[str, pd.Seri
 
 def _json(path: Path) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:
     try:
-        content: Any = json.loads(path.read_bytes())
+        text = path.read_bytes()
+        content: Any = json.loads(text)
+        if re.search(rb"\\u[dD][89a-fA-F]", text):  # half a character, which no table can hold, becomes "?"
+            content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a JSON file ({error})") from None
     groups = list(content.values()) if isinstance(content, dict) else [content]

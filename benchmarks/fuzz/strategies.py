@@ -16,7 +16,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 BLOCK = {"block": "bottleneck", "depth": 1, "width": 8}
-NUMBERS = [0, -1, 1, 3, 10**9, 2**63, 10**400, 10**5000, -(10**20), 0.5, 1e-320, 1e308, -1e308]
+NUMBERS = [0, -1, 1, 3, 10**9, 2**63, 10**400, 10**4000, -(10**20), 0.5, 1e-320, 1e308, -1e308]
 TEXTS = ["", "x", "x" * 10_000, "a\nb", "a\0b", "\x1b[31m", "\u202e", "\ud800", "bottleneck", ".:x", "os:path"]
 VALUES: list[Any] = [
     *NUMBERS,
@@ -104,7 +104,7 @@ def as_json(value: Any) -> bytes:
     """The value as JSON; an example that JSON cannot hold, or that is very large, is rejected."""
     try:
         content = json.dumps(value).encode()
-    except (TypeError, ValueError):  # ValueError: an integer of thousands of digits
+    except (TypeError, ValueError):
         return reject()
     return content if len(content) <= MAX_BYTES else reject()
 

@@ -480,6 +480,11 @@ def test_a_sweep_is_named_after_its_folder_wherever_it_is_read_from(tmp_path, mo
     assert load(path)["space"].tolist() == ["mine"]
 
 
+def test_half_a_character_in_json_is_a_question_mark(tmp_path):
+    jobs = [pycls_job(), pycls_job(2, optim={"x\ud800": 1, "😀": 2}), pycls_job(3, optim={"x\ud800": 2, "😀": 1})]
+    assert {"OPTIM.x?", "OPTIM.😀"} <= set(read_jobs(tmp_path / "s", jobs).parameters)
+
+
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, "null", "[]", "[1]", '{"a": 1}'])
 def test_other_json_is_rejected(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
