@@ -66,6 +66,11 @@ class Jobs:
         living = [claim for claim in found if claim is not None and Path(f"/proc/{claim.pid}").exists()]
         return random.sample(living, len(living))
 
+    def all_have_checkpoints(self) -> bool:
+        """Whether there are trainings, each with a checkpoint to go on from."""
+        claims = self.claims()
+        return bool(claims) and all((self.root / "checkpoints" / claim.key).exists() for claim in claims)
+
     def training(self) -> list[str]:
         """Numbers of the jobs whose workers train now."""
         found = []

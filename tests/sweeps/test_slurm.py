@@ -66,6 +66,7 @@ def test_every_fault(tmp_path, jobs, limited):
         study = Study.open(jobs.root)
         wait_until(lambda: len(jobs.running()) == 4 and len(records(study)) > 1, 60, "both drivers' workers train")
         drivers[0].kill()
+        wait_until(jobs.all_have_checkpoints, 30, "every training has a checkpoint")
         wait_until(jobs.kill_training, 20, "a training process is killed")
         wait_until(jobs.kill_worker, 20, "a worker is killed")
         before = records(study)
