@@ -386,3 +386,19 @@ def test_agreement_of_seeds_says_what_selected_the_best_tenth(tmp_path, make_stu
     assert "within the best tenth (selected by one of the two, which lowers it)" in " ".join(remarks.training(two))
     few = find(replace(table, frame=pd.concat([part.iloc[:12] for part in seeds], ignore_index=True)))
     assert "nan" not in " ".join(remarks.training(few))
+
+
+def test_a_failure_with_one_seed_is_no_noise(tmp_path, make_study):
+    """Its error is what the failure policy says, far from that of the other seed."""
+    spaces = {"bottleneck": (1.0, (4e6, 7e6))}
+    clean = find(load_table(make_study(tmp_path / "clean", n=10, spaces=spaces, training_seeds=(0, 1))))
+    failed = find(
+        load_table(
+            make_study(tmp_path / "failed", n=10, spaces=spaces, training_seeds=(0, 1), failures={1: "crashed"})
+        ),
+        policy="error=99",
+    )
+    assert clean.noise is not None
+    assert failed.noise is not None
+    assert (clean.noise.models, failed.noise.models) == (10, 9)
+    assert failed.noise.seed_sd < 2 * clean.noise.seed_sd
