@@ -65,7 +65,7 @@ class ErrorCurve:
         own = self._spare < FULL_LEVERAGE
         with np.errstate(divide="ignore", invalid="ignore"):
             squares = residuals**2 / self._spare
-            # The residual of a model with full leverage is 0 whatever its noise, so the average noise stands in.
+            # The residual of a model with full leverage is 0 whatever its noise; the average variance replaces it.
             squares[own] = np.sum(residuals**2) / np.float64(self._free)
         half = np.linalg.solve(self._r, (self._q * np.sqrt(squares)[:, None]).T)
         self.covariance = half @ half.T

@@ -35,7 +35,7 @@ COMPARISON_COLUMNS = {
     "problem": "why the pair could not be compared, or ''; all numbers below are then unknown",
     "n_a, n_b": "models of known complexity",
     "unknown_a, unknown_b": "models of unknown complexity, left out",
-    "inside_a, inside_b": "models within the common complexity range",
+    "inside_a, inside_b": "models within the common complexity range, which holds the central 90 % of both spaces",
     "effective_n_a, effective_n_b": "models whose plain mean would be as precise as the adjusted mean",
     "mean_a, mean_b": "mean error at equal complexity, percent: averaged uniformly over log complexity across the "
     "common range; the plain mean without matching",
@@ -44,7 +44,7 @@ COMPARISON_COLUMNS = {
     "difference_p": "p-value of no difference, adjusted for all pairs; below 0.05 exactly when the 95 % interval "
     "excludes 0",
     "bins": "complexity bins, equally weighted, of the statistics below; 1 without matching",
-    "min_a, min_b": "smallest error within the common range, percent",
+    "min_a, min_b": "smallest error within the bins, percent",
     "area, area_lower, area_upper": "area under the matched EDF of a minus that of b, as a share of the area up to "
     "area_limit, with an interval; positive means a is better",
     "area_limit": "error up to which areas are taken, percent; by default the pair's median, so that it is about the "
@@ -197,7 +197,12 @@ class _Space:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two spaces and their common range of log complexity, or the problem that prevents a comparison."""
+    """Two spaces, or the problem that prevents their comparison.
+
+    Attributes:
+        low, high: ends of the common range of log complexity, over which curves are averaged.
+        covered: ends of the range that both spaces cover at all, which is cut into bins.
+    """
 
     a: str
     b: str
@@ -206,6 +211,7 @@ class _Pair:
     match: str | None
     low: float = 0.0
     high: float = 0.0
+    covered: tuple[float, float] = (0.0, 0.0)
     problem: str = ""
 
     @classmethod
@@ -213,11 +219,11 @@ class _Pair:
         if match is None:
             return cls(a, b, first, second, match)
         try:
-            common_range({a: first.position, b: second.position}, match)
-            low, high = central_range({a: first.position, b: second.position}, match)
+            positions = {a: first.position, b: second.position}
+            covered, (low, high) = common_range(positions, match), central_range(positions, match)
         except ValueError as reason:
             return cls(a, b, first, second, match, problem=str(reason))
-        return cls(a, b, first, second, match, low, high)
+        return cls(a, b, first, second, match, low, high, covered)
 
     @cached_property
     def contrast(self) -> Contrast:
@@ -277,8 +283,7 @@ def _distributions(
     if pair.match is None:
         ks = kolmogorov_smirnov(errors, first)
     else:
-        ends = common_range({pair.a: pair.first.position, pair.b: pair.second.position}, pair.match)
-        _, strata = equal_bins(position, first, *ends)
+        _, strata = equal_bins(position, first, *pair.covered)
         common = CommonCurve(position, first)
         ks = matched_kolmogorov_smirnov(errors, first, strata, common, np.random.default_rng(seed), permutations)
         errors = common.remove(errors)
