@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import reprlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -16,6 +17,7 @@ T = TypeVar("T")
 
 SHOWN_CHARACTERS = 80  # of a value
 SHOWN_ERRORS = 5
+MOST_NAMES = 12  # that a message lists
 SENTENCE_CHARACTERS = 300  # of an error
 
 
@@ -105,6 +107,28 @@ def shorten(value: Any) -> str:
 def cut(text: str, characters: int = SHOWN_CHARACTERS) -> str:
     """The text, or its beginning with "…" where it is longer."""
     return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+def unknown(field: str, value: object, names: Iterable[str], listing: str = "") -> str:
+    """Describe a name that does not exist: with the closest names, else with all of them if they are few.
+
+    Args:
+        field: what the name stands for, like "space".
+        value: the name that was given.
+        names: the names that exist.
+        listing: the command that lists the names, if there is one.
+    """
+    names = list(names)
+    given = value if isinstance(value, str) and value.isprintable() else shorten(value)
+    by_case = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(str(value)[:200].casefold(), by_case, n=3, cutoff=0.6)
+    if close:
+        advice = f"did you mean {', '.join(by_case[name] for name in close)}?"
+    elif len(names) <= MOST_NAMES:
+        advice = f"must be one of {', '.join(names)}"
+    else:
+        advice = f"run '{listing}' for the {len(names)} names" if listing else f"must be one of {len(names)} names"
+    return f"{field} = {cut(given)}: unknown; {advice}"
 
 
 def explain(error: ValidationError) -> str:
