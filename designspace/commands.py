@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from designspace import terminal
-from designspace.outputs import MARK, check_output, write_output
+from designspace.atomic import MARK, check_output, write_output
 from designspace.terminal import add_force, print_table, progress_line, spec_table, summary_table, table
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ import yaml
 from yaml.composer import Composer
 from yaml.resolver import Resolver
 
-from designspace.atomic import replace_file
-from designspace.outputs import MARK
+from designspace.atomic import MARK, replace_file
 from designspace.pycls import from_pycls, is_pycls
 from designspace.spec import ModelSpec
 from designspace.validated import shorten

@@ -1,7 +1,7 @@
-"""Imports that do not depend on the current directory: this distribution's packages, users' modules, optional packages.
+"""Imports: this distribution's packages, users' modules, and optional packages.
 
-The packages `analysis`, `sweeps` and `conf` have generic names. A user's module of the same name, earlier on the import
-path, must not replace them.
+`analysis`, `sweeps` and `conf` are generic names. `own_package` imports this distribution's packages by their location,
+so that a user's module of the same name, earlier on the import path, does not replace them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -104,3 +104,31 @@ def _is_file(module: ModuleType, file: Path) -> bool:
 
 def _origin(module: ModuleType) -> str:
     return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "a built-in module")
+
+
+class MissingPackage(ImportError, ValueError):
+    """An optional package is not installed; the message shows the command that installs it."""
+
+
+def optional(package: str, extra: str) -> ModuleType:
+    """Import an optional package; MissingPackage names the extra that installs it."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != package.split(".")[0]:
+            raise
+        raise MissingPackage(
+            f"{package.split('.')[0]} is not installed: run pip install 'cnn-designspace[{extra}]'"
+        ) from None
+
+
+NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+
+
+def require(formats: Sequence[str], weights: bool) -> None:
+    """Raise MissingPackage for the first missing package that the export formats or weights require."""
+    if weights:
+        optional("safetensors", "weights")
+    for name in formats:
+        for package in NEEDED.get(name, ()):
+            optional(package, "onnx")

@@ -14,10 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from designspace.counting import complexity
-from designspace.group_width import fit_stage
 from designspace.layers import Number, where
-from designspace.rounding import round_channels, round_group_width, round_repeats, round_to
 from designspace.spec import ModelSpec
+from designspace.widths import fit_stage, round_channels, round_group_width, round_repeats, round_to
 
 Factor = float | np.ndarray
 Rule = Literal["d", "w", "r", "dw", "dr", "wr", "dwr", "dWr"]

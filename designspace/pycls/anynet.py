@@ -8,11 +8,10 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from designspace.group_width import fit_group_width
 from designspace.pycls.keys import Depth, Multiplier, Share, Width, one_of, per_stage
-from designspace.quantized_linear import QuantizedLinear
 from designspace.spec import Stride
 from designspace.validated import Validated
+from designspace.widths import QuantizedLinear, fit_group_width
 
 STEMS: dict[str, dict[str, Any]] = {
     "simple_stem_in": {"kernel_size": 3, "stride": 2, "max_pool": False},

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from designspace.packages import import_attribute
-from designspace.spaces import anynet, compound, mobile, nds, regnet
+from designspace.spaces.named import SPACES
 from designspace.spaces.pycls_sweep import Sweep, from_pycls_sweep
+from designspace.spaces.sampling import DesignSpace
 from designspace.spaces.settings import Constraints, Template
-from designspace.spaces.space import DesignSpace
 from designspace.validated import shorten, unknown
 
 __all__ = [
@@ -22,14 +22,6 @@ __all__ = [
     "space",
     "space_from_config",
 ]
-
-SPACES: dict[str, DesignSpace] = {
-    space.name: space
-    for module in (anynet, regnet, nds, mobile, compound)
-    for value in vars(module).values()
-    for space in (value.values() if isinstance(value, dict) else (value,))
-    if isinstance(space, DesignSpace)
-}
 
 
 def names() -> tuple[str, ...]:

@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from designspace import zoo
-from designspace.group_width import fit_stage
-from designspace.quantized_linear import stage_arrays
-from designspace.rounding import round_number
 from designspace.scaling import Factors, efficientnet_factors, rule_factors, scale_networks
 from designspace.spaces.settings import Draws, Family, Settings
 from designspace.spec import STAGES, ModelSpec
+from designspace.widths import fit_stage, round_number, stage_arrays
 
 
 def anynet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:

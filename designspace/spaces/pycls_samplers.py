@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from designspace.distributions import Choice, Distribution, LogUniform, PowerOfTwo, Uniform
-from designspace.pycls.config import PARAMETERS
+from designspace.pycls import PARAMETERS
 from designspace.pycls.keys import one_of, read_section
 from designspace.validated import Validated, key_text
 

@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field
 
 from designspace.distributions import Choice, Distribution, PowerOfTwo
+from designspace.pycls import PARAMETERS, SECTIONS
 from designspace.pycls.anynet import BLOCKS, AnyNet, RegNet, Shared
-from designspace.pycls.config import PARAMETERS, SECTIONS
 from designspace.pycls.keys import Model, Train, one_of, read_section
-from designspace.rounding import round_group_width
 from designspace.spaces.pycls_samplers import read_samplers
-from designspace.spaces.space import DesignSpace
+from designspace.spaces.sampling import DesignSpace
 from designspace.validated import Name, Validated, shorten
+from designspace.widths import round_group_width
 
 UNLIMITED = 1e18  # above all counts; pycls writes 0 for no upper limit
 TEMPLATE = ("resolution", "group_width", "bottleneck_ratio")

@@ -40,7 +40,7 @@ class Constraints(Validated):
     """Closed ranges that every network of a population lies in; a quantity without a range is not limited.
 
     `training_memory` is in bytes, for the batch size, precision and optimizer given here. `envelope` is a named limit
-    of params and acts at given macs, see `ENVELOPES`.
+    of params and acts at given macs, see `designspace.spaces.sampling.regnet_envelope`.
     """
 
     macs: Range | None = None

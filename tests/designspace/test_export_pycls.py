@@ -7,8 +7,8 @@ import pytest
 from designspace import ModelSpec, complexity, zoo
 from designspace.export import NotExpressible, from_pycls, load_pycls, to_pycls
 from designspace.files import to_yaml
-from designspace.quantized_linear import QuantizedLinear
-from designspace.zoo.efficientnet import B0_STAGES
+from designspace.widths import QuantizedLinear
+from designspace.zoo.mobile import B0_STAGES
 from designspace.zoo.regnet import PARAMETERS
 
 

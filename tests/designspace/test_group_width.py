@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from designspace.group_width import fit_group_width
+from designspace.widths import fit_group_width
 
 
 def reference(width: int, multiplier: float, group: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from designspace.quantized_linear import QuantizedLinear, stage_arrays
+from designspace.widths import QuantizedLinear, stage_arrays
 
 
 def numbers(text: str) -> list[int]:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from designspace import ModelSpec, complexity, zoo
-from designspace.arrays import unpack
-from designspace.rounding import round_channels, round_group_width
+from designspace.population import unpack
+from designspace.widths import round_channels, round_group_width
 from designspace.scaling import RULES, Factors, rule_factors, scale, scale_networks, scale_to
 from designspace.spec import BottleneckStage, Head, InvertedStage, Stem
 
