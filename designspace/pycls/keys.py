@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field
 
 from designspace.spec import Count
-from designspace.validated import Validated, explain, shorten
+from designspace.validated import Validated, shorten
 
 ACTIVATIONS = ("relu", "silu", "gelu")
 """Activations of pycls by our names; it also calls silu swish."""
@@ -61,15 +60,7 @@ def read_section(config: Mapping[str, Any], name: str, kind: type[SectionType]) 
     given = config.get(name)
     if not isinstance(given, Mapping | None):
         raise ValueError(f"{name} = {shorten(given)}: must be a mapping")
-    try:
-        return _adapter(kind).validate_python({name: given or {}})[name]
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
-
-
-@lru_cache
-def _adapter(kind: type[Validated]) -> TypeAdapter[Any]:
-    return TypeAdapter(dict[str, kind])  # type: ignore[valid-type]  # its errors start with the name of the section
+    return kind.from_mapping(given or {}, name)
 
 
 def per_stage(name: str, section: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:

@@ -127,7 +127,7 @@ class Settings(Validated):
             raise ValueError(f"constraints.growth = {list(growth)}: of α·β²·γ², so alpha, beta and gamma must be drawn")
         for name in self.increasing:
             if name not in self.parameters or not self.parameters[name].per_stage:
-                raise ValueError(f"increasing = {name}: must be a parameter that every stage has a draw of (per_stage)")
+                raise ValueError(f"increasing = {name}: must be a parameter drawn per stage")
         return self
 
     def to_mapping(self) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from designspace import zoo
+from designspace.atomic import MARK, check_output, write_output
 from designspace.commands import sample, scale
 from designspace.export import check_folder, write
-from designspace.atomic import MARK, check_output, write_output
 
 
 def test_a_file_of_the_user_is_replaced_only_by_force(tmp_path: Path) -> None:

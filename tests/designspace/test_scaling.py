@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from designspace import ModelSpec, complexity, zoo
 from designspace.population import unpack
-from designspace.widths import round_channels, round_group_width
 from designspace.scaling import RULES, Factors, rule_factors, scale, scale_networks, scale_to
 from designspace.spec import BottleneckStage, Head, InvertedStage, Stem
+from designspace.widths import round_channels, round_group_width
 
 
 def test_efficientnets_are_scaled_b0() -> None:

@@ -17,11 +17,11 @@ from designspace.distributions import LogUniform
 from designspace.files import read_yaml, to_yaml
 from designspace.memory import training_memory
 from designspace.network import build_network
-from designspace.widths import QuantizedLinear
 from designspace.scaling import Factors, scale
 from designspace.spaces import DesignSpace, space_from_config
 from designspace.spaces.families import FAMILIES
 from designspace.spec import STAGES
+from designspace.widths import QuantizedLinear
 
 ROOT = Path(__file__).parents[2]
 ONE = {"distribution": "choice", "options": [1]}
