@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> int:
 
 
 def load(point: EntryPoint) -> Callable[[list[str]], int]:
-    """Import a subcommand; this project's packages are found whatever the import path holds."""
+    """Import a subcommand from this project's packages, regardless of the import path."""
     own_module(point.module)
     command: Callable[[list[str]], int] = point.load()
     return command

@@ -1,6 +1,6 @@
 """Multiply-adds, parameters and activations from the layers, in closed form.
 
-The same code counts one spec (exact Python integers) and a whole population (int64 arrays of shape (N,)).
+The same code counts one spec (exact Python integers) and a population (int64 arrays of shape (N,)).
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def own_module(name: str) -> ModuleType:
 
 
 def import_attribute(field: str, path: str) -> Any:
-    """Import MODULE:ATTRIBUTE; modules in the current directory are found last.
+    """Import MODULE:ATTRIBUTE; the current directory is searched last.
 
     Args:
         field: named in errors.

@@ -151,10 +151,10 @@ def unknown(field: str, value: object, names: Iterable[str], listing: str = "") 
         listing: the command that lists the names, if any.
     """
     given = value if isinstance(value, str) and value.isprintable() else shorten(value)
-    return f"{field} = {cut(given)}: unknown; {_suggestion(str(value), names, listing)}"
+    return f"{field} = {cut(given)}: unknown; {suggestion(str(value), names, listing)}"
 
 
-def _suggestion(value: str, names: Iterable[str], listing: str = "") -> str:
+def suggestion(value: str, names: Iterable[str], listing: str = "") -> str:
     """Up to three similar names; otherwise all names if they are few."""
     by_case = {name.casefold(): name for name in names}
     text = value[:200].casefold()
@@ -214,7 +214,7 @@ def _field_and_message(item: Mapping[str, Any], root: Any, model: type[BaseModel
         return field, f" = {shorten(context['tag'])}: must be one of {context['expected_tags'].replace(chr(39), '')}"
     fields = _fields(loc, model)
     if kind == "extra_forbidden":
-        advice = _suggestion(str(loc[-1]), fields) if fields else "remove it"
+        advice = suggestion(str(loc[-1]), map(str, fields)) if fields else "remove it"
         return field, f" = {shorten(value)}: unknown; {advice}"
     if kind == "value_error":
         message = str(context["error"])
@@ -276,14 +276,14 @@ def _number(limit: Any) -> str:
 
 def _steps(loc: tuple[int | str, ...], value: Any, *, missing: bool) -> list[str]:
     """The keys and indices of an error's location, without the union members that pydantic adds."""
+    if value is None:
+        return [key_text(step) for step in loc]
     steps = []
     for number, step in enumerate(loc):
-        if value is not None:
-            items = _items(value)
-            if step not in items and not (missing and number == len(loc) - 1):
-                continue
+        items = _items(value)
+        if step in items or (missing and number == len(loc) - 1):
             value = items.get(step)
-        steps.append(key_text(step))
+            steps.append(key_text(step))
     return steps
 
 

@@ -67,7 +67,7 @@ def timm_source(spec: ModelSpec) -> str:
     """A Python file that builds the network in timm: a `ByoModelCfg`, `build()`, `load(weights)` and the key map.
 
     Raises:
-        NotExpressible: neither timm's ByobNet nor its EfficientNet has words for the network.
+        NotExpressible: timm's ByobNet and EfficientNet cannot express the network.
     """
     if spec.stages[0].block in ("inverted", "separable"):
         return mobile_source(spec, VERSION)

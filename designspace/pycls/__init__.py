@@ -1,4 +1,7 @@
-"""The network of a pycls configuration: anynet, regnet, effnet and the archive's resnet."""
+"""pycls configurations (facebookresearch/pycls) as specs: anynet, regnet, effnet and the archived resnet.
+
+`designspace.export` writes them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from designspace.spec import ModelSpec
 from designspace.validated import shorten
 
 SECTIONS = {"anynet": "ANYNET", "regnet": "REGNET", "effnet": "EN", "resnet": "RESNET"}
-"""The section that describes a network of each type."""
+"""Section of each model type."""
 
 PARAMETERS = {
     "REGNET": {
@@ -28,29 +31,29 @@ PARAMETERS = {
     "EN": {"DEPTHS": "depth", "WIDTHS": "width", "EXP_RATIOS": "expansion_ratio"},
     "RESNET": {"NUM_GROUPS": "groups", "WIDTH_PER_GROUP": "group_width"},
 }
-"""Our names of the keys of a section; pycls's BOT_MUL is the inverse of our bottleneck ratio."""
+"""Our names of the keys of each section; BOT_MUL is the inverse of our bottleneck ratio."""
 
 
 def is_pycls(content: Mapping[str, Any]) -> bool:
-    """Whether the mapping of a file is a pycls configuration; specs have no key MODEL."""
+    """Whether a mapping is a pycls configuration; specs have no key MODEL."""
     return "MODEL" in content
 
 
 def from_pycls(config: Mapping[str, Any], name: str | None = None) -> ModelSpec:
     """The network of a pycls configuration.
 
-    Keys outside MODEL, the model's own section and TRAIN.IM_SIZE say how it is trained and are ignored (a resnet also
-    depends on TRAIN.DATASET). pycls's defaults hold for what is not given. Where every stage of an anynet or resnet has
-    the group width of one single group, as in ResNet-50, the spec's group width is None. A stage whose first block has
-    another expansion than the others (`res_bottleneck_linear_block`, some effnets) is two stages of the spec.
+    Only MODEL, the model's section and TRAIN.IM_SIZE are read, and TRAIN.DATASET for a resnet; missing keys have the
+    defaults of pycls. If every stage of an anynet or resnet has a single group, as in ResNet-50, the group width of the
+    spec is None. A stage whose first block has another expansion than the others (`res_bottleneck_linear_block`, some
+    effnets) becomes two stages.
 
     Args:
         config: the mapping of a YAML file, MODEL.TYPE anynet, regnet, effnet or resnet.
         name: a label for the spec.
 
     Raises:
-        ValueError: unknown model type, block, stem or key, a value of the wrong type or out of range, numbers that do
-            not fit each other, or a network that a spec cannot express; the message names the key.
+        ValueError: an unknown model type, block, stem or key, a wrong or inconsistent value, or a network that a spec
+            cannot express; the message names the key.
     """
     if not isinstance(config, Mapping):
         raise ValueError(f"config = {shorten(config)}: must be a mapping")

@@ -1,4 +1,4 @@
-"""The design spaces by name, and spaces defined by a name and the settings that differ from it."""
+"""Design spaces by name, and spaces from a base and other settings."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def space(name: str) -> DesignSpace:
 
 
 def space_from_config(config: str | Mapping[str, Any]) -> DesignSpace:
-    """A space from its name or from a mapping: a base, if any, with every given setting replaced.
+    """A space from its name, or from the mapping of a base and other settings.
 
-    `space_from_config(config).to_mapping()` is the complete mapping, without a base.
+    The base is the space under `base` (a name or MODULE:ATTRIBUTE), or a pycls sweep configuration, if the mapping has
+    its keys. A parameter's mapping with the key `distribution` replaces the distribution of the base, except for
+    `per_stage`; without this key it changes some settings; null removes the parameter. Other mappings are merged.
 
-    The base is the named space under `base`, or the sweep configuration of pycls whose keys the mapping has. A
-    parameter's mapping with the key `distribution` replaces the base's distribution (except for `per_stage`, which is
-    kept unless given); one without this key changes it; null removes the parameter. Other mappings are merged.
+    `space_from_config(config).to_mapping()` is the complete mapping without a base.
 
     Raises:
         ValueError: naming the field, the value and what is allowed.
@@ -70,7 +70,7 @@ def space_from_config(config: str | Mapping[str, Any]) -> DesignSpace:
 
 
 def merge(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge settings into those of a base, as described in `space_from_config`."""
+    """Merge settings into those of a base as described in `space_from_config`."""
     merged = dict(base)
     for key, value in given.items():
         old = base.get(key)

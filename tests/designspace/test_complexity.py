@@ -85,7 +85,7 @@ def test_unknown_convention_is_refused() -> None:
 
 def test_an_image_too_small_is_refused() -> None:
     pools = (VanillaStage(depth=1, width=8, stride=1, max_pool=True),) * 4
-    with pytest.raises(ValueError, match="resolution = 8: nothing is left of the image after the stage4"):
+    with pytest.raises(ValueError, match="resolution = 8: must leave at least one pixel after the stage4"):
         complexity(ModelSpec(resolution=8, stem=Stem(stride=1), stages=pools))
 
 

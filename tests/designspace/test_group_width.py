@@ -35,5 +35,5 @@ def test_published_regnets(regnets: pd.DataFrame) -> None:
 
 
 def test_other_ratios_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"bottleneck_ratio = 1\.5: it or its inverse must be a whole number"):
+    with pytest.raises(ValueError, match=r"bottleneck_ratio = 1\.5: must be an integer or the inverse of one"):
         fit_group_width(np.array([8]), np.array([1.5]), np.array([1]))

@@ -17,7 +17,9 @@ def test_a_file_of_the_user_is_replaced_only_by_force(tmp_path: Path) -> None:
     for name in ("figure.png", "page.html", "spec.yaml", "table.csv"):
         path = tmp_path / name
         path.write_text("precious,columns\n1,2\n")
-        with pytest.raises(ValueError, match=rf"out = .*{name}: is there and not from this tool; .*--force"):
+        with pytest.raises(
+            ValueError, match=rf"out = .*{name}: must be a new file or one that this tool wrote; .*--force"
+        ):
             write_output(path, f"columns of {MARK}\n")
         assert path.read_text().startswith("precious")
         write_output(path, f"columns of {MARK}\n", force=True)
@@ -31,7 +33,7 @@ def test_the_mark_counts_at_both_ends_of_a_large_file(tmp_path: Path) -> None:
         (tmp_path / "a.parquet").write_bytes(content)
         check_output(tmp_path / "a.parquet")
     (tmp_path / "a.parquet").write_bytes(filler)
-    with pytest.raises(ValueError, match="not from this tool"):
+    with pytest.raises(ValueError, match="must be a new file or one that this tool wrote"):
         check_output(tmp_path / "a.parquet")
 
 
@@ -72,7 +74,7 @@ def test_commands_repeat_and_spare_files_of_the_user(tmp_path: Path, name: str) 
     assert run(arguments) == 0
     assert run(arguments) == 0  # the same command again
     path.write_text("precious")
-    with pytest.raises(ValueError, match="not from this tool"):
+    with pytest.raises(ValueError, match="must be a new file or one that this tool wrote"):
         run(arguments)
     assert path.read_text() == "precious"
     assert run([*arguments, "--force"]) == 0
@@ -85,6 +87,6 @@ def test_an_exported_folder_is_written_again_and_a_folder_of_the_user_is_not(tmp
         folder = tmp_path / name
         folder.mkdir()
         (folder / name).write_text("precious")
-        with pytest.raises(ValueError, match=rf"{name}: is there and not from this tool"):
+        with pytest.raises(ValueError, match=rf"{name}: must be a new file or one that this tool wrote"):
             check_folder(folder)
         check_folder(folder, force=True)
