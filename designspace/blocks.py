@@ -246,12 +246,6 @@ def runs(stage: Any, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
         layer_runs.append((pool, once))
     wide = getattr(stage, "shortcut", None) == "expansions"
     if np.any(wide):
-        first, others = block(stage, w_in, stage.stride, style), block(stage, stage.width, 1, style)
-    layer_runs = [(first, once), (others, stage.depth - once)]
-    if pool := when(getattr(stage, "max_pool", False), (MaxPool(stage.width, 2, 2, 0),)):
-        layer_runs.append((pool, once))
-    wide = getattr(stage, "shortcut", None) == "expansions"
-    if np.any(wide):
         layer_runs = [(layers, where(wide, 0, repeats)) for layers, repeats in layer_runs]
         layer_runs += [
             (layers, where(wide, repeats, 0)) for layers, repeats in expansion_runs(stage, w_in, style, once)
