@@ -72,27 +72,22 @@ def import_attribute(field: str, path: str) -> Any:
         ValueError: the path is malformed, or the import fails.
     """
     module, _, attribute = path.partition(":")
-    if not all(name.isidentifier() for name in (*module.split("."), *attribute.split("."))):
+    if not all(name.isidentifier() for name in (*module.split("."), attribute)):
         raise ValueError(f"{field} = {path!r:.80}: must be MODULE:ATTRIBUTE, like my_spaces:pyramids")
     directory = os.getcwd()
     if directory not in sys.path and "" not in sys.path:
         sys.path.append(directory)
     try:
-        value: Any = importlib.import_module(module)
-        for name in attribute.split("."):
-            value = getattr(value, name)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{field} = {path}: {error}") from None
-    return value
 
 
 def import_path(field: str, value: Callable[..., Any]) -> str:
     """MODULE:ATTRIBUTE of a function; ValueError where importing it gives something else."""
     path = f"{value.__module__}:{value.__qualname__}"
-    module: Any = sys.modules.get(value.__module__)
-    for name in value.__qualname__.split("."):
-        module = getattr(module, name, None)
-    if module is not value or value.__module__ == "__main__":
+    module = sys.modules.get(value.__module__)
+    if value.__module__ == "__main__" or getattr(module, value.__qualname__, None) is not value:
         raise ValueError(f"{field} = {path}: must be a function at the top level of a module that can be imported")
     return path
 

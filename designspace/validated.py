@@ -159,7 +159,7 @@ def suggestion(value: str, names: Iterable[str], listing: str = "") -> str:
     by_case = {name.casefold(): name for name in names}
     text = value[:200].casefold()
     similar = [name for name in by_case if "".join(word[:1] for word in re.split("[_.-]", name)) == text]
-    similar += [name for name in by_case if len(text) >= 3 and name.startswith(text)]
+    similar += [name for name in by_case if len(text) >= 2 and name.startswith(text)]
     similar += difflib.get_close_matches(text, by_case, n=3, cutoff=0.6)
     if similar:
         return f"did you mean {', '.join(by_case[name] for name in list(dict.fromkeys(similar))[:3])}?"

@@ -63,7 +63,7 @@ def _imagenet(section: ResNet, depth: int) -> dict[str, Any]:
         raise ValueError(f"MODEL.DEPTH = {depth}: must be one of {allowed} with TRAIN.DATASET imagenet")
     if section.STRIDE_1X1:
         raise ValueError(
-            "RESNET.STRIDE_1X1 = True (default of pycls): must be False, because the stride of our bottleneck is in the "
+            "RESNET.STRIDE_1X1 = True (default of pycls): must be False, because the stride of a bottleneck is in its "
             "3×3 convolution"
         )
     inner = section.NUM_GROUPS * section.WIDTH_PER_GROUP

@@ -420,7 +420,7 @@ def per_stage(base: str, name: str, distribution: dict[str, object] | None = Non
         ({"base": "regnetx", "parameters": {"w_a": None}}, "parameters.w_a: required by the family regnet"),
         (
             {"base": "regnetx", "parameters": {"groupwidth": ONE}},
-            "parameters.groupwidth: unknown; did you mean group_width?",
+            "parameters.groupwidth: unknown; did you mean group_width",
         ),
         ({"base": "regnet_v", "parameters": {"group_width": ONE}}, "parameters.group_width: unknown"),
         ({"base": "regnetx", "increasing": ["w_0"]}, "increasing = w_0: must be a parameter drawn per stage"),

@@ -96,7 +96,7 @@ def bottleneck(**fields: object) -> dict[str, object]:
         (bottleneck(width=0), "stages.0.width = 0: must be at least 1"),
         (bottleneck(width="24"), "stages.0.width = '24': must be an integer"),
         (bottleneck(kernel_size=2), "stages.0.kernel_size = 2: must be odd"),
-        (bottleneck(groupwidth=8), "stages.0.groupwidth = 8: unknown; did you mean group_width?"),
+        (bottleneck(groupwidth=8), "stages.0.groupwidth = 8: unknown; did you mean group_width"),
         (bottleneck(block="botleneck"), "stages.0.block = 'botleneck': must be one of bottleneck, basic, vanilla"),
         (bottleneck(se_ratio=0.001), "stages.0.se_ratio = 0.001: must squeeze the input width 32 to at least one"),
         (
