@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from designspace import load_spec
 from designspace.cli import main
 
 ROOT = Path(__file__).parents[2]
 
 
-def block(language: str, page: str = "docs/spaces.md") -> str:
-    found = re.search(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    assert found
-    return found[1]
+def block(language: str, page: str = "docs/spaces.md", number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[number]
 
 
 def test_a_space_in_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,9 +22,19 @@ def test_a_space_in_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "20 networks of kernels" in capsys.readouterr().out
 
 
+def test_the_python_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    exec(block("python"), {})
+    macs, memory = map(int, capsys.readouterr().out.split())
+    assert 3e6 <= macs <= 6e6 < memory
+    assert load_spec("spec.yaml").resolution == 28
+
+
 def test_a_space_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "my_spaces.py").write_text(block("python"))
-    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_spaces.py").write_text(block("python", number=1))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     assert main(["sample", "space=my_spaces:pyramids", "n=20", "macs=[100e6,400e6]"]) == 0
     assert "20 networks of pyramids" in capsys.readouterr().out
     del sys.modules["my_spaces"]
