@@ -148,8 +148,10 @@ class Population:
     @cached_property
     def complexity(self) -> Complexity:
         """Multiply-adds, parameters and activations, int64 arrays of shape (N,), pycls convention."""
-        counts = complexity(self.networks)
         fill = np.zeros(len(self), np.int64)
+        if not len(self):
+            return Complexity(fill, fill, fill)
+        counts = complexity(self.networks)
         return Complexity(counts.macs + fill, counts.params + fill, counts.acts + fill)
 
     def spec(self, index: int) -> ModelSpec:

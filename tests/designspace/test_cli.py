@@ -18,7 +18,7 @@ from designspace.spec import BasicStage
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "message"),
     [
         (["show", "RegNet"], "designspace show: network = RegNet: unknown; did you mean RegNetX-200MF"),
         (["show", "no.yaml"], "designspace show: no.yaml: No such file or directory"),
@@ -53,16 +53,16 @@ from designspace.spec import BasicStage
         (["show", "ResNet-50", "--all"], "designspace show: unrecognized arguments: --all"),
     ],
 )
-def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 2
+def test_user_errors_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith(sentence)
+    assert captured.err.startswith(message)
     assert captured.err.count("\n") == 1
     assert captured.out == ""
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         ("", "must contain a mapping, not an empty file"),
         ("[regnetx]", "must contain a mapping, not list"),
@@ -70,28 +70,28 @@ def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pyte
         ("name: [", "not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_space_is_told(
-    text: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_errors_of_space_files_name_the_problem(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     assert main(["sample", f"space={file}", "n=2"]) == 2
-    assert sentence in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_debug_shows_where() -> None:
+def test_debug_raises_the_error() -> None:
     with pytest.raises(ValueError, match=r"network = RegNet: unknown; did you mean"):
         main(["show", "RegNet", "--debug"])
 
 
 @pytest.mark.parametrize("name", ["show", "sample", "spaces", "scale", "zoo", "sweep", "status", "report", "export"])
 def test_every_command_has_help_with_an_example(name: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with contextlib.suppress(SystemExit):  # argparse's way to end
+    with contextlib.suppress(SystemExit):  # raised by argparse
         assert main([name, "--help"]) == 0
     assert f"designspace {name} " in capfd.readouterr().out
 
 
-def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
+def test_help_lists_the_commands_without_heavy_imports() -> None:
     program = (
         "import sys; from designspace.cli import main; assert main(['--help']) == 0; "
         "heavy = {'numpy', 'pandas', 'pydantic', 'torch', 'matplotlib', 'hydra', 'scipy', 'sklearn', 'rich', 'yaml'}; "
@@ -102,8 +102,8 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     assert "Train the populations of a study" in done.stdout
 
 
-def test_a_name_of_the_package_means_the_same_whatever_was_imported() -> None:
-    # Importing a submodule sets it as an attribute of the package: none may have the name of a function or class.
+def test_names_of_the_api_do_not_collide_with_submodules() -> None:
+    # Importing a submodule sets an attribute of the package, which must not replace a function or class.
     submodules = {module.name for module in pkgutil.iter_modules(designspace.__path__)}
     assert submodules & set(designspace.__all__) == {"spaces", "zoo"}
     modules = {name for name in designspace.__all__ if inspect.ismodule(getattr(designspace, name))}
@@ -123,8 +123,8 @@ def test_show_prints_each_stage_and_the_total(capsys: pytest.CaptureFixture[str]
 
 def test_sample_writes_the_population(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "population.parquet"
-    words = ["space=anynetx_a", "n=12", "seed=3", "macs=[1e6,9e6]", "template.resolution=32", f"out={out}"]
-    assert main(["sample", *words]) == 0
+    arguments = ["space=anynetx_a", "n=12", "seed=3", "macs=[1e6,9e6]", "template.resolution=32", f"out={out}"]
+    assert main(["sample", *arguments]) == 0
     assert "12 networks of anynetx_a, seed 3" in capsys.readouterr().out
     frame = pd.read_parquet(out)
     assert frame.macs.between(1e6, 9e6).all()
@@ -133,15 +133,15 @@ def test_sample_writes_the_population(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("setting", "sentence"),
+    ("setting", "message"),
     [
         ("duplicates=keep", "40 distinct networks, 20 duplicate draws (33.3%) kept"),
         ("duplicates=drop", "60 distinct networks, 51 duplicate draws (45.9%) dropped"),
     ],
 )
-def test_sample_reports_duplicates(setting: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sample_reports_duplicates(setting: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", "space=compound_d", "n=60", setting]) == 0
-    assert sentence in capsys.readouterr().out
+    assert message in capsys.readouterr().out
 
 
 def test_scale_writes_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,21 +151,21 @@ def test_scale_writes_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["show", str(out)]) == 0
 
 
-def test_blocks_without_ratio_or_groups_are_shown_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_accepts_blocks_without_ratio_or_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ModelSpec(stages=(BasicStage(depth=1, width=8),))
     (tmp_path / "basic.json").write_text(spec.to_json())
     assert main(["show", str(tmp_path / "basic.json")]) == 0
     assert "basic" in capsys.readouterr().out
 
 
-def test_zoo_and_spaces_list_everything(capsys: pytest.CaptureFixture[str]) -> None:
+def test_zoo_and_spaces_list_all_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zoo"]) == main(["spaces"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in zoo.names())
     assert "1.8e+18" in out
 
 
-def test_a_long_draw_says_how_far_it_is(capsys, monkeypatch):
+def test_slow_sampling_shows_progress(capsys, monkeypatch):
     seconds = iter(range(0, 10_000, 8))
     monkeypatch.setattr("designspace.terminal.time", SimpleNamespace(monotonic=lambda: next(seconds)))
     assert sample(["space=regnetx", "n=900", "macs=[360e6,400e6]"]) == 0
@@ -174,6 +174,6 @@ def test_a_long_draw_says_how_far_it_is(capsys, monkeypatch):
     assert len(lines) > 1
 
 
-def test_a_short_draw_says_nothing(capsys):
+def test_fast_sampling_shows_no_progress(capsys):
     assert sample(["space=regnetx", "n=60"]) == 0
     assert capsys.readouterr().err == ""

@@ -34,14 +34,14 @@ BLOCKS = ["basic", "vanilla", "inverted", "separable", "xception"]
 
 
 def trained(spec: ModelSpec) -> torch.nn.Module:
-    """A network whose batch norms have seen data, in evaluation mode."""
+    """A network in evaluation mode with batch-norm statistics of one batch."""
     torch.manual_seed(1)
     network = build_network(spec)
     network(torch.randn(4, spec.in_channels, spec.resolution, spec.resolution))
     return network.eval()
 
 
-def test_everything_that_is_written_computes_the_same(tmp_path):
+def test_all_formats_compute_the_same_logits(tmp_path):
     pytest.importorskip("safetensors")
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -65,7 +65,7 @@ def test_everything_that_is_written_computes_the_same(tmp_path):
 
 
 def test_every_block_runs_in_onnxruntime(tmp_path):
-    """`write` compares the file with torch and would raise."""
+    """`write` compares logits with torch and raises if they differ."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     stages = [{"block": block, "depth": 1, "width": 16, "stride": 1} for block in BLOCKS]
@@ -73,7 +73,7 @@ def test_every_block_runs_in_onnxruntime(tmp_path):
     assert "model.onnx" in written.files
 
 
-def test_the_script_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+def test_documented_script_runs(tmp_path, monkeypatch, capsys):
     for package in ("safetensors", "onnxscript"):
         pytest.importorskip(package)
     need("timm", "torchvision", "onnxruntime")
@@ -95,7 +95,7 @@ def test_spec_file_has_version_complexity_and_provenance_and_loads_back(tmp_path
     assert load_spec(tmp_path / "spec.yaml") == load_spec(tmp_path / "spec.json") == SMALL
 
 
-def test_card_says_what_it_is_and_whether_it_was_trained(tmp_path):
+def test_card_describes_the_network(tmp_path):
     spec = zoo.spec("RegNetX-200MF")
     write(
         spec, ["yaml", "timm", "pycls"], tmp_path, provenance={"validation_error_percent": 31.1, "trained": "10 epochs"}
@@ -113,7 +113,7 @@ def test_card_says_what_it_is_and_whether_it_was_trained(tmp_path):
     assert front["pipeline_tag"] == "image-classification"
 
 
-def test_a_card_calls_weights_trained_only_with_provenance_of_a_training(tmp_path):
+def test_card_calls_weights_trained_only_if_the_provenance_does(tmp_path):
     pytest.importorskip("safetensors")
     state = build_network(SMALL).state_dict()
     for provenance in (None, {"seed": 3}, {"trained": ""}):
@@ -140,7 +140,7 @@ def test_unknown_format_is_named(tmp_path):
         write(SMALL, ["yaml", "tflite"], tmp_path)
 
 
-def test_missing_package_names_the_extra_before_anything_is_written(monkeypatch, tmp_path):
+def test_missing_package_is_an_error_before_anything_is_written(monkeypatch, tmp_path):
     pytest.importorskip("onnxscript")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ValueError, match=r"onnxruntime is not installed: run pip install 'cnn-designspace\[onnx\]'"):
@@ -148,12 +148,12 @@ def test_missing_package_names_the_extra_before_anything_is_written(monkeypatch,
     assert not list(tmp_path.iterdir())
 
 
-def test_published_schema_is_that_of_the_specs():
+def test_published_schema_is_current():
     assert (DOCS / "spec.schema.json").read_text() == schema_text(), "write schema_text() there"
     properties = spec_schema()["properties"]
     assert set(properties) == {*ModelSpec.model_fields, "provenance"}
 
 
-def test_descriptions_are_written_without_torch():
+def test_importing_export_does_not_import_torch():
     code = "import sys, designspace.export; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

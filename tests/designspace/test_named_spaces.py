@@ -1,4 +1,4 @@
-"""A named or user-defined space as the complete mapping that a study stores."""
+"""The complete mapping of a space, which studies store, reads back to an equal space."""
 
 import json
 import types

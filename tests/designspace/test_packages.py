@@ -1,4 +1,4 @@
-"""Our packages are imported whatever modules of the same names a user has."""
+"""Our packages are imported even if a user has modules of the same names."""
 
 import os
 import subprocess
@@ -70,7 +70,7 @@ def test_packages_of_the_api_are_ours_and_importable_by_name(hostile: Path) -> N
     assert result.stdout.split() == [str(ROOT / name / "__init__.py") for name in ("analysis", "sweeps")]
 
 
-def test_a_module_of_that_name_imported_before_is_an_error_and_stays(hostile: Path) -> None:
+def test_a_foreign_module_already_imported_is_an_error(hostile: Path) -> None:
     program = "import analysis, designspace\nassert analysis.MINE\ndesignspace.analysis\n"
     result = python("-c", program, cwd=hostile, path=[hostile, ROOT])
     assert result.stderr.splitlines()[-1] == (
@@ -79,7 +79,7 @@ def test_a_module_of_that_name_imported_before_is_an_error_and_stays(hostile: Pa
     )
 
 
-def test_a_space_in_the_current_directory_is_found_and_shadows_nothing(hostile: Path) -> None:
+def test_spaces_in_the_current_directory_are_found_without_shadowing(hostile: Path) -> None:
     for name in ("yaml", "numpy", "pydantic", "rich"):
         (hostile / f"{name}.py").write_text("raise RuntimeError('must not be imported')\n")
     program = "import sys; from designspace.cli import main; sys.exit(main())"

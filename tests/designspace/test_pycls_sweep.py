@@ -1,4 +1,4 @@
-"""Sweep configurations of pycls: its probabilities, its networks, and what a space cannot express."""
+"""Sweep configurations of pycls give its probabilities and networks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ANYNET: dict[str, Any] = {
 
 
 def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy of a configuration with another value at a path; a part of the path may be a key with dots."""
+    """A copy of a configuration with another value at a path separated by slashes."""
     config = copy.deepcopy(config)
     *steps, last = path.split("/")
     inner = config
@@ -122,7 +122,7 @@ def test_samplers_have_the_probabilities_of_pycls(rand_type: str, low: int, high
     np.testing.assert_allclose(sampled[1] / 200_000, counts / counts.sum(), atol=0.005)
 
 
-def test_a_regnet_sweep_is_a_space_of_its_networks() -> None:
+def test_regnet_sweeps_give_the_same_networks_as_pycls() -> None:
     space = from_pycls_sweep(REGNET)
     assert (space.name, space.family) == ("cifar/regnet", "regnet")
     assert space.constraints.ranges() == {"macs": (0.12e9, 0.13e9), "params": (0, 2e6), "acts": (0, 1e6)}
@@ -141,7 +141,7 @@ def test_a_regnet_sweep_is_a_space_of_its_networks() -> None:
         assert len(spec.stages) == 2
 
 
-def test_an_anynet_sweep_is_a_space_of_its_networks() -> None:
+def test_anynet_sweeps_give_the_same_networks_as_pycls() -> None:
     population = from_pycls_sweep(ANYNET).sample(50)
     assert {population.spec(index).resolution for index in range(50)} == {32, 64}
     for index in range(50):
@@ -153,7 +153,7 @@ def test_an_anynet_sweep_is_a_space_of_its_networks() -> None:
         assert spec.head.width == 64
 
 
-def test_base_values_and_one_sided_limits_stay() -> None:
+def test_fixed_values_and_one_sided_limits_are_kept() -> None:
     config = changed(REGNET, "SETUP/SAMPLERS", {"REGNET.DEPTH": integers("uniform", 12, 13)})
     config = changed(config, "SETUP/BASE_CFG/REGNET", {"W0": 24, "WA": 36.44, "WM": 2.49, "GROUP_W": 8})
     config = changed(config, "SETUP/CONSTRAINTS", {"CX": {"FLOPS": [1e6, 0], "PARAMS": [0, 0]}})
@@ -165,16 +165,14 @@ def test_base_values_and_one_sided_limits_stay() -> None:
     assert {stage.group_width for stage in population.spec(0).stages} == {8}
 
 
-def test_a_multiplier_below_one_is_a_ratio_and_warns() -> None:
+def test_a_multiplier_below_one_becomes_a_ratio_with_a_warning() -> None:
     sampler = REGNET["SETUP"]["SAMPLERS"]["REGNET"] | {"BOT_MUL": [0.25, 1.0]}
     with pytest.warns(UserWarning, match="REGNET: with a bottleneck multiplier below 1"):
         space = from_pycls_sweep(changed(REGNET, "SETUP/SAMPLERS/REGNET", sampler))
     assert space.parameters["bottleneck_ratio"].values.tolist() == [1, 2, 4]
 
 
-def test_a_sweep_can_be_sampled_changed_and_put_into_a_study(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_file_is_a_base_for_commands_and_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(to_yaml(REGNET))
     assert main(["sample", f"space={path}", "n=12", "macs=[125e6,130e6]"]) == 0
@@ -345,6 +343,8 @@ SAMPLERS = "SETUP/SAMPLERS/"
         ),
     ],
 )
-def test_what_a_space_cannot_express_is_named(base: dict[str, Any], path: str, value: Any, message: str) -> None:
+def test_sweeps_that_a_space_cannot_express_are_rejected(
+    base: dict[str, Any], path: str, value: Any, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         from_pycls_sweep(changed(base, path, value))

@@ -52,7 +52,7 @@ specs = st.builds(
 
 
 @given(spec=specs, suffix=st.sampled_from([".yaml", ".yml", ".json"]))
-def test_every_spec_survives_a_file(spec: ModelSpec, suffix: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_specs_round_trip_through_files(spec: ModelSpec, suffix: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("spec") / f"spec{suffix}"
     save_spec(spec, path, provenance={"study": "x"})
     loaded = load_spec(path)
@@ -64,13 +64,13 @@ def test_every_spec_survives_a_file(spec: ModelSpec, suffix: str, tmp_path_facto
 @pytest.mark.parametrize(
     "name", ["4e8", "1", "1.5", "0x1f", "1_000", ".5", "5e-1", "yes", "null", "1:30", ".nan", "2024-05-01"]
 )
-def test_a_name_that_looks_like_a_value_stays_a_name(name: str, tmp_path: Path) -> None:
+def test_names_that_look_like_values_stay_text(name: str, tmp_path: Path) -> None:
     spec = zoo.spec("ResNet-50").model_copy(update={"name": name})
     save_spec(spec, tmp_path / "spec.yaml")
     assert load_spec(tmp_path / "spec.yaml") == spec
 
 
-def test_the_name_is_a_label_and_everything_else_identity() -> None:
+def test_spec_id_depends_on_everything_but_the_name() -> None:
     spec = zoo.spec("RegNetX-200MF")
     assert spec.model_copy(update={"name": "other"}).spec_id == spec.spec_id
     assert ModelSpec(**(dict(spec) | {"resolution": 192})).spec_id != spec.spec_id
@@ -87,7 +87,7 @@ def bottleneck(**fields: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("mapping", "sentence"),
+    ("mapping", "message"),
     [
         ({}, "stages: required"),
         ({"stages": []}, "stages = []: must have at least one stage"),
@@ -107,21 +107,21 @@ def bottleneck(**fields: object) -> dict[str, object]:
         (bottleneck() | {"depth": 3}, "depth = 3: unknown; must be one of name, resolution"),
     ],
 )
-def test_mistakes_name_field_value_and_what_is_allowed(mapping: dict[str, object], sentence: str) -> None:
+def test_errors_name_field_value_and_allowed_values(mapping: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         ModelSpec.from_mapping(mapping)
-    assert sentence in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
     path = tmp_path / "evil.yaml"
     path.write_text("!!python/object/apply:os.system ['true']")
     with pytest.raises(ValueError, match="not valid YAML"):
         load_spec(path)
 
 
-def test_wrong_files_are_named(tmp_path: Path) -> None:
+def test_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_spec(tmp_path / "none.yaml")
     with pytest.raises(ValueError, match=r"spec\.txt: must end in \.yaml, \.yml, \.json"):
