@@ -185,7 +185,8 @@ def explain(error: ValidationError, root: Any = None, model: type[BaseModel] | N
         messages.setdefault(".".join(part for part in (section, field) if part), []).append(message)
     lines = [cut(_join(field, reasons), ERROR_CHARACTERS) for field, reasons in messages.items()]
     if len(lines) > SHOWN_ERRORS:
-        lines[SHOWN_ERRORS:] = [f"and {len(lines) - SHOWN_ERRORS:,} more errors"]
+        more = len(lines) - SHOWN_ERRORS
+        lines[SHOWN_ERRORS:] = [f"and {more:,} more error{'s' if more > 1 else ''}"]
     return "; ".join(lines)
 
 
@@ -203,7 +204,7 @@ def _field_and_message(item: Mapping[str, Any], root: Any, model: type[BaseModel
     context = item.get("ctx", {})
     field = ".".join(_steps(loc, root, missing=kind == "missing"))
     if kind == "json_invalid":
-        return field, f": must be valid JSON: {context['error']}"
+        return field, f": not valid JSON: {context['error']}"
     if kind == "missing":
         return field, ": required"
     if kind in ("union_tag_not_found", "union_tag_invalid"):
