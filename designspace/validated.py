@@ -251,6 +251,7 @@ _TYPES = {
     "dict": "a mapping",
     "mapping": "a mapping",
     "model": "a mapping",
+    "dataclass": "a mapping",
     "tuple": "a list",
     "list": "a list",
 }
