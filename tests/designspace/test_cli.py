@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import designspace
-from designspace import ModelSpec, zoo
+from designspace import ModelSpec, terminal, zoo
 from designspace.cli import main
 from designspace.commands import sample
 from designspace.spec import BasicStage
@@ -177,3 +177,10 @@ def test_slow_sampling_shows_progress(capsys, monkeypatch):
 def test_fast_sampling_shows_no_progress(capsys):
     assert sample(["space=regnetx", "n=60"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_invalid_choices_suggest_similar_values() -> None:
+    parser = terminal.parser("compare", "Compare spaces.")
+    parser.add_argument("--across", choices=("recipe", "data"))
+    with pytest.raises(ValueError, match=r"^--across = recip: unknown; did you mean recipe\?$"):
+        parser.parse_args(["--across", "recip"])
