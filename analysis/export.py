@@ -14,7 +14,7 @@ from analysis.table import Study, Table, validation_size
 from analysis.words import setting
 from designspace import ModelSpec, save_spec
 from designspace.export import FORMATS, check_folder, write
-from designspace.outputs import check_output
+from designspace.atomic import check_output
 
 SPECS = ("yaml", "json")
 

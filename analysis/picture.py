@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from designspace.outputs import MARK
+from designspace.atomic import MARK
 
 WIDTH = 6.4
 """Inches of a figure with one panel."""

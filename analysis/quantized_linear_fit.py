@@ -1,6 +1,6 @@
 """How close a network's widths are to RegNet's quantized linear rule: the fit and its error e_fit.
 
-The rule (designspace.quantized_linear) is w_j = w_0 * w_m ** round(log(1 + r * j) / log(w_m)), r = w_a / w_0, rounded
+The rule (designspace.widths) is w_j = w_0 * w_m ** round(log(1 + r * j) / log(w_m)), r = w_a / w_0, rounded
 to a multiple of q. For given (r, w_m) the levels round(...) do not depend on the network, and the best w_0 is a median
 of log-ratios; so the three-dimensional grid of the paper shrinks to two dimensions that are searched once per depth.
 """

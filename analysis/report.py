@@ -21,7 +21,7 @@ from analysis.findings import COMPLEXITY, Findings
 from analysis.picture import Picture
 from analysis.table import Study
 from analysis.words import setting, summary
-from designspace.outputs import MARK, check_output, write_output
+from designspace.atomic import MARK, check_output, write_output
 
 PAGE = "report.html"
 FIGURES = "figures"

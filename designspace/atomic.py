@@ -1,4 +1,9 @@
-"""Files that are complete or absent, whenever the process is killed: written to a temporary file, synced, renamed."""
+"""Writing files: complete or absent, and never over a file that this tool did not write.
+
+Files are written to a temporary file, synced and renamed, so that a killed process leaves no partial file. Figures,
+pages, specs, recipes and populations have MARK in their metadata; CSV has no metadata, so its columns decide. `--force`
+replaces any regular file.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,17 @@ import os
 import secrets
 from pathlib import Path
 
+MARK = "cnn-designspace"
+"""Project name in the metadata of files that this tool writes."""
+
+_SEARCHED_BYTES = 1 << 16
+"""Metadata lies within this distance of either end of a file."""
+
 NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def _write_temporary(path: Path, content: str | bytes, durable: bool) -> Path:
-    # Same directory: a rename or a link must not cross file systems.
+    # In the same directory, because renames and links cannot cross file systems.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as stream:
@@ -34,16 +45,16 @@ def _sync_directory(directory: Path) -> None:
 
 
 def replace_file(path: str | Path, content: str | bytes, *, durable: bool = True, parents: bool = True) -> None:
-    """Write a file, replacing an older one in one step.
+    """Write a file atomically, replacing an older one.
 
     Args:
         path: the file.
-        content: the whole content; text is written as UTF-8.
-        durable: wait until the disk has it (off for hints that may be lost).
-        parents: create every missing folder above the file; otherwise the last one only, so that nothing appears where
-            a study was moved or deleted.
+        content: the complete content; text is written as UTF-8.
+        durable: sync to disk; off for files that may be lost.
+        parents: create all missing parent folders; otherwise only the last one, so that writing to a study that was
+            moved or deleted fails.
     Raises:
-        OSError: the disk is full or not writable; the older file is untouched.
+        OSError: the disk is full or not writable; the older file is unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=parents, exist_ok=True)
@@ -58,14 +69,14 @@ def replace_file(path: str | Path, content: str | bytes, *, durable: bool = True
 
 
 def create_file(path: Path, text: str, *, durable: bool = True) -> bool:
-    """Write a text file unless there is one of that name: the first writer wins and nothing is ever altered.
+    """Write a text file unless it exists: the first writer wins.
 
     Args:
-        path: the file; its folder is created where only that is missing.
-        text: the whole content, written as UTF-8.
-        durable: wait until the disk has it.
+        path: the file; its folder is created if only that is missing.
+        text: the complete content, written as UTF-8.
+        durable: sync to disk.
     Returns:
-        True if this call created the file, False if it was already there.
+        True if this call created the file, False if it exists.
     Raises:
         OSError: the disk is full or not writable; no file is left behind.
     """
@@ -76,7 +87,7 @@ def create_file(path: Path, text: str, *, durable: bool = True) -> bool:
             os.link(temporary, path)
         except FileExistsError:
             return False
-        except OSError as error:  # without hard links a rename is as atomic, only 'first wins' is weaker
+        except OSError as error:  # without hard links, a rename is atomic, but two writers may both succeed
             if error.errno not in NO_LINKS:
                 raise
             if path.exists():
@@ -87,3 +98,51 @@ def create_file(path: Path, text: str, *, durable: bool = True) -> bool:
     if durable:
         _sync_directory(path.parent)
     return True
+
+
+def check_output(path: str | Path, *, force: bool = False, content: bytes = b"") -> None:
+    """Check that a file may be written.
+
+    Args:
+        path: the file.
+        force: allow replacing a file that this tool did not write.
+        content: the content to be written, if known.
+    Raises:
+        ValueError: the path is not a regular file, or a file that this tool did not write.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise ValueError(f"out = {path}: must be a regular file")
+    if path.suffix == ".csv" and not content:
+        return
+    if not force and not _is_ours(path, content):
+        raise not_ours(path)
+
+
+def not_ours(path: Path) -> ValueError:
+    """The error for a file that this tool did not write."""
+    return ValueError(f"out = {path}: must be a new file or one that this tool wrote; use --force to replace it")
+
+
+def write_output(path: str | Path, content: str | bytes, *, force: bool = False) -> None:
+    """Check the path with `check_output`, create missing folders and write the file atomically."""
+    content = content.encode() if isinstance(content, str) else content
+    check_output(path, force=force, content=content)
+    replace_file(os.path.realpath(path), content)  # replace the target of a symbolic link, not the link
+
+
+def has_mark(path: Path) -> bool:
+    """Whether a file has MARK near its start or end."""
+    with path.open("rb") as stream:
+        searched = stream.read(_SEARCHED_BYTES)
+        stream.seek(max(stream.tell(), path.stat().st_size - _SEARCHED_BYTES))
+        return MARK.encode() in searched + stream.read()
+
+
+def _is_ours(path: Path, content: bytes) -> bool:
+    if path.suffix != ".csv":
+        return has_mark(path)
+    with path.open("rb") as stream:
+        return stream.readline(_SEARCHED_BYTES).rstrip(b"\r\n") == content.partition(b"\n")[0].rstrip(b"\r")

@@ -1,4 +1,4 @@
-"""The commands for networks and spaces: show, sample, spaces, scale, zoo."""
+"""Commands for networks and spaces: show, sample, spaces, scale, zoo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from designspace import terminal
-from designspace.outputs import MARK, check_output, write_output
+from designspace.atomic import MARK, check_output, write_output
 from designspace.terminal import add_force, print_table, progress_line, spec_table, summary_table, table
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def show(argv: list[str]) -> int:
     """Print a network stage by stage: widths, depths, b, g, resolution, macs, params, acts."""
     parser = terminal.parser("show", show.__doc__, "RegNetX-200MF", "specs/1-3f2a9c.yaml")
-    parser.add_argument("model", metavar="NAME|FILE", help="the name of a zoo network, or a YAML or JSON spec")
+    parser.add_argument("model", metavar="NAME|FILE", help="name of a published network, or a YAML or JSON spec")
     arguments = parser.parse_args(argv)
     spec = find_spec(arguments.model)
     print_table(spec_table(spec))
@@ -38,8 +38,8 @@ def sample(argv: list[str]) -> int:
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
-        help="space (a name, or a YAML file), n (default 100), seed (default 0), "
-        "out (a .parquet file), a limit [low,high] on macs, params, acts or depth, duplicates (keep or drop), "
+        help="space (a name, MODULE:ATTRIBUTE or a YAML file), n (default 100), seed (default 0), "
+        "out (a .parquet file), a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
         "or any other setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
     add_force(parser)
@@ -48,7 +48,7 @@ def sample(argv: list[str]) -> int:
     name, n, seed, out = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
     for key, value in (("n", n), ("seed", seed)):
         if not isinstance(value, int):
-            raise ValueError(f"{key} = {value!r}: must be a whole number")
+            raise ValueError(f"{key} = {value!r}: must be an integer")
     if out is not None:
         if Path(str(out)).suffix != ".parquet":
             raise ValueError(f"out = {out}: must end in .parquet")
@@ -102,7 +102,7 @@ def scale(argv: list[str]) -> int:
     from designspace.scaling import RULES, scale_to
 
     parser = terminal.parser("scale", scale.__doc__, "RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
-    parser.add_argument("model", metavar="NAME|FILE", help="the name of a zoo network, or a YAML or JSON spec")
+    parser.add_argument("model", metavar="NAME|FILE", help="name of a published network, or a YAML or JSON spec")
     parser.add_argument("--macs", type=float, required=True, help="target multiply-adds")
     parser.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
     parser.add_argument("--out", metavar="FILE", help="write the scaled spec (.yaml or .json)")
@@ -143,7 +143,7 @@ def zoo(argv: list[str]) -> int:
 
 
 def find_spec(name: str) -> ModelSpec:
-    """The spec with a zoo name or in a file."""
+    """The spec of a published network or in a file."""
     from designspace import load_spec, zoo
     from designspace.files import SUFFIXES
 
@@ -153,12 +153,12 @@ def find_spec(name: str) -> ModelSpec:
 
 
 def find_space(name: Any, settings: dict[str, Any]) -> Any:
-    """The space with a name or in a YAML file, with the given settings replaced."""
+    """The space with a name, an import path or in a YAML file, with other settings."""
     from designspace.files import read_mapping
-    from designspace.spaces import merge, names, space_from_config
+    from designspace.spaces import merge, space_from_config
 
     if name is None:
-        raise ValueError(f"space: required, one of {', '.join(names())} or a YAML file")
+        raise ValueError("space: required; run 'designspace spaces' for all names")
     file = Path(str(name))
     if file.suffix in (".yaml", ".yml"):
         return space_from_config(merge(read_mapping(file), settings))
@@ -166,9 +166,9 @@ def find_space(name: Any, settings: dict[str, Any]) -> Any:
 
 
 def parse_settings(arguments: list[str]) -> dict[str, Any]:
-    """Arguments of the form KEY=VALUE as a nested mapping: dots in a key separate its levels, a value is YAML.
+    """Convert KEY=VALUE arguments to a nested mapping: dots separate the levels of a key, values are YAML.
 
-    The limits in _LIMITS belong to `constraints`, which their keys may omit.
+    Keys in _LIMITS are put into `constraints`.
     """
     from designspace.files import read_yaml
 
@@ -184,6 +184,6 @@ def parse_settings(arguments: list[str]) -> dict[str, Any]:
         for step in path:
             mapping = mapping.setdefault(step, {})
             if not isinstance(mapping, dict):
-                raise ValueError(f"{argument}: {step} is {mapping!r} already, which has no settings of its own")
+                raise ValueError(f"{argument}: {step} must be a mapping, but is {mapping!r}")
         mapping[last] = read_yaml(value)
     return settings

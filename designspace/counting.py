@@ -1,6 +1,6 @@
 """Multiply-adds, parameters and activations from the layers, in closed form.
 
-The same code counts one spec (exact Python integers) and a whole population (int64 arrays of shape (N,)).
+The same code counts one spec (exact Python integers) and a population (int64 arrays of shape (N,)).
 """
 
 from __future__ import annotations
@@ -28,16 +28,15 @@ from designspace.layers import (
 )
 
 LARGEST = 1 << 60
-"""Largest number of multiply-adds that is counted; eight times less than int64 holds, so that no other count overflows.
-The largest published networks have 1e12."""
+"""Largest supported number of multiply-adds, an eighth of int64's range; the largest published networks have 1e12."""
 
 
 @dataclass(frozen=True)
 class Convention:
-    """Which extras count in addition to the convolutions and linear layers.
+    """Extras that count in addition to convolutions and linear layers.
 
     Args:
-        bias_macs: one multiply-add for each output a bias is added to.
+        bias_macs: one multiply-add per output with a bias.
         pool_acts: the output of the stem's max-pool.
         linear_acts: the outputs of linear layers.
     """
@@ -48,9 +47,9 @@ class Convention:
 
 
 CONVENTIONS = {
-    # facebookresearch/pycls blocks.py, the *_cx functions; all published integers are of this kind
+    # facebookresearch/pycls blocks.py, the *_cx functions; all published integers follow it
     "pycls": Convention(bias_macs=True, pool_acts=True, linear_acts=True),
-    # the RegNet paper's definition ("the size of the output tensors of all conv layers"), timm's and fvcore's
+    # the definition of the RegNet paper ("the size of the output tensors of all conv layers"), timm and fvcore
     "conv": Convention(bias_macs=False, pool_acts=False, linear_acts=False),
 }
 
@@ -60,9 +59,9 @@ class Complexity:
     """Counts of one network (ints) or of N networks (int64 arrays of shape (N,)).
 
     Attributes:
-        macs: multiply-adds of one image's forward pass (the papers' "flops").
+        macs: multiply-adds of the forward pass of one image ("flops" in the papers).
         params: learnable parameters.
-        acts: elements of the convolutions' outputs for one image (arXiv 2003.13678, § 4).
+        acts: output elements of the convolutions for one image (arXiv 2003.13678, § 4).
     """
 
     macs: Any
@@ -71,15 +70,15 @@ class Complexity:
 
 
 def complexity(model: Model, convention: str = "pycls") -> Complexity:
-    """Multiply-adds, parameters and activations of a spec or of every model of a population.
+    """Multiply-adds, parameters and activations of a spec, or of every network of a population.
 
     Args:
-        model: a `ModelSpec` or a `Population`.
+        model: a `ModelSpec`, or the networks of a `Population`.
         convention: "pycls" (default) or "conv"; see `Convention`.
 
     Raises:
-        ValueError: unknown convention, an image that becomes empty, or more multiply-adds than `LARGEST` (of a
-            population: by the largest depth, width and resolution of its models together).
+        ValueError: the convention is unknown, the resolution drops to zero, or the multiply-adds exceed `LARGEST`; for
+            a population, this bound combines the largest depth, width and resolution of its networks.
     """
     macs: Number = 0
     params: Number = 0
@@ -90,7 +89,7 @@ def complexity(model: Model, convention: str = "pycls") -> Complexity:
 
 
 def by_part(model: Model, convention: str = "pycls") -> dict[str, tuple[Complexity, Number]]:
-    """The complexity of stem, stage1, stage2 …, head, each with its output resolution; else as `complexity`."""
+    """Complexity and output resolution of stem, stage1, stage2, …, head; see `complexity`."""
     if convention not in CONVENTIONS:
         raise ValueError(f"convention = {convention!r}: must be one of {', '.join(CONVENTIONS)}")
     counter = _Counter(CONVENTIONS[convention])
@@ -104,10 +103,10 @@ def by_part(model: Model, convention: str = "pycls") -> dict[str, tuple[Complexi
         (macs, params, acts), after = counter.count(part.layers, resolution)
         largest += counter.largest * int(np.max(part.repeats))
         if largest > LARGEST:
-            raise ValueError(f"macs = {largest:.1e}: must be at most {LARGEST:.1e} for the counts to fit 64 bits")
+            raise ValueError(f"macs = {largest:.1e}: must be at most {LARGEST:.1e}, counts exceed 64 bits")
         resolution = where(part.repeats > 0, after, resolution)
         if np.min(resolution) < 1:
-            raise ValueError(f"resolution = {model.resolution}: nothing is left of the image after the {part.name}")
+            raise ValueError(f"resolution = {model.resolution}: must leave at least one pixel after the {part.name}")
         so_far = counted[part.name][0] if part.name in counted else Complexity(0, 0, 0)
         total = Complexity(
             so_far.macs + macs * part.repeats, so_far.params + params * part.repeats, so_far.acts + acts * part.repeats
@@ -117,7 +116,7 @@ def by_part(model: Model, convention: str = "pycls") -> dict[str, tuple[Complexi
 
 
 def output_resolution(layer: Conv | MaxPool, resolution: Number) -> Number:
-    """Pixels a side after a convolution or max-pool."""
+    """Side length in pixels after a convolution or max-pool."""
     return (resolution + 2 * layer.padding - layer.kernel_size) // layer.stride + 1
 
 
@@ -125,9 +124,9 @@ Counts = tuple[Number, Number, Number]
 
 
 class _Counter:
-    """Folds layers into (macs, params, acts), following the resolution.
+    """Sums (macs, params, acts) of layers, following the resolution.
 
-    `largest` adds up, in exact integers, a bound on the macs that holds for every model of a population.
+    `largest` is an upper bound, in exact integers, on the macs of every network of a population.
     """
 
     def __init__(self, convention: Convention) -> None:
@@ -135,7 +134,7 @@ class _Counter:
         self.largest = 0
 
     def count(self, layers: Layers, resolution: Number) -> tuple[Counts, Number]:
-        """The counts of layers applied in a row at an input resolution, and the resolution after them."""
+        """Counts of layers applied in sequence at an input resolution, and the output resolution."""
         macs: Number = 0
         params: Number = 0
         acts: Number = 0
@@ -146,7 +145,7 @@ class _Counter:
 
     def count_layer(self, layer: Layer, resolution: Number) -> tuple[Counts, Number]:
         match layer:
-            case Conv(_, w_out, kernel_size, _, _, group_width, bias):
+            case Conv(_, w_out, kernel_size, _, _, group_width, bias, _):
                 after = output_resolution(layer, resolution)
                 self._bound(kernel_size, kernel_size, group_width, w_out, after, after)
                 weights = kernel_size * kernel_size * group_width * w_out

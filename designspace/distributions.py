@@ -1,4 +1,4 @@
-"""Distributions of a space's free parameters: finite sets of values with their probabilities."""
+"""Distributions of free parameters: finite sets of values with their probabilities."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from designspace.validated import Validated
+from designspace.validated import Validated, shorten
 
 
 def _plain(option: Any) -> Any:
     if not isinstance(option, bool | int | float | str):
-        raise ValueError("must be a number, true or false, or text")
+        raise ValueError("must be a number, true, false or text")
     return option
 
 
@@ -24,7 +24,7 @@ MOST_VALUES = 1_000_000
 
 def _bounded(option: bool | int | float | str) -> bool | int | float | str:
     if not isinstance(option, str) and abs(option) > LARGEST_VALUE:
-        raise ValueError(f"must be at most {LARGEST_VALUE:g} in size")
+        raise ValueError(f"must be at most {LARGEST_VALUE:g} in absolute value")
     return option
 
 
@@ -33,13 +33,13 @@ Limit = Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)]
 
 
 class _Distribution(Validated):
-    """`per_stage`: every stage gets its own draw."""
+    """`per_stage`: draw a value for every stage."""
 
     per_stage: bool = False
 
 
 class _Range(_Distribution, ABC):
-    """Numbered values in [low, high], equally probable unless a subclass says otherwise."""
+    """Numbered values in [low, high], with equal probability unless a subclass overrides it."""
 
     low: Limit
     high: Limit
@@ -47,7 +47,7 @@ class _Range(_Distribution, ABC):
     @property
     @abstractmethod
     def _kind(self) -> str:
-        """Name of the values, for messages."""
+        """Name of the values in messages."""
 
     @abstractmethod
     def _number(self, limit: float) -> float:
@@ -62,19 +62,19 @@ class _Range(_Distribution, ABC):
         if self.low > self.high:
             raise ValueError(f"low = {self.low:g}: must be at most high = {self.high:g}")
         if self.first > self.last:
-            raise ValueError(f"low = {self.low:g}: no {self._kind} lies between it and high = {self.high:g}")
+            raise ValueError(f"low = {self.low:g}: must leave a {self._kind} up to high = {self.high:g}")
         if self.last - self.first >= MOST_VALUES:
-            raise ValueError(f"high = {self.high:g}: must be at most {MOST_VALUES:,} values above low = {self.low:g}")
+            raise ValueError(f"high = {self.high:g}: must leave at most {MOST_VALUES:,} values from low = {self.low:g}")
         return self
 
     @property
     def first(self) -> int:
-        """The number of the smallest value."""
+        """Number of the smallest value."""
         return ceil(self._number(self.low) - 1e-9)
 
     @property
     def last(self) -> int:
-        """The number of the largest value."""
+        """Number of the largest value."""
         return floor(self._number(self.high) + 1e-9)
 
     @property
@@ -84,7 +84,7 @@ class _Range(_Distribution, ABC):
 
     @property
     def probabilities(self) -> np.ndarray:
-        """The probability of each of `values`."""
+        """Probability of each of `values`."""
         return np.full(len(self.values), 1 / len(self.values))
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -111,15 +111,15 @@ class _Steps(_Range):
 
 
 class Uniform(_Steps):
-    """Every multiple of `step` in [low, high] with equal probability."""
+    """Multiples of `step` in [low, high] with equal probability."""
 
     distribution: Literal["uniform"] = "uniform"
 
 
 class LogUniform(_Steps):
-    """exp(U(log l, log last)) rounded to a multiple of `step`, `first` and `last` being the outermost, in steps.
+    """step · round(exp(U(log l, log last))), where `first` and `last` are the outermost multiples of `step`.
 
-    `rounding`: "nearest", from l = first; "up", from l = first - min(1, first / 2), as pycls draws (`sweep/random.py`).
+    `rounding`: "nearest" with l = first, or "up" with l = first - min(1, first / 2) as in pycls (`sweep/random.py`).
     "up" draws small values more often: 8 in [8, 256] with step 8 has probability 1/6, but 0.117 with "nearest".
     """
 
@@ -129,20 +129,20 @@ class LogUniform(_Steps):
     @model_validator(mode="after")
     def _check_positive(self) -> LogUniform:
         if self.first < 1:
-            raise ValueError(f"low = {self.low:g}: must be at least one step = {self.step:g} in a log-uniform range")
+            raise ValueError(f"low = {self.low:g}: must be at least step = {self.step:g} in a log-uniform range")
         return self
 
     @property
     def _lowest(self) -> float:
-        """The smallest number before rounding."""
+        """Smallest number before rounding."""
         return self.first if self.rounding == "nearest" else self.first - min(1, self.first / 2)
 
     @property
     def probabilities(self) -> np.ndarray:
-        """The probability of each of `values`."""
+        """Probability of each of `values`."""
         if self.first == self.last:
             return np.ones(1)
-        reach = 0.5 if self.rounding == "nearest" else 1.0  # of a number, below it
+        reach = 0.5 if self.rounding == "nearest" else 1.0  # distance below a number that rounds to it
         edges = np.clip(np.arange(self.first, self.last + 2) - reach, self._lowest, self.last)
         return np.diff(np.log(edges)) / np.log(self.last / self._lowest)
 
@@ -153,12 +153,12 @@ class LogUniform(_Steps):
         np.exp(draws, out=draws)
         draws *= self._lowest
         (np.rint if self.rounding == "nearest" else np.ceil)(draws, out=draws)
-        np.clip(draws, self.first, self.last, out=draws)  # a last bit can round up to the next number
+        np.clip(draws, self.first, self.last, out=draws)  # floating-point noise can round up to the next number
         return self._numbered(draws.astype(np.int64))
 
 
 class PowerOfTwo(_Range):
-    """Every power of two in [low, high] with equal probability; the number of a value is its exponent."""
+    """Powers of two in [low, high] with equal probability; the number of a value is its exponent."""
 
     distribution: Literal["power_of_two"] = "power_of_two"
     low: Annotated[Limit, Field(gt=0)]
@@ -175,7 +175,7 @@ class PowerOfTwo(_Range):
 
 
 class Choice(_Distribution):
-    """One of the given values, with equal probability unless weights say otherwise."""
+    """Given values, with equal probability or in proportion to `weights`."""
 
     distribution: Literal["choice"] = "choice"
     options: Annotated[tuple[Option, ...], Field(min_length=1, max_length=10_000)]
@@ -185,7 +185,7 @@ class Choice(_Distribution):
     def _check(self) -> Choice:
         if self.weights is not None and (len(self.weights) != len(self.options) or sum(self.weights) <= 0):
             raise ValueError(
-                f"weights = {self.weights}: must be one for each of the {len(self.options)} options, not all zero"
+                f"weights = {shorten(self.weights)}: must be one per option ({len(self.options)}), not all zero"
             )
         return self
 
@@ -196,7 +196,7 @@ class Choice(_Distribution):
 
     @property
     def probabilities(self) -> np.ndarray:
-        """The probability of each of `values`."""
+        """Probability of each of `values`."""
         weights = np.array(self.weights if self.weights is not None else [1.0] * len(self.options))
         return weights / weights.sum()
 

@@ -1,4 +1,4 @@
-"""Specs and spaces on disk: YAML or JSON by suffix. Whatever a file holds, it is read in bounded time and memory."""
+"""Spec and space files: YAML or JSON by suffix, read in bounded time and memory whatever they contain."""
 
 from __future__ import annotations
 
@@ -13,36 +13,35 @@ import yaml
 from yaml.composer import Composer
 from yaml.resolver import Resolver
 
-from designspace.atomic import replace_file
-from designspace.outputs import MARK
+from designspace.atomic import MARK, replace_file
 from designspace.pycls import from_pycls, is_pycls
 from designspace.spec import ModelSpec
 from designspace.validated import shorten
 
 SUFFIXES = (".yaml", ".yml", ".json")
-MAX_BYTES = 1 << 18  # a spec has a few kilobytes, one of 1,000 stages 160
-MAX_VALUES = 50_000  # of a YAML text, an alias counting as everything it stands for
+MAX_BYTES = 1 << 18  # a spec has a few kilobytes, with 1,000 stages 160 kB
+MAX_VALUES = 50_000  # in a YAML text, aliases expanded
 MAX_NESTING = 32
 
-# libyaml is ten times as fast at scanning; its own composer has no limits, so that PyYAML's comes first below.
+# libyaml scans ten times faster, but its composer has no limits, so PyYAML's composer comes first below.
 _SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
 class _LimitedComposer(Composer):
-    """Nodes within the limits above; explicit tags (!!…) and duplicate keys are errors."""
+    """Enforces the limits above; rejects explicit tags (!!…) and duplicate keys."""
 
     _nesting = _values = 0
-    _anchored: dict[Any, int]  # the number of values that an alias stands for
+    _anchored: dict[Any, int]  # number of values of each anchor
     peek_event: Any
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if getattr(event, "tag", None) is not None:
-            raise _error(event, f"tag {event.tag}: must be left out, values have no tags here")
+            raise _error(event, f"tag {event.tag}: must be removed")
         before = self._values
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in self.anchors and event.anchor not in self._anchored:
-                raise _error(event, f"alias *{event.anchor}: must not lie inside the value it stands for")
+                raise _error(event, f"alias *{event.anchor}: must not occur inside its own anchor")
             self._values += self._anchored.get(event.anchor, 0)
         self._values += 1
         self._nesting += 1
@@ -68,7 +67,7 @@ class _LimitedComposer(Composer):
 
 
 class _Loader(_LimitedComposer, _SafeLoader):
-    """Plain values: strings, numbers, true, false, null, lists and mappings."""
+    """Loads plain values: strings, numbers, true, false, null, lists and mappings."""
 
     def __init__(self, stream: str) -> None:
         _SafeLoader.__init__(self, stream)
@@ -81,11 +80,11 @@ def _error(place: Any, problem: str) -> yaml.MarkedYAMLError:
 
 
 class _Dumper(yaml.SafeDumper):
-    """One line for each stage: mappings of plain values below the top level are written in flow style."""
+    """Writes mappings of plain values below the top level in flow style, so each stage is one line."""
 
 
-# As OmegaConf and YAML 1.2 read them: 4e8 is a number, 2024-05-01 text. What one side reads as a number, the other
-# quotes where it is text.
+# Numbers as in OmegaConf and YAML 1.2: 4e8 is a number, 2024-05-01 is text. The dumper quotes text that looks like a
+# number.
 _FLOAT = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
 for _side in (_Loader, _Dumper):
     _side.yaml_implicit_resolvers = {
@@ -104,7 +103,7 @@ _Dumper.add_representer(dict, _represent_mapping)
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML text; ValueError with the line where it is not YAML or exceeds a limit."""
+    """Parse YAML; ValueError gives the line of a syntax error or an exceeded limit."""
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -117,7 +116,7 @@ def read_yaml(text: str) -> Any:
 
 
 def _read_json(text: str) -> Any:
-    """The value of a JSON text; ValueError with the line where it is not JSON, repeats a key or is nested deeply."""
+    """Parse JSON; ValueError gives the line of a syntax error, a duplicate key or too deep nesting."""
     try:
         value = json.loads(text)
     except RecursionError:
@@ -126,7 +125,7 @@ def _read_json(text: str) -> Any:
         raise ValueError(f"not valid JSON: line {error.lineno}: {error.msg}") from None
     except ValueError as error:  # an integer of thousands of digits
         raise ValueError(f"not valid JSON: {error}") from None
-    objects: list[set[str] | None] = []  # the keys of those open here; None for an array
+    objects: list[set[str] | None] = []  # keys of the open objects; None for an array
     for token in re.finditer(r'("(?:[^"\\]|\\.)*")(\s*:)?|[][{}]', text):
         if token[0] in ("{", "["):
             objects.append(set() if token[0] == "{" else None)
@@ -144,8 +143,8 @@ def _read_json(text: str) -> Any:
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:
-    """The mapping in a YAML or JSON file; ValueError names the file where it holds none."""
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+    """Read the mapping in a YAML or JSON file; ValueError names the file."""
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait forever
         raise ValueError(f"{path}: must be a regular file")
     with path.open("rb") as stream:
         content = stream.read(MAX_BYTES + 1)
@@ -160,20 +159,23 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
         raise ValueError(f"{path}: {error}") from None
     if not isinstance(value, Mapping):
         kind = "an empty file" if value is None else type(value).__name__
-        raise ValueError(f"{path}: must hold a mapping, not {kind}")
+        raise ValueError(f"{path}: must contain a mapping, not {kind}")
     return value
 
 
 def to_yaml(value: Any) -> str:
-    """YAML with the keys in the given order and one line for each mapping of plain values."""
+    """YAML with keys in the given order and one line per mapping of plain values."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)
 
 
 def load_spec(path: str | Path) -> ModelSpec:
     """Read a spec from a YAML or JSON file; a `provenance` mapping in it is ignored.
 
-    The file may be a configuration of pycls instead (see `designspace.pycls.from_pycls`), which gives its spec the name
-    of the file. Raises FileNotFoundError, or ValueError naming the file and what in it is wrong.
+    A pycls configuration is converted (see `designspace.pycls.from_pycls`); its spec is named after the file.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: naming the file and the error in it.
     """
     path = _spec_path(path)
     content = read_mapping(path)
@@ -186,7 +188,7 @@ def load_spec(path: str | Path) -> ModelSpec:
 
 
 def save_spec(spec: ModelSpec, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
-    """Write a spec to a YAML or JSON file, with a mapping that says where it comes from."""
+    """Write a spec to a YAML or JSON file, with its origin as the mapping `provenance`."""
     path = _spec_path(path)
     content = spec.to_mapping() | {"provenance": {"generator": MARK, **(provenance or {})}}
     replace_file(path, json.dumps(content, indent=2) + "\n" if path.suffix == ".json" else to_yaml(content))

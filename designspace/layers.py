@@ -1,8 +1,8 @@
-"""The vocabulary in which every block is written once, to be counted (complexity) and built (network).
+"""Layers: the elements from which each block is defined once, for complexity, training memory and the torch module.
 
-A number in a layer is an int, or an int array of shape (N,) with one entry for each model of a population. Channels are
-`width`s; `group_width` is the number of input channels of one group, so that a convolution has
-kernel_size² · group_width · w_out weights.
+A number in a layer is an int, or an int array of shape (N,) with one entry per network of a population. Channel counts
+are called `width`. `group_width` is the number of input channels per group, so a convolution has
+kernel_size² · group_width · w_out weights. Layers with weights have a `name` that is unique in their block, like conv1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Condition = bool | np.bool_ | np.ndarray
 
 
 class Conv(NamedTuple):
-    """k×k convolution; its output has (r + 2·padding - k) // stride + 1 pixels a side."""
+    """k×k convolution; the output has side length (r + 2·padding - k) // stride + 1."""
 
     w_in: Number
     w_out: Number
@@ -25,31 +25,34 @@ class Conv(NamedTuple):
     padding: Number
     group_width: Number
     bias: bool
+    name: str
 
 
 class BatchNorm(NamedTuple):
-    """Batch normalisation with scale and shift."""
+    """Batch normalization with scale and shift."""
 
     width: Number
+    name: str
 
 
 class Act(NamedTuple):
-    """Elementwise non-linearity; not in place where its input is `needed` elsewhere, as by a shortcut."""
+    """Elementwise nonlinearity; not in place if its input is `needed` elsewhere, for example by a shortcut."""
 
-    name: str
+    function: str
     needed: bool = False
 
 
 class SqueezeExcite(NamedTuple):
-    """Global average, 1×1 to `squeezed`, activation, 1×1 back, sigmoid, multiply (SE; biases on, as in pycls)."""
+    """Squeeze-excitation: global average, 1×1 to `squeezed`, activation, 1×1 back, sigmoid, multiply; with biases."""
 
     width: Number
     squeezed: Number
     activation: str
+    name: str = "se"
 
 
 class MaxPool(NamedTuple):
-    """Max pooling; only the stem's counts as an activation in the pycls convention."""
+    """Max pooling; in the pycls convention only the stem's counts as an activation."""
 
     width: Number
     kernel_size: int
@@ -59,9 +62,13 @@ class MaxPool(NamedTuple):
 
 
 class AveragePool(NamedTuple):
-    """Average to `size` × `size` positions, then flatten to a vector."""
+    """Average pooling to `size` × `size` positions."""
 
     size: int
+
+
+class Flatten(NamedTuple):
+    """Reshape each image's tensor to a vector."""
 
 
 class Dropout(NamedTuple):
@@ -75,6 +82,7 @@ class Linear(NamedTuple):
 
     w_in: Number
     w_out: Number
+    name: str
 
 
 class Residual(NamedTuple):
@@ -85,25 +93,25 @@ class Residual(NamedTuple):
 
 
 class Masked(NamedTuple):
-    """Layers that only the models with `present` have; arises in populations alone, never in a single network."""
+    """Layers that only some networks of a population have; `present` is a mask of shape (N,)."""
 
     layers: Layers
     present: np.ndarray
 
 
-Layer = Conv | BatchNorm | Act | SqueezeExcite | MaxPool | AveragePool | Dropout | Linear | Residual | Masked
+Layer = Conv | BatchNorm | Act | SqueezeExcite | MaxPool | AveragePool | Flatten | Dropout | Linear | Residual | Masked
 Layers = tuple[Layer, ...]
 
 
 def where(condition: Condition, yes: Number, no: Number) -> Number:
-    """One number or the other, model by model."""
+    """Select between two numbers, elementwise for a population."""
     if isinstance(condition, np.ndarray):
         return np.where(condition, yes, no)
     return yes if condition else no
 
 
 def when(present: Condition, layers: Layers) -> Layers:
-    """The layers where `present` holds: all, none, or masked model by model."""
+    """The layers where `present` holds: all of them, none, or masked."""
     if not isinstance(present, np.ndarray):
         return layers if present else ()
     if present.all():

@@ -1,7 +1,7 @@
-"""Reading 3 of a network's layers: the memory that training takes, in closed form.
+"""Training memory from the layers, in closed form.
 
-Counts what autograd keeps for the backward pass: the input of every convolution, linear layer and batch norm, the
-result of every activation (each tensor once, however many layers keep it), a max-pool's indices, the batch norms'
+Counts the tensors that autograd keeps for the backward pass: the input of every convolution, linear layer and batch
+norm, the output of every activation (each tensor once, however many layers keep it), max-pool indices, batch-norm
 statistics, and under autocast the low-precision copies of the weights.
 """
 
@@ -20,6 +20,7 @@ from designspace.layers import (
     BatchNorm,
     Conv,
     Dropout,
+    Flatten,
     Layer,
     Layers,
     Linear,
@@ -33,7 +34,7 @@ from designspace.layers import (
 Precision = Literal["float32", "bfloat16", "float16"]
 Optimizer = Literal["sgd", "adam"]
 INDEX_BYTES = 8  # max-pool positions are int64
-FLOAT_BYTES = 4  # parameters, gradients, optimizer state and batch-norm statistics stay float32
+FLOAT_BYTES = 4  # parameters, gradients, optimizer state and batch-norm statistics are float32
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ class TrainingMemory:
 def training_memory(
     model: Model, batch_size: int, precision: Precision = "float32", optimizer: Optimizer = "sgd"
 ) -> TrainingMemory:
-    """Memory that one training step needs, without the kernels' work space and the allocator's slack.
+    """Memory of one training step, without kernel workspaces and allocator overhead.
 
     Args:
         model: a `ModelSpec` or the networks of a `Population`.
-        batch_size: images a step.
-        precision: of the activations; the two short ones mean autocast with float32 parameters.
-        optimizer: "sgd" with momentum keeps one number for each parameter, "adam" two.
+        batch_size: images per step.
+        precision: of the activations; bfloat16 and float16 mean autocast with float32 parameters.
+        optimizer: "sgd" with momentum keeps one number per parameter, "adam" two.
 
     Raises:
         ValueError: batch_size below 1 or too large, unknown precision or optimizer.
@@ -76,25 +77,25 @@ def training_memory(
         raise ValueError(f"precision = {precision!r}: must be one of float32, bfloat16, float16")
     if optimizer not in ("sgd", "adam"):
         raise ValueError(f"optimizer = {optimizer!r}: must be one of sgd, adam")
-    reader = _Reader(batch_size, 4 if precision == "float32" else 2)
+    counter = _Counter(batch_size, 4 if precision == "float32" else 2)
     kept: Number = 0
     state = _Tensor(model.in_channels, model.resolution, False)
     for part in parts(model):
         if isinstance(part.repeats, int) and part.repeats == 0:
             continue
-        added, after = reader.read(part.layers, state)
+        added, after = counter.count(part.layers, state)
         kept = kept + added * part.repeats
         state = after if isinstance(part.repeats, int) else after.where(part.repeats, state)
     counts = complexity(model)
-    if int(np.max(counts.acts)) * batch_size > LARGEST // 8:  # kept bytes are below 64 for each activation
-        raise ValueError(f"batch_size = {batch_size}: must be smaller for the bytes to fit 64 bits")
+    if int(np.max(counts.acts)) * batch_size > LARGEST // 8:  # an activation keeps fewer than 64 bytes
+        raise ValueError(f"batch_size = {batch_size}: must be smaller, the byte count exceeds 64 bits")
     params = counts.params * FLOAT_BYTES
     return TrainingMemory(kept, params, params, params * (2 if optimizer == "adam" else 1))
 
 
 @dataclass(frozen=True)
 class _Tensor:
-    """The tensor between two layers: its shape, and whether it is kept already."""
+    """Shape of the tensor between two layers, and whether autograd already keeps it."""
 
     width: Number
     resolution: Number
@@ -105,7 +106,7 @@ class _Tensor:
         return self.width * self.resolution * self.resolution
 
     def where(self, condition: np.ndarray, other: _Tensor) -> _Tensor:
-        """This tensor where the condition holds, else the other."""
+        """This tensor where the condition holds, otherwise the other."""
         return _Tensor(
             np.where(condition, self.width, other.width),
             np.where(condition, self.resolution, other.resolution),
@@ -113,34 +114,34 @@ class _Tensor:
         )
 
 
-class _Reader:
-    """Folds layers into bytes kept, following the tensor between them."""
+class _Counter:
+    """Sums the bytes that layers keep, following the tensor between them."""
 
     def __init__(self, batch_size: int, element_bytes: int) -> None:
         self.batch_size = batch_size
         self.element_bytes = element_bytes
         self.autocast = element_bytes < FLOAT_BYTES
 
-    def read(self, layers: Layers, tensor: _Tensor) -> tuple[Number, _Tensor]:
+    def count(self, layers: Layers, tensor: _Tensor) -> tuple[Number, _Tensor]:
         kept: Number = 0
         for layer in layers:
-            added, tensor = self.read_layer(layer, tensor)
+            added, tensor = self.count_layer(layer, tensor)
             kept = kept + added
         return kept, tensor
 
     def keep(self, tensor: _Tensor) -> Number:
-        """Bytes that keeping the tensor adds."""
+        """Bytes added by keeping the tensor."""
         return self.bytes(tensor.elements) * np.logical_not(tensor.kept).astype(np.int64)
 
     def bytes(self, elements: Number) -> Number:
-        """Bytes of activations, for the batch."""
+        """Bytes of a batch of activations."""
         return elements * (self.batch_size * self.element_bytes)
 
     def copies(self, weights: Number) -> Number:
-        """Bytes of the weights' copies under autocast."""
+        """Bytes of the copies of weights under autocast."""
         return weights * self.element_bytes if self.autocast else 0
 
-    def read_layer(self, layer: Layer, tensor: _Tensor) -> tuple[Number, _Tensor]:
+    def count_layer(self, layer: Layer, tensor: _Tensor) -> tuple[Number, _Tensor]:
         match layer:
             case Conv(_, w_out, kernel_size, _, _, group_width):
                 copies = self.copies(kernel_size * kernel_size * group_width * w_out)
@@ -150,7 +151,7 @@ class _Reader:
             case Act("relu", needed):
                 result = _Tensor(tensor.width, tensor.resolution, True)
                 return (self.bytes(tensor.elements) if needed else self.keep(tensor)), result
-            case Act():  # the others need their input, and give a new tensor
+            case Act():  # other activations keep their input and return a new tensor
                 return self.keep(tensor), _Tensor(tensor.width, tensor.resolution, False)
             case SqueezeExcite(width, squeezed, activation):
                 vectors = 2 * width + squeezed * (1 if activation == "relu" else 2)
@@ -161,16 +162,18 @@ class _Reader:
                 return self.keep(tensor) + after.elements * (self.batch_size * INDEX_BYTES), after
             case AveragePool(size):
                 return (0 if size == 1 else self.keep(tensor)), _Tensor(tensor.width * size * size, 1, False)
+            case Flatten():
+                return 0, tensor
             case Linear(w_in, w_out):
                 return self.keep(tensor) + self.copies(w_in * w_out), _Tensor(w_out, 1, False)
             case Dropout():
                 return self.bytes(tensor.elements), _Tensor(tensor.width, tensor.resolution, False)
             case Residual(body, shortcut):
-                inner, after = self.read(body, tensor)
-                kept = tensor.kept if isinstance(body[0], Act) else True  # by the body's first convolution
-                outer, _ = self.read(shortcut, _Tensor(tensor.width, tensor.resolution, kept))
+                inner, after = self.count(body, tensor)
+                kept = tensor.kept if isinstance(body[0], Act) else True  # the body's first convolution keeps it
+                outer, _ = self.count(shortcut, _Tensor(tensor.width, tensor.resolution, kept))
                 return inner + outer, _Tensor(after.width, after.resolution, False)
             case Masked(masked, present):
-                added, after = self.read(masked, tensor)
+                added, after = self.count(masked, tensor)
                 return added * present, after.where(present, tensor)
-        raise AssertionError(f"{layer} is no layer")
+        raise AssertionError(f"unknown layer {layer}")

@@ -1,4 +1,4 @@
-"""Reading 2 of a network's layers: the torch module."""
+"""The torch module of a spec."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Network(nn.Module):
 
 
 def build_network(spec: ModelSpec, *, zero_init_residual: bool = False) -> Network:
-    """The torch module of a spec, with pycls's initialisation drawn from torch's global generator.
+    """The torch module of a spec, with pycls's initialization from torch's global generator.
 
     Args:
         spec: the network.
@@ -87,35 +87,37 @@ def build_network(spec: ModelSpec, *, zero_init_residual: bool = False) -> Netwo
 
 
 def activation_module(name: str, inplace: bool = True) -> nn.Module:
-    """The module of an activation's name; in place, if wanted, where torch offers it."""
+    """The module of an activation; GELU has no in-place variant."""
     return nn.GELU() if name == "gelu" else ACTIVATIONS[name](inplace=inplace)
 
 
 def sequence(layers: L.Layers) -> nn.Sequential:
-    """The modules of layers, in a row."""
-    return nn.Sequential(*(module for layer in layers for module in modules(layer)))
+    """The modules of layers in sequence; a module's key is the position of its layer."""
+    return nn.Sequential(*(module(layer) for layer in layers))
 
 
-def modules(layer: L.Layer) -> list[nn.Module]:
-    """The torch modules of one layer."""
+def module(layer: L.Layer) -> nn.Module:
+    """The torch module of one layer."""
     match layer:
-        case L.Conv(w_in, w_out, kernel_size, stride, padding, group_width, bias):
+        case L.Conv(w_in, w_out, kernel_size, stride, padding, group_width, bias, _):
             groups = int(w_in // group_width)
-            return [nn.Conv2d(int(w_in), int(w_out), int(kernel_size), stride, int(padding), groups=groups, bias=bias)]
+            return nn.Conv2d(int(w_in), int(w_out), int(kernel_size), stride, int(padding), groups=groups, bias=bias)
         case L.BatchNorm(width):
-            return [nn.BatchNorm2d(int(width))]
-        case L.Act(name, needed):
-            return [activation_module(name, inplace=not needed)]
+            return nn.BatchNorm2d(int(width))
+        case L.Act(function, needed):
+            return activation_module(function, inplace=not needed)
         case L.SqueezeExcite(width, squeezed, activation):
-            return [SqueezeExcite(int(width), int(squeezed), activation)]
+            return SqueezeExcite(int(width), int(squeezed), activation)
         case L.MaxPool(_, kernel_size, stride, padding):
-            return [nn.MaxPool2d(kernel_size, stride, padding)]
+            return nn.MaxPool2d(kernel_size, stride, padding)
         case L.AveragePool(size):
-            return [nn.AdaptiveAvgPool2d(size), nn.Flatten()]
+            return nn.AdaptiveAvgPool2d(size)
+        case L.Flatten():
+            return nn.Flatten()
         case L.Dropout(rate):
-            return [nn.Dropout(rate)]
+            return nn.Dropout(rate)
         case L.Linear(w_in, w_out):
-            return [nn.Linear(int(w_in), int(w_out))]
+            return nn.Linear(int(w_in), int(w_out))
         case L.Residual(body, shortcut):
-            return [Residual(sequence(body), sequence(shortcut))]
-    raise AssertionError(f"{layer} belongs to a population, not to a network")
+            return Residual(sequence(body), sequence(shortcut))
+    raise AssertionError(f"{layer} occurs only in populations")

@@ -1,37 +1,44 @@
-"""A population: N networks drawn from one design space, as arrays."""
+"""Populations: N networks of one design space as arrays."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
+from pydantic import BaseModel
 
-from designspace.arrays import map_arrays, unpack
 from designspace.counting import Complexity, complexity
 from designspace.spec import ModelSpec
+from designspace.validated import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+
+Part = TypeVar("Part", bound=BaseModel)
+
+PREVIEW_ROWS = 10
+"""Rows of a population's table in a notebook."""
 
 
 @dataclass(frozen=True)
 class SamplingReport:
-    """Counts of the candidates and networks behind a population.
+    """Counts from sampling a population.
 
-    Candidates come in chunks, so `drawn`, `kept` and `rejected` include those after the population's last draw;
-    `distinct` and `duplicates` do not.
+    Candidates are drawn in chunks, so `drawn`, `kept` and `rejected` include candidates after the population's last
+    draw; `distinct` and `duplicates` do not.
 
     Attributes:
         drawn: candidates drawn.
         kept: candidates that satisfy every constraint.
-        rejected: the other candidates by the first constraint violated; the counts sum to drawn - kept.
+        rejected: the other candidates by the first constraint they violate; the counts sum to drawn - kept.
         distinct: distinct networks.
-        duplicates: draws that satisfy every constraint and repeat an earlier network: part of the population, or
-            dropped from it under `duplicates="drop"`.
+        duplicates: draws that satisfy every constraint and repeat an earlier network. They are part of the population,
+            or dropped from it under `duplicates="drop"`.
     """
 
     drawn: int
@@ -47,7 +54,7 @@ class SamplingReport:
 
     @property
     def duplicate_share(self) -> float:
-        """Fraction of the draws up to the population's last that repeat an earlier network."""
+        """Fraction of the draws, up to the population's last, that repeat an earlier network."""
         return self.duplicates / (self.distinct + self.duplicates)
 
 
@@ -62,16 +69,20 @@ def duplicates_text(n: int, distinct: int, duplicates: int) -> str:
     return f"{distinct:,} distinct networks, {share} {'dropped' if n == distinct else 'kept'}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Population:
     """N networks of one space.
 
+    `population[i]` is a `ModelSpec`; slices, masks and index arrays select a smaller population. Two populations are
+    equal if they hold the same draws of the same networks.
+
     Attributes:
         space: name of the design space.
-        seed: seed of the draw.
+        seed: seed of the draws.
         networks: a spec whose numbers are arrays of shape (N,) where the networks differ.
-        parameters: the space's free parameters as drawn, each of shape (N,), or (N, S) for one value per stage.
-        report: candidates drawn, kept and rejected, and duplicates; of the whole population also in a part of it.
+        parameters: the free parameters as drawn, each of shape (N,), or (N, S) with one value per stage.
+        report: sampling counts, of the complete population also in a selection.
+        index: position of each draw in the random stream, shape (N,), int64.
     """
 
     space: str
@@ -79,53 +90,104 @@ class Population:
     networks: ModelSpec
     parameters: Mapping[str, np.ndarray]
     report: SamplingReport
+    index: np.ndarray
 
     def __len__(self) -> int:
-        return len(next(iter(self.parameters.values())))
+        return len(self.index)
 
-    def __getitem__(self, index: slice | np.ndarray) -> Population:
-        """The networks selected by a slice, a mask or an array of positions."""
+    def __repr__(self) -> str:
+        macs = self.complexity.macs
+        range_text = f", {macs.min():.3g} to {macs.max():.3g} macs" if len(self) else ""
+        return f"Population({len(self):,} networks of {self.space}, seed {self.seed}{range_text})"
+
+    def _repr_html_(self) -> str:
+        more = f"<p>{PREVIEW_ROWS} of {len(self):,} networks</p>" if len(self) > PREVIEW_ROWS else ""
+        frame = self[:PREVIEW_ROWS].to_frame().drop(columns="spec", errors="ignore")
+        return f"{frame.to_html(index=False, border=0)}{more}"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Population):
+            return NotImplemented
+        return (self.space, self.seed) == (other.space, other.seed) and all(
+            np.array_equal(one, two) for one, two in zip(self._arrays(), other._arrays(), strict=False)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _arrays(self) -> list[np.ndarray]:
+        return [self.index, *self.parameters.values(), *leaves(self.networks)]
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int | np.integer) -> ModelSpec: ...
+    @overload
+    def __getitem__(self, index: slice | np.ndarray | Sequence[int] | Sequence[bool]) -> Population: ...
+    def __getitem__(
+        self, index: int | np.integer | slice | np.ndarray | Sequence[int] | Sequence[bool]
+    ) -> ModelSpec | Population:
+        """The network at a position, or the population selected by a slice, a mask or an array of positions."""
+        if isinstance(index, int | np.integer):
+            position = int(index)
+            if not -len(self) <= position < len(self):
+                raise IndexError(f"index = {position}: must be in a population of {len(self):,} networks")
+            return unpack(self.networks, position)
+        selected = index if isinstance(index, slice) else np.asarray(index)
+        if isinstance(selected, np.ndarray) and not selected.size:
+            selected = selected.astype(np.int64)
         return Population(
             self.space,
             self.seed,
-            map_arrays(lambda array: array[index], self.networks),
-            {name: values[index] for name, values in self.parameters.items()},
+            map_arrays(lambda array: array[selected], self.networks),
+            {name: values[selected] for name, values in self.parameters.items()},
             self.report,
+            self.index[selected],
         )
 
     @cached_property
     def complexity(self) -> Complexity:
         """Multiply-adds, parameters and activations, int64 arrays of shape (N,), pycls convention."""
-        counts = complexity(self.networks)
         fill = np.zeros(len(self), np.int64)
+        if not len(self):
+            return Complexity(fill, fill, fill)
+        counts = complexity(self.networks)
         return Complexity(counts.macs + fill, counts.params + fill, counts.acts + fill)
 
     def spec(self, index: int) -> ModelSpec:
-        """The network at a position as a validated spec."""
-        return unpack(self.networks, index)
+        """The network at a position; the same as `population[index]`."""
+        return self[index]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping per draw: space, index, spec_id, depth, macs, params, acts, parameters, spec."""
         counts = self.complexity
-        for index in range(len(self)):
-            spec = self.spec(index)
+        for position, spec in enumerate(self):
             yield {
                 "space": self.space,
-                "index": index,
+                "index": int(self.index[position]),
                 "spec_id": spec.spec_id,
                 "depth": spec.depth,
-                "macs": int(counts.macs[index]),
-                "params": int(counts.params[index]),
-                "acts": int(counts.acts[index]),
-                "parameters": {name: values[index].tolist() for name, values in self.parameters.items()},
+                "macs": int(counts.macs[position]),
+                "params": int(counts.params[position]),
+                "acts": int(counts.acts[position]),
+                "parameters": {name: values[position].tolist() for name, values in self.parameters.items()},
                 "spec": spec.to_mapping(),
             }
 
     def to_frame(self, on_progress: Callable[[int], None] | None = None) -> pd.DataFrame:
-        """One row per draw; each parameter is a column, or one column per stage (name_1, …); the spec is JSON.
+        """One row per draw.
 
         Args:
-            on_progress: called with the number of rows done, after every thousand.
+            on_progress: called with the number of finished rows after every thousand.
+
+        Returns:
+            space: name of the space.
+            index: position of the draw in the random stream.
+            spec_id: identity of the network.
+            depth: number of blocks.
+            macs, params, acts: complexity, pycls convention.
+            Each parameter under its name, or one column per stage (name_1, name_2, …).
+            spec: the network as JSON.
         """
         import pandas as pd
 
@@ -136,6 +198,42 @@ class Population:
                 on_progress(len(rows))
         return pd.DataFrame(rows)
 
+    def plot(self, x: str = "macs", y: str = "params", ax: Axes | None = None) -> Axes:
+        """Draw a scatter plot of two numeric columns of `to_frame`.
+
+        Args:
+            x, y: column names; an axis whose values span more than a factor of 10 is logarithmic.
+            ax: the axes; new ones by default.
+
+        Raises:
+            ValueError: no such column.
+        """
+        if ax is None:
+            from matplotlib import pyplot as plt
+
+            ax = plt.subplots()[1]
+        values = {name: self._column(field, name) for field, name in (("x", x), ("y", y))}
+        ax.scatter(values[x], values[y], s=12, alpha=0.6, linewidths=0, label=self.space)
+        for name, set_scale, set_label in ((x, ax.set_xscale, ax.set_xlabel), (y, ax.set_yscale, ax.set_ylabel)):
+            if values[name].min() > 0 and values[name].max() > 10 * values[name].min():
+                set_scale("log")
+            set_label(name)
+        return ax
+
+    def _column(self, field: str, name: str) -> np.ndarray:
+        counts = self.complexity
+        depth = sum(stage.depth for stage in self.networks.stages)
+        columns = {"macs": counts.macs, "params": counts.params, "acts": counts.acts, "depth": depth}
+        for parameter, values in self.parameters.items():
+            if values.ndim == 2:
+                columns |= {f"{parameter}_{stage}": column for stage, column in enumerate(values.T, start=1)}
+            else:
+                columns.setdefault(parameter, values)
+        numeric = {key: values for key, values in columns.items() if np.asarray(values).dtype.kind in "iufb"}
+        if name not in numeric:
+            raise ValueError(unknown(field, name, numeric))
+        return np.broadcast_to(numeric[name], len(self))
+
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     flat = {name: value for name, value in row.items() if name not in ("parameters", "spec")}
@@ -145,3 +243,37 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         else:
             flat.setdefault(name, value)
     return flat | {"spec": json.dumps(row["spec"], sort_keys=True, separators=(",", ":"))}
+
+
+def map_arrays(function: Callable[..., Any], *parts: Part) -> Part:
+    """Apply a function to the corresponding arrays of specs; everything else comes from the first spec."""
+    return _map(function, *parts)
+
+
+def leaves(part: BaseModel) -> Iterator[np.ndarray]:
+    """The arrays of a spec, always in the same order."""
+    arrays: list[np.ndarray] = []
+    map_arrays(lambda array: arrays.append(array), part)
+    yield from arrays
+
+
+def unpack(networks: ModelSpec, index: int) -> ModelSpec:
+    """One network of a population as a validated spec, without stages of depth 0."""
+    single = map_arrays(lambda array: array[index].item(), networks)
+    mapping = single.to_mapping()
+    mapping["stages"] = [stage for stage in mapping["stages"] if stage["depth"]]
+    return ModelSpec.from_mapping(mapping)
+
+
+def _map(function: Callable[..., Any], *values: Any) -> Any:
+    first = values[0]
+    if isinstance(first, np.ndarray):
+        return function(*values)
+    if isinstance(first, tuple):
+        return tuple(_map(function, *items) for items in zip(*values, strict=True))
+    if isinstance(first, BaseModel):
+        names = type(first).model_fields
+        return first.model_construct(
+            **{name: _map(function, *(getattr(value, name) for value in values)) for name in names}
+        )
+    return first

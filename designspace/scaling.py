@@ -1,7 +1,7 @@
-"""Scaling networks: compound scaling of any spec by factors of depth, width, resolution and group width.
+"""Compound scaling of any spec by factors of depth, width, resolution and group width.
 
-EfficientNet (arXiv 1905.11946) raises depth, width and resolution together; fast compound scaling (2103.06877) gives
-most of the growth to the width, which keeps activations near the square root of the multiply-adds.
+EfficientNet (arXiv 1905.11946) scales depth, width and resolution together. Fast compound scaling (2103.06877) mainly
+scales the width, so activations grow nearly as the square root of the multiply-adds.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any, Literal
 import numpy as np
 
 from designspace.counting import complexity
-from designspace.group_width import fit_stage
 from designspace.layers import Number, where
-from designspace.rounding import round_channels, round_group_width, round_repeats, round_to
 from designspace.spec import ModelSpec
+from designspace.widths import fit_stage, round_channels, round_group_width, round_repeats, round_to
 
 Factor = float | np.ndarray
 Rule = Literal["d", "w", "r", "dw", "dr", "wr", "dwr", "dWr"]
 
-# Shares (e_d, e_w, e_r) of the growth s in multiply-adds, d·w²·r² = s (2103.06877, § 4): d = s^e_d, w = s^(e_w/2) …
+# Exponents (e_d, e_w, e_r) of the growth s = d·w²·r² of the multiply-adds: d = s^e_d, w = s^(e_w/2), r = s^(e_r/2)
+# (arXiv 2103.06877, § 4).
 RULES: dict[str, tuple[float, float, float]] = {
     "d": (1, 0, 0),
     "w": (0, 1, 0),
@@ -37,7 +37,7 @@ RULES: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Factors:
-    """What depth, width, resolution and group width are multiplied by; numbers, or arrays of shape (N,)."""
+    """Factors of depth, width, resolution and group width; numbers, or arrays of shape (N,)."""
 
     depth: Factor = 1.0
     width: Factor = 1.0
@@ -46,34 +46,34 @@ class Factors:
 
 
 def rule_factors(rule: str, growth: Factor) -> Factors:
-    """The factors that multiply the multiply-adds by about `growth`; group widths grow as the widths.
+    """Factors of a rule that scale the multiply-adds by about `growth`; group widths scale like widths.
 
     Raises:
-        ValueError: unknown rule, or growth not above 0.
+        ValueError: unknown rule, or growth is not positive.
     """
     if rule not in RULES:
         raise ValueError(f"rule = {rule!r}: must be one of {', '.join(RULES)}")
     if np.min(growth) <= 0:
-        raise ValueError(f"growth = {growth}: must be above 0")
+        raise ValueError(f"growth = {growth}: must be greater than 0")
     depth, width, resolution = RULES[rule]
-    wider = np.power(growth, width / 2)  # np.power and ** of floats differ in the last bit, so one and many agree
+    wider = np.power(growth, width / 2)  # np.power for scalars too: ** of floats differs in the last bit
     return Factors(np.power(growth, depth), wider, np.power(growth, resolution / 2), wider)
 
 
 def efficientnet_factors(alpha: Factor, beta: Factor, gamma: Factor, phi: Factor) -> Factors:
-    """d = α^φ, w = β^φ, r = γ^φ (arXiv 1905.11946, Eq. 3); group widths as they are."""
+    """d = α^φ, w = β^φ, r = γ^φ (arXiv 1905.11946, Eq. 3); group widths do not change."""
     return Factors(np.power(alpha, phi), np.power(beta, phi), np.power(gamma, phi))
 
 
 def scale_networks(
     spec: ModelSpec, factors: Factors, depth_rounding: Literal["nearest", "up"] = "nearest"
 ) -> ModelSpec:
-    """A spec scaled by factors; where these are arrays, a spec whose numbers are arrays.
+    """A scaled spec; if the factors are arrays, its numbers are arrays.
 
-    Depths are rounded (EfficientNet: up), widths to multiples of 8, resolutions to multiples of 4, group widths to
-    1, 2, 4 or multiples of 8 (as pycls does), then made to fit the widths. The head's convolution is never narrowed
-    (MobileNetV2, arXiv 1801.04381, § 6.1), and a stage with padding "valid" keeps its one block. A factor of 1 changes
-    nothing.
+    Depths are rounded (EfficientNet: up), widths to multiples of 8, resolutions to multiples of 4, and group widths to
+    1, 2, 4 or multiples of 8 as in pycls; then widths and group widths are made compatible. The head's convolution
+    never gets narrower (MobileNetV2, arXiv 1801.04381, § 6.1), and a stage with padding "valid" keeps its one block. A
+    factor of 1 changes nothing.
     """
     resolution = _scaled(spec.resolution, factors.resolution, partial(round_to, multiple=4))
     changes: dict[str, Any] = {"name": None, "resolution": resolution}
@@ -104,18 +104,18 @@ def scale_networks(
 
 
 def scale(spec: ModelSpec, factors: Factors, depth_rounding: Literal["nearest", "up"] = "nearest") -> ModelSpec:
-    """One validated spec scaled by numbers; see `scale_networks`."""
+    """A validated spec scaled by numbers; see `scale_networks`."""
     return ModelSpec.from_mapping(scale_networks(spec, factors, depth_rounding).to_mapping())
 
 
 def scale_to(spec: ModelSpec, macs: float, rule: str = "dWr") -> tuple[ModelSpec, float]:
-    """The spec scaled by a rule so that its multiply-adds come nearest to a target, and the growth that does it.
+    """The spec scaled by a rule to a target number of multiply-adds, and the growth.
 
     Raises:
-        ValueError: unknown rule, or macs not above 0.
+        ValueError: unknown rule, or macs is not positive.
     """
     if macs <= 0:
-        raise ValueError(f"macs = {macs:g}: must be above 0")
+        raise ValueError(f"macs = {macs:g}: must be greater than 0")
     guess = macs / complexity(spec).macs
     growths = guess * np.geomspace(1 / 4, 4, 8001)
     reached = complexity(scale_networks(spec, rule_factors(rule, growths))).macs

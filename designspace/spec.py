@@ -1,6 +1,7 @@
-"""What a network is: a frozen, validated description that is written to files, hashed, counted and built.
+"""A network's description: frozen, validated, hashed, written to files, counted and built.
 
-Every number has a limit far above any published network, so that no file can make a spec that overflows or never ends.
+Every number has an upper limit far above any published network, so that no file can describe a network that overflows
+the counts or takes unbounded time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from designspace.validated import Name, Validated
+
+SCHEMA_VERSION = 1
+"""Version of the spec format. It changes when a valid file becomes invalid or describes another network."""
 
 MAX_DEPTH = 100_000
 
@@ -33,7 +37,7 @@ Activation = Literal["relu", "relu6", "silu", "gelu"]
 
 
 class Stem(Validated):
-    """The first convolution (k×k, stride s, BN, activation) and, as in ResNet, a 3×3 max-pool of stride 2."""
+    """The first convolution (k×k, stride s, BN, activation), optionally with ResNet's 3×3 max-pool of stride 2."""
 
     width: Count = 32
     kernel_size: Kernel = 3
@@ -43,9 +47,9 @@ class Stem(Validated):
 
 
 class Head(Validated):
-    """The classifier: an optional 1×1 convolution, average pooling, optional hidden linear layers, a linear layer.
+    """The classifier: optional 1×1 convolution, average pooling, optional hidden linear layers, linear layer.
 
-    `pool_size` is the number of positions a side that pooling leaves (VGG 7, all others 1).
+    `pool_size` is the side length after pooling (VGG 7, all others 1).
     """
 
     classes: Count = 1000
@@ -56,7 +60,7 @@ class Head(Validated):
 
 
 class _Stage(Validated):
-    """A run of `depth` blocks of one width; the first has the stride, the others stride 1."""
+    """`depth` blocks of one width; the first has the stride, the others stride 1."""
 
     block: str
     depth: Depth
@@ -65,18 +69,18 @@ class _Stage(Validated):
     kernel_size: Kernel = 3
 
     def check(self, w_in: int) -> None:
-        """Raise ValueError("field = value …") where the fields do not fit each other or the input width."""
+        """Raise ValueError("field = value: must be …") unless the fields fit each other and the input width."""
 
     def input_widths(self, w_in: int) -> tuple[int, ...]:
-        """The widths that blocks of the stage read: the first block's, and the others'."""
+        """Input widths of the blocks: that of the first block, and that of the others."""
         return (w_in, self.width)[: self.depth]
 
 
 class BottleneckStage(_Stage):
-    """1×1, k×k group convolution, 1×1 with a residual: RegNet's X block; Y with `se_ratio`; R without groups.
+    """1×1, k×k group convolution, 1×1, residual: RegNet's X block; Y with `se_ratio`; R without groups.
 
     `bottleneck_ratio` b divides: the inner width is width / b, so b < 1 is an inverted bottleneck.
-    `group_width` is in channels per group; without it the k×k convolution has one group.
+    `group_width` is in channels per group; None is one group.
     `se_ratio` is relative to the width of the block's input (RegNet, arXiv 2003.13678, App. D).
     """
 
@@ -90,7 +94,7 @@ class BottleneckStage(_Stage):
         inner = self.width / self.bottleneck_ratio
         if not isclose(inner, round(inner), rel_tol=1e-12) or round(inner) < 1:  # w / (w / v) is v but for a last bit
             raise ValueError(
-                f"bottleneck_ratio = {self.bottleneck_ratio:g}: width {self.width} divided by it must be a whole number"
+                f"bottleneck_ratio = {self.bottleneck_ratio:g}: must divide width {self.width} into an integer"
             )
         check_group_width(self.group_width, round(inner), "inner width width / bottleneck_ratio")
         for width in self.input_widths(w_in):
@@ -98,14 +102,14 @@ class BottleneckStage(_Stage):
 
 
 class BasicStage(_Stage):
-    """Two k×k convolutions with a residual (ResNet-18); without it, the plain net of the ResNet paper."""
+    """Two k×k convolutions with a residual (ResNet-18), or without (the plain networks of the ResNet paper)."""
 
     block: Literal["basic"] = "basic"
     residual: bool = True
 
 
 class VanillaStage(_Stage):
-    """One k×k convolution a block: RegNet's V, with `residual` VR; `max_pool` ends the stage as in VGG."""
+    """One k×k convolution per block: RegNet's V; VR with `residual`; `max_pool` ends the stage as in VGG."""
 
     block: Literal["vanilla"] = "vanilla"
     residual: bool = False
@@ -114,18 +118,18 @@ class VanillaStage(_Stage):
 
     def check(self, w_in: int) -> None:
         if self.residual and self.padding == "valid":
-            raise ValueError('padding = "valid": a block with a residual needs padding "same"')
+            raise ValueError('padding = "valid": must be "same" in a block with a residual')
         if self.depth > 1 and self.padding == "valid":
-            raise ValueError(f'depth = {self.depth}: a stage with padding "valid" has one block')
+            raise ValueError(f'depth = {self.depth}: must be 1 with padding "valid"')
 
 
 class InvertedStage(_Stage):
     """1×1 expansion, k×k depthwise or group convolution, 1×1 linear projection: MobileNetV2 and EfficientNet.
 
     `expansion_ratio` t multiplies the width of the block's input; t = 1 has no expansion layer.
-    `se_ratio` is relative to the width of the block's input. `linear=False` puts the activation after the projection
-    and `shortcut` says what is added where the shapes agree: the narrow tensors ("bottlenecks"), the wide ones
-    ("expansions") or nothing ("none") — the ablations of arXiv 1801.04381, Fig. 6.
+    `se_ratio` is relative to the width of the block's input. `linear=False` adds an activation after the projection.
+    `shortcut` connects the narrow tensors ("bottlenecks"), the wide ones ("expansions") or nothing ("none") where the
+    shapes agree. Both are ablations of arXiv 1801.04381, Fig. 6.
     """
 
     block: Literal["inverted"] = "inverted"
@@ -139,15 +143,15 @@ class InvertedStage(_Stage):
         for width in self.input_widths(w_in):
             inner = width * self.expansion_ratio
             if round(inner) < 1:
-                raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: leaves no channel of width {width}")
+                raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: must leave a channel of width {width}")
             check_group_width(self.group_width, round(inner), "inner width expansion_ratio · input width")
             check_se_ratio(self.se_ratio, width)
 
 
 class SeparableStage(_Stage):
-    """k×k depthwise and 1×1 convolution, BN and activation after each: MobileNetV1.
+    """k×k depthwise and 1×1 convolution, each followed by BN and activation: MobileNetV1.
 
-    `activate_depthwise=False` leaves the depthwise convolution without both, as Xception does.
+    `activate_depthwise=False` removes both after the depthwise convolution, as in Xception.
     """
 
     block: Literal["separable"] = "separable"
@@ -155,9 +159,9 @@ class SeparableStage(_Stage):
 
 
 class XceptionStage(_Stage):
-    """`convs` separable convolutions, each after an activation, with a residual; the stride is a 3×3 max-pool's.
+    """`convs` separable convolutions, each after an activation, with a residual; a 3×3 max-pool applies the stride.
 
-    `grow` says which of them changes the width (arXiv 1610.02357, Fig. 5).
+    `grow` selects the convolution that changes the width (arXiv 1610.02357, Fig. 5).
     """
 
     block: Literal["xception"] = "xception"
@@ -172,9 +176,9 @@ def check_group_width(group_width: int | None, inner: int, meaning: str) -> None
 
 
 def check_se_ratio(se_ratio: float, width: int) -> None:
-    """Raise ValueError where squeeze-excitation would squeeze to nothing."""
+    """Raise ValueError unless squeeze-excitation keeps at least one channel."""
     if se_ratio and round(width * se_ratio) < 1:
-        raise ValueError(f"se_ratio = {se_ratio:g}: squeezes the input width {width} to no channel at all")
+        raise ValueError(f"se_ratio = {se_ratio:g}: must squeeze the input width {width} to at least one channel")
 
 
 Stage = Annotated[
@@ -187,7 +191,7 @@ STAGES: dict[str, Any] = {kind.model_fields["block"].default: kind for kind in g
 
 
 class ModelSpec(Validated):
-    """A whole network for square images of `resolution` pixels; equal specs have equal `spec_id`.
+    """A network for square images of `resolution` pixels; equal networks have equal `spec_id`.
 
     `batch_norm=False` gives every convolution a bias instead (VGG). The name is a label, not part of the identity.
     """
@@ -222,7 +226,7 @@ class ModelSpec(Validated):
 
     @property
     def spec_id(self) -> str:
-        """Sixteen hex digits of SHA-256 over what differs from the defaults, without the name."""
+        """Sixteen hex digits of the SHA-256 of all fields that differ from the defaults, except the name."""
         content = self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
         for stage, dumped in zip(self.stages, content["stages"], strict=True):
             dumped["block"] = stage.block
@@ -231,10 +235,31 @@ class ModelSpec(Validated):
 
     @property
     def depth(self) -> int:
-        """Blocks in all stages."""
+        """Number of blocks in all stages."""
         return sum(stage.depth for stage in self.stages)
 
     @property
     def block_widths(self) -> tuple[int, ...]:
         """w_j, the width of each block j = 0 … depth - 1."""
         return tuple(stage.width for stage in self.stages for _ in range(stage.depth))
+
+
+def spec_schema() -> dict[str, Any]:
+    """JSON Schema of spec files: the fields of ModelSpec, and a `provenance` mapping that `load_spec` ignores."""
+    schema = ModelSpec.model_json_schema()
+    provenance = {
+        "type": "object",
+        "title": "Provenance",
+        "description": "Origin of the network; free-form, not part of its identity.",
+    }
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A convolutional network",
+        "version": SCHEMA_VERSION,
+    }
+    return head | schema | {"title": head["title"], "properties": schema["properties"] | {"provenance": provenance}}
+
+
+def schema_text() -> str:
+    """The schema as indented JSON, as in docs/spec.schema.json."""
+    return json.dumps(spec_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""What the commands put on the terminal: parsers with an example, tables that are never cut."""
+"""Terminal output of the commands: argument parsers with examples, tables, progress."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,12 +15,25 @@ if TYPE_CHECKING:
     from designspace.spec import ModelSpec
 
 
-def parser(name: str, doc: str | None, *examples: str, more: str = "") -> argparse.ArgumentParser:
-    """The argument parser of a sub-command, with its docstring, examples and what else there is to say."""
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are a ValueError of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message.removeprefix("argument "))
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            from designspace.validated import unknown
+
+            raise ValueError(unknown("/".join(action.option_strings) or action.dest, value, map(str, action.choices)))
+
+
+def parser(name: str, doc: str | None, *examples: str, more: str = "") -> Parser:
+    """The argument parser of a subcommand, with its docstring, examples and an additional paragraph."""
     lines = [more, ""] if more else []
     lines += ["examples:" if len(examples) > 1 else "example:"]
     lines += [f"  designspace {name} {example}" for example in examples]
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f"designspace {name}",
         description=doc,
         epilog="\n".join(lines),
@@ -29,12 +42,12 @@ def parser(name: str, doc: str | None, *examples: str, more: str = "") -> argpar
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:
-    """The option --force."""
+    """Add the option --force."""
     parser.add_argument("--force", action="store_true", help="replace files that this tool did not write")
 
 
 def table(first: str, *others: str) -> Table:
-    """An empty table; all columns but the first are aligned to the right."""
+    """An empty table; all columns except the first are right-aligned."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -45,11 +58,11 @@ def table(first: str, *others: str) -> Table:
 
 
 @contextmanager
-def progress_line(what: str, total: int, after_seconds: float = 3.0) -> Iterator[Callable[[int], None]]:
-    """Show how much is done, with an estimate of the time left, on standard error once the work takes some seconds.
+def progress_line(label: str, total: int, after_seconds: float = 3.0) -> Iterator[Callable[[int], None]]:
+    """Show progress and the estimated remaining time on standard error, after some seconds.
 
-    On a terminal it is one line that is overwritten, elsewhere a line every ten seconds. The block gets a function to
-    call with the number done.
+    On a terminal this is one line that is overwritten, otherwise one line every ten seconds. The context is a function
+    to call with the number of finished items.
     """
     terminal = sys.stderr.isatty()
     began = time.monotonic()
@@ -61,7 +74,7 @@ def progress_line(what: str, total: int, after_seconds: float = 3.0) -> Iterator
             return
         next_at = now + (0.2 if terminal else 10)
         left = f", about {(now - began) * (total - done) / done:,.0f} s left" if done else ""
-        line = f"{what}: {done:,} of {total:,}{left}"
+        line = f"{label}: {done:,} of {total:,}{left}"
         print(f"\r{line:<70}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
     yield on_progress
@@ -70,7 +83,7 @@ def progress_line(what: str, total: int, after_seconds: float = 3.0) -> Iterator
 
 
 def print_table(filled: Table) -> None:
-    """Print a table at its full width, also where the terminal is narrower."""
+    """Print a table at its full width, even on a narrower terminal."""
     from rich.console import Console
     from rich.measure import Measurement
 
@@ -80,7 +93,7 @@ def print_table(filled: Table) -> None:
 
 
 def spec_table(spec: ModelSpec) -> Table:
-    """One row for each part of the network with its complexity, and the total."""
+    """One row per part of the network with its complexity, and the total."""
     from designspace.counting import by_part
 
     rows = table("part", "block", "depth", "width", "stride", "b", "g", "resolution", "macs", "params", "acts")
@@ -100,20 +113,20 @@ def spec_table(spec: ModelSpec) -> Table:
 
 
 def summary_table(columns: dict[str, Any]) -> Table:
-    """Smallest, median and largest value of each numeric column, the three in one format."""
+    """Minimum, median and maximum of each numeric column, in one format."""
     import numpy as np
 
     rows = table("", "min", "median", "max")
     for name, values in columns.items():
         if np.issubdtype(values.dtype, np.number):
-            found = np.quantile(values, (0, 0.5, 1))
-            decimals = 0 if np.all(found == found.round()) or found[-1] >= 1e4 else 2
-            rows.add_row(name, *(f"{value:,.{decimals}f}" for value in found))
+            quantiles = np.quantile(values, (0, 0.5, 1))
+            decimals = 0 if np.all(quantiles == quantiles.round()) or quantiles[-1] >= 1e4 else 2
+            rows.add_row(name, *(f"{value:,.{decimals}f}" for value in quantiles))
     return rows
 
 
 def _text(value: float | None) -> str:
-    """A group width or bottleneck ratio; that of an inverted bottleneck is the fraction it is made from: 1/6."""
+    """A group width or bottleneck ratio; below 1 as a fraction like 1/6."""
     if value is None:
         return ""
     inverse = round(1 / value)

@@ -1,15 +1,20 @@
-"""Immutable descriptions that are validated when they are made, with validation errors of one line."""
+"""Immutable, validated descriptions, and one-line errors: `FIELD = VALUE: must be …`.
+
+Every model of the project derives from `Validated`. `explain` translates pydantic's errors, for constructors and for
+mappings from files alike; `unknown` describes names that do not exist.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import reprlib
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -17,8 +22,8 @@ T = TypeVar("T")
 
 SHOWN_CHARACTERS = 80  # of a value
 SHOWN_ERRORS = 5
-MOST_NAMES = 12  # that a message lists
-SENTENCE_CHARACTERS = 300  # of an error
+SHOWN_NAMES = 20  # in a list of allowed names
+ERROR_CHARACTERS = 300
 
 
 def _printable(name: str) -> str:
@@ -28,24 +33,44 @@ def _printable(name: str) -> str:
 
 
 Name = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
-"""A label that is safe in terminals, tables and file formats: no NUL, control, line or surrogate characters."""
+"""A label that is safe in terminals, tables and files: no NUL, control, line or surrogate characters."""
 
 
 class Validated(BaseModel):
-    """An immutable description; unknown keys are rejected."""
+    """An immutable model that rejects unknown keys; invalid fields raise a ValueError of one line.
+
+    A field's `description`, if any, completes the error "must be …".
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def __init__(self, /, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise ValueError(explain(error, fields, type(self))) from None
+
+    # Validate nested models without their __init__, so that errors keep their path.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Validate a nested mapping, as read from a file; ValueError names field, value and what is allowed."""
+    def from_mapping(cls, mapping: Mapping[str, Any], section: str = "") -> Self:
+        """Validate a nested mapping, as read from a file.
+
+        Args:
+            mapping: the fields.
+            section: prefix of the fields in errors, like "recipe".
+
+        Raises:
+            ValueError: naming field, value and allowed values.
+        """
         try:
             return cls.model_validate(mapping)
         except ValidationError as error:
-            raise ValueError(explain(error)) from None
+            raise ValueError(explain(error, mapping, cls, section)) from None
 
     def changed(self, **fields: Any) -> Self:
-        """The description with other values for some fields, validated as a new one is."""
+        """A validated copy with other values for some fields."""
         return self.from_mapping(self.given() | fields)
 
     def given(self) -> dict[str, Any]:
@@ -53,27 +78,34 @@ class Validated(BaseModel):
         return {name: value for name, value in self if name in self.model_fields_set}
 
     def to_mapping(self) -> dict[str, Any]:
-        """The nested mapping of plain values that `from_mapping` reads; None is left out where it is the default."""
+        """The nested mapping of JSON types that `from_mapping` reads; None is omitted where it is the default."""
         fields = type(self).model_fields
-        return {name: _plain(item) for name, item in self if item is not None or fields[name].default is not None}
+        return {name: plain(item) for name, item in self if item is not None or fields[name].default is not None}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Convert a field's value to JSON types."""
     if isinstance(value, Validated):
         return value.to_mapping()
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def parse_json(adapter: TypeAdapter[T], content: str | bytes) -> T:
-    """Validate a JSON text; ValueError of one line where it is not JSON or a value is not allowed."""
+    """Validate a JSON text; ValueError of one line for invalid JSON or values."""
     try:
         return adapter.validate_json(content)
     except ValidationError as error:
-        raise ValueError(explain(error)) from None
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError):
+            value = None
+        raise ValueError(explain(error, value)) from None
 
 
 def read_regular(path: Path) -> bytes:
-    """Read a regular file; ValueError for anything else: a folder, a broken link, a FIFO or device that never ends."""
+    """Read a regular file; ValueError for folders, broken links, FIFOs and devices."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a FIFO would wait for a writer
     except FileNotFoundError:
@@ -105,74 +137,186 @@ def shorten(value: Any) -> str:
 
 
 def cut(text: str, characters: int = SHOWN_CHARACTERS) -> str:
-    """The text, or its beginning with "…" where it is longer."""
+    """The text, truncated with "…" if it is longer."""
     return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def unknown(field: str, value: object, names: Iterable[str], listing: str = "") -> str:
-    """Describe a name that does not exist: with the closest names, else with all of them if they are few.
+    """Describe a name that does not exist: `FIELD = NAME: unknown; did you mean …?`
 
     Args:
         field: what the name stands for, like "space".
         value: the name that was given.
         names: the names that exist.
-        listing: the command that lists the names, if there is one.
+        listing: the command that lists the names, if any.
     """
-    names = list(names)
     given = value if isinstance(value, str) and value.isprintable() else shorten(value)
+    return f"{field} = {cut(given)}: unknown; {suggestion(str(value), names, listing)}"
+
+
+def suggestion(value: str, names: Iterable[str], listing: str = "") -> str:
+    """Up to three similar names; otherwise all names if they are few."""
     by_case = {name.casefold(): name for name in names}
-    close = difflib.get_close_matches(str(value)[:200].casefold(), by_case, n=3, cutoff=0.6)
-    if close:
-        advice = f"did you mean {', '.join(by_case[name] for name in close)}?"
-    elif len(names) <= MOST_NAMES:
-        advice = f"must be one of {', '.join(names)}"
+    text = value[:200].casefold()
+    similar = [name for name in by_case if "".join(word[:1] for word in re.split("[_.-]", name)) == text]
+    similar += [name for name in by_case if len(text) >= 2 and name.startswith(text)]
+    similar += difflib.get_close_matches(text, by_case, n=3, cutoff=0.6)
+    if similar:
+        return f"did you mean {', '.join(by_case[name] for name in list(dict.fromkeys(similar))[:3])}?"
+    if listing:
+        return f"run '{listing}' for all {len(by_case)}"
+    shown = list(by_case.values())
+    more = f", … ({len(shown)} in all)" if len(shown) > SHOWN_NAMES else ""
+    return f"must be one of {', '.join(shown[:SHOWN_NAMES])}{more}"
+
+
+def explain(error: ValidationError, root: Any = None, model: type[BaseModel] | None = None, section: str = "") -> str:
+    """Translate a validation error into one line.
+
+    Args:
+        error: the error.
+        root: the validated value.
+        model: the model that validated it, for suggestions of field names.
+        section: prefix of all fields.
+    """
+    messages: dict[str, list[str]] = {}  # by field; a union reports one error for each of its members
+    for item in error.errors(include_url=False):
+        field, message = _field_and_message(item, root, model)
+        messages.setdefault(".".join(part for part in (section, field) if part), []).append(message)
+    lines = [cut(_join(field, reasons), ERROR_CHARACTERS) for field, reasons in messages.items()]
+    if len(lines) > SHOWN_ERRORS:
+        more = len(lines) - SHOWN_ERRORS
+        lines[SHOWN_ERRORS:] = [f"and {more:,} more error{'s' if more > 1 else ''}"]
+    return "; ".join(lines)
+
+
+def _join(field: str, reasons: list[str]) -> str:
+    first, *others = dict.fromkeys(reasons)
+    first += "".join(f" or {other.partition(': must be ')[2] or other.lstrip(' =:')}" for other in others)
+    if first.startswith((" = ", ": ")):
+        return f"{field}{first}" if field else first.removeprefix(" = ").removeprefix(": ")
+    return f"{field}.{first}" if field else first
+
+
+def _field_and_message(item: Mapping[str, Any], root: Any, model: type[BaseModel] | None) -> tuple[str, str]:
+    """The field of an error, and the rest of its message: " = VALUE: must be …" or ": required"."""
+    loc, value, kind = item["loc"], item["input"], item["type"]
+    context = item.get("ctx", {})
+    field = ".".join(_steps(loc, root, missing=kind == "missing"))
+    if kind == "json_invalid":
+        return field, f": not valid JSON: {context['error']}"
+    if kind == "missing":
+        return field, ": required"
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        discriminator = context["discriminator"].strip("'")
+        field = f"{field}.{discriminator}" if field else discriminator
+        if kind == "union_tag_not_found":
+            return field, ": required"
+        return field, f" = {shorten(context['tag'])}: must be one of {context['expected_tags'].replace(chr(39), '')}"
+    fields = _fields(loc, model)
+    if kind == "extra_forbidden":
+        advice = suggestion(str(loc[-1]), map(str, fields)) if fields else "remove it"
+        return field, f" = {shorten(value)}: unknown; {advice}"
+    if kind == "value_error":
+        message = str(context["error"])
+        if isinstance(value, Mapping | BaseModel):
+            return field, message
     else:
-        advice = f"run '{listing}' for the {len(names)} names" if listing else f"must be one of {len(names)} names"
-    return f"{field} = {cut(given)}: unknown; {advice}"
+        message = _requirement(item)
+    name = next((step for step in reversed(loc) if step in fields), None)
+    if name is not None and fields[name].description:
+        message = f"must be {fields[name].description}"
+    return field, f" = {shorten(value)}: {message}"
 
 
-def explain(error: ValidationError) -> str:
-    """One sentence for each of the first errors: the field, its value, what is allowed."""
-    items = error.errors(include_url=False)
-    sentences = [cut(_sentence(item), SENTENCE_CHARACTERS) for item in items[:SHOWN_ERRORS]]
-    if len(items) > SHOWN_ERRORS:
-        sentences.append(f"and {len(items) - SHOWN_ERRORS:,} more errors")
-    return "; ".join(sentences)
+_REQUIREMENTS = {
+    "greater_than_equal": "be at least {ge}",
+    "less_than_equal": "be at most {le}",
+    "greater_than": "be greater than {gt}",
+    "less_than": "be less than {lt}",
+    "multiple_of": "be a multiple of {multiple_of}",
+    "finite_number": "be a finite number",
+    "string_too_long": "have at most {max_length} characters",
+    "string_too_short": "have at least {min_length} characters",
+    "too_long": "have at most {max_length} items",
+    "too_short": "have at least {min_length} items",
+    "callable_type": "be a function",
+    "none_required": "be null",
+}
+_TYPES = {
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "dict": "a mapping",
+    "mapping": "a mapping",
+    "model": "a mapping",
+    "dataclass": "a mapping",
+    "tuple": "a list",
+    "list": "a list",
+}
 
 
-def _sentence(item: Mapping) -> str:
-    path, value = _path(item), item["input"]
-    message = item["msg"].removeprefix("Value error, ")
-    message = re.sub(r"^[A-Z][a-z]+ should (be|have) ", r"must \1 ", message)
-    match item["type"]:
-        case "extra_forbidden":
-            return f"{path}: unknown key"
-        case "json_invalid":
-            return f"not valid JSON: {item['ctx']['error']}"
-        case "missing":
-            return f"{path}: required and missing"
-        case "union_tag_not_found":
-            return f"{path}.{item['ctx']['discriminator'].strip(chr(39))}: required and missing"
-        case "union_tag_invalid":
-            context = item["ctx"]
-            field, allowed = context["discriminator"].strip("'"), context["expected_tags"].replace("'", "")
-            return f"{path}.{field} = {shorten(context['tag'])}: must be one of {allowed}"
-        case "value_error" if isinstance(value, Mapping | BaseModel):
-            return f"{path}.{message}" if path else message
-    shown = f"{path} = {shorten(value)}" if path else shorten(value)
-    return f"{shown}: {message[0].lower()}{message[1:]}"
+def _requirement(item: Mapping[str, Any]) -> str:
+    """ "must be …" for an error of pydantic."""
+    kind = item["type"]
+    if kind == "literal_error":
+        return f"must be one of {item['ctx']['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+    if kind in _REQUIREMENTS:
+        return "must " + _REQUIREMENTS[kind].format(
+            **{key: _number(limit) for key, limit in item.get("ctx", {}).items()}
+        )
+    if (name := _TYPES.get(kind.partition("_")[0])) is not None:
+        return f"must be {name}"
+    message = re.sub(r"^[A-Z][a-z]+ should (be|have) ", r"must \1 ", item["msg"])
+    return message[:1].lower() + message[1:]
 
 
-def _path(item: Mapping) -> str:
-    """The field's place; pydantic also names the chosen member of a union in it, which no key of the file does."""
-    steps = [key_text(step) for step in item["loc"]]
-    union = {i + 1 for i, step in enumerate(item["loc"][:-1]) if isinstance(step, int) and steps[0] == "stages"}
-    if steps[:1] == ["parameters"]:
-        union.add(2)
-    return ".".join(step for i, step in enumerate(steps) if i not in union)
+def _number(limit: Any) -> str:
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}" if isinstance(limit, float) else str(limit)
+
+
+def _steps(loc: tuple[int | str, ...], value: Any, *, missing: bool) -> list[str]:
+    """The keys and indices of an error's location, without the union members that pydantic adds."""
+    if value is None:
+        return [key_text(step) for step in loc]
+    steps = []
+    for number, step in enumerate(loc):
+        items = _items(value)
+        if step in items or (missing and number == len(loc) - 1):
+            value = items.get(step)
+            steps.append(key_text(step))
+    return steps
+
+
+def _items(value: Any) -> dict[Any, Any]:
+    if isinstance(value, Mapping | BaseModel):
+        return dict(value)
+    return dict(enumerate(value)) if isinstance(value, list | tuple) else {}
+
+
+def _fields(loc: tuple[int | str, ...], model: type[BaseModel] | None) -> dict[int | str, Any]:
+    """The fields of the model that contains a location."""
+    models = [] if model is None else [model]
+    for step in loc[:-1]:
+        nested = [
+            inner
+            for outer in models
+            if step in outer.model_fields
+            for inner in _models(outer.model_fields[str(step)].annotation)
+        ]
+        tagged = [one for one in models if any(field.default == step for field in one.model_fields.values())]
+        models = nested or tagged or models
+    return {name: field for one in models for name, field in one.model_fields.items()}
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
 
 
 def key_text(step: int | str) -> str:
-    """A key or index in a path; what a file made long or unprintable is shortened."""
+    """A key or index in a path, shortened if it is long or unprintable."""
     text = str(step)
     return text if len(text) <= SHOWN_CHARACTERS and text.isprintable() else shorten(text)

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from designspace.outputs import MARK, check_output, write_output
+from designspace.atomic import MARK, check_output, write_output
 from designspace.study import Record
 
 EVIDENCE = "calibration.csv"

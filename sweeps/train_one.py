@@ -13,9 +13,9 @@ from torch import nn
 
 from designspace.atomic import replace_file
 from designspace.export import check_folder, write
-from designspace.export.optional import require
+from designspace.packages import require
 from designspace.network import build_network
-from designspace.outputs import not_ours
+from designspace.atomic import not_ours
 from designspace.spec import ModelSpec
 from sweeps.data import DataConfig, Splits, StreamedSplits, find_test, open_data, open_test, prepare_data
 from sweeps.trainer.checkpoint import Checkpoint, is_checkpoint

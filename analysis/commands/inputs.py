@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from designspace import terminal
-from designspace.outputs import check_output, write_output
+from designspace.atomic import check_output, write_output
 
 if TYPE_CHECKING:
     import pandas as pd

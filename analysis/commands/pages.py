@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis.commands import inputs
 from designspace import terminal
-from designspace.outputs import check_output
+from designspace.atomic import check_output
 
 SPEC_FILES = (".yaml", ".yml")
 

@@ -1,6 +1,6 @@
-"""Networks for other tools: pycls, timm, torchvision, torch.export, ONNX, safetensors.
+"""Exports of networks: pycls, timm, torchvision, torch.export, ONNX, safetensors.
 
-Nothing here imports torch until weights or programs are asked for.
+torch is imported only for weights and programs.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from designspace.export.folder import FILES, FORMATS, Written, check_folder, write
 from designspace.export.pycls import to_pycls
-from designspace.export.refusal import NotExpressible
+from designspace.export.target import NotExpressible
 from designspace.export.timm import timm_source
 from designspace.export.torchvision import torchvision_source
-from designspace.files import load_spec as load_pycls  # its name before load_spec read both kinds of file
+from designspace.files import load_spec as load_pycls  # former name
 from designspace.pycls import from_pycls
 
 if TYPE_CHECKING:

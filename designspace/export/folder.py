@@ -1,4 +1,4 @@
-"""A folder for each exported network, to be used or pushed to a model hub as it is."""
+"""A folder for each exported network, with a model card; ready for a model hub."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from designspace.atomic import replace_file
-from designspace.counting import complexity
-from designspace.export.card import model_card
-from designspace.export.optional import require
+from designspace.atomic import check_output, not_ours, replace_file
+from designspace.counting import CONVENTIONS, complexity
 from designspace.export.pycls import to_pycls
-from designspace.export.refusal import NotExpressible
-from designspace.export.schema import VERSION
+from designspace.export.target import NotExpressible
 from designspace.export.timm import timm_source
 from designspace.export.torchvision import torchvision_source
 from designspace.files import save_spec, to_yaml
-from designspace.outputs import check_output, not_ours
-from designspace.spec import ModelSpec
+from designspace.packages import require
+from designspace.spec import SCHEMA_VERSION, ModelSpec
+from designspace.validated import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,14 +30,14 @@ PROGRAMS = {"torch": "model.pt2", "onnx": "model.onnx"}
 FORMATS = ("yaml", "json", *TEXTS, *PROGRAMS)
 _TEXT_FILES = tuple(file for file, _ in TEXTS.values())
 FILES = ("README.md", "spec.json", *_TEXT_FILES, *PROGRAMS.values(), "model.safetensors")
-"""What `write` may write besides spec.yaml."""
+"""Files that `write` can write besides spec.yaml."""
 
 
 def check_folder(folder: Path, files: Sequence[str] = FILES, *, force: bool = False) -> None:
-    """Check that files may be written into a folder: it is new to this tool, or has a spec.yaml that this tool wrote.
+    """Check that files may be written into a folder.
 
     Raises:
-        ValueError: one of the files is there and the folder is not this tool's.
+        ValueError: one of the files exists, and the folder has no spec.yaml that this tool wrote.
     """
     spec = folder / "spec.yaml"
     check_output(spec, force=force)
@@ -52,7 +50,7 @@ def check_folder(folder: Path, files: Sequence[str] = FILES, *, force: bool = Fa
 
 @dataclass
 class Written:
-    """What an export wrote: the files, and the reason for each format that cannot express the network."""
+    """Files that an export wrote, and the reason for each format that cannot express the network."""
 
     folder: Path
     files: list[str] = field(default_factory=list)
@@ -67,33 +65,33 @@ def write(
     provenance: Mapping[str, Any] | None = None,
     weights: Mapping[str, Tensor] | str | Path | None = None,
 ) -> Written:
-    """Write a network in several formats into a folder, with spec.yaml and a model card in any case.
+    """Write a network in several formats into a folder, always with spec.yaml and a model card.
 
     Args:
         spec: the network.
-        formats: of FORMATS. "torch" (torch.export) and "onnx" have random weights where none are given.
-        out: the folder, made if it is not there; files of the same names are replaced.
-        provenance: where the network comes from, as plain values. The card calls given weights trained only if
-            `trained` in it says how.
+        formats: of FORMATS. "torch" (torch.export) and "onnx" use random weights if none are given.
+        out: the folder, created if missing; files of the same names are replaced.
+        provenance: origin of the network, as plain values. The card calls the weights trained only if `trained` says
+            how.
         weights: a state dict or a safetensors file; written as model.safetensors.
 
     Returns:
-        The names of the files, and the reasons of formats that cannot express the network.
+        The names of the files, and the reason for each format that cannot express the network.
 
     Raises:
         ValueError: an unknown format, or weights of another network.
-        MissingPackage: a format's package is not installed.
+        MissingPackage: a package that a format requires is not installed.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise ValueError(f"format = {unknown[0]!r}: must be one of {', '.join(FORMATS)}")
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(unknown("format", name, FORMATS))
     require(formats, weights is not None)
     written = Written(Path(out))
     origin = dict(provenance or {})
     counts = complexity(spec)
     sizes = {"macs": counts.macs, "params": counts.params, "acts": counts.acts}
     for name in ("spec.yaml", *(["spec.json"] if "json" in formats else [])):
-        save_spec(spec, written.folder / name, {"schema_version": VERSION, "complexity": sizes, **origin})
+        save_spec(spec, written.folder / name, {"schema_version": SCHEMA_VERSION, "complexity": sizes, **origin})
         written.files.append(name)
     for name in [name for name in TEXTS if name in formats]:
         file, text = TEXTS[name]
@@ -114,7 +112,7 @@ def write(
 def _write_weights(
     spec: ModelSpec, programs: Sequence[str], folder: Path, weights: Mapping[str, Tensor] | str | Path | None
 ) -> list[str]:
-    """Write what needs torch, which is imported only here."""
+    """Write the files that need torch, which is imported only here."""
     from designspace.export.program import onnx_difference, save_onnx, save_program, trace
     from designspace.export.weights import WEIGHTS, network_with, save_weights
 
@@ -132,3 +130,94 @@ def _write_weights(
             onnx_difference(folder / PROGRAMS["onnx"], network, spec)
         files += [PROGRAMS[name] for name in programs]
     return files
+
+
+LOADING = {  # file: heading, code
+    "model.safetensors": (
+        "With designspace",
+        'from designspace.export import load_network\n\nnetwork = load_network(".")    # this folder',
+    ),
+    "timm_network.py": (
+        "With timm",
+        "from timm_network import build, load\n\nnetwork = {call}",
+    ),
+    "torchvision_network.py": (
+        "With torchvision",
+        "from torchvision_network import build, load\n\nnetwork = {call}",
+    ),
+    "model.onnx": (
+        "With onnxruntime",
+        'import onnxruntime\n\nsession = onnxruntime.InferenceSession("model.onnx")\n'
+        '(logits,) = session.run(["logits"], {{"images": images}})    # float32, {shape}',
+    ),
+    "model.pt2": ("With torch alone", 'import torch\n\nnetwork = torch.export.load("model.pt2").module()'),
+    "pycls.yaml": (
+        "With pycls",
+        "pycls.yaml has MODEL, ANYNET or EN and the image sizes; add training settings.",
+    ),
+}
+
+
+def model_card(spec: ModelSpec, files: tuple[str, ...], provenance: Mapping[str, Any], weights: bool) -> str:
+    """A Markdown model card: description, training, complexity, loading; with the front matter of model hubs.
+
+    Args:
+        spec: the network.
+        files: names of the files in the folder.
+        provenance: origin of the network, shown as given. `trained` says how the network was trained.
+        weights: whether weights were given; otherwise programs have random weights.
+    """
+    title = spec.name or f"Network {spec.spec_id}"
+    matter = to_yaml({"pipeline_tag": "image-classification", "tags": ["image-classification", "designspace"]})
+    shape = f"(N, {spec.in_channels}, {spec.resolution}, {spec.resolution})"
+    lines = ["---", matter.rstrip(), "---", "", f"# {title}", ""]
+    lines += [f"Images {shape} to logits (N, {spec.head.classes}). {_blocks(spec)}", ""]
+    lines += [_weights(files, weights, bool(provenance.get("trained"))), ""]
+    lines += ["## Complexity", "", *_complexity(spec), ""]
+    if provenance:
+        lines += ["## Origin", "", "| | |", "|---|---|"]
+        lines += [f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in provenance.items()]
+        lines.append("")
+    lines += ["## Loading", ""]
+    for file, (heading, code) in LOADING.items():
+        if file in files:
+            call = 'load("model.safetensors")' if "model.safetensors" in files else "build()"
+            fence = "" if file == "pycls.yaml" else "python"
+            text = code.format(call=call, shape=shape)
+            lines += [f"{heading}:", "", *([f"```{fence}", text, "```"] if fence else [text]), ""]
+    return "\n".join(lines)
+
+
+def _blocks(spec: ModelSpec) -> str:
+    kinds = list(dict.fromkeys(stage.block for stage in spec.stages))
+    depths = "-".join(str(stage.depth) for stage in spec.stages)
+    widths = "-".join(str(stage.width) for stage in spec.stages)
+    return f"{', '.join(kinds).capitalize()} blocks; depths {depths}, widths {widths}. See spec.yaml."
+
+
+def _weights(files: tuple[str, ...], given: bool, trained: bool) -> str:
+    if given and trained:
+        return "The weights are trained; see below for data and recipe."
+    if given:
+        return "The origin of the weights is not recorded: they may be untrained."
+    programs = [file for file in ("model.pt2", "model.onnx") if file in files]
+    if not programs:
+        return "This folder has no weights, only the description of the network."
+    return f"**Not trained**: {' and '.join(programs)} have random initial weights, for measuring speed and memory."
+
+
+def _complexity(spec: ModelSpec) -> list[str]:
+    rows = ["| convention | multiply-adds | parameters | activations |", "|---|---:|---:|---:|"]
+    for convention in CONVENTIONS:
+        counts = complexity(spec, convention)
+        rows.append(f"| {convention} | {counts.macs:,} | {counts.params:,} | {counts.acts:,} |")
+    return rows
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping) and {"value", "low", "high"} <= set(value):
+        images = f" on {value['images']:,} images" if "images" in value else ""
+        value = f"{value['value']} (95 %: {value['low']} to {value['high']}{images})"
+    elif isinstance(value, Mapping):
+        value = ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value).replace("|", "\\|").replace("\n", " ")

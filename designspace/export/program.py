@@ -1,4 +1,4 @@
-"""Networks as programs that run without our code: torch.export and ONNX, for any batch size."""
+"""Networks as programs that run without designspace: torch.export and ONNX, for any batch size."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from designspace.atomic import replace_file
-from designspace.export.optional import optional
+from designspace.packages import optional
 from designspace.spec import ModelSpec
 
 TOLERANCE = 1e-4
 
 
 def trace(network: nn.Module, spec: ModelSpec) -> torch.export.ExportedProgram:
-    """The network in evaluation mode as a graph for images (N, in_channels, resolution, resolution), any N."""
+    """The network in evaluation mode as a graph for images (N, in_channels, resolution, resolution) with any N."""
     images = example(spec, 2)
     return torch.export.export(
         network.eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
@@ -26,22 +26,22 @@ def trace(network: nn.Module, spec: ModelSpec) -> torch.export.ExportedProgram:
 
 
 def save_program(program: torch.export.ExportedProgram, path: str | Path) -> None:
-    """Write a .pt2 file; `torch.export.load` reads it."""
-    with _without_torchs_own_warnings():
+    """Write a .pt2 file for `torch.export.load`."""
+    with _ExporterWarningsIgnored():
         content = io.BytesIO()
         torch.export.save(program, content)
     replace_file(path, content.getvalue())
 
 
 def save_onnx(program: torch.export.ExportedProgram, path: str | Path) -> None:
-    """Write an ONNX file with the input `images`, the output `logits` and the weights inside.
+    """Write an ONNX file with input `images`, output `logits`, and the weights.
 
     Raises:
         MissingPackage: onnx or onnxscript is not installed.
     """
     for package in ("onnx", "onnxscript"):
         optional(package, "onnx")
-    with _without_torchs_own_warnings():
+    with _ExporterWarningsIgnored():
         converted = torch.onnx.export(
             program, (), dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
         )
@@ -50,11 +50,11 @@ def save_onnx(program: torch.export.ExportedProgram, path: str | Path) -> None:
 
 
 def onnx_difference(path: str | Path, network: nn.Module, spec: ModelSpec, batches: tuple[int, ...] = (1, 3)) -> float:
-    """The largest difference of logits between onnxruntime and torch on random images, relative where they exceed 1.
+    """Largest difference of the logits of onnxruntime and torch on random images, relative where logits exceed 1.
 
     Raises:
         MissingPackage: onnxruntime is not installed.
-        ValueError: the difference is above TOLERANCE, so the file should not be used.
+        ValueError: the difference exceeds TOLERANCE.
     """
     options = optional("onnxruntime", "onnx").SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -64,21 +64,21 @@ def onnx_difference(path: str | Path, network: nn.Module, spec: ModelSpec, batch
         images = example(spec, batch)
         with torch.inference_mode():
             expected = network.eval()(images).numpy()
-        (found,) = session.run(["logits"], {"images": images.numpy()})
-        worst = max(worst, float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max())))
+        (logits,) = session.run(["logits"], {"images": images.numpy()})
+        worst = max(worst, float(np.abs(logits - expected).max()) / max(1.0, float(np.abs(expected).max())))
     if worst > TOLERANCE:
-        raise ValueError(f"{path}: onnxruntime's logits differ from torch's by {worst:.1e}, more than {TOLERANCE:g}")
+        raise ValueError(f"{path}: logits differ from torch by {worst:.1e}, must differ by at most {TOLERANCE:g}")
     return worst
 
 
 def example(spec: ModelSpec, batch: int) -> Tensor:
-    """Random images of the spec's size, always the same."""
+    """Fixed random images for a spec, shape (batch, in_channels, resolution, resolution)."""
     generator = torch.Generator().manual_seed(batch)
     return torch.randn(batch, spec.in_channels, spec.resolution, spec.resolution, generator=generator)
 
 
-class _without_torchs_own_warnings(warnings.catch_warnings):
-    """PyTorch's exporters call deprecated parts of PyTorch."""
+class _ExporterWarningsIgnored(warnings.catch_warnings):
+    """Ignores warnings because PyTorch's exporters call deprecated functions of PyTorch."""
 
     def __enter__(self) -> None:
         super().__enter__()

@@ -1,33 +1,33 @@
-"""Specs as configurations of pycls (facebookresearch/pycls): anynet, regnet and effnet."""
+"""Specs as pycls configurations (facebookresearch/pycls): anynet, regnet and effnet."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from designspace.export.refusal import Support
+from designspace.export.target import Support
+from designspace.pycls import from_pycls
 from designspace.pycls.anynet import BLOCKS, STEMS
-from designspace.pycls.config import from_pycls
 from designspace.pycls.keys import ACTIVATIONS
-from designspace.quantized_linear import QuantizedLinear
 from designspace.spec import BottleneckStage, InvertedStage, ModelSpec
+from designspace.widths import QuantizedLinear
 
 ANYNET = Support("pycls", ("bottleneck", "basic"), ACTIVATIONS, head_width=True)
 EFFNET = Support("pycls effnet", ("inverted",), ACTIVATIONS, kernel_sizes=(), head_width=True, dropout=True)
 
 
 def to_pycls(spec: ModelSpec, rule: QuantizedLinear | None = None) -> dict[str, Any]:
-    """The pycls configuration of a network: the model's section, classes and image size; no training settings.
+    """The pycls configuration of a network: model section, classes and image size, without training settings.
 
     Args:
         spec: the network; inverted blocks with SE become effnet, all others anynet.
-        rule: write regnet, with the width rule the network was made by, instead of anynet.
+        rule: the network's width rule, to write regnet instead of anynet.
 
     Raises:
         NotExpressible: pycls cannot express the network.
-        ValueError: the rule gives another network.
+        ValueError: the rule generates another network.
     """
     if spec.in_channels != 3:
-        ANYNET.refuse("in_channels", spec.in_channels, "its stems read three channels")
+        ANYNET.refuse("in_channels", spec.in_channels, "be 3")
     if spec.stages[0].block == "inverted":
         EFFNET.check(spec)
         return _config(spec, "effnet", "EN", _effnet(spec))
@@ -37,12 +37,12 @@ def to_pycls(spec: ModelSpec, rule: QuantizedLinear | None = None) -> dict[str, 
         return _config(spec, "anynet", "ANYNET", anynet)
     config = _config(spec, "regnet", "REGNET", _regnet(anynet, rule))
     if _anynet(from_pycls(config)) != anynet:
-        raise ValueError(f"rule = {rule}: it does not give the widths and depths of the spec")
+        raise ValueError(f"rule = {rule}: must generate the widths and depths of the spec")
     return config
 
 
 def _config(spec: ModelSpec, model_type: str, name: str, section: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, with pycls's usual border in testing: 224 pixels out of 256."""
+    """The configuration, with test images larger than the crop as usual in pycls (256 for 224 pixels)."""
     model: dict[str, Any] = {"TYPE": model_type, "NUM_CLASSES": spec.head.classes}
     if spec.activation != "relu":
         model["ACTIVATION_FUN"] = spec.activation
@@ -56,17 +56,17 @@ def _anynet(spec: ModelSpec) -> dict[str, Any]:
     stem = {key: value for key, value in spec.stem if key in STEMS["simple_stem_in"]}
     stem_type = next((name for name, mapping in STEMS.items() if mapping == stem), None)
     if stem_type is None:
-        reason = f"kernel size, stride and max-pool of a stem are one of {[tuple(s.values()) for s in STEMS.values()]}"
-        ANYNET.refuse("stem", tuple(stem.values()), reason)
+        allowed = ", ".join(str(tuple(values.values())) for values in STEMS.values())
+        ANYNET.refuse("stem (kernel size, stride, max-pool)", tuple(stem.values()), f"be one of {allowed}")
     first = spec.stages[0]
     for field in ("block", "residual", "se_ratio"):
         values = {getattr(stage, field, None) for stage in spec.stages}
         if len(values) > 1:
-            ANYNET.refuse(f"stages.*.{field}", sorted(map(str, values)), "it is the same for all stages")
+            ANYNET.refuse(f"stages.*.{field}", sorted(map(str, values)), "be the same for all stages")
     block = (first.block, bool(getattr(first, "residual", True)))
     block_type = next((name for name, ours in BLOCKS.items() if ours == block), None)
     if block_type is None:
-        ANYNET.refuse("stages.0.residual", block[1], "its bottleneck blocks always have one")
+        ANYNET.refuse("stages.0.residual", block[1], "be True")
     section: dict[str, Any] = {
         "STEM_TYPE": stem_type,
         "STEM_W": spec.stem.width,
@@ -88,10 +88,10 @@ def _anynet(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _regnet(anynet: dict[str, Any], rule: QuantizedLinear) -> dict[str, Any]:
-    """The REGNET section whose network should be that of an ANYNET section."""
+    """The REGNET section for the network of an ANYNET section."""
     for key in ("STRIDES", "BOT_MULS"):
         if len(set(anynet.get(key, ()))) != 1:
-            raise ValueError(f"rule = {rule}: a regnet has one value of {key} for all stages, not {anynet.get(key)}")
+            raise ValueError(f"{key} = {anynet.get(key)}: must be the same for all stages of a regnet")
     return {
         **{key: anynet[key] for key in ("STEM_TYPE", "STEM_W", "BLOCK_TYPE")},
         "STRIDE": anynet["STRIDES"][0],
@@ -106,26 +106,30 @@ def _regnet(anynet: dict[str, Any], rule: QuantizedLinear) -> dict[str, Any]:
 
 
 def _effnet(spec: ModelSpec) -> dict[str, Any]:
-    """The EN section of a network; NotExpressible where pycls's MBConv is another block."""
+    """The EN section of a network; NotExpressible where pycls's MBConv differs."""
     stem = spec.stem
     assert stem is not None
     if (stem.kernel_size, stem.stride, stem.max_pool) != (3, 2, False):
-        EFFNET.refuse("stem", stem, "its stem is 3×3 with stride 2")
+        EFFNET.refuse("stem", stem, "be 3×3 with stride 2 and no max-pool")
     if spec.head.width is None:
-        EFFNET.refuse("head.width", None, "its head has a 1×1 convolution")
+        EFFNET.refuse("head.width", None, "be a number of channels")
     width = stem.width
     stages = [stage for stage in spec.stages if isinstance(stage, InvertedStage)]
     for number, stage in enumerate(stages):
         if (stage.group_width, stage.linear, stage.shortcut) != (1, True, "bottlenecks"):
             EFFNET.refuse(
-                f"stages.{number}", stage, "its blocks are depthwise with a linear projection and its shortcut"
+                f"stages.{number}", stage, "be depthwise with a linear projection and shortcut between bottlenecks"
             )
         if stage.se_ratio == 0 or stage.se_ratio != stages[0].se_ratio:
-            EFFNET.refuse(f"stages.{number}.se_ratio", stage.se_ratio, "all its blocks have SE of one ratio")
+            EFFNET.refuse(f"stages.{number}.se_ratio", stage.se_ratio, "be positive and the same for all stages")
         for w_in in stage.input_widths(width):
             for field, ratio in (("expansion_ratio", stage.expansion_ratio), ("se_ratio", stage.se_ratio)):
                 if int(w_in * ratio) != round(w_in * ratio):
-                    EFFNET.refuse(f"stages.{number}.{field}", ratio, f"it rounds {w_in}·{ratio:g} down, not to nearest")
+                    EFFNET.refuse(
+                        f"stages.{number}.{field}",
+                        ratio,
+                        f"give a width that rounds down, not {w_in * ratio:g}",
+                    )
         width = stage.width
     return {
         "STEM_W": stem.width,

@@ -1,10 +1,8 @@
-"""Specs as networks of timm (huggingface/pytorch-image-models): ByobNets, and EfficientNets of `timm_mobile`."""
+"""Specs as timm networks (huggingface/pytorch-image-models): ByobNet here, EfficientNet in `timm_mobile`."""
 
 from __future__ import annotations
 
-from designspace.export.keys import key_map
-from designspace.export.refusal import Support
-from designspace.export.source import python_file
+from designspace.export.target import Support, key_map, python_file
 from designspace.export.timm_mobile import mobile_source
 from designspace.spec import BottleneckStage, ModelSpec, Stage, Stem
 
@@ -40,7 +38,7 @@ def build():
     network = ByobNet(CONFIG, num_classes={classes}, **options)
 {patch}    return network'''
 
-PATCH = "    network.{conv}.stride = (1, 1)  # the stems of timm have stride 2; no weight depends on it\n"
+PATCH = "    network.{conv}.stride = (1, 1)  # timm's stems have stride 2; weights do not depend on it\n"
 
 SHARED = {"shortcut.conv1": "shortcut.conv", "shortcut.bn1": "shortcut.bn"}
 NAMES = {
@@ -69,7 +67,7 @@ def timm_source(spec: ModelSpec) -> str:
     """A Python file that builds the network in timm: a `ByoModelCfg`, `build()`, `load(weights)` and the key map.
 
     Raises:
-        NotExpressible: neither timm's ByobNet nor its EfficientNet has words for the network.
+        NotExpressible: timm's ByobNet and EfficientNet cannot express the network.
     """
     if spec.stages[0].block in ("inverted", "separable"):
         return mobile_source(spec, VERSION)
@@ -88,14 +86,14 @@ def timm_source(spec: ModelSpec) -> str:
         resolution=spec.resolution,
         classes=head.classes,
         dropout=head.dropout,
-        stride=max(32, total),  # beyond it timm would dilate instead
+        stride=max(32, total),  # at a smaller output_stride timm dilates instead
         patch=PATCH.format(conv=f"{_stem_name(stem)}.conv") if stem.stride == 1 else "",
     )
     return python_file(spec.name or spec.spec_id, f"timm {VERSION}", IMPORTS, body, timm_keys(spec))
 
 
 def timm_keys(spec: ModelSpec) -> dict[str, str]:
-    """From our module names to those of timm's ByobNet."""
+    """Map our state-dict keys to those of timm's ByobNet."""
     assert spec.stem is not None
     stem = _stem_name(spec.stem)
     names = {
@@ -115,18 +113,18 @@ def _check(spec: ModelSpec) -> None:
     stem = spec.stem
     assert stem is not None
     if stem.kernel_size not in (3, 7) or stem.stride not in (1, 2):
-        SUPPORT.refuse("stem", stem, "its stems are 3×3 or 7×7 with stride 2 (or 1, patched in)")
+        SUPPORT.refuse("stem", stem, "be 3×3 or 7×7 with stride 1 or 2")
     if len(spec.stages) < 2:
-        SUPPORT.refuse("stages", len(spec.stages), "a ByobNet has at least two")
+        SUPPORT.refuse("stages", len(spec.stages), "be at least 2")
     for number, stage in enumerate(spec.stages):
         inner = stage.width / getattr(stage, "bottleneck_ratio", 1)
         for field, value in (("width", stage.width), ("width / bottleneck_ratio", round(inner))):
             if value % 8:
-                SUPPORT.refuse(f"stages.{number}.{field}", value, "a ByobNet rounds widths to multiples of 8")
+                SUPPORT.refuse(f"stages.{number}.{field}", value, "be a multiple of 8")
 
 
 def _blocks(spec: ModelSpec) -> list[str]:
-    """One line for each run of equal blocks; with SE the first of a stage has a squeezed width of its own."""
+    """One line per run of equal blocks; with SE the first block of a stage has another squeezed width."""
     assert spec.stem is not None
     lines, w_in = [], spec.stem.width
     for stage in spec.stages:
@@ -142,7 +140,7 @@ def _blocks(spec: ModelSpec) -> list[str]:
 
 
 def _block(stage: Stage, depth: int, stride: int, w_in: int, activation: str) -> str:
-    """One block configuration; `br` multiplies where our bottleneck ratio divides, `gs` None is one group."""
+    """One block configuration; `br` is the inverse of our bottleneck ratio, `gs` None is one group."""
     kernel = f"block_kwargs=dict(kernel_size={stage.kernel_size})" if stage.kernel_size != 3 else ""
     start = f"d={depth}, c={stage.width}, s={stride}"
     if not isinstance(stage, BottleneckStage):

@@ -1,10 +1,8 @@
-"""Specs of inverted and separable blocks as EfficientNets of timm."""
+"""Specs with inverted and separable blocks as timm EfficientNets."""
 
 from __future__ import annotations
 
-from designspace.export.keys import key_map
-from designspace.export.refusal import Support
-from designspace.export.source import python_file
+from designspace.export.target import Support, key_map, python_file
 from designspace.spec import InvertedStage, ModelSpec, SeparableStage
 
 SUPPORT = Support(
@@ -42,30 +40,34 @@ def build():
     )
 {patch}    return network'''
 
-PATCH = "    network.conv_stem.stride = (1, 1)  # timm's stem has stride 2; no weight depends on it\n"
+PATCH = "    network.conv_stem.stride = (1, 1)  # timm's stem has stride 2; weights do not depend on it\n"
 
 BLOCK = "blocks.{stage}.{block}."
-PLAIN = {  # depthwise and 1×1 convolution: separable blocks, and inverted ones without expansion
-    "conv1": f"{BLOCK}conv_dw",
-    "bn1": f"{BLOCK}bn1",
-    "se.squeeze": f"{BLOCK}se.conv_reduce",
-    "se.excite": f"{BLOCK}se.conv_expand",
-    "conv2": f"{BLOCK}conv_pw",
-    "bn2": f"{BLOCK}bn2",
+SQUEEZE_EXCITE = {"se.squeeze": f"{BLOCK}se.conv_reduce", "se.excite": f"{BLOCK}se.conv_expand"}
+WITHOUT_EXPANSION = {  # an inverted block with expansion ratio 1
+    "conv2": f"{BLOCK}conv_dw",
+    "bn2": f"{BLOCK}bn1",
+    "conv3": f"{BLOCK}conv_pw",
+    "bn3": f"{BLOCK}bn2",
+    **SQUEEZE_EXCITE,
 }
 NAMES = {
     "stem": {"conv1": "conv_stem", "bn1": "bn1"},
     "head": {"conv1": "conv_head", "bn1": "bn2", "linear1": "classifier"},
-    "separable": PLAIN,
+    "separable": {
+        "conv1": f"{BLOCK}conv_dw",
+        "bn1": f"{BLOCK}bn1",
+        "conv2": f"{BLOCK}conv_pw",
+        "bn2": f"{BLOCK}bn2",
+    },
     "inverted": {
         "conv1": f"{BLOCK}conv_pw",
         "bn1": f"{BLOCK}bn1",
         "conv2": f"{BLOCK}conv_dw",
         "bn2": f"{BLOCK}bn2",
-        "se.squeeze": f"{BLOCK}se.conv_reduce",
-        "se.excite": f"{BLOCK}se.conv_expand",
         "conv3": f"{BLOCK}conv_pwl",
         "bn3": f"{BLOCK}bn3",
+        **SQUEEZE_EXCITE,
     },
 }
 
@@ -76,17 +78,17 @@ def mobile_source(spec: ModelSpec, version: str) -> str:
     stem, head = spec.stem, spec.head
     assert stem is not None
     if stem.max_pool or stem.stride not in (1, 2):
-        SUPPORT.refuse("stem", stem, "the stem of its EfficientNet has stride 2 (or 1, patched in) and no max-pool")
+        SUPPORT.refuse("stem", stem, "have stride 1 or 2 and no max-pool")
     stages, names, w_in = [], dict(NAMES), stem.width
     for number, stage in enumerate(spec.stages):
         if isinstance(stage, InvertedStage):
             _check(stage, number, w_in)
             if stage.expansion_ratio == 1:
-                names[f"stage{number}"] = PLAIN
+                names[f"stage{number}"] = WITHOUT_EXPANSION
             stages.append(_inverted(stage))
         elif isinstance(stage, SeparableStage):
             if not stage.activate_depthwise:
-                SUPPORT.refuse(f"stages.{number}.activate_depthwise", False, "both its convolutions are activated")
+                SUPPORT.refuse(f"stages.{number}.activate_depthwise", False, "be True")
             stages.append(f"dsa_r{stage.depth}_k{stage.kernel_size}_s{stage.stride}_c{stage.width}")
         w_in = stage.width
     body = BODY.format(
@@ -99,28 +101,28 @@ def mobile_source(spec: ModelSpec, version: str) -> str:
         kernel_size=stem.kernel_size,
         activation=spec.activation,
         dropout=head.dropout,
-        stride=max(32, 2 * 2 ** sum(stage.stride == 2 for stage in spec.stages)),  # beyond it timm would dilate
+        stride=max(32, 2 * 2 ** sum(stage.stride == 2 for stage in spec.stages)),  # at a smaller value timm dilates
         patch=PATCH if stem.stride == 1 else "",
     )
     return python_file(spec.name or spec.spec_id, f"timm {version}", IMPORTS, body, key_map(spec, names))
 
 
 def _inverted(stage: InvertedStage) -> str:
-    """timm's words for a stage: `ds` has no expansion layer, `e` is our expansion ratio, `gs` 0 is one group."""
+    """A stage in timm's notation: `ds` has no expansion layer, `e` is our expansion ratio, `gs` 0 is one group."""
     expansion = stage.expansion_ratio
-    words = [f"r{stage.depth}", f"k{stage.kernel_size}", f"s{stage.stride}", f"c{stage.width}"]
-    words = ["ds" if expansion == 1 else "ir", *words, *([] if expansion == 1 else [f"e{expansion}"])]
-    words += [f"se{stage.se_ratio}"] if stage.se_ratio else []
-    words += [f"gs{stage.group_width or 0}"] if stage.group_width != 1 else []
-    words += ["noskip"] if stage.shortcut == "none" else []
-    return "_".join(words)
+    parts = [f"r{stage.depth}", f"k{stage.kernel_size}", f"s{stage.stride}", f"c{stage.width}"]
+    parts = ["ds" if expansion == 1 else "ir", *parts, *([] if expansion == 1 else [f"e{expansion}"])]
+    parts += [f"se{stage.se_ratio}"] if stage.se_ratio else []
+    parts += [f"gs{stage.group_width or 0}"] if stage.group_width != 1 else []
+    parts += ["noskip"] if stage.shortcut == "none" else []
+    return "_".join(parts)
 
 
 def _check(stage: InvertedStage, number: int, w_in: int) -> None:
     if not stage.linear:
-        SUPPORT.refuse(f"stages.{number}.linear", False, "its projections are linear")
+        SUPPORT.refuse(f"stages.{number}.linear", False, "be True")
     if stage.shortcut == "expansions":
-        SUPPORT.refuse(f"stages.{number}.shortcut", stage.shortcut, "its shortcuts are between the narrow tensors")
+        SUPPORT.refuse(f"stages.{number}.shortcut", stage.shortcut, "be bottlenecks or none")
     ratio = stage.expansion_ratio
     for width in (w_in, stage.width)[: stage.depth]:
         inner = round(width * ratio)
@@ -128,7 +130,9 @@ def _check(stage: InvertedStage, number: int, w_in: int) -> None:
             SUPPORT.refuse(
                 f"stages.{number}.expansion_ratio",
                 ratio,
-                f"makes {width * ratio:g} of width {width}; an EfficientNet rounds it to a multiple of 8",
+                f"expand width {width} to a multiple of 8, not to {width * ratio:g}",
             )
         if stage.se_ratio and round(inner * (stage.se_ratio / ratio)) != round(width * stage.se_ratio):
-            SUPPORT.refuse(f"stages.{number}.se_ratio", stage.se_ratio, f"is rounded otherwise there for width {width}")
+            SUPPORT.refuse(
+                f"stages.{number}.se_ratio", stage.se_ratio, f"squeeze width {width} to the same width in timm"
+            )

@@ -1,10 +1,8 @@
-"""Specs as RegNets of torchvision (`torchvision.models.regnet`)."""
+"""Specs as torchvision RegNets (`torchvision.models.regnet`)."""
 
 from __future__ import annotations
 
-from designspace.export.keys import key_map
-from designspace.export.refusal import Support
-from designspace.export.source import python_file
+from designspace.export.target import Support, key_map, python_file
 from designspace.spec import BottleneckStage, ModelSpec
 
 VERSION = "0.28.0"
@@ -25,7 +23,7 @@ BODY = '''BLOCKS = BlockParams(
 
 
 def stem(_, width, norm_layer, activation_layer):
-    """The first convolution; RegNet's own is 3×3 on three channels with stride 2."""
+    """The first convolution; the default of RegNet is 3×3 on three channels with stride 2."""
     layers = Conv2dNormActivation(
         {in_channels},
         width,
@@ -67,13 +65,13 @@ def torchvision_source(spec: ModelSpec) -> str:
     """A Python file that builds the network in torchvision: `BlockParams`, `build()`, `load(weights)`, the key map.
 
     Raises:
-        NotExpressible: torchvision's RegNet has no words for the network.
+        NotExpressible: torchvision's RegNet cannot express the network.
     """
     SUPPORT.check(spec)
     stages = [stage for stage in spec.stages if isinstance(stage, BottleneckStage)]
     ratios = {stage.se_ratio for stage in stages}
     if len(ratios) > 1:
-        SUPPORT.refuse("stages.*.se_ratio", sorted(ratios), "it is the same for all stages")
+        SUPPORT.refuse("stages.*.se_ratio", sorted(ratios), "be the same for all stages")
     stem = spec.stem
     assert stem is not None
     body = BODY.format(

@@ -1,4 +1,4 @@
-"""Weights as safetensors: no code in the file, and only those of the very network."""
+"""Weights as safetensors files, which contain no code, checked against the network."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from designspace.atomic import replace_file
-from designspace.export.optional import optional
 from designspace.files import load_spec
 from designspace.network import Network, build_network
+from designspace.packages import optional
 from designspace.spec import ModelSpec
 
 WEIGHTS = "model.safetensors"
@@ -19,10 +19,10 @@ SPEC = "spec.yaml"
 
 
 def save_weights(spec: ModelSpec, weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write a state dict, with the spec as JSON in the file's metadata.
+    """Write a state dict with the spec as JSON in the metadata.
 
     Raises:
-        ValueError: the weights are not those of the spec's network.
+        ValueError: the weights do not match the network.
     """
     safetensors = optional("safetensors.torch", "weights")
     state = network_with(spec, weights).state_dict()
@@ -37,12 +37,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def network_with(spec: ModelSpec, weights: Mapping[str, Tensor] | str | Path | None, seed: int = 0) -> Network:
-    """The network in evaluation mode, with weights from a state dict or a safetensors file, or fresh ones by a seed.
+    """The network in evaluation mode, with weights from a state dict or a safetensors file, or initialized from a seed.
 
-    The caller's random state is left as it is.
+    The global random state does not change.
 
     Raises:
-        ValueError: the weights are not those of the spec's network.
+        ValueError: the weights do not match the network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -53,19 +53,19 @@ def network_with(spec: ModelSpec, weights: Mapping[str, Tensor] | str | Path | N
             network.load_state_dict(dict(state))
         except RuntimeError as error:
             raise ValueError(
-                f"weights: not those of the network {spec.spec_id}: {' '.join(str(error).split())}"
+                f"weights: must be those of network {spec.spec_id}: {' '.join(str(error).split())}"
             ) from None
     return network.eval()
 
 
 def load_network(folder: str | Path) -> Network:
-    """The network of an exported folder, in evaluation mode, with its weights.
+    """The network of an exported folder in evaluation mode, with its weights.
 
     Raises:
-        FileNotFoundError: no spec or no weights there.
-        ValueError: they do not belong together.
+        FileNotFoundError: the folder has no spec or no weights.
+        ValueError: the weights do not match the spec.
     """
     folder = Path(folder)
     if not (folder / WEIGHTS).exists():
-        raise FileNotFoundError(f"{folder / WEIGHTS}: not there; the folder was exported without weights")
+        raise FileNotFoundError(f"{folder / WEIGHTS}: missing, the folder was exported without weights")
     return network_with(load_spec(folder / SPEC), folder / WEIGHTS)

@@ -8,26 +8,25 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from designspace.group_width import fit_group_width
 from designspace.pycls.keys import Depth, Multiplier, Share, Width, one_of, per_stage
-from designspace.quantized_linear import QuantizedLinear
 from designspace.spec import Stride
 from designspace.validated import Validated
+from designspace.widths import QuantizedLinear, fit_group_width
 
 STEMS: dict[str, dict[str, Any]] = {
     "simple_stem_in": {"kernel_size": 3, "stride": 2, "max_pool": False},
     "res_stem_cifar": {"kernel_size": 3, "stride": 1, "max_pool": False},
     "res_stem_in": {"kernel_size": 7, "stride": 2, "max_pool": True},
 }
-BLOCKS = {  # its vanilla block has two convolutions, so that none is our vanilla block, which has one
+BLOCKS = {  # vanilla_block has two convolutions, unlike our vanilla block
     "res_bottleneck_block": ("bottleneck", True),
     "res_basic_block": ("basic", True),
     "vanilla_block": ("basic", False),
 }
-"""Our block, and whether it has a residual, by pycls's block type."""
+"""Our block and its residual by block type of pycls."""
 
 LINEAR = "res_bottleneck_linear_block"
-"""RegNetZ's block: our inverted block, whose expansion counts from the output width instead of the input width."""
+"""Block of RegNetZ: our inverted block, but with the expansion relative to the output width."""
 
 
 class Shared(Validated):
@@ -42,17 +41,17 @@ class Shared(Validated):
 
     @property
     def stem(self) -> dict[str, Any]:
-        """The stem of the spec's mapping."""
+        """The spec's stem as a mapping."""
         return STEMS[self.STEM_TYPE] | {"width": self.STEM_W}
 
     @property
     def head(self) -> dict[str, Any]:
-        """The head of the spec's mapping, without the classes."""
+        """The spec's head as a mapping, without classes."""
         return {"width": self.HEAD_W or None}
 
     @property
     def se_ratio(self) -> float:
-        """The SE ratio of bottlenecks, 0 without SE."""
+        """SE ratio of bottlenecks, 0 without SE."""
         return self.SE_R if self.SE_ON else 0.0
 
 
@@ -79,7 +78,7 @@ class AnyNet(Shared):
 
 
 class _Stage(NamedTuple):
-    """The numbers of a stage; basic and vanilla blocks ignore the last two."""
+    """Numbers of a stage; basic and vanilla blocks ignore the last two."""
 
     depth: int
     width: int
@@ -112,12 +111,12 @@ def from_regnet(section: RegNet) -> dict[str, Any]:
             widths, depths = QuantizedLinear(section.DEPTH, section.W0, section.WA, section.WM).stages()
     except FloatingPointError:
         raise ValueError(
-            f"REGNET.WA = {section.WA:g}: too large, the widths of {section.DEPTH} blocks overflow"
+            f"REGNET.WA = {section.WA:g}: must be smaller, the widths of {section.DEPTH} blocks overflow"
         ) from None
     try:
         widths, groups = fit_group_width(widths, 1 / section.BOT_MUL, np.full(len(widths), section.GROUP_W))
     except ValueError:
-        raise ValueError(f"REGNET.BOT_MUL = {section.BOT_MUL:g}: it or its inverse must be a whole number") from None
+        raise ValueError(f"REGNET.BOT_MUL = {section.BOT_MUL:g}: must be an integer or the inverse of one") from None
     stages = [
         _Stage(depth, width, section.STRIDE, section.BOT_MUL, group_width)
         for depth, width, group_width in zip(depths.tolist(), widths.tolist(), groups.tolist(), strict=True)
@@ -126,7 +125,7 @@ def from_regnet(section: RegNet) -> dict[str, Any]:
 
 
 def _mapping(section: Shared, stages: Iterable[_Stage], multiplier_key: str, group_key: str) -> dict[str, Any]:
-    """The spec's mapping of a section with these stages; errors name the given keys."""
+    """The spec's mapping of a section with some stages; errors name the given keys."""
     mappings: list[dict[str, Any]] = []
     w_in = section.STEM_W
     for stage in stages:
@@ -137,9 +136,7 @@ def _mapping(section: Shared, stages: Iterable[_Stage], multiplier_key: str, gro
             continue
         inner = round(stage.width * stage.multiplier)
         if inner < 1:
-            raise ValueError(
-                f"{multiplier_key} = {stage.multiplier:g}: leaves no channel of width {stage.width}, must leave one"
-            )
+            raise ValueError(f"{multiplier_key} = {stage.multiplier:g}: must leave a channel of width {stage.width}")
         if inner % stage.group_width:
             raise ValueError(f"{group_key} = {stage.group_width}: must divide the inner width {inner}")
         mapping |= {"group_width": stage.group_width, "se_ratio": section.se_ratio}
@@ -152,7 +149,7 @@ def _mapping(section: Shared, stages: Iterable[_Stage], multiplier_key: str, gro
 
 
 def _linear(mapping: dict[str, Any], w_in: int, inner: int, key: str) -> list[dict[str, Any]]:
-    """The inverted stages of a stage of linear blocks: one, or two where its first block reads another width."""
+    """Inverted stages for a stage of linear blocks: one, or two if its first block has another input width."""
     stages = [mapping | {"block": "inverted", "expansion_ratio": inner / w_in}]
     if mapping["depth"] > 1 and mapping["width"] != w_in:
         stages[0]["depth"] = 1
@@ -160,7 +157,7 @@ def _linear(mapping: dict[str, Any], w_in: int, inner: int, key: str) -> list[di
         stages.append(stages[0] | rest)
     if any(stage["expansion_ratio"] == 1 for stage in stages):
         raise ValueError(
-            f"{key}: the inner width {inner} of a {LINEAR} must differ from the width it reads, because a spec's "
-            "inverted block has no 1×1 convolution there"
+            f"{key}: must give an inner width other than the input width {inner} in a {LINEAR}, because an inverted "
+            "block of a spec has no expansion there"
         )
     return stages

@@ -1,4 +1,4 @@
-"""The EN section of pycls: EfficientNet-like networks (pycls `models/effnet.py`)."""
+"""The EN section of pycls: EfficientNets and variants (pycls `models/effnet.py`)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class EffNet(Validated):
 
 
 def from_effnet(section: EffNet) -> dict[str, Any]:
-    """The spec's mapping of an EN section; drop-connect belongs to training and is ignored.
+    """The spec's mapping of an EN section; drop-connect configures training and is ignored.
 
-    pycls truncates where a spec rounds: a block that reads width w expands it to int(w·EXP_RATIO), without a
-    convolution where that is w, and squeezes it to int(w·SE_R). The spec's ratios are the given ones where they lead to
-    the same widths, else others that do. Where no ratio does for both widths that a stage reads, its first block is a
-    stage of its own.
+    pycls truncates where a spec rounds: a block with input width w expands it to int(w·EXP_RATIO), without a
+    convolution if that is w, and squeezes it to int(w·SE_R). The spec has the given ratios if they lead to the same
+    widths, otherwise other ratios that do. If no ratio fits both input widths of a stage, its first block becomes a
+    stage.
     """
     keys = ("DEPTHS", "WIDTHS", "STRIDES", "KERNELS", "EXP_RATIOS")
     stages: list[dict[str, Any]] = []
@@ -52,12 +52,12 @@ def from_effnet(section: EffNet) -> dict[str, Any]:
 
 
 def _ratios(section: EffNet, expansion: float, widths: tuple[int, ...]) -> dict[str, float] | None:
-    """The ratios of a stage whose blocks read these widths; None if there are none for all of them."""
+    """Ratios of a stage whose blocks have these input widths; None if no ratios fit all of them."""
     for width in widths:
         if int(width * expansion) < 1:
-            raise ValueError(f"EN.EXP_RATIOS = {expansion:g}: leaves no channel of width {width}, must leave one")
+            raise ValueError(f"EN.EXP_RATIOS = {expansion:g}: must leave a channel of width {width}")
         if int(width * section.SE_R) < 1:
-            raise ValueError(f"EN.SE_R = {section.SE_R:g}: leaves no channel of width {width}, must leave one")
+            raise ValueError(f"EN.SE_R = {section.SE_R:g}: must leave a channel of width {width}")
     expansions = [1.0] if any(int(width * expansion) == width for width in widths) else _candidates(expansion, widths)
     expanding = next((ratio for ratio in expansions if _fits(ratio, expansion, widths)), None)
     squeezing = next((r for r in _candidates(section.SE_R, widths) if _fits(r, section.SE_R, widths)), None)
@@ -67,12 +67,12 @@ def _ratios(section: EffNet, expansion: float, widths: tuple[int, ...]) -> dict[
 
 
 def _candidates(ratio: float, widths: tuple[int, ...]) -> list[float]:
-    """The ratio itself, then the middle of the ratios that round as pycls truncates, in as few digits as will do."""
+    """The ratio, then the midpoint of the ratios that round as pycls truncates, with increasing precision."""
     low = max((int(width * ratio) - 0.5) / width for width in widths)
     high = min((int(width * ratio) + 0.5) / width for width in widths)
     return [ratio, *(round((low + high) / 2, digits) for digits in range(1, 12))]
 
 
 def _fits(ratio: float, original: float, widths: tuple[int, ...]) -> bool:
-    """Whether rounding to nearest with one ratio does at all widths what truncating does with the original."""
+    """Whether rounding with a ratio equals truncating with the original one, for all widths."""
     return all(round(width * ratio) == int(width * original) for width in widths)

@@ -1,18 +1,17 @@
-"""The sections of a pycls configuration: their keys, types and defaults (pycls `core/config.py`)."""
+"""Keys, types and defaults that the sections of a pycls configuration share (pycls `core/config.py`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field
 
 from designspace.spec import Count
-from designspace.validated import Validated, explain, shorten
+from designspace.validated import Validated, shorten
 
 ACTIVATIONS = ("relu", "silu", "gelu")
-"""Activations of pycls by our names; it also calls silu swish."""
+"""Activations of pycls by our names; swish is silu."""
 
 Depth = Annotated[int, Field(ge=1, le=10_000, strict=True)]
 Width = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
@@ -22,7 +21,7 @@ SectionType = TypeVar("SectionType", bound=Validated)
 
 
 def one_of(allowed: Iterable[str]) -> AfterValidator:
-    """Restrict a text to some values."""
+    """A validator that allows only some texts."""
     names = tuple(allowed)
 
     def check(value: str) -> str:
@@ -34,7 +33,7 @@ def one_of(allowed: Iterable[str]) -> AfterValidator:
 
 
 class Model(Validated):
-    """The keys of MODEL that describe a network; the others say how it is trained."""
+    """The keys of MODEL that describe a network; the others configure training."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -44,7 +43,7 @@ class Model(Validated):
 
     @property
     def activation(self) -> str:
-        """The activation by our name."""
+        """Our name of the activation."""
         return "silu" if self.ACTIVATION_FUN == "swish" else self.ACTIVATION_FUN
 
 
@@ -57,28 +56,20 @@ class Train(Validated):
 
 
 def read_section(config: Mapping[str, Any], name: str, kind: type[SectionType]) -> SectionType:
-    """A section of a configuration, completed by its defaults; the ValueError of a bad value names its key."""
+    """A validated section of a configuration with its defaults; ValueError names the key."""
     given = config.get(name)
     if not isinstance(given, Mapping | None):
         raise ValueError(f"{name} = {shorten(given)}: must be a mapping")
-    try:
-        return _adapter(kind).validate_python({name: given or {}})[name]
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
-
-
-@lru_cache
-def _adapter(kind: type[Validated]) -> TypeAdapter[Any]:
-    return TypeAdapter(dict[str, kind])  # type: ignore[valid-type]  # its errors start with the name of the section
+    return kind.from_mapping(given or {}, name)
 
 
 def per_stage(name: str, section: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
-    """The values of several keys, stage by stage; ValueError unless all have one value per stage."""
+    """Values of several keys per stage; ValueError unless all keys have one value per stage."""
     count = len(section[keys[0]])
     for key in keys:
         if len(section[key]) != count or not count:
             raise ValueError(
-                f"{name}.{key} = {shorten(list(section[key]))}: must have as many values as {keys[0]} ({count}), "
-                "at least 1"
+                f"{name}.{key} = {shorten(list(section[key]))}: must have as many values as {keys[0]} ({count}) "
+                "and at least 1"
             )
     return zip(*(section[key] for key in keys), strict=True)

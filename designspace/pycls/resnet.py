@@ -1,4 +1,4 @@
-"""The RESNET section of pycls, which the configurations in its archive have (pycls `models/resnet.py`)."""
+"""The RESNET section of archived pycls configurations (pycls `models/resnet.py`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from designspace.pycls.keys import Width, one_of, read_section
 from designspace.validated import Validated
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-"""Blocks in the stages of ImageNet's ResNets by their number of layers."""
+"""Blocks per stage of ResNets for ImageNet by number of layers."""
 
 
 class ResNet(Validated):
@@ -37,7 +37,7 @@ class _Train(Validated):
 
 
 def from_resnet(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec's mapping of a resnet, whose stem and stages depend on the data set it is for."""
+    """The spec's mapping of a resnet; stem and stages depend on the data set."""
     section = read_section(config, "RESNET", ResNet)
     depth = read_section(config, "MODEL", _Model).DEPTH
     cifar = read_section(config, "TRAIN", _Train).DATASET == "cifar10"
@@ -63,8 +63,8 @@ def _imagenet(section: ResNet, depth: int) -> dict[str, Any]:
         raise ValueError(f"MODEL.DEPTH = {depth}: must be one of {allowed} with TRAIN.DATASET imagenet")
     if section.STRIDE_1X1:
         raise ValueError(
-            "RESNET.STRIDE_1X1 = True (pycls's default): must be False, a spec's bottleneck has its stride in the 3×3 "
-            "convolution"
+            "RESNET.STRIDE_1X1 = True (default of pycls): must be False, because the stride of a bottleneck is in its "
+            "3×3 convolution"
         )
     inner = section.NUM_GROUPS * section.WIDTH_PER_GROUP
     stages = [

@@ -1,6 +1,6 @@
-"""From draws to networks: a family turns arrays of free parameters into a spec whose numbers are arrays.
+"""Families: functions from arrays of drawn parameters to a spec whose numbers are arrays.
 
-It also returns which of the draws give a network at all (bool, shape (N,)); the spec contains only those.
+A family also returns a mask of the draws that give a network, shape (N,); the spec contains only those.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ from typing import Any
 import numpy as np
 
 from designspace import zoo
-from designspace.group_width import fit_stage
-from designspace.quantized_linear import stage_arrays
-from designspace.rounding import round_number
 from designspace.scaling import Factors, efficientnet_factors, rule_factors, scale_networks
 from designspace.spaces.settings import Draws, Family, Settings
 from designspace.spec import STAGES, ModelSpec
+from designspace.widths import fit_stage, round_number, stage_arrays
 
 
 def anynet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
-    """`depth` and `width` of each stage are free (arXiv 2003.13678, § 3.2)."""
+    """Stages with free `depth` and `width` (arXiv 2003.13678, § 3.2)."""
     kept = np.ones(len(draws["depth"]), bool)
     return kept, assemble(space, draws["width"], draws["depth"], draws)
 
 
 def regnet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
-    """`depth`, `w_0`, `w_a` and `w_m` give the stages by the quantized linear rule (arXiv 2003.13678, § 3.3).
+    """Stages from `depth`, `w_0`, `w_a` and `w_m` by the quantized linear rule (arXiv 2003.13678, § 3.3).
 
-    Draws for which the rule does not give the template's number of stages are not kept.
+    Draws with another number of stages than the template are rejected.
     """
     kept, widths, depths = stage_arrays(
         draws["depth"], draws["w_0"], draws["w_a"], draws["w_m"], len(space.template.strides)
@@ -36,10 +34,10 @@ def regnet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
 
 
 def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
-    """The space's spec, scaled (arXiv 1905.11946 and 2103.06877; see `designspace.scaling`).
+    """The space's spec, scaled (arXiv 1905.11946, 2103.06877; see `designspace.scaling`).
 
-    The factors follow from `growth` and the space's rule, or from `alpha`, `beta`, `gamma` and `phi`, or are drawn
-    themselves: `depth_factor`, `width_factor`, `resolution_factor`, `group_width_factor`.
+    The factors follow from `growth` and the space's rule, or from `alpha`, `beta`, `gamma` and `phi`, or are free
+    parameters: `depth_factor`, `width_factor`, `resolution_factor`, `group_width_factor`.
     """
     base = ModelSpec.from_mapping(space.spec) if isinstance(space.spec, dict) else zoo.spec(str(space.spec))
     template = space.template
@@ -49,7 +47,7 @@ def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
         changes["head"] = base.head.changed(classes=template.head.classes)
     if "strides" in template.model_fields_set:
         if len(template.strides) != len(base.stages):
-            raise ValueError(f"template.strides = {list(template.strides)}: the spec has {len(base.stages)} stages")
+            raise ValueError(f"template.strides = {list(template.strides)}: must be {len(base.stages)} strides")
         pairs = zip(base.stages, template.strides, strict=True)
         changes["stages"] = tuple(stage.changed(stride=stride) for stage, stride in pairs)
     base = base.changed(**changes)
@@ -58,7 +56,7 @@ def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
 
 
 def factors(space: Settings, draws: Draws) -> Factors:
-    """The factors of compound scaling given by the draws."""
+    """Factors of compound scaling from the draws."""
     if "growth" in draws:
         return rule_factors(space.rule or "dWr", draws["growth"])
     if "phi" in draws:
@@ -73,8 +71,7 @@ FAMILIES: dict[str, Family] = {"anynet": anynet, "regnet": regnet, "compound": c
 def assemble(space: Settings, widths: np.ndarray, depths: np.ndarray, draws: Draws) -> ModelSpec:
     """A spec of arrays from stage widths and depths, shape (N, S) or (N,), and the drawn fields of the stages.
 
-    Widths are made compatible with the group widths. A drawn number of `groups` (ResNeXt's cardinality) sets the group
-    width.
+    Widths and group widths are made compatible. Drawn `groups` (cardinality in ResNeXt) set the group width.
     """
     template = space.template
     kind = STAGES[template.stage["block"]]

@@ -1,4 +1,4 @@
-"""The samplers of a pycls sweep as distributions (facebookresearch/pycls, `sweep/samplers.py`, `sweep/random.py`)."""
+"""Samplers of a pycls sweep as distributions (facebookresearch/pycls, `sweep/samplers.py`, `sweep/random.py`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from pydantic import Field
 
 from designspace.distributions import Choice, Distribution, LogUniform, PowerOfTwo, Uniform
-from designspace.pycls.config import PARAMETERS
+from designspace.pycls import PARAMETERS
 from designspace.pycls.keys import one_of, read_section
 from designspace.validated import Validated, key_text
 
 SCALARS = ("value_sampler", "float_sampler", "int_sampler")
 RAND_TYPES = ("uniform", "log_uniform", "power2_uniform", "power2_or_log_uniform")
-"""Those with a distribution here; pycls also has normal and log_normal, clipped."""
+"""Supported types; pycls also has clipped normal and log_normal."""
 
 REGNET_SAMPLER = {  # RAND_TYPE, QUANTIZE
     "DEPTH": ("uniform", 1),
@@ -63,12 +63,12 @@ class _RegNet(_Type, extra="forbid"):
 
 
 def read_samplers(samplers: Mapping[str, Any], section: str, stages: int) -> dict[str, Distribution]:
-    """The distribution of each sampled key of the section, like REGNET.W0, and of TRAIN.IM_SIZE.
+    """Distributions of the sampled keys of a section, like REGNET.W0, and of TRAIN.IM_SIZE.
 
     Args:
         samplers: SETUP.SAMPLERS.
         section: REGNET or ANYNET.
-        stages: number of stages, of which each has its own draw of a key of ANYNET.
+        stages: number of stages; keys of ANYNET are drawn per stage.
 
     Raises:
         ValueError: naming the key.
@@ -76,82 +76,82 @@ def read_samplers(samplers: Mapping[str, Any], section: str, stages: int) -> dic
     drawable = (*(f"{section}.{key}" for key in PARAMETERS[section]), "TRAIN.IM_SIZE")
     distributions: dict[str, Distribution] = {}
     for key, sampler in samplers.items():
-        place = f"SETUP.SAMPLERS.{key_text(key)}"
+        key_path = f"SETUP.SAMPLERS.{key_text(key)}"
         if key == section == "REGNET":
-            parts = dict(_regnet(place, sampler))
+            parts = dict(_regnet(key_path, sampler))
         elif key not in drawable:
-            raise ValueError(f"{place}: a space cannot draw it, must be one of {', '.join(drawable)}")
+            raise ValueError(f"{key_path}: must be one of {', '.join(drawable)}")
         elif key.startswith("ANYNET."):
-            parts = {key: _list(place, sampler, stages)}
+            parts = {key: _list(key_path, sampler, stages)}
         else:
-            parts = {key: _scalar(place, sampler)}
+            parts = {key: _scalar(key_path, sampler)}
         if repeated := sorted(parts.keys() & distributions.keys()):
-            raise ValueError(f"{place}: must not draw {repeated[0]} again")
+            raise ValueError(f"{key_path}: must not sample {repeated[0]} twice")
         distributions |= parts
     return distributions
 
 
-def _regnet(place: str, sampler: Any) -> Iterator[tuple[str, Distribution]]:
-    _type(place, sampler, ("regnet_sampler",))
-    ranges = read_section({place: sampler}, place, _RegNet)
+def _regnet(key_path: str, sampler: Any) -> Iterator[tuple[str, Distribution]]:
+    _type(key_path, sampler, ("regnet_sampler",))
+    ranges = read_section({key_path: sampler}, key_path, _RegNet)
     for key, (rand_type, quantum) in REGNET_SAMPLER.items():
-        yield f"REGNET.{key}", _ranged(f"{place}.{key}", rand_type, getattr(ranges, key), quantum)
+        yield f"REGNET.{key}", _ranged(f"{key_path}.{key}", rand_type, getattr(ranges, key), quantum)
 
 
-def _list(place: str, sampler: Any, stages: int) -> Distribution:
-    _type(place, sampler, ("list_sampler",))
-    items = read_section({place: sampler}, place, _List)
+def _list(key_path: str, sampler: Any, stages: int) -> Distribution:
+    _type(key_path, sampler, ("list_sampler",))
+    items = read_section({key_path: sampler}, key_path, _List)
     if (length := items.LENGTH) != stages:
-        raise ValueError(f"{place}.LENGTH = {length}: must be the number of ANYNET.STRIDES, {stages}")
-    return _scalar(f"{place}.ITEM_SAMPLER", items.ITEM_SAMPLER).changed(per_stage=True)
+        raise ValueError(f"{key_path}.LENGTH = {length}: must be {stages}, the number of ANYNET.STRIDES")
+    return _scalar(f"{key_path}.ITEM_SAMPLER", items.ITEM_SAMPLER).changed(per_stage=True)
 
 
-def _scalar(place: str, sampler: Any) -> Distribution:
-    kind = _type(place, sampler, SCALARS)
+def _scalar(key_path: str, sampler: Any) -> Distribution:
+    kind = _type(key_path, sampler, SCALARS)
     if kind == "value_sampler":
-        return _made(f"{place}.VALUES", Choice, options=read_section({place: sampler}, place, _Values).VALUES)
-    scalar: Any = read_section({place: sampler}, place, _Integers if kind == "int_sampler" else _Floats)
-    return _ranged(f"{place}.RANGE", scalar.RAND_TYPE, scalar.RANGE, scalar.QUANTIZE)
+        return _made(f"{key_path}.VALUES", Choice, options=read_section({key_path: sampler}, key_path, _Values).VALUES)
+    scalar: Any = read_section({key_path: sampler}, key_path, _Integers if kind == "int_sampler" else _Floats)
+    return _ranged(f"{key_path}.RANGE", scalar.RAND_TYPE, scalar.RANGE, scalar.QUANTIZE)
 
 
-def _type(place: str, sampler: Any, allowed: tuple[str, ...]) -> str:
-    kind = read_section({place: sampler}, place, _Type).TYPE
+def _type(key_path: str, sampler: Any, allowed: tuple[str, ...]) -> str:
+    kind = read_section({key_path: sampler}, key_path, _Type).TYPE
     if kind not in allowed:
-        raise ValueError(f"{place}.TYPE = {kind!r}: must be {' or '.join(allowed)}")
+        raise ValueError(f"{key_path}.TYPE = {kind!r}: must be {' or '.join(allowed)}")
     return kind
 
 
-def _ranged(place: str, rand_type: str, limits: tuple[float, float], quantum: float) -> Distribution:
-    """What pycls draws from a closed range in steps of a quantum; both ends must be values."""
+def _ranged(key_path: str, rand_type: str, limits: tuple[float, float], quantum: float) -> Distribution:
+    """Distribution of pycls on a closed range with a quantum; both ends must be values."""
     low, high = limits
     powers = rand_type.startswith("power2")
     if powers:
-        distribution = _made(place, PowerOfTwo, low=low, high=high)
+        distribution = _made(key_path, PowerOfTwo, low=low, high=high)
     elif rand_type == "uniform":
-        distribution = _made(place, Uniform, low=low, high=high, step=quantum)
+        distribution = _made(key_path, Uniform, low=low, high=high, step=quantum)
     else:
-        distribution = _made(place, LogUniform, low=low, high=high, step=quantum, rounding="up")
+        distribution = _made(key_path, LogUniform, low=low, high=high, step=quantum, rounding="up")
     if not np.allclose(distribution.values[[0, -1]], limits, rtol=1e-9, atol=0):
         raise ValueError(
-            f"{place} = {list(limits)}: must be {'powers of two' if powers else f'multiples of {quantum:g}'}"
+            f"{key_path} = {list(limits)}: must be {'powers of two' if powers else f'multiples of {quantum:g}'}"
         )
     if powers and (log2(quantum) % 1 or (rand_type == "power2_uniform" and low < quantum)):
-        raise ValueError(f"{place} = {list(limits)}: QUANTIZE = {quantum:g} must be a power of two that divides both")
+        raise ValueError(f"{key_path} = {list(limits)}: must be multiples of QUANTIZE = {quantum:g}, a power of two")
     if rand_type != "power2_or_log_uniform" or high < quantum:
         return distribution
-    # A power of two below the quantum stands for itself, the others for the multiples from the quantum to the highest.
+    # Powers of two below the quantum are drawn as they are, the others are replaced by multiples of the quantum.
     small = distribution.values[distribution.values < quantum]
-    large = _made(place, LogUniform, low=max(low, quantum), high=high, step=quantum, rounding="up")
+    large = _made(key_path, LogUniform, low=max(low, quantum), high=high, step=quantum, rounding="up")
     if not len(small):
         return large
     share = 1 / len(distribution.values)
     weights = [*np.full(len(small), share), *(1 - share * len(small)) * large.probabilities]
-    return _made(place, Choice, options=[*small.tolist(), *large.values.tolist()], weights=weights)
+    return _made(key_path, Choice, options=[*small.tolist(), *large.values.tolist()], weights=weights)
 
 
-def _made(place: str, kind: type[Validated], **fields: Any) -> Any:
-    """A distribution, or its ValueError with the place."""
+def _made(key_path: str, kind: type[Validated], **fields: Any) -> Any:
+    """A distribution; its ValueError starts with the key."""
     try:
         return kind.from_mapping(fields)
     except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
+        raise ValueError(f"{key_path}: {error}") from None

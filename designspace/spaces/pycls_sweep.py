@@ -11,17 +11,17 @@ import numpy as np
 from pydantic import Field
 
 from designspace.distributions import Choice, Distribution, PowerOfTwo
+from designspace.pycls import PARAMETERS, SECTIONS
 from designspace.pycls.anynet import BLOCKS, AnyNet, RegNet, Shared
-from designspace.pycls.config import PARAMETERS, SECTIONS
 from designspace.pycls.keys import Model, Train, one_of, read_section
-from designspace.rounding import round_group_width
 from designspace.spaces.pycls_samplers import read_samplers
-from designspace.spaces.space import DesignSpace
+from designspace.spaces.sampling import DesignSpace
 from designspace.validated import Name, Validated, shorten
+from designspace.widths import round_group_width
 
-UNLIMITED = 1e18  # above all counts; pycls writes 0 for no upper limit
+UNLIMITED = 1e18  # above all counts; 0 is no upper limit in pycls
 TEMPLATE = ("resolution", "group_width", "bottleneck_ratio")
-"""Parameters that belong to the template where they are not drawn."""
+"""Parameters that go into the template if they are not drawn."""
 
 Pair = tuple[float, float]
 Whole = Annotated[int, Field(ge=1, le=100, strict=True)]
@@ -33,10 +33,10 @@ class _Complexity(Validated):
     ACTS: Pair = (0, 0)
 
     def limits(self) -> dict[str, Pair]:
-        """The limits of a space; pycls writes 0 for none."""
+        """The given limits; 0 is no limit in pycls."""
         for key, (low, high) in self:
             if high and low > high:
-                raise ValueError(f"SETUP.CONSTRAINTS.CX.{key} = {[low, high]}: the lower limit comes first")
+                raise ValueError(f"SETUP.CONSTRAINTS.CX.{key} = {[low, high]}: must be [low, high] with low <= high")
         pairs = {"macs": self.FLOPS, "params": self.PARAMS, "acts": self.ACTS}
         return {name: (low, high or UNLIMITED) for name, (low, high) in pairs.items() if low or high}
 
@@ -51,7 +51,7 @@ class _Constraints(Validated):
 
 
 class _Setup(Validated):
-    """SETUP; how many configurations are drawn, and in which order, is not part of a space."""
+    """SETUP; the number and order of configurations are not part of a space."""
 
     BASE_CFG: dict[str, Any] = Field(default={})
     SAMPLERS: Annotated[dict[str, Any], Field(min_length=1)]
@@ -63,7 +63,7 @@ class _Setup(Validated):
 
 
 class Sweep(Validated):
-    """A sweep configuration; the keys other than NAME and SETUP say how it runs and what is shown of it."""
+    """A sweep configuration; keys other than NAME and SETUP configure its execution and analysis."""
 
     NAME: Name
     SETUP: _Setup
@@ -82,17 +82,17 @@ class _Model(Model):
 
 
 def from_pycls_sweep(config: Mapping[str, Any]) -> DesignSpace:
-    """The design space that a sweep of pycls draws its networks from.
+    """The design space of a pycls sweep.
 
     Samplers of REGNET and ANYNET keys and of TRAIN.IM_SIZE become distributions with the probabilities of pycls,
-    CONSTRAINTS those of the space, and BASE_CFG its template. pycls drops a draw whose parameters were drawn before, a
-    space keeps it (see `duplicates`). A warning says where pycls would round the widths of networks once more.
+    CONSTRAINTS become constraints, and BASE_CFG becomes the template. pycls drops draws with repeated parameters, a
+    space keeps them (see `duplicates`). Warns if pycls would round the widths of some networks twice.
 
     Args:
         config: the mapping of a sweep's YAML file.
 
     Raises:
-        ValueError: a key is unknown, has a wrong value, or says what a space cannot express: samplers of training
+        ValueError: an unknown key, a wrong value, or a setting that a space cannot express: samplers of training
             settings, normal and log-normal samplers, several numbers of stages, stages with different fixed values,
             models other than anynet and regnet, values that pycls would round. The message names the key.
     """
@@ -129,12 +129,12 @@ def from_pycls_sweep(config: Mapping[str, Any]) -> DesignSpace:
 
 
 @contextmanager
-def _naming(place: str) -> Iterator[None]:
-    """Put a place before the message of a ValueError."""
+def _naming(prefix: str) -> Iterator[None]:
+    """Prefix the message of a ValueError."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{place}{error}") from None
+        raise ValueError(f"{prefix}{error}") from None
 
 
 def _is_fixed(distribution: Distribution | None) -> bool:
@@ -142,35 +142,34 @@ def _is_fixed(distribution: Distribution | None) -> bool:
 
 
 def _strides(section: Any, stages: tuple[int, int]) -> list[int]:
-    """One stride per stage; the number of stages is that of the strides, of a regnet that of the constraints."""
+    """One stride per stage; the constraints have the number of stages of a regnet."""
     if isinstance(section, AnyNet):
         if not section.STRIDES:
             raise ValueError("SETUP.BASE_CFG.ANYNET.STRIDES = []: must have one value per stage")
         return list(section.STRIDES)
     if stages[0] != stages[1]:
         raise ValueError(
-            f"SETUP.CONSTRAINTS.REGNET.NUM_STAGES = {list(stages)}: must be one number twice, the networks of a space "
-            "have the same number of stages"
+            f"SETUP.CONSTRAINTS.REGNET.NUM_STAGES = {list(stages)}: must be one number twice, because all networks of "
+            "a space have the same number of stages"
         )
     return [section.STRIDE] * stages[0]
 
 
-def _fixed(place: str, value: Any, stages: int) -> Distribution:
-    """The value of a key that is not sampled, as a distribution."""
+def _fixed(prefix: str, value: Any, stages: int) -> Distribution:
+    """The fixed value of a key as a distribution."""
     if isinstance(value, tuple):
-        values = set(value) or ({1} if place.endswith(("GROUP_WS", "BOT_MULS")) else set())  # pycls `models/scaler.py`
+        values = set(value) or ({1} if prefix.endswith(("GROUP_WS", "BOT_MULS")) else set())  # pycls `models/scaler.py`
         if len(values) != 1 or len(value) not in (0, stages):
             raise ValueError(
-                f"{place} = {shorten(list(value))}: must be sampled or have one value for all {stages} stages, a space "
-                "has no different fixed values"
+                f"{prefix} = {shorten(list(value))}: must be sampled or have the same value for all {stages} stages"
             )
         value = values.pop()
-    with _naming(f"{place}: "):
+    with _naming(f"{prefix}: "):
         return Choice.from_mapping({"options": [value]})
 
 
 def _check_values(distributions: Mapping[str, Distribution]) -> None:
-    """Raise ValueError for values that are not those of the networks, because pycls rounds them for a sweep."""
+    """Raise ValueError for values that pycls rounds in a sweep."""
     for key, distribution in distributions.items():
         values = distribution.values
         if values.dtype.kind not in "if" or values.min() < 0 or (values.min() == 0 and key != "REGNET.WA"):
@@ -182,7 +181,7 @@ def _check_values(distributions: Mapping[str, Distribution]) -> None:
         elif key in ("REGNET.BOT_MUL", "ANYNET.BOT_MULS"):
             larger = np.where(values < 1, 1 / np.maximum(values, 1e-9), values)
             kept = np.isclose(larger, np.rint(larger), rtol=1e-12) & (larger <= 1000)
-            allowed = "whole numbers up to 1000 or their inverses"
+            allowed = "integers up to 1000 or their inverses"
         elif key == "TRAIN.IM_SIZE":
             kept, allowed = values % 4 == 0, "multiples of 4"
         else:
@@ -192,11 +191,10 @@ def _check_values(distributions: Mapping[str, Distribution]) -> None:
 
 
 def _stage(section: Shared, parameters: dict[str, Distribution], name: str) -> dict[str, Any]:
-    """The template's stage; in the parameters, pycls's multipliers become bottleneck ratios, if the block has them."""
+    """The template's stage; in the parameters, multipliers of pycls become bottleneck ratios if the block has them."""
     if section.BLOCK_TYPE not in BLOCKS:
         raise ValueError(
-            f"SETUP.BASE_CFG.{name}.BLOCK_TYPE = {section.BLOCK_TYPE!r}: a space cannot express it, must be one of "
-            f"{', '.join(BLOCKS)}"
+            f"SETUP.BASE_CFG.{name}.BLOCK_TYPE = {section.BLOCK_TYPE!r}: must be one of {', '.join(BLOCKS)}"
         )
     block, residual = BLOCKS[section.BLOCK_TYPE]
     multipliers, groups = parameters.pop("bottleneck_ratio"), parameters.pop("group_width")
@@ -204,13 +202,13 @@ def _stage(section: Shared, parameters: dict[str, Distribution], name: str) -> d
         if np.any(multipliers.values != 1) or np.any(8 % groups.values):
             keys = " and ".join(f"{name}.{key}" for key, ours in PARAMETERS[name].items() if ours in TEMPLATE)
             raise ValueError(
-                f"{keys}: must be 1 and a divisor of 8 with {section.BLOCK_TYPE}, whose widths they change"
+                f"{keys}: must be 1 and a divisor of 8 with {section.BLOCK_TYPE}, because they change its widths"
             )
         return {"block": block, "residual": residual}
     if multipliers.values.min() < 1:
         warnings.warn(
-            f"{name}: with a bottleneck multiplier below 1, pycls fits widths to groups twice in a sweep, so that some "
-            "networks of this space have other widths there",
+            f"{name}: with a bottleneck multiplier below 1, pycls fits widths to groups twice, so some networks have "
+            "other widths there",
             stacklevel=3,
         )
     parameters |= {"bottleneck_ratio": _inverse(multipliers), "group_width": groups}

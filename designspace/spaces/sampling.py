@@ -1,70 +1,134 @@
-"""Sampling populations: candidates are drawn in chunks of arrays; those that satisfy every constraint are kept."""
+"""A design space: derived spaces, size, constraints, and sampling."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from math import factorial, log10
+from typing import Any, Self
 
 import numpy as np
 
-from designspace.arrays import leaves, map_arrays
-from designspace.population import Population, SamplingReport
-from designspace.spaces.constraints import checks
+from designspace.counting import Complexity, complexity
+from designspace.distributions import Distribution
+from designspace.memory import training_memory
+from designspace.population import Population, SamplingReport, leaves, map_arrays
 from designspace.spaces.families import FAMILIES
-from designspace.spaces.settings import Draws, Settings
+from designspace.spaces.settings import Constraints, Draws, Settings
 from designspace.spec import ModelSpec
 
 CHUNK = 1 << 14
-"""Candidates drawn at once. It is part of what a seed means: another value gives other populations."""
+"""Candidates drawn at once. Populations depend on it: another value gives other networks for the same seed."""
 
 PATIENCE = 1 << 23
-"""Sampling gives up after so many candidates of which none was added to the population."""
+"""Sampling stops after this many consecutive candidates that add nothing to the population."""
 
 
-def sample(space: Settings, n: int, seed: int, on_progress: Callable[[int], None] | None = None) -> Population:
-    """See `DesignSpace.sample`."""
-    if n < 1:
-        raise ValueError(f"n = {n}: must be at least 1")
-    if seed < 0:
-        raise ValueError(f"seed = {seed}: must be at least 0")
-    stream = int.from_bytes(hashlib.sha256(space.name.encode()).digest()[:8], "big")
-    networks: list[ModelSpec] = []
-    parameters: list[Draws] = []
-    rejected: Counter[str] = Counter()
-    seen: set[bytes] = set()
-    chunks = last_success = kept = members = duplicates = 0
-    while members < n:
-        draws, candidates = _candidates(space, np.random.default_rng([seed, stream, chunks]), rejected)
-        new = _new(candidates, seen)
-        chosen = np.flatnonzero(new) if space.duplicates == "drop" else np.arange(len(new))
-        chosen = chosen[: n - members]
-        chunks += 1
-        kept += len(new)
-        members += len(chosen)
-        considered = new[: chosen[-1] + 1] if members == n else new
-        duplicates += int(np.sum(~considered))
-        if len(chosen):
-            networks.append(map_arrays(lambda array, chosen=chosen: array[chosen], candidates))
-            parameters.append({name: values[chosen] for name, values in draws.items()})
-            last_success = chunks
-        elif (chunks - last_success) * CHUNK >= PATIENCE:
-            raise ValueError(_hopeless(space, n, chunks * CHUNK, members, kept, rejected))
-        if on_progress is not None:
-            on_progress(members)
-    return Population(
-        space.name,
-        seed,
-        map_arrays(lambda *arrays: np.concatenate(arrays), *networks),
-        {name: np.concatenate([draws[name] for draws in parameters]) for name in space.parameters},
-        SamplingReport(
-            drawn=chunks * CHUNK,
-            kept=kept,
-            rejected={name: count for name, count in rejected.items() if count},
-            distinct=n if space.duplicates == "drop" else n - duplicates,
-            duplicates=duplicates,
-        ),
-    )
+class DesignSpace(Settings):
+    """A design space; see `Settings` for its fields and `designspace.spaces` for the named spaces.
+
+    A derived space is validated like a new one: ValueError gives field, value and allowed values.
+    """
+
+    def named(self, name: str) -> Self:
+        """The same space under another name, and so with another random stream."""
+        return self.changed(name=name)
+
+    def share(self, parameter: str) -> Self:
+        """The space in which all stages share one value of the parameter."""
+        return self.with_distributions(**{parameter: self.parameters[parameter].changed(per_stage=False)})
+
+    def increase(self, parameter: str) -> Self:
+        """The space in which the parameter does not decrease from stage to stage."""
+        return self.changed(increasing=(*self.increasing, parameter))
+
+    def with_distributions(self, **distributions: Distribution | None) -> Self:
+        """The space with other distributions of some parameters; None removes a parameter."""
+        merged = self.parameters | distributions
+        return self.changed(parameters={name: value for name, value in merged.items() if value is not None})
+
+    def with_template(self, **settings: Any) -> Self:
+        """The space with other template settings, like `resolution=28, in_channels=1, head={"classes": 10}`."""
+        return self.changed(template=self.template.given() | settings)
+
+    def with_constraints(self, **settings: Any) -> Self:
+        """The space with more constraints, like `macs=(3e6, 6e6)`."""
+        return self.changed(constraints=self.constraints.given() | settings)
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Number of free parameters; a parameter drawn per stage counts once per stage."""
+        return sum(self._draws(one) for one in self.parameters.values() if len(one.values) > 1)
+
+    @property
+    def log10_size(self) -> float:
+        """log10 of the number of networks before constraints, divided by S! for each non-decreasing parameter."""
+        if self.size is not None:
+            return log10(self.size)
+        combinations = sum(self._draws(one) * log10(len(one.values)) for one in self.parameters.values())
+        return combinations - len(self.increasing) * log10(factorial(len(self.template.strides)))
+
+    def _draws(self, distribution: Distribution) -> int:
+        return len(self.template.strides) if distribution.per_stage else 1
+
+    def sample(self, n: int, seed: int = 0, on_progress: Callable[[int], None] | None = None) -> Population:
+        """The first n draws of the space's random stream; sample(a) is a prefix of sample(b) for a < b.
+
+        Under `duplicates="keep"` draws are independent, so a network can occur more than once. Under "drop" they are
+        the distinct networks of the same stream, each at its first draw.
+
+        Args:
+            n: number of networks.
+            seed: seed of the stream.
+            on_progress: called repeatedly with the number of networks drawn so far.
+
+        Raises:
+            ValueError: n or seed is out of range, almost no candidate satisfies the constraints, or the space has fewer
+                than n distinct networks under "drop".
+        """
+        if n < 1:
+            raise ValueError(f"n = {n}: must be at least 1")
+        if seed < 0:
+            raise ValueError(f"seed = {seed}: must be at least 0")
+        stream = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "big")
+        networks: list[ModelSpec] = []
+        parameters: list[Draws] = []
+        rejected: Counter[str] = Counter()
+        seen: set[bytes] = set()
+        chunks = last_success = kept = members = duplicates = 0
+        while members < n:
+            draws, candidates = _candidates(self, np.random.default_rng([seed, stream, chunks]), rejected)
+            new = _new(candidates, seen)
+            chosen = np.flatnonzero(new) if self.duplicates == "drop" else np.arange(len(new))
+            chosen = chosen[: n - members]
+            chunks += 1
+            kept += len(new)
+            members += len(chosen)
+            considered = new[: chosen[-1] + 1] if members == n else new
+            duplicates += int(np.sum(~considered))
+            if len(chosen):
+                networks.append(map_arrays(lambda array, chosen=chosen: array[chosen], candidates))
+                parameters.append({name: values[chosen] for name, values in draws.items()})
+                last_success = chunks
+            elif (chunks - last_success) * CHUNK >= PATIENCE:
+                raise ValueError(_too_few(self, n, chunks * CHUNK, members, kept, rejected))
+            if on_progress is not None:
+                on_progress(members)
+        return Population(
+            self.name,
+            seed,
+            map_arrays(lambda *arrays: np.concatenate(arrays), *networks),
+            {name: np.concatenate([draws[name] for draws in parameters]) for name in self.parameters},
+            SamplingReport(
+                drawn=chunks * CHUNK,
+                kept=kept,
+                rejected={name: count for name, count in rejected.items() if count},
+                distinct=n if self.duplicates == "drop" else n - duplicates,
+                duplicates=duplicates,
+            ),
+            np.arange(n),
+        )
 
 
 def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str]) -> tuple[Draws, ModelSpec]:
@@ -92,7 +156,7 @@ def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str
 
 
 def _new(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
-    """Which networks are not in `seen`, the first of equal ones only (bool, shape (N,)); adds them to it."""
+    """Mask of the networks that are neither in `seen` nor repeated here, shape (N,); adds them to `seen`."""
     columns = [
         np.ascontiguousarray(array).view(np.uint8).reshape(len(array), array.itemsize) for array in leaves(networks)
     ]
@@ -105,13 +169,50 @@ def _new(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
     return new
 
 
-def _hopeless(space: Settings, n: int, drawn: int, members: int, kept: int, rejected: Counter[str]) -> str:
+def _too_few(space: Settings, n: int, drawn: int, members: int, kept: int, rejected: Counter[str]) -> str:
     reasons = [f"{name} {count / drawn:.3%}" for name, count in rejected.most_common() if count]
-    advice = "widen that range or ask for fewer"
+    advice = "widen that range or reduce n"
     if kept > members:
         reasons.append(f"duplicate {(kept - members) / drawn:.3%}")
         advice += ", or set duplicates = keep"
     return (
-        f"space {space.name}: only {members} of n = {n} networks found in {drawn:,} draws and none in the last "
-        f"{PATIENCE:,}; rejected by {', '.join(reasons)}; {advice}"
+        f"n = {n}: must be at most the {members} networks that space {space.name} gave in {drawn:,} draws "
+        f"(rejected: {', '.join(reasons)}); {advice}"
     )
+
+
+def checks(
+    constraints: Constraints, networks: ModelSpec, draws: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Each constraint by name with a mask of the networks that satisfy it, shape (N,); cheap ones first.
+
+    `growth` is α·β²·γ², the factor of the multiply-adds for one step of EfficientNet's φ (arXiv 1905.11946, Eq. 3).
+    """
+    ranges = constraints.ranges()
+    if not ranges and constraints.envelope is None:
+        return
+    if "growth" in ranges:
+        yield "growth", _inside(draws["alpha"] * draws["beta"] ** 2 * draws["gamma"] ** 2, ranges.pop("growth"))
+    if "depth" in ranges:
+        yield "depth", _inside(sum(stage.depth for stage in networks.stages), ranges.pop("depth"))
+    if "resolution" in ranges:
+        yield "resolution", _inside(networks.resolution, ranges.pop("resolution"))
+    memory = ranges.pop("training_memory", None)
+    counts = complexity(networks)
+    for name, limits in ranges.items():
+        yield name, _inside(getattr(counts, name), limits)
+    if constraints.envelope is not None:
+        yield f"envelope {constraints.envelope}", regnet_envelope(counts)
+    if memory is not None:
+        needed = training_memory(networks, constraints.batch_size, constraints.precision, constraints.optimizer)
+        yield "training_memory", _inside(needed.total, memory)
+
+
+def regnet_envelope(counts: Complexity) -> np.ndarray:
+    """Mask of params < 3 M + 5.5 M·F and acts < 6.5 M·√F, for F = macs / 1e9 (pycls `sweep/config.py`)."""
+    giga = counts.macs / 1e9
+    return (counts.params < 3e6 + 5.5e6 * giga) & (counts.acts < 6.5e6 * np.sqrt(giga))
+
+
+def _inside(values: np.ndarray | int, limits: tuple[float, float]) -> np.ndarray:
+    return (np.asarray(values) >= limits[0]) & (np.asarray(values) <= limits[1])

@@ -1,4 +1,4 @@
-"""The settings of a design space: distributions of the free parameters, a family, constraints, a template."""
+"""Settings of a design space: distributions of the free parameters, family, constraints, template."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from designspace.distributions import Distribution
 from designspace.memory import Optimizer, Precision
+from designspace.packages import import_attribute, import_path
 from designspace.scaling import Rule
 from designspace.spec import STAGES, Activation, Count, Head, ModelSpec, Stem, Stride
-from designspace.validated import Name, Validated, shorten
+from designspace.validated import Name, Validated, plain, shorten, suggestion
 
 
 class Template(Validated):
-    """Settings that all networks of a space share; one stride for each stage.
+    """Settings that all networks of a space share; one stride per stage.
 
-    `stage` holds the fixed settings of every stage, among them its `block`. Networks scaled from a spec take only those
-    fields from the template that are set in it.
+    `stage` has the fixed settings of every stage, including its `block`. Networks of the family compound take only the
+    fields that are set in the template.
     """
 
     resolution: Count = 224
@@ -36,10 +37,10 @@ Range = tuple[float, float]
 
 
 class Constraints(Validated):
-    """Closed ranges that every network of a population lies in; a quantity without a range is not limited.
+    """Closed ranges for every network of a population; a quantity without a range is unlimited.
 
-    `training_memory` is in bytes, for the batch size, precision and optimizer given here. `envelope` is a named limit
-    of params and acts at given macs, see `ENVELOPES`.
+    `training_memory` is in bytes, for the given batch size, precision and optimizer. `envelope` limits params and acts
+    at given macs, see `designspace.spaces.sampling.regnet_envelope`.
     """
 
     macs: Range | None = None
@@ -58,11 +59,11 @@ class Constraints(Validated):
     def _check(self) -> Self:
         for name, limits in self.ranges().items():
             if limits[0] > limits[1]:
-                raise ValueError(f"{name} = {list(limits)}: the lower limit comes first")
+                raise ValueError(f"{name} = {list(limits)}: must be [low, high] with low <= high")
         return self
 
     def ranges(self) -> dict[str, Range]:
-        """The ranges that are set, by quantity."""
+        """The given ranges by quantity."""
         return {name: limits for name, limits in self if isinstance(limits, tuple)}
 
 
@@ -72,31 +73,36 @@ COMPOUND = (
     {"alpha", "beta", "gamma", "phi"},
     {"depth_factor", "width_factor", "resolution_factor", "group_width_factor"},
 )
-WHOLE = {"depth", "width", "resolution", "groups"}
-SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001}  # of whole numbers 1, of other parameters 0.001
-MOST_STAGE_VALUES = 10_000  # of a drawn field of the stages, each of which is validated
+INTEGERS = {"depth", "width", "resolution", "groups"}
+SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001}  # of integers 1, of other parameters 0.001
+MOST_STAGE_VALUES = 10_000  # of a drawn stage field; each value is validated
+
+
+def _imported(family: Any) -> Any:
+    return import_attribute("family", family) if isinstance(family, str) and ":" in family else family
 
 
 class Settings(Validated):
     """Fields of a `DesignSpace`.
 
     Attributes:
-        name: also the key of its random stream.
-        family: turns draws into networks: a name, or a function, see `designspace.spaces.families`.
-        parameters: distribution of each free parameter: the family's own, `resolution`, and any field of the stages but
-            their stride.
+        name: identifies the space and its random stream.
+        family: converts draws to networks: a name, a function, or its import path MODULE:FUNCTION; see
+            `designspace.spaces.families`.
+        parameters: distribution of each free parameter: those of the family, `resolution`, and any field of the stages
+            except their stride.
         increasing: parameters that must not decrease from stage to stage.
-        constraints: complexity regime.
-        duplicates: "keep" for independent draws, in which a network can be drawn more than once; "drop" for distinct
-            networks: a draw of a network that was drawn before is left out.
+        constraints: ranges of complexity and other quantities.
+        duplicates: "keep" for independent draws, in which a network can occur more than once; "drop" for distinct
+            networks, each at its first draw.
         template: settings that all networks share.
-        spec: the network that the family "compound" scales (a name of the zoo or a spec's mapping).
-        rule: distributes the growth over depth, width and resolution, where this is not drawn.
-        size: number of networks, where the paper's count is not the product of the numbers of values.
+        spec: the network that the family compound scales (a published network or the mapping of a spec).
+        rule: how the family compound distributes growth over depth, width and resolution.
+        size: number of networks, if the paper's count is not the product of the numbers of values.
     """
 
     name: Name
-    family: Literal["anynet", "regnet", "compound"] | Callable[..., Any]
+    family: Annotated[Literal["anynet", "regnet", "compound"] | Callable[..., Any], BeforeValidator(_imported)]
     parameters: dict[Name, Distribution]
     increasing: tuple[Name, ...] = ()
     constraints: Constraints = Constraints()
@@ -118,17 +124,32 @@ class Settings(Validated):
             self._check_drawn(self.family, block)
         growth = self.constraints.growth
         if growth is not None and not {"alpha", "beta", "gamma"} <= set(self.parameters):
-            raise ValueError(f"constraints.growth = {list(growth)}: of α·β²·γ², so alpha, beta and gamma must be drawn")
+            raise ValueError(
+                f"constraints.growth = {list(growth)}: must be unset unless alpha, beta and gamma are drawn"
+            )
         for name in self.increasing:
             if name not in self.parameters or not self.parameters[name].per_stage:
-                raise ValueError(f"increasing = {name}: must be a parameter that every stage has a draw of (per_stage)")
+                raise ValueError(f"increasing = {name}: must be a parameter drawn per stage")
         return self
 
-    def _check_stage(self, place: str, drawn: dict[str, Any]) -> None:
+    def to_mapping(self) -> dict[str, Any]:
+        """All settings as JSON types, without a base; `space_from_config` reads back an equal space.
+
+        Raises:
+            ValueError: the family is a function without an import path.
+        """
+        mapping = super().to_mapping()
+        if self.family == "compound":  # only the settings given in the template change the spec
+            mapping["template"] = plain(self.template.given())
+        elif not isinstance(self.family, str):
+            mapping["family"] = import_path("family", self.family)
+        return mapping
+
+    def _check_stage(self, prefix: str, drawn: dict[str, Any]) -> None:
         try:
             STAGES[self.template.stage["block"]].from_mapping({"depth": 1, "width": 8} | self.template.stage | drawn)
         except ValueError as error:
-            raise ValueError(f"{place}.{error}") from None
+            raise ValueError(f"{prefix}.{error}") from None
 
     def _check_drawn(self, family: str, block: str) -> None:
         fields = set(STAGES[block].model_fields) - {"block", "stride", "depth", "width"}
@@ -141,20 +162,22 @@ class Settings(Validated):
                 self._check_domain(name, values)
                 continue
             if len(values) > MOST_STAGE_VALUES:
-                raise ValueError(f"parameters.{name}: has {len(values)} values, must have at most {MOST_STAGE_VALUES}")
+                raise ValueError(
+                    f"parameters.{name}: must have at most {MOST_STAGE_VALUES:,} values, not {len(values):,}"
+                )
             for value in values.tolist():
                 self._check_stage("parameters", {name: value})
 
     def _check_domain(self, name: str, values: np.ndarray) -> None:
-        """Raise ValueError unless the values of a parameter that is not a field of the stages are positive numbers."""
-        kind, kinds = ("whole numbers", "i") if name in WHOLE else ("numbers", "if")
-        smallest = 1 if name in WHOLE else SMALLEST.get(name, 0.001)
+        """Raise ValueError unless the values of a parameter that is not a stage field are positive numbers."""
+        kind, kinds = ("integers", "i") if name in INTEGERS else ("numbers", "if")
+        smallest = 1 if name in INTEGERS else SMALLEST.get(name, 0.001)
         if values.dtype.kind not in kinds or values.min() < smallest:
-            raise ValueError(f"parameters.{name} = {shorten(values.tolist())}: must be {kind} from {smallest:g}")
+            raise ValueError(f"parameters.{name} = {shorten(values.tolist())}: must be {kind} of at least {smallest:g}")
 
     def _check_compound(self) -> None:
         if self.spec is None:
-            raise ValueError("spec: required by the family compound (a name of the zoo or a spec's mapping)")
+            raise ValueError("spec: required by the family compound, a published network or the mapping of a spec")
         if isinstance(self.spec, dict):
             try:
                 ModelSpec.from_mapping(self.spec)
@@ -168,19 +191,19 @@ class Settings(Validated):
                 self._check_per_stage(set())
                 return
         kinds = " or ".join(", ".join(sorted(kind)) for kind in COMPOUND)
-        raise ValueError(f"parameters = {sorted(self.parameters)}: the family compound draws {kinds}")
+        raise ValueError(f"parameters = {shorten(sorted(self.parameters))}: must be {kinds} for the family compound")
 
     def _check_parameters(self, required: set[str], allowed: set[str]) -> None:
         if missing := required - set(self.parameters):
             raise ValueError(f"parameters.{sorted(missing)[0]}: required by the family {self.family}")
-        if unknown := set(self.parameters) - required - allowed:
-            drawable = ", ".join(sorted(required | allowed))
-            raise ValueError(f"parameters.{sorted(unknown)[0]}: unknown to this space; it may draw {drawable}")
+        if others := sorted(set(self.parameters) - required - allowed):
+            advice = suggestion(others[0], sorted(required | allowed))
+            raise ValueError(f"parameters.{others[0]}: unknown; {advice}")
 
     def _check_per_stage(self, of_stages: set[str]) -> None:
         for name, distribution in self.parameters.items():
             if distribution.per_stage and name not in of_stages:
-                raise ValueError(f"parameters.{name}.per_stage = True: must be False, a network has one {name}")
+                raise ValueError(f"parameters.{name}.per_stage = True: must be False")
 
 
 Draws = dict[str, np.ndarray]

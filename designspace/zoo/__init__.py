@@ -1,14 +1,17 @@
-"""The published networks, as specs built from their published parameters."""
+"""Published networks as specs, built from their published parameters."""
 
 from __future__ import annotations
 
 from functools import cache
 
 from designspace.spec import ModelSpec
-from designspace.validated import shorten
-from designspace.zoo import efficientnet, mobilenet, regnet, resnet, vgg, xception
+from designspace.validated import unknown
+from designspace.zoo.classic import resnets, vggs, xceptions
+from designspace.zoo.mobile import efficientnets, mobilenets
+from designspace.zoo.regnet import regnets
 
-FAMILIES = (vgg, resnet, xception, mobilenet, efficientnet, regnet)
+FAMILIES = (vggs, resnets, xceptions, mobilenets, efficientnets, regnets)
+"""Functions that yield each network of a family with its top-1 error in percent."""
 
 
 def names() -> tuple[str, ...]:
@@ -17,21 +20,21 @@ def names() -> tuple[str, ...]:
 
 
 def spec(name: str) -> ModelSpec:
-    """The published network of that name; ValueError lists the names."""
+    """The published network with a name; ValueError for an unknown name."""
     return _entry(name)[0]
 
 
 def error_percent(name: str) -> float | None:
-    """Its published top-1 error on ImageNet in percent, where known; the module of its family cites the source."""
+    """Published top-1 error on ImageNet in percent, if any; the modules of this package cite the sources."""
     return _entry(name)[1]
 
 
 def _entry(name: str) -> tuple[ModelSpec, float | None]:
     if name not in _all():
-        raise ValueError(f"network = {shorten(name)}: must be one of {', '.join(names())}")
+        raise ValueError(unknown("network", name, names(), "designspace zoo"))
     return _all()[name]
 
 
 @cache
 def _all() -> dict[str, tuple[ModelSpec, float | None]]:
-    return {str(model.name): (model, error) for family in FAMILIES for model, error in family.models()}
+    return {str(model.name): (model, error) for family in FAMILIES for model, error in family()}

@@ -1,17 +1,16 @@
-"""RegNetX and RegNetY (arXiv 2003.13678, Figs. 15 and 16), from the parameters of their width rule.
+"""RegNetX and RegNetY (arXiv 2003.13678, Figs. 15 and 16)."""
 
-Errors: official model zoo (facebookresearch/pycls), mean of five trainings of 100 epochs.
-"""
+from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from designspace.group_width import fit_group_width
-from designspace.quantized_linear import QuantizedLinear
 from designspace.spec import BottleneckStage, ModelSpec
+from designspace.widths import QuantizedLinear, fit_group_width
 
-PARAMETERS: dict[str, tuple[int, int, float, float, int, float]] = {  # d, w_0, w_a, w_m, g, top-1 error
+# d, w_0, w_a, w_m, g, top-1 error (model zoo of facebookresearch/pycls: mean of five trainings of 100 epochs)
+PARAMETERS: dict[str, tuple[int, int, float, float, int, float]] = {
     "RegNetX-200MF": (13, 24, 36.44, 2.49, 8, 31.1),
     "RegNetX-400MF": (22, 24, 24.48, 2.54, 16, 27.3),
     "RegNetX-600MF": (16, 48, 36.97, 2.24, 24, 25.9),
@@ -39,8 +38,8 @@ PARAMETERS: dict[str, tuple[int, int, float, float, int, float]] = {  # d, w_0, 
 }
 
 
-def models() -> Iterator[tuple[ModelSpec, float]]:
-    """Each network with its top-1 error in percent."""
+def regnets() -> Iterator[tuple[ModelSpec, float]]:
+    """The 24 RegNets from the parameters of the width rule."""
     for name, (depth, w_0, w_a, w_m, group_width, error) in PARAMETERS.items():
         widths, depths = QuantizedLinear(depth, w_0, w_a, w_m).stages()
         widths, groups = fit_group_width(widths, np.ones(len(widths)), np.full(len(widths), group_width))

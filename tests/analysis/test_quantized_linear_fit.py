@@ -6,7 +6,7 @@ import pytest
 
 from analysis.quantized_linear_fit import FIT_COLUMNS, fit_population, fit_quantized_linear
 from designspace import zoo
-from designspace.quantized_linear import QuantizedLinear
+from designspace.widths import QuantizedLinear
 
 
 def stages(widths: str, depths: str) -> list[int]:

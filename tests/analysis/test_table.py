@@ -163,7 +163,7 @@ def test_mistakes_are_named(study, tmp_path):
 def test_a_damaged_record_counts_as_missing(study):
     path = sorted((study / "records").glob("*.json"))[0]
     path.write_text(path.read_text().replace('"seed": 0', '"seed": "0"'))
-    with pytest.warns(UserWarning, match=rf"1 damaged record \({path.stem}: seed = '0': must be a valid integer\); "):
+    with pytest.warns(UserWarning, match=rf"1 damaged record \({path.stem}: seed = '0': must be an integer\); "):
         frame = load(study)
     assert frame.loc[frame["spec_id"] == path.stem.partition("-")[0], "status"].tolist() == ["missing"]
 

@@ -1,6 +1,6 @@
-"""Importing torchvision and timm beside a PyTorch that torchvision's binary does not belong to.
+"""Import torchvision and timm with a PyTorch version that torchvision's binary does not support.
 
-Only the operators' schemas are missing then; RegNets and ByobNets use none of those operators.
+Only the schemas of operators are missing then; RegNet and ByobNet do not use these operators.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ _library = None
 
 
 def define_operators() -> None:
-    """Define the operators that `torchvision._meta_registrations` names, unless its binary has done so."""
+    """Define the operators of `torchvision._meta_registrations`, unless the binary defines them."""
     global _library
     if _library is None and not hasattr(torch.ops.torchvision, "nms"):
         _library = torch.library.Library("torchvision", "DEF")

@@ -12,7 +12,7 @@ def small(*stages: InvertedStage | SeparableStage | XceptionStage) -> ModelSpec:
     return ModelSpec(resolution=8, in_channels=1, stem=Stem(width=8, stride=1), stages=stages)
 
 
-def test_the_place_of_the_shortcut_changes_no_count() -> None:
+def test_moving_the_shortcut_does_not_change_the_counts() -> None:
     # MobileNetV2's ablation (arXiv 1801.04381, Fig. 6b) compares networks of equal cost.
     def inverted(shortcut: str, depth: int) -> ModelSpec:
         return small(InvertedStage(depth=depth, width=16, shortcut=shortcut))  # type: ignore[arg-type]
@@ -27,7 +27,7 @@ def test_the_place_of_the_shortcut_changes_no_count() -> None:
     assert additions == {"bottlenecks": 4, "expansions": 3, "none": 0}
 
 
-def test_a_linear_projection_has_no_activation_after_it() -> None:
+def test_linear_projections_have_no_activation() -> None:
     linear, not_linear = (small(InvertedStage(depth=2, width=8, stride=1, linear=flag)) for flag in (True, False))
     x = torch.randn(2, 8, 8, 8)
     assert (build_network(linear).get_submodule("stage1")(x) < 0).any()
@@ -48,7 +48,7 @@ def test_cost_of_a_separable_block() -> None:
     assert two - one == 9 * 32 * 8 * 8 + 32 * 32 * 8 * 8
 
 
-def test_mobilenets_table_3() -> None:
+def test_inverted_block_matches_table_3_of_mobilenetv2() -> None:
     # One layer 3×3, 512 -> 512 at 14×14: 462 M full, 52.3 M depthwise separable (arXiv 1704.04861, Table 3)
     stem = Stem(width=512, stride=1)
 
@@ -61,7 +61,7 @@ def test_mobilenets_table_3() -> None:
     assert layer(SeparableStage(depth=1, width=512, stride=1)) == pytest.approx(52.3, abs=0.05)
 
 
-def test_the_shortcut_of_a_preactivated_block_sees_the_raw_input() -> None:
+def test_shortcuts_of_preactivated_blocks_read_the_raw_input() -> None:
     block = build_network(small(XceptionStage(depth=1, width=8, stride=1))).eval().get_submodule("stage1.0")
     x = -torch.rand(2, 8, 8, 8)
     before = x.clone()
@@ -79,15 +79,15 @@ def test_published_multiply_adds_of_mobilenetv2(multiplier: str, millions: int) 
 
 
 @pytest.mark.parametrize(
-    ("mapping", "sentence"),
+    ("mapping", "message"),
     [
         ({"block": "inverted", "group_width": 5}, "stages.0.group_width = 5: must divide the inner width"),
-        ({"block": "inverted", "expansion_ratio": 0.01}, "stages.0.expansion_ratio = 0.01: leaves no channel"),
-        ({"block": "inverted", "shortcut": "all"}, "stages.0.shortcut = 'all': must be 'bottlenecks'"),
-        ({"block": "vanilla", "padding": "valid", "depth": 2}, "stages.0.depth = 2: a stage with padding"),
+        ({"block": "inverted", "expansion_ratio": 0.01}, "stages.0.expansion_ratio = 0.01: must leave a channel"),
+        ({"block": "inverted", "shortcut": "all"}, "stages.0.shortcut = 'all': must be one of bottlenecks"),
+        ({"block": "vanilla", "padding": "valid", "depth": 2}, "stages.0.depth = 2: must be 1 with padding"),
     ],
 )
-def test_mistakes(mapping: dict[str, object], sentence: str) -> None:
+def test_errors(mapping: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         ModelSpec.from_mapping({"stages": [{"depth": 1, "width": 16} | mapping]})
-    assert sentence in str(caught.value)
+    assert message in str(caught.value)

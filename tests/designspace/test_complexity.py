@@ -18,7 +18,7 @@ def test_published_integers(published: pd.DataFrame) -> None:
 
 
 def conv_and_linear(spec: ModelSpec, network: torch.nn.Module) -> int:
-    """fvcore's multiply-adds of convolutions and linear layers; it counts no biases."""
+    """Multiply-adds of convolutions and linear layers by fvcore, which does not count biases."""
     image = torch.zeros(1, spec.in_channels, spec.resolution, spec.resolution)
     analysis = FlopCountAnalysis(network, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     by_operator: Counter[str] = analysis.by_operator()
@@ -27,7 +27,7 @@ def conv_and_linear(spec: ModelSpec, network: torch.nn.Module) -> int:
 
 @pytest.fixture
 def without_init(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave weights as they lie in memory, where only shapes and counts matter."""
+    """Skip the initialization of weights in tests of shapes and counts."""
     for name in ("normal_", "uniform_", "kaiming_uniform_"):
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
 
@@ -35,7 +35,7 @@ def without_init(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", zoo.names())
 @pytest.mark.usefixtures("without_init")
 def test_zoo_agrees_with_fvcore_and_torch(name: str) -> None:
-    # at 96 pixels, to be quick; fvcore runs the network's forward pass
+    # at 96 pixels for speed; fvcore runs the forward pass
     spec = ModelSpec(**dict(zoo.spec(name)) | {"resolution": 96})
     network = build_network(spec).eval()
     assert network(torch.zeros(1, 3, 96, 96)).shape == (1, 1000)
@@ -51,9 +51,9 @@ def test_sampled_models_agree_with_fvcore_and_torch(name: str) -> None:
     n = 50
     if spaces.space(name).family == "compound":
         config |= {"spec": "MobileNetV1-0.25-128", "constraints": {"depth": [13, 30]}}
-        n = 12 if spaces.space(name).rule else 50  # scaled from a small network, one rule gives few different ones
+        n = 12 if spaces.space(name).rule else 50  # one rule gives few distinct networks
     else:
-        config["constraints"] = {"params": [0, 4e5], "depth": [3, 7]}  # small ones, to be quick
+        config["constraints"] = {"params": [0, 4e5], "depth": [3, 7]}  # small networks for speed
     population = space_from_config(config).sample(n, seed=1)
     for index in range(n):
         spec = population.spec(index)
@@ -66,32 +66,32 @@ def test_sampled_models_agree_with_fvcore_and_torch(name: str) -> None:
         assert complexity(spec, "conv").macs == conv_and_linear(spec, network)
 
 
-def test_counts_are_plain_integers() -> None:
+def test_counts_of_a_spec_are_python_integers() -> None:
     counts = complexity(zoo.spec("ResNet-50"))
     assert all(type(value) is int for value in (counts.macs, counts.params, counts.acts))
 
 
-def test_the_papers_activations_are_the_convolutions_outputs_alone() -> None:
+def test_conv_convention_counts_only_convolution_outputs() -> None:
     # ResNet-50: 11.1 M in the RegNet paper (Table 3); the pycls integer adds the stem's max-pool and the logits.
     spec = zoo.spec("ResNet-50")
     assert complexity(spec).acts - complexity(spec, "conv").acts == 64 * 56**2 + 1000
     assert round(complexity(spec, "conv").acts / 1e6, 1) == 11.1
 
 
-def test_unknown_convention_is_refused() -> None:
+def test_unknown_convention_is_rejected() -> None:
     with pytest.raises(ValueError, match="convention = 'papers': must be one of pycls, conv"):
         complexity(zoo.spec("ResNet-50"), "papers")
 
 
-def test_an_image_too_small_is_refused() -> None:
+def test_too_small_images_are_rejected() -> None:
     pools = (VanillaStage(depth=1, width=8, stride=1, max_pool=True),) * 4
-    with pytest.raises(ValueError, match="resolution = 8: nothing is left of the image after the stage4"):
+    with pytest.raises(ValueError, match="resolution = 8: must leave at least one pixel after the stage4"):
         complexity(ModelSpec(resolution=8, stem=Stem(stride=1), stages=pools))
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 1, 2, 4])
-def test_a_ratio_and_its_inverse_cost_alike_in_the_one_by_ones(ratio: float) -> None:
-    # The two 1×1 convolutions of a stride-1 block cost 2 w² / b multiply-adds a position.
+def test_cost_of_a_bottleneck_block(ratio: float) -> None:
+    # The two 1×1 convolutions of a stride-1 block cost 2 w² / b multiply-adds per position.
     def block(depth: int) -> ModelSpec:
         stage = BottleneckStage(depth=depth, width=64, stride=1, bottleneck_ratio=ratio, group_width=1)
         return ModelSpec(resolution=8, stem=Stem(width=64, stride=1), stages=(stage,))

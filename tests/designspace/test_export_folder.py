@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from designspace import ModelSpec, complexity, load_spec, zoo
-from designspace.export import FORMATS, load_network, schema, write
+from designspace.export import FORMATS, load_network, write
 from designspace.network import build_network
+from designspace.spec import SCHEMA_VERSION, schema_text, spec_schema
 
 sys.path.insert(0, str(Path(__file__).parent))
 from other_libraries import need
@@ -33,14 +34,14 @@ BLOCKS = ["basic", "vanilla", "inverted", "separable", "xception"]
 
 
 def trained(spec: ModelSpec) -> torch.nn.Module:
-    """A network whose batch norms have seen data, in evaluation mode."""
+    """A network in evaluation mode with batch-norm statistics of one batch."""
     torch.manual_seed(1)
     network = build_network(spec)
     network(torch.randn(4, spec.in_channels, spec.resolution, spec.resolution))
     return network.eval()
 
 
-def test_everything_that_is_written_computes_the_same(tmp_path):
+def test_all_formats_compute_the_same_logits(tmp_path):
     pytest.importorskip("safetensors")
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -49,8 +50,8 @@ def test_everything_that_is_written_computes_the_same(tmp_path):
     written = write(SMALL, FORMATS, tmp_path, provenance=provenance, weights=network.state_dict())
     assert sorted(written.files) == sorted(path.name for path in tmp_path.iterdir())
     assert written.refused == {
-        "pycls": "pycls: in_channels = 1: its stems read three channels",
-        "torchvision": "torchvision: stages.*.se_ratio = [0.0, 0.25]: it is the same for all stages",
+        "pycls": "pycls: in_channels = 1: must be 3",
+        "torchvision": "torchvision: stages.*.se_ratio = [0.0, 0.25]: must be the same for all stages",
     }
     images = torch.randn(5, 1, 28, 28)
     with torch.inference_mode():
@@ -64,7 +65,7 @@ def test_everything_that_is_written_computes_the_same(tmp_path):
 
 
 def test_every_block_runs_in_onnxruntime(tmp_path):
-    """`write` compares the file with torch and would raise."""
+    """`write` compares logits with torch and raises if they differ."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     stages = [{"block": block, "depth": 1, "width": 16, "stride": 1} for block in BLOCKS]
@@ -72,7 +73,7 @@ def test_every_block_runs_in_onnxruntime(tmp_path):
     assert "model.onnx" in written.files
 
 
-def test_the_script_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+def test_documented_script_runs(tmp_path, monkeypatch, capsys):
     for package in ("safetensors", "onnxscript"):
         pytest.importorskip(package)
     need("timm", "torchvision", "onnxruntime")
@@ -89,24 +90,30 @@ def test_spec_file_has_version_complexity_and_provenance_and_loads_back(tmp_path
     write(SMALL, ["yaml", "json"], tmp_path, provenance={"seed": 3})
     origin = yaml.safe_load((tmp_path / "spec.yaml").read_text())["provenance"]
     assert origin == json.loads((tmp_path / "spec.json").read_text())["provenance"]
-    assert (origin["schema_version"], origin["seed"]) == (schema.VERSION, 3)
+    assert (origin["schema_version"], origin["seed"]) == (SCHEMA_VERSION, 3)
     assert origin["complexity"]["params"] == complexity(SMALL).params
     assert load_spec(tmp_path / "spec.yaml") == load_spec(tmp_path / "spec.json") == SMALL
 
 
-def test_card_says_what_it_is_and_whether_it_was_trained(tmp_path):
+def test_card_describes_the_network(tmp_path):
     spec = zoo.spec("RegNetX-200MF")
     write(
         spec, ["yaml", "timm", "pycls"], tmp_path, provenance={"validation_error_percent": 31.1, "trained": "10 epochs"}
     )
     card = (tmp_path / "README.md").read_text()
-    for text in ("# RegNetX-200MF", "2,684,792", "validation error percent | 31.1", "build()", "There are no weights"):
+    for text in (
+        "# RegNetX-200MF",
+        "2,684,792",
+        "validation error percent | 31.1",
+        "build()",
+        "This folder has no weights",
+    ):
         assert text in card
     front = yaml.safe_load(card.split("---")[1])
     assert front["pipeline_tag"] == "image-classification"
 
 
-def test_a_card_calls_weights_trained_only_with_provenance_of_a_training(tmp_path):
+def test_card_calls_weights_trained_only_if_the_provenance_does(tmp_path):
     pytest.importorskip("safetensors")
     state = build_network(SMALL).state_dict()
     for provenance in (None, {"seed": 3}, {"trained": ""}):
@@ -121,7 +128,7 @@ def test_a_card_calls_weights_trained_only_with_provenance_of_a_training(tmp_pat
 def test_weights_of_another_network_are_refused(tmp_path):
     pytest.importorskip("safetensors")
     other = SMALL.model_copy(update={"head": SMALL.head.model_copy(update={"classes": 3})})
-    with pytest.raises(ValueError, match=f"weights: not those of the network {SMALL.spec_id}"):
+    with pytest.raises(ValueError, match=f"weights: must be those of network {SMALL.spec_id}"):
         write(SMALL, ["yaml"], tmp_path, weights=build_network(other).state_dict())
     write(SMALL, ["yaml"], tmp_path)
     with pytest.raises(FileNotFoundError, match="exported without weights"):
@@ -129,24 +136,24 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_unknown_format_is_named(tmp_path):
-    with pytest.raises(ValueError, match="format = 'tflite': must be one of yaml, json, pycls"):
+    with pytest.raises(ValueError, match="format = tflite: unknown; must be one of yaml, json, pycls"):
         write(SMALL, ["yaml", "tflite"], tmp_path)
 
 
-def test_missing_package_names_the_extra_before_anything_is_written(monkeypatch, tmp_path):
+def test_missing_package_is_an_error_before_anything_is_written(monkeypatch, tmp_path):
     pytest.importorskip("onnxscript")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"onnxruntime is not installed; pip install 'cnn-designspace\[onnx\]'"):
+    with pytest.raises(ValueError, match=r"onnxruntime is not installed: run pip install 'cnn-designspace\[onnx\]'"):
         write(SMALL, ["yaml", "onnx"], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_published_schema_is_that_of_the_specs():
-    assert (DOCS / "spec.schema.json").read_text() == schema.text(), "write schema.text() there"
-    properties = schema.spec_schema()["properties"]
+def test_published_schema_is_current():
+    assert (DOCS / "spec.schema.json").read_text() == schema_text(), "write schema_text() there"
+    properties = spec_schema()["properties"]
     assert set(properties) == {*ModelSpec.model_fields, "provenance"}
 
 
-def test_descriptions_are_written_without_torch():
+def test_importing_export_does_not_import_torch():
     code = "import sys, designspace.export; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""The exported files build the same networks: same parameters, same logits with the same weights."""
+"""Exported networks have the same parameters, and the same logits with the same weights."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ def bottleneck(**fields) -> dict:
 
 
 def two(stage: dict, **rest) -> dict:
-    """Two stages, the second wider."""
+    """A network of two stages, the second wider."""
     return {"resolution": 32, "stages": [stage, stage | {"width": 2 * stage["width"], "depth": 1}], **rest}
 
 
@@ -77,7 +77,7 @@ def module_of(text: str) -> ModuleType:
 
 
 def difference(spec: ModelSpec, target: str, tmp_path: Path) -> float:
-    """The largest difference of two images' logits (relative where they exceed 1), batch norm not as initialised."""
+    """Largest difference of logits, relative where they exceed 1, with random batch-norm parameters."""
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
@@ -91,7 +91,7 @@ def difference(spec: ModelSpec, target: str, tmp_path: Path) -> float:
             ):
                 torch.nn.init.uniform_(values, low, high)
             torch.nn.init.normal_(module.running_mean, std=0.1)
-        if isinstance(module, torch.nn.Linear):  # logits of the order of 1
+        if isinstance(module, torch.nn.Linear):  # logits of order 1
             torch.nn.init.normal_(module.weight, std=module.in_features**-0.5)
     save_file(ours.state_dict(), tmp_path / "model.safetensors")
     exported = module_of(TARGETS[target](spec))
@@ -130,7 +130,7 @@ def test_same_logits_of_published_networks(target, name, tmp_path):
     assert difference(zoo.spec(name), target, tmp_path) < 1e-5
 
 
-def test_weights_in_the_wrong_place_are_seen(tmp_path, monkeypatch):
+def test_swapped_weights_change_the_logits(tmp_path, monkeypatch):
     need("safetensors", "timm", "torchvision")
     spec = ModelSpec.from_mapping(BOTH["Y"])
     text = timm_source(spec)
@@ -140,7 +140,7 @@ def test_weights_in_the_wrong_place_are_seen(tmp_path, monkeypatch):
     assert difference(spec, "timm", tmp_path) > 1e-3
 
 
-def test_an_exported_regnet_has_the_parameters_of_the_librarys_own():
+def test_exported_regnet_has_as_many_parameters_as_the_librarys():
     need("safetensors", "timm", "torchvision")
     from timm.models.regnet import RegNet, RegNetCfg
     from torchvision.models import regnet_y_400mf
@@ -154,35 +154,35 @@ def test_an_exported_regnet_has_the_parameters_of_the_librarys_own():
 @pytest.mark.parametrize(
     ("target", "mapping", "message"),
     [
-        ("timm", two(bottleneck(width=20)), "stages.0.width = 20: a ByobNet rounds widths to multiples of 8"),
+        ("timm", two(bottleneck(width=20)), "stages.0.width = 20: must be a multiple of 8"),
         ("timm", two(bottleneck(bottleneck_ratio=8)), "width / bottleneck_ratio = 4"),
-        ("timm", two(bottleneck(residual=False)), "stages.0.residual = False: its blocks always have one"),
-        ("timm", two(bottleneck(stride=3)), "stages.0.stride = 3: it has only 1, 2"),
+        ("timm", two(bottleneck(residual=False)), "stages.0.residual = False: must be True"),
+        ("timm", two(bottleneck(stride=3)), "stages.0.stride = 3: must be one of 1, 2"),
         ("timm", two({"block": "vanilla", "depth": 1, "width": 16}), "stages.0.block = 'vanilla'"),
-        ("timm", {"stages": [bottleneck()]}, "stages = 1: a ByobNet has at least two"),
+        ("timm", {"stages": [bottleneck()]}, "stages = 1: must be at least 2"),
         ("timm", two(bottleneck(), stem={"kernel_size": 5}), "3×3 or 7×7"),
         ("timm", two(bottleneck(), stem=None), "stem = None"),
         ("timm", two(INVERTED | {"linear": False}), "stages.0.linear = False"),
         ("timm", two(INVERTED | {"shortcut": "expansions"}), "stages.0.shortcut = 'expansions'"),
-        ("timm", two(INVERTED | {"width": 10}), "makes 60 of width 10; an EfficientNet rounds it to a multiple of 8"),
+        ("timm", two(INVERTED | {"width": 10}), "must expand width 10 to a multiple of 8, not to 60"),
         (
             "timm",
             {"stages": [INVERTED, bottleneck()]},
-            "stages.1.block = 'bottleneck': it has only inverted, separable",
+            "stages.1.block = 'bottleneck': must be one of inverted, separable",
         ),
-        ("torchvision", two({"block": "basic", "depth": 1, "width": 16}), "block = 'basic': it has only bottleneck"),
+        ("torchvision", two({"block": "basic", "depth": 1, "width": 16}), "block = 'basic': must be bottleneck"),
         ("torchvision", two(bottleneck(), activation="gelu"), "activation = 'gelu'"),
-        ("torchvision", two(bottleneck(kernel_size=5)), "stages.0.kernel_size = 5: it has only 3"),
+        ("torchvision", two(bottleneck(kernel_size=5)), "stages.0.kernel_size = 5: must be 3"),
         ("torchvision", two(bottleneck(), head={"width": 64}), "head.width = 64"),
         ("torchvision", two(bottleneck(), head={"hidden": [64]}), r"head.hidden = \(64,\)"),
         ("torchvision", two(bottleneck(), head={"dropout": 0.5}), "head.dropout = 0.5"),
         (
             "torchvision",
             {"stages": [bottleneck(), bottleneck(se_ratio=0.25)]},
-            "se_ratio = .*: it is the same for all stages",
+            "se_ratio = .*: must be the same for all stages",
         ),
     ],
 )
-def test_what_the_library_cannot_build_is_refused_with_the_reason(target, mapping, message):
+def test_networks_that_the_library_cannot_express_are_rejected(target, mapping, message):
     with pytest.raises(NotExpressible, match=f"^{target}: .*{message}"):
         TARGETS[target](ModelSpec.from_mapping(mapping))

@@ -12,7 +12,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def kept_by_autograd(spec: ModelSpec, precision: str) -> int:
-    """Bytes of the different storages that autograd keeps in one forward pass, without the parameters themselves."""
+    """Bytes of distinct storages that autograd keeps in a forward pass, without the parameters."""
     network = build_network(spec).train()
     own = {tensor.untyped_storage().data_ptr() for tensor in [*network.parameters(), *network.buffers()]}
     kept: dict[int, torch.UntypedStorage] = {}
@@ -39,7 +39,7 @@ def closed_form(spec: ModelSpec, precision: str) -> int:
 
 @pytest.mark.parametrize("precision", DTYPES)
 @pytest.mark.parametrize("base", ["regnetx", "regnety", "anynetx_a", "regnet_vr", "regnet_basic", "inverted"])
-def test_sampled_models_keep_what_the_closed_form_says(base: str, precision: str) -> None:
+def test_closed_form_matches_autograd_for_sampled_networks(base: str, precision: str) -> None:
     config = {"base": base, "constraints": {"macs": [1e6, 40e6], "depth": [4, 12]}, "template": SMALL}
     population = space_from_config(config).sample(6, seed=5)
     counted = training_memory(population.networks, BATCH, precision).activations  # type: ignore[arg-type]
@@ -52,12 +52,12 @@ def test_sampled_models_keep_what_the_closed_form_says(base: str, precision: str
 @pytest.mark.parametrize(
     "name", ["VGG-11", "ResNet-50", "Xception-299", "MobileNetV1-0.25-128", "MobileNetV2-0.35-96", "EfficientNet-B0"]
 )
-def test_published_networks_keep_what_the_closed_form_says(name: str) -> None:
+def test_closed_form_matches_autograd_for_published_networks(name: str) -> None:
     spec = zoo.spec(name)
     assert closed_form(spec, "float32") == pytest.approx(kept_by_autograd(spec, "float32"), rel=0.05)
 
 
-def test_the_other_terms() -> None:
+def test_parameters_gradients_and_optimizer_state() -> None:
     sgd, adam = (training_memory(zoo.spec("ResNet-50"), 1, optimizer=o) for o in ("sgd", "adam"))
     assert sgd.parameters == sgd.gradients == sgd.optimizer == 4 * 25_557_032
     assert adam.optimizer == 2 * sgd.optimizer
@@ -65,13 +65,13 @@ def test_the_other_terms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "message"),
     [
         ({"batch_size": 0}, "batch_size = 0"),
         ({"batch_size": 1, "precision": "int8"}, "precision = 'int8': must be one of float32"),
         ({"batch_size": 1, "optimizer": "lion"}, "optimizer = 'lion': must be one of sgd, adam"),
     ],
 )
-def test_mistakes(settings: dict[str, object], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+def test_errors(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         training_memory(zoo.spec("ResNet-50"), **settings)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Networks read from pycls configurations have the sizes that pycls's own formulas give."""
+"""Networks from pycls configurations have as many parameters as in pycls."""
 
 import itertools
 from pathlib import Path
@@ -61,7 +61,7 @@ SMALL_EN = {"STEM_W": 16, "DEPTHS": [2, 2], "STRIDES": [1, 2], "KERNELS": [3, 5]
 
 
 @pytest.mark.parametrize(("widths", "se_ratio", "params"), [([22, 38], 0.25, 107_849), ([24, 40], 0.1, 111_299)])
-def test_an_effnet_truncates_as_pycls_does(widths: list[int], se_ratio: float, params: int) -> None:
+def test_effnets_truncate_like_pycls(widths: list[int], se_ratio: float, params: int) -> None:
     section = SMALL_EN | {"WIDTHS": widths, "SE_R": se_ratio}
     assert effnet_params(section, 10) == params
     assert complexity(from_pycls(effnet(**section))).params == params
@@ -91,11 +91,11 @@ def effnets(draw: st.DrawFn) -> dict:
 
 
 @given(section=effnets())
-def test_every_effnet_has_the_size_that_pycls_gives_it(section: dict) -> None:
+def test_effnet_parameters_match_pycls(section: dict) -> None:
     try:
         spec = from_pycls(effnet(**section))
     except ValueError as error:
-        assert "leaves no channel" in str(error)  # noqa: PT017
+        assert "must leave a channel" in str(error)  # noqa: PT017
         widths = (section["STEM_W"], *section["WIDTHS"])
         ratios = (section["SE_R"], *section["EXP_RATIOS"])
         assert any(int(width * ratio) < 1 for width, ratio in itertools.product(widths, ratios))
@@ -127,12 +127,12 @@ def anynets(draw: st.DrawFn) -> dict:
 
 
 @given(section=anynets())
-def test_every_anynet_has_the_size_that_pycls_gives_it(section: dict) -> None:
+def test_anynet_parameters_match_pycls(section: dict) -> None:
     config = {"MODEL": {"TYPE": "anynet", "NUM_CLASSES": 10}, "ANYNET": section}
     try:
         spec = from_pycls(config)
     except ValueError as error:
-        causes = ("must differ from the width it reads", "leaves no channel", "squeezes the input width")
+        causes = ("must give an inner width other than", "must leave a channel", "must squeeze the input width")
         assert any(cause in str(error) for cause in causes)  # noqa: PT017
         assert str(error).startswith("ANYNET")  # noqa: PT017
         return
@@ -150,7 +150,7 @@ def resnet(depth: int, dataset: str, **section: object) -> dict:
 
 
 @pytest.mark.parametrize("depth", [50, 101, 152])
-def test_resnets_of_the_archive_are_those_of_the_zoo(depth: int) -> None:
+def test_archived_resnets_equal_the_zoo(depth: int) -> None:
     kind = {"TRANS_FUN": "bottleneck_transform", "STRIDE_1X1": False}
     plain = from_pycls(resnet(depth, "imagenet", **kind))
     grouped = from_pycls(resnet(depth, "imagenet", NUM_GROUPS=32, WIDTH_PER_GROUP=4, **kind))
@@ -178,16 +178,16 @@ BOTTLENECK = {"TRANS_FUN": "bottleneck_transform", "STRIDE_1X1": False}
         (resnet(57, "cifar10"), r"^MODEL\.DEPTH = 57: must be 6n \+ 2"),
         (resnet(18, "imagenet", **BOTTLENECK), r"^MODEL\.DEPTH = 18: must be one of 50, 101, 152"),
         (resnet(50, "mnist", **BOTTLENECK), r"^TRAIN\.DATASET = 'mnist': must be one of cifar10, imagenet"),
-        (resnet(50, "imagenet", WIDTHS=[1], **BOTTLENECK), r"^RESNET\.WIDTHS: unknown key"),
-        ({"MODEL": {"TYPE": "resnet"}}, r"^MODEL\.DEPTH: required and missing"),
-        (effnet(**SMALL_EN, WIDTHS=[22, 38], SE_R=0.0), r"^EN\.SE_R = 0: leaves no channel of width 16"),
+        (resnet(50, "imagenet", WIDTHS=[1], **BOTTLENECK), r"^RESNET\.WIDTHS = \[1\]: unknown; .*WIDTH_PER_GROUP"),
+        ({"MODEL": {"TYPE": "resnet"}}, r"^MODEL\.DEPTH: required"),
+        (effnet(**SMALL_EN, WIDTHS=[22, 38], SE_R=0.0), r"^EN\.SE_R = 0: must leave a channel of width 16"),
         (
             effnet(**SMALL_EN | {"EXP_RATIOS": [0.01, 1]}, WIDTHS=[22, 38]),
-            r"^EN\.EXP_RATIOS = 0\.01: leaves no channel",
+            r"^EN\.EXP_RATIOS = 0\.01: must leave a channel",
         ),
     ],
 )
-def test_what_a_spec_cannot_express_is_named(config: dict, message: str) -> None:
+def test_networks_that_a_spec_cannot_express_are_rejected(config: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_pycls(config)
 
@@ -195,19 +195,22 @@ def test_what_a_spec_cannot_express_is_named(config: dict, message: str) -> None
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"WA": 1e6, "DEPTH": 9000, "WM": 100.0}, r"^REGNET: stages\.\d+\.width = .*: must be less than"),
-        ({"GROUP_W": 0}, r"^REGNET\.GROUP_W = 0: must be greater than or equal to 1"),
-        ({"BLOCK_TYPE": "res_bottleneck_linear_block"}, r"^REGNET\.BOT_MUL: the inner width 32 .* must differ"),
-        ({"SE_ON": True, "SE_R": 0.01}, r"^REGNET: stages\.0\.se_ratio = 0\.01: squeezes"),
+        ({"WA": 1e6, "DEPTH": 9000, "WM": 100.0}, r"^REGNET: stages\.\d+\.width = .*: must be at most"),
+        ({"GROUP_W": 0}, r"^REGNET\.GROUP_W = 0: must be at least 1"),
+        (
+            {"BLOCK_TYPE": "res_bottleneck_linear_block"},
+            r"^REGNET\.BOT_MUL: must give an inner width other than the input width 32",
+        ),
+        ({"SE_ON": True, "SE_R": 0.01}, r"^REGNET: stages\.0\.se_ratio = 0\.01: must squeeze"),
     ],
 )
-def test_errors_of_a_regnet_name_its_own_section(section: dict, message: str) -> None:
+def test_errors_of_a_regnet_name_its_section(section: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_pycls({"MODEL": {"TYPE": "regnet"}, "REGNET": section})
 
 
-def test_a_regnetz_is_two_stages_of_inverted_blocks_for_each_of_its_own() -> None:
-    """Expansion in RegNetZ counts from the output width, ours from the input width of a block."""
+def test_regnetz_becomes_inverted_stages_with_the_same_inner_widths() -> None:
+    """The expansion is relative to the output width in RegNetZ, to the input width in our blocks."""
     section = {"BLOCK_TYPE": "res_bottleneck_linear_block", "DEPTH": 21, "W0": 16, "WA": 10.7, "WM": 2.51, "GROUP_W": 4}
     spec = from_pycls({"MODEL": {"TYPE": "regnet"}, "REGNET": section | {"BOT_MUL": 4.0}})
     assert spec.depth == 21
@@ -221,7 +224,7 @@ def with_inputs(spec: ModelSpec) -> list:
     return list(zip([spec.stem.width, *(stage.width for stage in spec.stages)], spec.stages, strict=False))
 
 
-def test_commands_read_a_pycls_file_where_they_read_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_accept_pycls_files_as_specs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     section = {"DEPTH": 13, "W0": 24, "WA": 36.44, "WM": 2.49, "GROUP_W": 8}
     config = {"MODEL": {"TYPE": "regnet", "NUM_CLASSES": 1000}, "REGNET": section, "OPTIM": {"BASE_LR": 0.8}}
     path = tmp_path / "RegNetX-200MF_dds.yaml"

@@ -1,4 +1,4 @@
-"""Sweep configurations of pycls: its probabilities, its networks, and what a space cannot express."""
+"""Sweep configurations of pycls give its probabilities and networks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ANYNET: dict[str, Any] = {
 
 
 def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy of a configuration with another value at a path; a part of the path may be a key with dots."""
+    """A copy of a configuration with another value at a path separated by slashes."""
     config = copy.deepcopy(config)
     *steps, last = path.split("/")
     inner = config
@@ -122,7 +122,7 @@ def test_samplers_have_the_probabilities_of_pycls(rand_type: str, low: int, high
     np.testing.assert_allclose(sampled[1] / 200_000, counts / counts.sum(), atol=0.005)
 
 
-def test_a_regnet_sweep_is_a_space_of_its_networks() -> None:
+def test_regnet_sweeps_give_the_same_networks_as_pycls() -> None:
     space = from_pycls_sweep(REGNET)
     assert (space.name, space.family) == ("cifar/regnet", "regnet")
     assert space.constraints.ranges() == {"macs": (0.12e9, 0.13e9), "params": (0, 2e6), "acts": (0, 1e6)}
@@ -141,7 +141,7 @@ def test_a_regnet_sweep_is_a_space_of_its_networks() -> None:
         assert len(spec.stages) == 2
 
 
-def test_an_anynet_sweep_is_a_space_of_its_networks() -> None:
+def test_anynet_sweeps_give_the_same_networks_as_pycls() -> None:
     population = from_pycls_sweep(ANYNET).sample(50)
     assert {population.spec(index).resolution for index in range(50)} == {32, 64}
     for index in range(50):
@@ -153,7 +153,7 @@ def test_an_anynet_sweep_is_a_space_of_its_networks() -> None:
         assert spec.head.width == 64
 
 
-def test_base_values_and_one_sided_limits_stay() -> None:
+def test_fixed_values_and_one_sided_limits_are_kept() -> None:
     config = changed(REGNET, "SETUP/SAMPLERS", {"REGNET.DEPTH": integers("uniform", 12, 13)})
     config = changed(config, "SETUP/BASE_CFG/REGNET", {"W0": 24, "WA": 36.44, "WM": 2.49, "GROUP_W": 8})
     config = changed(config, "SETUP/CONSTRAINTS", {"CX": {"FLOPS": [1e6, 0], "PARAMS": [0, 0]}})
@@ -165,16 +165,14 @@ def test_base_values_and_one_sided_limits_stay() -> None:
     assert {stage.group_width for stage in population.spec(0).stages} == {8}
 
 
-def test_a_multiplier_below_one_is_a_ratio_and_warns() -> None:
+def test_a_multiplier_below_one_becomes_a_ratio_with_a_warning() -> None:
     sampler = REGNET["SETUP"]["SAMPLERS"]["REGNET"] | {"BOT_MUL": [0.25, 1.0]}
     with pytest.warns(UserWarning, match="REGNET: with a bottleneck multiplier below 1"):
         space = from_pycls_sweep(changed(REGNET, "SETUP/SAMPLERS/REGNET", sampler))
     assert space.parameters["bottleneck_ratio"].values.tolist() == [1, 2, 4]
 
 
-def test_a_sweep_can_be_sampled_changed_and_put_into_a_study(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_file_is_a_base_for_commands_and_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(to_yaml(REGNET))
     assert main(["sample", f"space={path}", "n=12", "macs=[125e6,130e6]"]) == 0
@@ -195,18 +193,28 @@ SAMPLERS = "SETUP/SAMPLERS/"
         (REGNET, "NAME", None, r"^NAME = None"),
         (REGNET, "SETUP", [], r"^SETUP = \[\]"),
         (REGNET, "SETUP/SAMPLERS", {}, r"^SETUP\.SAMPLERS = \{\}"),
-        (REGNET, "SETUP/SAMPLES", 3, r"^SETUP\.SAMPLES: unknown key"),
-        (REGNET, "SETUP/CONSTRAINTS/CX/MACS", [1, 2], r"^SETUP\.CONSTRAINTS\.CX\.MACS: unknown key"),
-        (REGNET, "SETUP/CONSTRAINTS/CX/FLOPS", [2, 1], r"^SETUP\.CONSTRAINTS\.CX\.FLOPS = \[2\.0, 1\.0\]: the lower"),
+        (REGNET, "SETUP/SAMPLES", 3, r"^SETUP\.SAMPLES = 3: unknown; did you mean SAMPLERS"),
+        (REGNET, "SETUP/CONSTRAINTS/CX/MACS", [1, 2], r"^SETUP\.CONSTRAINTS\.CX\.MACS = \[1, 2\]: unknown"),
+        (
+            REGNET,
+            "SETUP/CONSTRAINTS/CX/FLOPS",
+            [2, 1],
+            r"^SETUP\.CONSTRAINTS\.CX\.FLOPS = \[2\.0, 1\.0\]: must be \[low, high\]",
+        ),
         (REGNET, "SETUP/CONSTRAINTS/REGNET/NUM_STAGES", [3, 5], r"NUM_STAGES = \[3, 5\]: must be one number twice"),
         (REGNET, "SETUP/BASE_CFG/MODEL/TYPE", "effnet", r"^SETUP\.BASE_CFG\.MODEL\.TYPE = 'effnet': must be one of a"),
         (REGNET, "SETUP/BASE_CFG/MODEL/SCALING_FACTOR", 2.0, r"^SETUP\.BASE_CFG\.MODEL\.SCALING_FACTOR = 2\.0"),
-        (REGNET, "SETUP/BASE_CFG/REGNET", {"DEEP": 3}, r"^SETUP\.BASE_CFG\.REGNET\.DEEP: unknown key"),
+        (
+            REGNET,
+            "SETUP/BASE_CFG/REGNET",
+            {"DEEP": 3},
+            r"^SETUP\.BASE_CFG\.REGNET\.DEEP = 3: unknown; did you mean DEPTH",
+        ),
         (
             REGNET,
             "SETUP/BASE_CFG/REGNET/BLOCK_TYPE",
             "res_bottleneck_linear_block",
-            r"^SETUP\.BASE_CFG\.REGNET\.BLOCK_TYPE = .*: a space cannot express it",
+            r"^SETUP\.BASE_CFG\.REGNET\.BLOCK_TYPE = .*: must be one of res_bottleneck_block",
         ),
         (
             REGNET,
@@ -218,11 +226,16 @@ SAMPLERS = "SETUP/SAMPLERS/"
             REGNET,
             SAMPLERS + "OPTIM.BASE_LR",
             {"TYPE": "float_sampler"},
-            r"^SETUP\.SAMPLERS\.OPTIM\.BASE_LR: a space can",
+            r"^SETUP\.SAMPLERS\.OPTIM\.BASE_LR: must be one of",
         ),
-        (REGNET, SAMPLERS + "RNG_SEED", integers("uniform", 1, 3), r"^SETUP\.SAMPLERS\.RNG_SEED: a space cannot"),
-        (REGNET, SAMPLERS + "REGNET", None, r"^SETUP\.SAMPLERS\.REGNET\.TYPE: required and missing"),
-        (REGNET, SAMPLERS + "REGNET/GROUPS", [1, 2], r"^SETUP\.SAMPLERS\.REGNET\.GROUPS: unknown key"),
+        (REGNET, SAMPLERS + "RNG_SEED", integers("uniform", 1, 3), r"^SETUP\.SAMPLERS\.RNG_SEED: must be one of"),
+        (REGNET, SAMPLERS + "REGNET", None, r"^SETUP\.SAMPLERS\.REGNET\.TYPE: required"),
+        (
+            REGNET,
+            SAMPLERS + "REGNET/GROUPS",
+            [1, 2],
+            r"^SETUP\.SAMPLERS\.REGNET\.GROUPS = .*: unknown; did you mean GROUP_W",
+        ),
         (REGNET, SAMPLERS + "REGNET/DEPTH", [6.5, 16], r"^SETUP\.SAMPLERS\.REGNET\.DEPTH\.0 = 6\.5"),
         (REGNET, SAMPLERS + "REGNET/DEPTH", [16, 6], r"^SETUP\.SAMPLERS\.REGNET\.DEPTH: low = 16: must be at most"),
         (
@@ -237,12 +250,17 @@ SAMPLERS = "SETUP/SAMPLERS/"
             [1, 24],
             r"^SETUP\.SAMPLERS\.REGNET\.GROUP_W = \[1, 24\]: must be powers",
         ),
-        (REGNET, SAMPLERS + "REGNET/WM", [0.5, 2.0], r"^SETUP: parameters\.w_m = .*: must be numbers from 1\.001"),
+        (
+            REGNET,
+            SAMPLERS + "REGNET/WM",
+            [0.5, 2.0],
+            r"^SETUP: parameters\.w_m = .*: must be numbers of at least 1\.001",
+        ),
         (
             REGNET,
             SAMPLERS + "REGNET.DEPTH",
             integers("uniform", 1, 3),
-            r"^SETUP\.SAMPLERS\.REGNET\.DEPTH: must not draw",
+            r"^SETUP\.SAMPLERS\.REGNET\.DEPTH: must not sample REGNET\.DEPTH twice",
         ),
         (
             ANYNET,
@@ -260,7 +278,7 @@ SAMPLERS = "SETUP/SAMPLERS/"
             ANYNET,
             SAMPLERS + "ANYNET.DEPTHS",
             listed(integers("uniform", 1, 3), 4),
-            r"DEPTHS\.LENGTH = 4: must be the num",
+            r"DEPTHS\.LENGTH = 4: must be 3, the num",
         ),
         (
             ANYNET,
@@ -297,7 +315,7 @@ SAMPLERS = "SETUP/SAMPLERS/"
             ANYNET,
             "SETUP/BASE_CFG/ANYNET/BOT_MULS",
             [0.3] * 3,
-            r"^ANYNET\.BOT_MULS = \[0\.3\]: must be whole numbers",
+            r"^ANYNET\.BOT_MULS = \[0\.3\]: must be integers",
         ),
         (
             ANYNET,
@@ -315,7 +333,7 @@ SAMPLERS = "SETUP/SAMPLERS/"
             ANYNET,
             SAMPLERS + "ANYNET.GROUP_WS",
             listed(integers("power2_uniform", 1, 8, 4)),
-            r"QUANTIZE = 4 must be a pow",
+            r"must be multiples of QUANTIZE = 4, a pow",
         ),
         (
             ANYNET,
@@ -325,6 +343,8 @@ SAMPLERS = "SETUP/SAMPLERS/"
         ),
     ],
 )
-def test_what_a_space_cannot_express_is_named(base: dict[str, Any], path: str, value: Any, message: str) -> None:
+def test_sweeps_that_a_space_cannot_express_are_rejected(
+    base: dict[str, Any], path: str, value: Any, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         from_pycls_sweep(changed(base, path, value))

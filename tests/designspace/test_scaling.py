@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from designspace import ModelSpec, complexity, zoo
-from designspace.arrays import unpack
-from designspace.rounding import round_channels, round_group_width
+from designspace.population import unpack
 from designspace.scaling import RULES, Factors, rule_factors, scale, scale_networks, scale_to
 from designspace.spec import BottleneckStage, Head, InvertedStage, Stem
+from designspace.widths import round_channels, round_group_width
 
 
-def test_efficientnets_are_scaled_b0() -> None:
-    # The official code's width and depth factors give B0's descendants; resolutions there are written by hand.
+def test_efficientnets_are_b0_scaled() -> None:
+    # Width and depth factors of the official code; its resolutions are not computed.
     for number, width, depth in ((1, 1.0, 1.1), (4, 1.4, 1.8), (7, 2.0, 3.1)):
         published = zoo.spec(f"EfficientNet-B{number}")
         ours = scale(zoo.spec("EfficientNet-B0"), Factors(depth=depth, width=width), depth_rounding="up")
@@ -22,7 +22,7 @@ def test_efficientnets_are_scaled_b0() -> None:
         assert ModelSpec(**fields).spec_id == published.spec_id
 
 
-def test_mobilenets_are_the_scaled_first_one() -> None:
+def test_mobilenets_are_the_largest_one_scaled() -> None:
     for version, multiplier, resolution in (("V2", 0.75, 160), ("V2", 1.4, 224), ("V1", 0.5, 160), ("V1", 0.25, 128)):
         factors = Factors(width=multiplier, resolution=resolution / 224)
         ours = scale(zoo.spec(f"MobileNet{version}-1.0-224"), factors)
@@ -37,7 +37,7 @@ def test_a_factor_of_one_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_growth_is_shared_so_that_macs_grow_by_it(rule: str) -> None:
+def test_factors_of_a_rule_multiply_to_the_growth(rule: str) -> None:
     factors = rule_factors(rule, 3.0)
     assert factors.depth * factors.width**2 * factors.resolution**2 == pytest.approx(3.0)
 
@@ -57,7 +57,7 @@ def test_exponents_of_the_rules(rule: str, params: float, acts: float) -> None:
 
 @pytest.mark.parametrize("name", ["RegNetX-200MF", "EfficientNet-B0", "MobileNetV1-0.5-160", "ResNet-50"])
 @pytest.mark.parametrize("rule", ["dWr", "w"])
-def test_a_target_is_reached(name: str, rule: str) -> None:
+def test_scale_to_reaches_the_target(name: str, rule: str) -> None:
     base = zoo.spec(name)
     target = 2.5 * complexity(base).macs
     scaled, growth = scale_to(base, target, rule)
@@ -76,7 +76,7 @@ four_factors = st.tuples(*[st.sampled_from([1.0, 0.4, 0.75, 1.3, 2.0])] * 4)
 
 @pytest.mark.parametrize("base", [ODD, zoo.spec("RegNetY-800MF"), zoo.spec("Xception-299")], ids=["odd", "Y", "299"])
 @given(rows=st.lists(four_factors, min_size=1, max_size=8), rounding=st.sampled_from(["nearest", "up"]))
-def test_arrays_of_factors_are_the_single_ones(
+def test_arrays_of_factors_scale_like_single_factors(
     base: ModelSpec, rows: list[tuple[float, ...]], rounding: Literal["nearest", "up"]
 ) -> None:
     networks = scale_networks(base, Factors(*np.array(rows).T), rounding)
@@ -85,7 +85,7 @@ def test_arrays_of_factors_are_the_single_ones(
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_growths_in_an_array_are_the_single_ones(rule: str) -> None:
+def test_arrays_of_growths_scale_like_single_growths(rule: str) -> None:
     base = zoo.spec("RegNetY-800MF")
     growth = np.linspace(1, 5, 401)
     networks = scale_networks(base, rule_factors(rule, growth))
@@ -97,7 +97,7 @@ def test_rounding() -> None:
     assert [round_channels(w) for w in (3, 11.9, 12, 32 * 0.35, 1280 * 1.4)] == [8, 16, 16, 16, 1792]
 
 
-def test_group_widths_are_rounded_as_pycls_does() -> None:
+def test_group_width_rounding_matches_pycls() -> None:
     def pycls(group: float) -> int:  # pycls `scaler.py`, one number at a time
         whole = max(1, round(group))
         return whole if whole <= 2 else 4 if whole <= 5 else round(whole / 8) * 8
@@ -107,7 +107,7 @@ def test_group_widths_are_rounded_as_pycls_does() -> None:
     assert [round_group_width(group) for group in (0.3, 1.7, 2.4, 5.4, 12.0)] == [1, 2, 2, 4, 16]
 
 
-def test_mistakes() -> None:
+def test_errors() -> None:
     with pytest.raises(ValueError, match="rule = 'x': must be one of d, w, r"):
         rule_factors("x", 2.0)
     with pytest.raises(ValueError, match="macs = -1"):

@@ -175,7 +175,7 @@ def test_workers_that_cannot_start(tmp_path):
         (["experiment=smoke", "data.name=moon"], r"data\.name = 'moon': must be one of"),
         (
             ["experiment=smoke", "+space@spaces.x=regnetx", "spaces.x.base=regnetz"],
-            r"space = 'regnetz': must be one of",
+            r"space = regnetz: unknown; did you mean",
         ),
         (
             ["experiment=smoke", "training_seeds=3"],
@@ -456,5 +456,5 @@ def test_a_folder_with_a_models_file_of_the_user_is_not_used(tmp_path):
     (tmp_path / "models.jsonl").write_text('{"my": "models"}\n')
     code, _, err = run(tmp_path, "sweep", *SMOKE, "n=1", "run=.")
     assert code == 2
-    assert err.startswith("designspace sweep: models.jsonl: is there and not from this tool")
+    assert err.startswith("designspace sweep: models.jsonl: must be a new file or one that this tool wrote")
     assert (tmp_path / "models.jsonl").read_text() == '{"my": "models"}\n'
