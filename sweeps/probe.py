@@ -11,11 +11,11 @@ from scipy.optimize import nnls
 from designspace import ModelSpec
 from designspace.network import build_network
 from designspace.study import StudyModel
+from sweeps.config import Recipe
 from sweeps.data import Splits, StreamedSplits
 from sweeps.study.predict import TimePredictor
 from sweeps.trainer.device import Device
 from sweeps.trainer.layout import Shape, timed_update
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import TrainingStopped, failures_told
 from sweeps.trainer.stream import Stream
 

@@ -92,24 +92,23 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     import torch
 
     from designspace.spec import ModelSpec
-    from sweeps.data import data_from_config, open_data
+    from sweeps.config import DataConfig, DeviceConfig, Recipe
+    from sweeps.data import open_data
     from sweeps.probe import measure_times
     from sweeps.resources import visible_gpus
     from sweeps.trainer.device import resolve_device
-    from sweeps.trainer.device_config import device_from_config
     from sweeps.trainer.measure import keep_freed_memory
-    from sweeps.trainer.recipe import recipe_from_config
     from sweeps.trainer.trainer import arithmetic, train_model
 
     keep_freed_memory()
-    device_config = device_from_config(config["device"])
+    device_config = DeviceConfig.from_mapping(config["device"])
     if (gpus := visible_gpus(device_config.device)) and not torch.cuda.is_available():
         raise ValueError(
             f"device.device is {device_config.device!r} and there are GPUs ({', '.join(gpus)}), which PyTorch "
             f"{torch.__version__} cannot use; allowed: cpu, or a PyTorch that is built for them."
         )
-    splits = open_data(data_from_config(config["data"]), config["processes"])
-    recipe = recipe_from_config(config["recipe"])
+    splits = open_data(DataConfig.from_mapping(config["data"]), config["processes"])
+    recipe = Recipe.from_mapping(config["recipe"])
     device = resolve_device(device_config)
 
     def train(task: Task) -> dict[str, Any]:
