@@ -1,4 +1,4 @@
-"""`python -m designspace`, which torchrun starts as `torchrun … -m designspace train …`."""
+"""`python -m designspace`; torchrun starts it as `torchrun … -m designspace train …`."""
 
 import sys
 

@@ -1,18 +1,21 @@
-"""The command `designspace`: finds its sub-commands by entry point and turns users' mistakes into one sentence."""
+"""The command `designspace`: finds subcommands by entry point and reports user errors in one line."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
+
+from designspace.packages import own_module
 
 GROUP = "designspace.commands"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one sub-command; exit codes: 0 done, 1 the command's own failure, 2 the user's mistake."""
+    """Run a subcommand. Exit codes: 0 success, 1 a failure that the command reports, 2 a user error."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -20,13 +23,13 @@ def main(argv: list[str] | None = None) -> int:
         warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         return run(arguments)
-    except BrokenPipeError:  # the reader, like `head`, has seen enough
+    except BrokenPipeError:  # the reader closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if debug:
             raise
-        print(f"designspace {arguments[0]}: {_sentence(error)}", file=sys.stderr)
+        print(f"designspace {arguments[0]}: {_message(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"designspace {arguments[0]}: interrupted", file=sys.stderr)
@@ -34,32 +37,47 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Find the command and call it with the arguments that are left."""
+    """Call the subcommand with the remaining arguments."""
     commands = {point.name: point for point in entry_points(group=GROUP)}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage(commands), flush=True)
         return 0
     name, *rest = arguments
+    if name in ("--version", "-V"):
+        from designspace import __version__
+
+        print(f"designspace {__version__}")
+        return 0
     if name not in commands:
-        print(f"designspace: no such command: {name}; the commands are {', '.join(commands)}", file=sys.stderr)
+        from designspace.validated import unknown
+
+        print(f"designspace: {unknown('command', name, commands, 'designspace --help')}", file=sys.stderr)
         return 2
-    return commands[name].load()(rest)
+    return load(commands[name])(rest)
+
+
+def load(point: EntryPoint) -> Callable[[list[str]], int]:
+    """Import a subcommand; this project's packages are found whatever the import path holds."""
+    own_module(point.module)
+    command: Callable[[list[str]], int] = point.load()
+    return command
 
 
 def usage(commands: dict[str, EntryPoint]) -> str:
     """The help page: every command with the first line of its docstring."""
     lines = [
         "usage: designspace COMMAND … [--debug]",
+        "       designspace --version",
         "",
-        "Draw populations of convolutional networks, train them for a few epochs, compare the design spaces.",
+        "Draw populations of convolutional networks, train them for a few epochs, and compare the design spaces.",
         "",
     ]
     for name, point in commands.items():
-        lines.append(f"  {name:<10} {(point.load().__doc__ or '').strip().splitlines()[0]}")
+        lines.append(f"  {name:<10} {(load(point).__doc__ or '').strip().splitlines()[0]}")
     return "\n".join([*lines, "", "designspace COMMAND --help shows arguments and an example."])
 
 
-def _sentence(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__

@@ -55,13 +55,16 @@ class Validated(BaseModel):
     def to_mapping(self) -> dict[str, Any]:
         """The nested mapping of plain values that `from_mapping` reads; None is left out where it is the default."""
         fields = type(self).model_fields
-        return {name: _plain(item) for name, item in self if item is not None or fields[name].default is not None}
+        return {name: plain(item) for name, item in self if item is not None or fields[name].default is not None}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Convert a field's value to JSON types."""
     if isinstance(value, Validated):
         return value.to_mapping()
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def parse_json(adapter: TypeAdapter[T], content: str | bytes) -> T:

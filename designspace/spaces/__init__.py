@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from designspace.packages import import_attribute
 from designspace.spaces import anynet, compound, mobile, nds, regnet
 from designspace.spaces.pycls_sweep import Sweep, from_pycls_sweep
 from designspace.spaces.settings import Constraints, Template
 from designspace.spaces.space import DesignSpace
-from designspace.validated import shorten
+from designspace.validated import shorten, unknown
 
 __all__ = [
     "Constraints",
@@ -38,29 +38,21 @@ def names() -> tuple[str, ...]:
 
 
 def space(name: str) -> DesignSpace:
-    """The design space of that name or import path (module:attribute); ValueError lists the names."""
-    if ":" in name:
-        return _imported(name)
-    if name not in SPACES:
-        raise ValueError(f"space = {shorten(name)}: must be one of {', '.join(SPACES)}, or MODULE:ATTRIBUTE")
-    return SPACES[name]
-
-
-def _imported(path: str) -> DesignSpace:
-    module, _, attribute = path.partition(":")
-    if not all(name.isidentifier() for name in (*module.split("."), attribute)):
-        raise ValueError(f"space = {shorten(path)}: must be MODULE:ATTRIBUTE, like my_spaces:pyramids")
-    try:
-        imported = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"space = {path!r}: {error}") from None
+    """The design space with a name or an import path, like `my_spaces:pyramids`; ValueError for any other text."""
+    if name in SPACES:
+        return SPACES[name]
+    if ":" not in name:
+        raise ValueError(unknown("space", name, SPACES, "designspace spaces"))
+    imported = import_attribute("space", name)
     if not isinstance(imported, DesignSpace):
-        raise ValueError(f"space = {path!r}: must be a DesignSpace, not {type(imported).__name__}")
+        raise ValueError(f"space = {shorten(name)}: must be a DesignSpace, not {type(imported).__name__}")
     return imported
 
 
-def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
-    """A space from a mapping: a base, if any, with every given setting replaced.
+def space_from_config(config: str | Mapping[str, Any]) -> DesignSpace:
+    """A space from its name or from a mapping: a base, if any, with every given setting replaced.
+
+    `space_from_config(config).to_mapping()` is the complete mapping, without a base.
 
     The base is the named space under `base`, or the sweep configuration of pycls whose keys the mapping has. A
     parameter's mapping with the key `distribution` replaces the base's distribution (except for `per_stage`, which is
@@ -69,6 +61,8 @@ def space_from_config(config: Mapping[str, Any]) -> DesignSpace:
     Raises:
         ValueError: naming the field, the value and what is allowed.
     """
+    if isinstance(config, str):
+        return space(config)
     given = dict(config)
     if "SETUP" in given:
         base: DesignSpace | None = from_pycls_sweep({key: given.pop(key) for key in Sweep.model_fields if key in given})

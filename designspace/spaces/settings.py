@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from designspace.distributions import Distribution
 from designspace.memory import Optimizer, Precision
+from designspace.packages import import_attribute, import_path
 from designspace.scaling import Rule
 from designspace.spec import STAGES, Activation, Count, Head, ModelSpec, Stem, Stride
-from designspace.validated import Name, Validated, shorten
+from designspace.validated import Name, Validated, plain, shorten
 
 
 class Template(Validated):
@@ -77,12 +78,17 @@ SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001}  # of whole numbers 1, of othe
 MOST_STAGE_VALUES = 10_000  # of a drawn field of the stages, each of which is validated
 
 
+def _imported(family: Any) -> Any:
+    return import_attribute("family", family) if isinstance(family, str) and ":" in family else family
+
+
 class Settings(Validated):
     """Fields of a `DesignSpace`.
 
     Attributes:
         name: also the key of its random stream.
-        family: turns draws into networks: a name, or a function, see `designspace.spaces.families`.
+        family: turns draws into networks: a name, a function, or its import path MODULE:FUNCTION; see
+            `designspace.spaces.families`.
         parameters: distribution of each free parameter: the family's own, `resolution`, and any field of the stages but
             their stride.
         increasing: parameters that must not decrease from stage to stage.
@@ -96,7 +102,7 @@ class Settings(Validated):
     """
 
     name: Name
-    family: Literal["anynet", "regnet", "compound"] | Callable[..., Any]
+    family: Annotated[Literal["anynet", "regnet", "compound"] | Callable[..., Any], BeforeValidator(_imported)]
     parameters: dict[Name, Distribution]
     increasing: tuple[Name, ...] = ()
     constraints: Constraints = Constraints()
@@ -123,6 +129,19 @@ class Settings(Validated):
             if name not in self.parameters or not self.parameters[name].per_stage:
                 raise ValueError(f"increasing = {name}: must be a parameter that every stage has a draw of (per_stage)")
         return self
+
+    def to_mapping(self) -> dict[str, Any]:
+        """All settings as JSON types, without a base; `space_from_config` reads back an equal space.
+
+        Raises:
+            ValueError: the family is a function without an import path.
+        """
+        mapping = super().to_mapping()
+        if self.family == "compound":  # only the settings given in the template change the spec
+            mapping["template"] = plain(self.template.given())
+        elif not isinstance(self.family, str):
+            mapping["family"] = import_path("family", self.family)
+        return mapping
 
     def _check_stage(self, place: str, drawn: dict[str, Any]) -> None:
         try:

@@ -1,0 +1,106 @@
+"""Imports that do not depend on the current directory: this distribution's packages, users' modules, optional packages.
+
+The packages `analysis`, `sweeps` and `conf` have generic names. A user's module of the same name, earlier on the import
+path, must not replace them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+OWN = ("analysis", "sweeps", "conf")
+"""Packages of this distribution beside `designspace`."""
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def own_package(name: str) -> ModuleType:
+    """Import a package of this distribution by its location, and register it in `sys.modules` under its name.
+
+    Args:
+        name: one of OWN. Its modules can then be imported as usual.
+
+    Raises:
+        ImportError: the process has already imported another module of this name.
+    """
+    init = _ROOT / name / "__init__.py"
+    module = sys.modules.get(name)
+    if module is not None:
+        if _is_file(module, init):
+            return module
+        raise ImportError(
+            f"{name}: this process has already imported {_origin(module)}; cnn-designspace needs its own package "
+            f"{name}, so import designspace.{name} first or rename that module",
+            name=name,
+        )
+    spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(init.parent)])
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def own_module(name: str) -> ModuleType:
+    """Import a module such as "sweeps.worker.process"; its top-level package may be one of OWN."""
+    package = name.partition(".")[0]
+    if package in OWN:
+        own_package(package)
+    return importlib.import_module(name)
+
+
+def import_attribute(field: str, path: str) -> Any:
+    """Import MODULE:ATTRIBUTE; modules in the current directory are found last.
+
+    Args:
+        field: named in errors.
+        path: the import path, like "my_spaces:pyramids".
+
+    Raises:
+        ValueError: the path is malformed, or the import fails.
+    """
+    module, _, attribute = path.partition(":")
+    if not all(name.isidentifier() for name in (*module.split("."), *attribute.split("."))):
+        raise ValueError(f"{field} = {path!r:.80}: must be MODULE:ATTRIBUTE, like my_spaces:pyramids")
+    directory = os.getcwd()
+    if directory not in sys.path and "" not in sys.path:
+        sys.path.append(directory)
+    try:
+        value: Any = importlib.import_module(module)
+        for name in attribute.split("."):
+            value = getattr(value, name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{field} = {path}: {error}") from None
+    return value
+
+
+def import_path(field: str, value: Callable[..., Any]) -> str:
+    """MODULE:ATTRIBUTE of a function; ValueError where importing it gives something else."""
+    path = f"{value.__module__}:{value.__qualname__}"
+    module: Any = sys.modules.get(value.__module__)
+    for name in value.__qualname__.split("."):
+        module = getattr(module, name, None)
+    if module is not value or value.__module__ == "__main__":
+        raise ValueError(f"{field} = {path}: must be a function at the top level of a module that can be imported")
+    return path
+
+
+def _is_file(module: ModuleType, file: Path) -> bool:
+    origin = getattr(module, "__file__", None)
+    return origin is not None and Path(origin).resolve() == file
+
+
+def _origin(module: ModuleType) -> str:
+    return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "a built-in module")
