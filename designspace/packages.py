@@ -61,6 +61,14 @@ def own_module(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
+def run_worker(config: Any) -> None:
+    """Run a worker of a sweep.
+
+    Hydra's launchers pickle this function by its import path, so jobs import this distribution's `sweeps`.
+    """
+    own_module("sweeps.launch").work(config)
+
+
 def import_attribute(field: str, path: str) -> Any:
     """Import MODULE:ATTRIBUTE; modules in the current directory are found last.
 

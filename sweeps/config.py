@@ -1,17 +1,51 @@
-"""The schema of conf/: what a study draws, how it trains, and how the work is done. Torch-free."""
+"""The schema of conf/: what a study draws, how it trains, and how the work is done. Torch-free.
+
+The YAML files of conf/ hold the defaults. `load_recipe`, `load_data` and `load_device` read them for Python code.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, model_validator
 
-from designspace.study import FEW_UPDATES
-from designspace.validated import Validated
+from designspace.spaces import Constraints, Template
+from designspace.study import FEW_UPDATES, STATUSES
+from designspace.validated import Name, Validated, shorten, unknown
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+DEFAULT_TRAINER = "sweeps.training.open_trainer"
+"""Name of the built-in trainer (null in a config) in hashes and in the manifests of earlier versions."""
+
+FEWEST_HEARTBEATS = 3
+"""Heartbeats that must be missing before a claim is stale: one may be late, or seen late on a shared file system."""
+
+
+def _auto_or_count(smallest: int) -> PlainValidator:
+    def check(value: object) -> object:
+        if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= smallest):
+            return value
+        raise ValueError(f"must be auto, or a whole number from {smallest}")
+
+    return PlainValidator(check)
+
+
+def _auto_or_bool(value: object) -> object:
+    if value == "auto" or isinstance(value, bool):
+        return value
+    raise ValueError("must be auto, true or false")
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("must be different numbers")
+    return seeds
 
 
 class Recipe(Validated):
@@ -24,22 +58,22 @@ class Recipe(Validated):
     per image and epoch. `name` is a label and not part of `recipe_id`.
     """
 
-    name: str = "low_epoch"
-    epochs: int = Field(default=2, ge=1)
-    batch_size: int = Field(default=32, ge=2)
-    learning_rate: float = Field(default=0.2, gt=0)
-    reference_batch_size: int | None = Field(default=32, ge=1)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_epochs: float = Field(default=0.5, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(default=5e-5, ge=0)
-    decay_norm_and_bias: bool = True
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    zero_init_residual: bool = False
-    crop_padding: int = Field(default=0, ge=0)
-    flip: bool = False
-    eval_batch_size: int = Field(default=256, ge=1)
+    name: str
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    reference_batch_size: int | None = Field(ge=1)
+    schedule: Literal["cosine", "linear", "constant"]
+    warmup_epochs: float = Field(ge=0)
+    momentum: float = Field(ge=0, lt=1)
+    nesterov: bool
+    weight_decay: float = Field(ge=0)
+    decay_norm_and_bias: bool
+    label_smoothing: float = Field(ge=0, lt=1)
+    zero_init_residual: bool
+    crop_padding: int = Field(ge=0)
+    flip: bool
+    eval_batch_size: int = Field(ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -119,7 +153,7 @@ class DataConfig(Validated):
     crop_padding: int = Field(default=0, ge=0)
     flip: bool = False
     path: str | None = None
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    workers: Annotated[int | Literal["auto"], _auto_or_count(0)] = "auto"
     white_level: float | None = Field(default=None, gt=0)
     max_pixels: int = Field(default=178_956_970, ge=1)
     root: Path | None = None
@@ -140,7 +174,7 @@ class DeviceConfig(Validated):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    channels_last: bool | Literal["auto"] = "auto"
+    channels_last: Annotated[bool | Literal["auto"], PlainValidator(_auto_or_bool)] = "auto"
     threads: int = Field(default=1, ge=1)
     compile: bool = False
     deterministic: bool = False
@@ -151,3 +185,129 @@ class DeviceConfig(Validated):
         import torch
 
         return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+class TrainingConfig(Validated):
+    """What every training of a study shares."""
+
+    data: DataConfig
+    recipe: Recipe
+    device: DeviceConfig
+
+    @classmethod
+    def of_study(cls, config: Mapping[str, Any]) -> TrainingConfig:
+        """The sections of a study's frozen config; its other keys are ignored."""
+        return cls.from_mapping({name: config[name] for name in TrainingConfig.model_fields})
+
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class StudyConfig(TrainingConfig):
+    """Schema of conf/config.yaml, which holds the defaults and describes every key."""
+
+    model_config = ConfigDict(strict=True)
+
+    n: Positive
+    seed: Count
+    duplicates: Literal["keep", "drop"]
+    training_seeds: Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
+    spaces: dict[Name, dict[str, Any]]  # as `designspace.spaces.space_from_config` reads them
+    template: Template
+    complexity: Constraints
+    deadline_seconds: Seconds | None
+    trainer: str | None
+
+    run: str = Field(min_length=1)
+    plan: Literal["only"] | None
+    processes: Annotated[int | Literal["auto"], _auto_or_count(1)]
+    processes_per_device: Positive
+    attempts: Positive
+    allowed_failures: float = Field(ge=0, le=1)
+    retry: list[Literal[STATUSES[1:]]]  # type: ignore[valid-type]
+    worker: Count
+    deadline_factor: Annotated[float, Field(ge=1)] | None
+    heartbeat_seconds: float = Field(gt=0)
+    stale_seconds: Seconds
+    checkpoint_seconds: Seconds
+    stop_seconds: Seconds
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.stale_seconds < FEWEST_HEARTBEATS * self.heartbeat_seconds:
+            raise ValueError(
+                f"stale_seconds = {self.stale_seconds:g}: must be at least {FEWEST_HEARTBEATS} times heartbeat_seconds "
+                f"= {self.heartbeat_seconds:g}"
+            )
+        return self
+
+
+def spaces_by_label(spaces: object) -> dict[str, Any]:
+    """The spaces of a study as mappings by label.
+
+    Args:
+        spaces: a list of names, or a mapping of labels to names or mappings. The label of a name is the name, without
+            the module of an import path.
+    Raises:
+        ValueError: another type, or a label that is not unique.
+    """
+    if isinstance(spaces, str):
+        spaces = [spaces]
+    if isinstance(spaces, list) and all(isinstance(name, str) for name in spaces):
+        labels = [name.rpartition(":")[2] for name in spaces]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"spaces = {shorten(spaces)}: must be different; name them, like spaces={{first: …}}")
+        spaces = dict(zip(labels, spaces, strict=True))
+    if not isinstance(spaces, Mapping):
+        raise ValueError(f"spaces = {shorten(spaces)}: must be a list of names, or a mapping of labels to spaces")
+    return {str(label): {"base": space} if isinstance(space, str) else space for label, space in spaces.items()}
+
+
+def load_recipe(recipe: str = "low_epoch", /, data: DataConfig | None = None, **changes: Any) -> Recipe:
+    """Load a recipe of conf/recipe.
+
+    Args:
+        recipe: its name.
+        data: the data set, whose usual augmentation most recipes apply.
+        changes: fields with other values.
+    Raises:
+        ValueError: the name or a field is unknown, or a value is not allowed.
+    """
+    return Recipe.from_mapping(_load("recipe", recipe, data) | changes)
+
+
+def load_data(data: str, /, **changes: Any) -> DataConfig:
+    """Load the settings of a data set of conf/data; see `load_recipe`."""
+    return DataConfig.from_mapping(_load("data", data) | changes)
+
+
+def load_device(device: str = "auto", /, **changes: Any) -> DeviceConfig:
+    """Load device settings of conf/device; see `load_recipe`."""
+    return DeviceConfig.from_mapping(_load("device", device) | changes)
+
+
+def _load(group: str, name: str, data: DataConfig | None = None) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationKeyError
+
+    config = OmegaConf.create({group: _inherited(group, name)} | ({"data": data.model_dump()} if data else {}))
+    try:
+        values: Any = OmegaConf.to_container(config, resolve=True)
+    except InterpolationKeyError:
+        raise ValueError(f"{group} = {name}: depends on the data set, so data is required") from None
+    return dict(values[group])
+
+
+def _inherited(group: str, name: str) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    if name not in names:
+        raise ValueError(unknown(group, name, names))
+    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+    bases = [base for base in values.pop("defaults", []) if base != "_self_"]
+    for base in bases:
+        values = _inherited(group, base) | values
+    return dict(values)

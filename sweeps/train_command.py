@@ -34,7 +34,6 @@ def run(spec_path: Path, words: Sequence[str], *, force: bool = False) -> int:
     from designspace.export import FORMATS
     from designspace.files import load_spec
     from sweeps.compose import compose
-    from sweeps.config import DataConfig, DeviceConfig, Recipe
     from sweeps.train_one import Job, check_train_folder, train_one
     from sweeps.trainer.distributed import join
 
@@ -56,9 +55,9 @@ def run(spec_path: Path, words: Sequence[str], *, force: bool = False) -> int:
     config = compose([*rest, f"run={own['out']}"]).config
     job = Job(
         spec=load_spec(spec_path / "spec.yaml" if spec_path.is_dir() else spec_path),
-        recipe=Recipe.from_mapping(config["recipe"]),
-        data=DataConfig.from_mapping(config["data"]),
-        device=DeviceConfig.from_mapping(config["device"]),
+        recipe=config.recipe,
+        data=config.data,
+        device=config.device,
         seed=int(own["seed"]),
         out=Path(own["out"]),
     )

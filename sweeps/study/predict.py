@@ -1,7 +1,7 @@
 """How long a training will take: a·macs + b·acts + c·depth + d, with constants measured on the device.
 
 One update on a batch of B images is predicted as B·(a·macs + b·acts) + c·depth + d seconds: arithmetic, memory traffic,
-and the overhead of each block and each update; never less than its pictures take to be decoded. `sweeps.probe`
+and the overhead of each block and each update; never less than its pictures take to be decoded. `sweeps.worker.probe`
 measures the constants. They lie in the study folder, one file for each kind of device, and order the queue, limit the
 time of a training and tell what a study will cost.
 """

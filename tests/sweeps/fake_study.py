@@ -17,7 +17,7 @@ from designspace.study import Record, Study, StudyModel, StudyPaths, lines_hash,
 from sweeps.damage import ImageError
 from sweeps.study.claims import Claims
 from sweeps.study.predict import TimePredictor
-from sweeps.training import Task, Trainer
+from sweeps.worker.task import Task, Trainer
 from sweeps.worker.worker import Worker
 
 

@@ -17,11 +17,10 @@ from slurm import check_made_up, wait_until
 
 from designspace.spaces import space_from_config
 from designspace.study import Study
-from sweeps.app import sweep
 from sweeps.compose import compose
+from sweeps.launch import sweep
 from sweeps.resources import automatic_processes, cores, visible_gpus
-from sweeps.study.freeze import freeze
-from sweeps.study.population import space_mapping
+from sweeps.study.freeze import freeze, space_mapping
 
 SMOKE = ("experiment=smoke", "run=study")
 
@@ -230,7 +229,7 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, monkeypatch, arguments, sen
 
 
 def test_another_config_is_refused(tmp_path):
-    freeze(compose(["experiment=smoke", "n=1"]).config, tmp_path / "study")
+    freeze(compose(["experiment=smoke", "n=1"]).values, tmp_path / "study")
     code, out, err = run(tmp_path, "sweep", *SMOKE, "n=1", "recipe.epochs=5")
     assert code == 2
     assert out == ""

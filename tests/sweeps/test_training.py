@@ -10,7 +10,15 @@ import torch
 
 from designspace import ModelSpec, complexity
 from designspace.study import COLUMNS, StudyModel
-from sweeps.training import COMPILE_PAYS, COMPILE_SECONDS, Task, compile_pays, find_trainer, leave_clean, open_trainer
+from sweeps.worker.task import (
+    COMPILE_PAYS,
+    COMPILE_SECONDS,
+    Task,
+    compile_pays,
+    find_trainer,
+    leave_clean,
+    open_trainer,
+)
 
 CONFIG: dict[str, Any] = {
     "data": {"name": "digits", "subset": 160, "validation_size": 40},

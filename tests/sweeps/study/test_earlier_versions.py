@@ -42,7 +42,7 @@ def test_it_is_read_as_it_was_written(folder: Path) -> None:
 
 def test_the_same_command_finds_nothing_to_do_and_n_grows(folder: Path) -> None:
     before = Study.open(folder)
-    assert freeze(compose([*SETTINGS, "n=3"]).config, folder).models_to_train() == []
-    grown = freeze(compose([*SETTINGS, "n=4"]).config, folder)
+    assert freeze(compose([*SETTINGS, "n=3"]).values, folder).models_to_train() == []
+    grown = freeze(compose([*SETTINGS, "n=4"]).values, folder)
     assert grown.models[:6] == before.models
     assert {(model.space, model.index) for model in grown.models_to_train()} == {("bottleneck_1", 3), ("inverted", 3)}

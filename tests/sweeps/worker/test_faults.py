@@ -18,8 +18,8 @@ from command import PATHS
 from fake_study import make_study, read_records, work
 
 from designspace.study import Record, Study
-from sweeps.app import _start_workers, failure_text
 from sweeps.compose import Composed
+from sweeps.launch import _start_workers, failure_text
 from sweeps.study.claims import Claims, read_claim
 from sweeps.study.status import StudyReader
 from sweeps.worker.worker import WorkerError
@@ -27,7 +27,7 @@ from sweeps.worker.worker import WorkerError
 FOREIGN = """
 import socket, sys, time
 import sweeps.study.claims, designspace.study
-from sweeps.app import _start_workers
+from sweeps.launch import _start_workers
 from sweeps.study.claims import Claims
 from designspace.study import Study
 from sweeps.worker.worker import Worker
@@ -116,8 +116,8 @@ def test_the_driver_does_not_wait_for_a_dead_job(tmp_path, monkeypatch, interrup
         work(study, "fake_study.open_good")
         time.sleep(600)  # as a launcher does that is never told of its job's death
 
-    monkeypatch.setattr("sweeps.app._run_hydra", launch)
-    monkeypatch.setattr("sweeps.app.ENDING_SECONDS", 0.5)
+    monkeypatch.setattr("sweeps.launch._run_hydra", launch)
+    monkeypatch.setattr("sweeps.launch.ENDING_SECONDS", 0.5)
     before, began = signal.signal(signal.SIGINT, interrupt), time.monotonic()
     try:
         _start_workers([], Composed({"processes": 1, "stale_seconds": 1}, workers=2, here=0), study)
@@ -139,7 +139,7 @@ def test_the_driver_waits_for_others_when_one_job_died(tmp_path, monkeypatch, ca
             time.sleep(0.02)
         raise RuntimeError("Job (task=0) failed during processing with trace:\nJob not requeued")
 
-    monkeypatch.setattr("sweeps.app._run_hydra", launch)
+    monkeypatch.setattr("sweeps.launch._run_hydra", launch)
     _start_workers([], Composed({"processes": 1, "stale_seconds": 20}, workers=2, here=0), study)
     assert len(study.recorded_keys()) == 6
     assert others[0].wait(30) == 0
@@ -155,8 +155,8 @@ def test_the_driver_does_not_wait_where_nobody_holds_a_claim(tmp_path, monkeypat
         raise RuntimeError("all jobs have ended")
 
     slept = []
-    monkeypatch.setattr("sweeps.app._run_hydra", launch)
-    monkeypatch.setattr("sweeps.app.time.sleep", slept.append)
+    monkeypatch.setattr("sweeps.launch._run_hydra", launch)
+    monkeypatch.setattr("sweeps.launch.time.sleep", slept.append)
     _start_workers([], Composed({"processes": 1, "stale_seconds": 600}, workers=2, here=0), study)
     assert sum(slept) <= 2
     assert "waiting" not in caplog.text
