@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from designspace.spaces import Constraints, Template
 from designspace.study import FEW_UPDATES, STATUSES
@@ -27,19 +27,9 @@ FEWEST_HEARTBEATS = 3
 """Heartbeats that must be missing before a claim is stale: one may be late, or seen late on a shared file system."""
 
 
-def _auto_or_count(smallest: int) -> PlainValidator:
-    def check(value: object) -> object:
-        if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= smallest):
-            return value
-        raise ValueError(f"must be auto, or a whole number from {smallest}")
-
-    return PlainValidator(check)
-
-
-def _auto_or_bool(value: object) -> object:
-    if value == "auto" or isinstance(value, bool):
-        return value
-    raise ValueError("must be auto, true or false")
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0)]
 
 
 def _distinct(seeds: list[int]) -> list[int]:
@@ -153,7 +143,7 @@ class DataConfig(Validated):
     crop_padding: int = Field(default=0, ge=0)
     flip: bool = False
     path: str | None = None
-    workers: Annotated[int | Literal["auto"], _auto_or_count(0)] = "auto"
+    workers: Literal["auto"] | Count = "auto"
     white_level: float | None = Field(default=None, gt=0)
     max_pixels: int = Field(default=178_956_970, ge=1)
     root: Path | None = None
@@ -174,7 +164,7 @@ class DeviceConfig(Validated):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    channels_last: Annotated[bool | Literal["auto"], PlainValidator(_auto_or_bool)] = "auto"
+    channels_last: Literal["auto"] | bool = "auto"
     threads: int = Field(default=1, ge=1)
     compile: bool = False
     deterministic: bool = False
@@ -200,11 +190,6 @@ class TrainingConfig(Validated):
         return cls.from_mapping({name: config[name] for name in TrainingConfig.model_fields})
 
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(ge=0)]
-
-
 class StudyConfig(TrainingConfig):
     """Schema of conf/config.yaml, which holds the defaults and describes every key."""
 
@@ -222,7 +207,7 @@ class StudyConfig(TrainingConfig):
 
     run: str = Field(min_length=1)
     plan: Literal["only"] | None
-    processes: Annotated[int | Literal["auto"], _auto_or_count(1)]
+    processes: Literal["auto"] | Positive
     processes_per_device: Positive
     attempts: Positive
     allowed_failures: float = Field(ge=0, le=1)

@@ -232,11 +232,14 @@ def run_hydra(argv: Sequence[str]) -> None:
             os.environ["HYDRA_FULL_ERROR"] = old_full
 
 
-def predictor_for(config: StudyConfig, models: Sequence[StudyModel], processes: int) -> tuple[TimePredictor, str]:
+def predictor_for(
+    config: TrainingConfig, times: Path, models: Sequence[StudyModel], processes: int
+) -> tuple[TimePredictor, str]:
     """The time constants that this study measured while training, else those of this machine, measured now.
 
     Args:
-        config: the study's config.
+        config: data, recipe and device.
+        times: the study's folder of time constants.
         models: models to train, at least one.
         processes: training processes that share a machine's cores.
     Returns:
@@ -247,7 +250,7 @@ def predictor_for(config: StudyConfig, models: Sequence[StudyModel], processes: 
     from sweeps.trainer.device import resolve_device
     from sweeps.worker.probe import measure_times
 
-    if (before := any_known(StudyPaths(Path(config.run)).times)) is not None:
+    if (before := any_known(times)) is not None:
         return before, "measured by this study"
     splits = open_data(config.data, processes)
     device = resolve_device(config.device)
@@ -275,7 +278,7 @@ def plan_lines(composed: Composed) -> list[str]:
     if not left:
         return [*lines, "nothing left to train"]
     processes = composed.processes()
-    predictor, source = predictor_for(config, left, processes)
+    predictor, source = predictor_for(config, paths.times, left, processes)
     seconds = [predictor.training_seconds(model) for model in left]
     at_once = processes * composed.workers
     total, longest = sum(seconds), max(seconds)

@@ -145,6 +145,7 @@ def draw(values: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> 
     config = StudyConfig.from_mapping(values)
     if not config.spaces:
         raise ValueError("spaces: required and empty; name some, like spaces=[regnetx], or choose an experiment")
+    _complete(values["spaces"])  # report errors before the data are downloaded
     prepare_data(config.data)
     splits = open_data(config.data)
     if advice := config.recipe.advice(len(splits.train_labels)):

@@ -57,7 +57,7 @@ def measure_times(
             break
         try:
             with failures_told():
-                measured.append(_update_seconds(models[index], recipe, device, updates))
+                measured.append(update_seconds(models[index], recipe, device, updates))
         except TrainingStopped:  # its training will record why
             continue
         timed.append(index)
@@ -133,7 +133,7 @@ def _decoding_seconds(stream: Stream, recipe: Recipe, seconds: float) -> float:
     return (last - start) / images if images else 0.0
 
 
-def _update_seconds(model: StudyModel, recipe: Recipe, device: Device, updates: int) -> float:
+def update_seconds(model: StudyModel, recipe: Recipe, device: Device, updates: int) -> float:
     spec = ModelSpec.from_mapping(model.spec)
     shape = Shape(spec.in_channels, spec.resolution, spec.head.classes)
     return timed_update(lambda: build_network(spec), shape, recipe, device, updates)

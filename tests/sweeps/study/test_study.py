@@ -18,6 +18,8 @@ from fake_study import make_study, work
 
 import sweeps.study.freeze
 from designspace.atomic import create_file, replace_file
+from designspace.distributions import Choice
+from designspace.spaces import SPACES, space_from_config
 from designspace.spec import ModelSpec
 from designspace.study import Record, Study, StudyModel
 from sweeps.compose import compose
@@ -337,3 +339,39 @@ def test_files_are_complete_or_absent(tmp_path, monkeypatch):
         create_file(tmp_path / "other", "text")
     assert path.read_text() == "third"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_manifest_holds_every_distribution_of_a_space(tmp_path):
+    study = freeze(config(), tmp_path / "study")
+    space = study.manifest["spaces"]["inverted"]
+    assert "base" not in space
+    assert space["parameters"].keys() >= {"depth", "w_0", "w_a", "w_m", "group_width", "bottleneck_ratio"}
+    assert (space["parameters"]["depth"]["low"], space["parameters"]["depth"]["high"]) == (4, 12)
+    drawn = space_from_config(space).sample(3, study.config["seed"])
+    assert [row["spec_id"] for row in drawn.rows()] == [m.spec_id for m in study.models if m.space == "inverted"]
+
+
+def test_a_study_keeps_its_spaces_when_a_named_space_changes(tmp_path, monkeypatch, caplog):
+    whole = freeze(config("n=5"), tmp_path / "whole")
+    study = freeze(config(), tmp_path / "study")
+    narrower = SPACES["regnetx"].with_distributions(w_m=Choice(options=[2.0]))
+    monkeypatch.setitem(SPACES, "regnetx", narrower)
+    assert freeze(config(), tmp_path / "study").models == study.models
+    assert freeze(config("n=5"), tmp_path / "study").models == whole.models
+    assert "spaces.inverted: now defined differently; the study keeps the space it was frozen with" in caplog.text
+
+
+def test_a_space_may_be_written_differently(tmp_path):
+    study = freeze(config("spaces=[regnetx]", "template.strides=[1,1,1,2]"), tmp_path / "study")
+    same = config("spaces={regnetx:{base:regnetx,parameters:{}}}", "template.strides=[1,1,1,2]")
+    assert freeze(same, tmp_path / "study").models == study.models
+
+
+def test_the_manifest_of_an_earlier_version_grows_without_complete_spaces(tmp_path):
+    study = freeze(config(), tmp_path / "study")
+    manifest = json.loads(study.paths.manifest.read_text())
+    del manifest["spaces"]
+    study.paths.manifest.write_text(json.dumps(manifest))
+    grown = freeze(config("n=4"), tmp_path / "study")
+    assert grown.models[:6] == study.models
+    assert set(grown.manifest["spaces"]) == {"bottleneck_1", "inverted"}
