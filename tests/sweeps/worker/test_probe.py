@@ -134,7 +134,7 @@ def test_measuring_stops_after_some_seconds(splits: Splits, monkeypatch: pytest.
     assert len(timed) == probe.PROBES
 
 
-def test_pictures_that_stream_take_their_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_time_of_streamed_images_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for label in ("a", "b"):
         place = tmp_path / "train" / label
         place.mkdir(parents=True)
@@ -146,15 +146,15 @@ def test_pictures_that_stream_take_their_time(tmp_path: Path, monkeypatch: pytes
     opened = splits.opened
 
     def slowly(index: int) -> Any:
-        time.sleep(0.01)
+        time.sleep(0.01)  # at least this long
         return opened(index)
 
     monkeypatch.setattr(probe, "update_seconds", timed_as(lambda model: 1e-6))
     predictor = measure_times(models(), load_recipe(batch_size=8), replace(splits, opened=slowly), CPU)
     assert predictor is not None
-    assert 0.01 <= predictor.per_picture < 0.1
+    assert predictor.per_picture >= 0.01
     assert predictor.update_seconds(models()[0]) >= 8 * 0.01
-    # plan=only measures such a set too
+    # plan=only measures it as well
     training = TrainingConfig(
         data=DataConfig.from_mapping(config | {"root": tmp_path}),
         recipe=load_recipe(batch_size=8),
@@ -162,4 +162,4 @@ def test_pictures_that_stream_take_their_time(tmp_path: Path, monkeypatch: pytes
     )
     planned, source = predictor_for(training, tmp_path / "times", models(), processes=1)
     assert planned.evaluated == predictor.evaluated
-    assert "a few updates here" in source
+    assert "a few updates on this machine" in source
