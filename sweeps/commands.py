@@ -127,11 +127,11 @@ def calibrate(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     overrides, force = arguments.overrides, arguments.force
     own: dict[str, object] = {"lr": [], "wd": [], "models": 4, "out": "runs/calibration"}
-    for word in overrides:
-        key, _, value = word.partition("=")
+    for override in overrides:
+        key, _, value = override.partition("=")
         if key in own:
             own[key] = yaml.safe_load(value)
-    rest = [word for word in overrides if word.partition("=")[0] not in own]
+    rest = [override for override in overrides if override.partition("=")[0] not in own]
     models = own["models"]
     if not isinstance(models, int) or models < 1:
         raise ValueError(f"models = {models}: must be a whole number from 1")

@@ -34,7 +34,7 @@ from sweeps.data import open_data, prepare_data
 from sweeps.resources import automatic_processes
 from sweeps.study.claims import Claims, worker_name
 from sweeps.study.freeze import FREE_OF_DATA, Drawn, draw, freeze
-from sweeps.study.predict import TimeLimit, TimePredictor, any_known
+from sweeps.study.predict import TimeLimit, TimePredictor, load_any_constants
 from sweeps.study.progress import duration, sampling_lines, show_progress
 from sweeps.study.status import Status, StudyReader
 from sweeps.worker.task import find_trainer
@@ -86,7 +86,7 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, StudyConfig] | None:
     arguments = get_args_parser().parse_args(list(argv))
     if arguments.config_path:
         raise ValueError(f"--config-path = {arguments.config_path}: must be --config-dir, for configs of your own")
-    options = [word for word in argv if word not in arguments.overrides]
+    options = [argument for argument in argv if argument not in arguments.overrides]
     if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
         run_hydra([*options, *rewrite(arguments.overrides, arguments.config_dir)])
         return None
@@ -250,7 +250,7 @@ def predictor_for(
     from sweeps.trainer.device import resolve_device
     from sweeps.worker.probe import measure_times
 
-    if (before := any_known(times)) is not None:
+    if (before := load_any_constants(times)) is not None:
         return before, "measured by this study"
     splits = open_data(config.data, processes)
     device = resolve_device(config.device)

@@ -107,7 +107,7 @@ class TimeLimit:
 NO_LIMIT = TimeLimit()
 
 
-def begin(folder: Path, measured_on: Mapping[str, Any]) -> bool:
+def start_measuring(folder: Path, measured_on: Mapping[str, Any]) -> bool:
     """Whether this process should measure the constants: not while another does, or soon after one died doing so.
 
     Raises:
@@ -125,26 +125,26 @@ def begin(folder: Path, measured_on: Mapping[str, Any]) -> bool:
     return True
 
 
-def keep(folder: Path, measured_on: Mapping[str, Any], predictor: TimePredictor) -> TimePredictor:
+def save_constants(folder: Path, measured_on: Mapping[str, Any], predictor: TimePredictor) -> TimePredictor:
     """Write the constants of a kind of device unless another process already has; return those in the file.
 
     Args:
-        folder: folder of the study's constants, which `begin` creates.
+        folder: folder of the study's constants, which `start_measuring` creates.
         measured_on: device, arithmetic and number of processes, which they depend on.
     Raises:
         OSError: the disk is full or not writable.
     """
     content = {"measured_on": dict(measured_on), "constants": asdict(predictor)}
     create_file(_file(folder, measured_on), json.dumps(content, indent=1))
-    return known(folder, measured_on) or predictor
+    return load_constants(folder, measured_on) or predictor
 
 
-def known(folder: Path, measured_on: Mapping[str, Any]) -> TimePredictor | None:
+def load_constants(folder: Path, measured_on: Mapping[str, Any]) -> TimePredictor | None:
     """The study's constants for a kind of device, None if there are none."""
     return _read(_file(folder, measured_on))
 
 
-def any_known(folder: Path) -> TimePredictor | None:
+def load_any_constants(folder: Path) -> TimePredictor | None:
     """The study's constants for any device, None if there are none: enough to compare its trainings."""
     return next(filter(None, map(_read, sorted(folder.glob("*.json")))), None)
 

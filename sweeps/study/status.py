@@ -15,7 +15,7 @@ from datetime import datetime
 
 from designspace.study import Record, Study, StudyModel, trainings
 from sweeps.study.claims import Claim, claimed_keys, owner_is_gone, read_claim
-from sweeps.study.predict import TimePredictor, any_known
+from sweeps.study.predict import TimePredictor, load_any_constants
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class StudyReader:
         self, claims: Mapping[str, Claim], active: float, taken: float
     ) -> tuple[float | None, float | None]:
         """Training time left and time until the study is done, estimated from the costs, s."""
-        self._predictor = self._predictor or any_known(self._study.paths.times)
+        self._predictor = self._predictor or load_any_constants(self._study.paths.times)
         costs = {model.key: self._cost(model) for model in self._trainings}
         done = sum(costs[key] for key, outcome in self._outcomes.items() if key in costs and outcome.span is not None)
         if not done and self._predictor is None:

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 from designspace.study import Record, Study, StudyModel, trainings
 from sweeps.damage import ImageError
 from sweeps.stop import WORKERS_SIGNALS
-from sweeps.study.predict import TimePredictor, begin, keep, known
+from sweeps.study.predict import TimePredictor, load_constants, save_constants, start_measuring
 from sweeps.worker.task import Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5
@@ -151,7 +151,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
 
         try:
             outcome = opened.train(Task(model, on_epoch, checkpoint, deadline, predicted))
-            if predictor is None and (predictor := known(study.paths.times, opened.measured_on)) is not None:
+            if predictor is None and (predictor := load_constants(study.paths.times, opened.measured_on)) is not None:
                 connection.send(("predictor", predictor))  # measured by another process in the meantime
                 predicted = predictor.training_seconds(model)
             fields = outcome | {"predicted_seconds": predicted, "device_share": share}
@@ -200,11 +200,11 @@ def _predictor(study: Study, trainer: Trainer) -> TimePredictor | None:
     if trainer.measure_times is None:
         return None
     folder, here = study.paths.times, trainer.measured_on
-    before = known(folder, here)
-    if before is not None or not begin(folder, here):
+    before = load_constants(folder, here)
+    if before is not None or not start_measuring(folder, here):
         return before
     measured = trainer.measure_times(trainings(study.models))
-    return None if measured is None else keep(folder, here, measured)
+    return None if measured is None else save_constants(folder, here, measured)
 
 
 def _listen(connection: Connection, tasks: queue.SimpleQueue[Assignment | None], stop: threading.Event) -> None:

@@ -137,7 +137,7 @@ def damage(path: Path, kind: str) -> None:
     [
         ("truncated", "not valid JSON"),
         ("flipped bit", "not valid JSON"),
-        ("of another model", "it belongs to another model"),
+        ("of another model", "is the record of another model"),
         ("FIFO", "must be a regular file"),
         ("folder", "must be a regular file"),
         ("broken link", "must not be a broken link"),
@@ -190,7 +190,7 @@ def test_a_study_needs_only_its_two_files(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_study(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(FileNotFoundError, match=r"not a study folder \(it has no manifest.json"):
+        with pytest.raises(FileNotFoundError, match=r"not a study folder \(no manifest.json"):
             Study.open(folder)
 
 
@@ -208,7 +208,7 @@ def test_a_folder_that_is_no_study(tmp_path: Path) -> None:
 def test_a_damaged_manifest_is_named_with_its_problem(tmp_path: Path, text: str, reason: str) -> None:
     make_study(tmp_path)
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"manifest.json: not the manifest of a study: .*{reason}") as error:
+    with pytest.raises(ValueError, match=rf"manifest.json: not a valid manifest: .*{reason}") as error:
         Study.open(tmp_path)
     assert "\n" not in str(error.value)
 
@@ -230,7 +230,7 @@ def test_a_manifest_has_the_types_that_the_commands_use(tmp_path: Path, name: st
     make_study(tmp_path)
     path = StudyPaths(tmp_path).manifest
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
-    with pytest.raises(ValueError, match=rf"not the manifest of a study: {name}"):
+    with pytest.raises(ValueError, match=rf"not a valid manifest: {name}"):
         Study.open(tmp_path)
 
 
@@ -239,7 +239,7 @@ def test_models_that_changed_are_rejected(tmp_path: Path) -> None:
     content = study.paths.models.read_bytes()
     for changed in (content.replace(b'"macs":1', b'"macs":2'), content[:-20], b"\xff" + content, b""):
         study.paths.models.write_bytes(changed)
-        with pytest.raises(ValueError, match=r"models.jsonl was changed after the study was frozen"):
+        with pytest.raises(ValueError, match=r"models.jsonl: was changed after the study was frozen"):
             Study.open(tmp_path)
     study.paths.models.unlink()
     with pytest.raises(FileNotFoundError):

@@ -462,5 +462,5 @@ def test_a_models_file_of_the_user_is_not_overwritten(tmp_path):
     (tmp_path / "models.jsonl").write_text('{"my": "models"}\n')
     code, _, err = run(tmp_path, "sweep", *SMOKE, "n=1", "run=.")
     assert code == 2
-    assert err.startswith("designspace sweep: models.jsonl: is there and not from this tool")
+    assert err.startswith("designspace sweep: models.jsonl: exists and was not written by this tool")
     assert (tmp_path / "models.jsonl").read_text() == '{"my": "models"}\n'

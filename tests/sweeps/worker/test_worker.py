@@ -18,7 +18,7 @@ from fake_study import make_study, read_records, work
 
 from designspace.study import Record, Study
 from sweeps.study.claims import Claims, read_claim
-from sweeps.study.predict import TimeLimit, any_known
+from sweeps.study.predict import TimeLimit, load_any_constants
 from sweeps.study.status import StudyReader
 from sweeps.worker.worker import Queue, WorkerError
 
@@ -45,7 +45,7 @@ def test_predicted_times_order_the_models_and_limit_them(tmp_path, monkeypatch):
     records = read_records(study.paths.root)
     assert {record.predicted_seconds for record in records} == {50.0}
     assert {record.train_seconds for record in records} == {1000.0}
-    assert any_known(study.paths.times).training_seconds(study.models[0]) == 50.0
+    assert load_any_constants(study.paths.times).training_seconds(study.models[0]) == 50.0
 
 
 def test_times_are_measured_once_for_a_kind_of_device(tmp_path, monkeypatch):
