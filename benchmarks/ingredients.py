@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.reference_trainer import Images
 from designspace import ModelSpec, complexity
-from sweeps.config import DeviceConfig, Recipe
+from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import Splits
 from sweeps.resources import cores
 from sweeps.trainer.images import ResidentSplits
@@ -24,7 +24,7 @@ from sweeps.trainer.measure import keep_freed_memory
 from sweeps.trainer.trainer import train_model
 
 ROUNDS = 3
-RECIPE = Recipe(epochs=1, batch_size=32, crop_padding=2, flip=True)
+RECIPE = load_recipe(epochs=1, batch_size=32, crop_padding=2, flip=True)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from designspace import ModelSpec
 from designspace.network import build_network
-from sweeps.config import DeviceConfig, Recipe
+from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer.checkpoint import Checkpoint
 from sweeps.trainer.device import resolve_device
@@ -28,7 +28,7 @@ STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_widt
 SPEC = ModelSpec.from_mapping(
     {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "stages": [STAGE], "head": {"classes": 10}}
 )
-RECIPE = Recipe(epochs=2, batch_size=30, crop_padding=1)
+RECIPE = load_recipe(epochs=2, batch_size=30, crop_padding=1)
 DATA = DataConfig(name="digits", validation_size=301, subset=330)  # three processes cannot share 301 equally
 CPU = DeviceConfig(device="cpu")
 FLOAT32 = DeviceConfig(device="cpu", dtype="float32")

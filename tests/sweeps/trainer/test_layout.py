@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sweeps.config import DeviceConfig, Recipe
+from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import layout
 from sweeps.trainer.device import Device, resolve_device
@@ -14,7 +14,7 @@ from sweeps.trainer.layout import Shape, faster_layout, timed_update
 from sweeps.trainer.result import TrainingStopped
 
 CPU = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
-RECIPE = Recipe(batch_size=8)
+RECIPE = load_recipe(batch_size=8)
 
 
 def network() -> nn.Module:
