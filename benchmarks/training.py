@@ -28,13 +28,12 @@ from benchmarks.reference_trainer import train_reference
 from designspace import ModelSpec, complexity
 from designspace.network import build_network
 from designspace.spaces import space_from_config
+from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.resources import cores
 from sweeps.trainer.convolutions import merge_narrow_groups
 from sweeps.trainer.device import native_dtype, processor_name, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.measure import keep_freed_memory
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.trainer import train_model
 
 CPU = DeviceConfig(device="cpu")
@@ -143,7 +142,7 @@ def shares(pool: ProcessPoolExecutor, specs: Sequence[ModelSpec], images: int) -
     """
     table = {}
     for batch in (32, 64, 128):
-        recipe = Recipe(epochs=1, warmup_epochs=0.5, batch_size=batch)
+        recipe = load_recipe(epochs=1, warmup_epochs=0.5, batch_size=batch)
         found, alone = [], []
         for first in range(0, len(specs), cores()):
             together = specs[first : first + cores()]
@@ -178,12 +177,12 @@ def main() -> None:
         f"{arguments.models} RegNetX, {arguments.images} images, one epoch, {arguments.images // 5} validation images",
     ]
     with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), open_process, (arguments.images,)) as pool:
-        warm = Recipe(epochs=1, batch_size=arguments.images // 2)
+        warm = load_recipe(epochs=1, batch_size=arguments.images // 2)
         list(pool.map(ours, [spec.to_mapping() for spec in models(cores(), 1e6)], [warm] * cores()))
         for macs in arguments.macs:
             specs = models(arguments.models, macs)
             for batch in arguments.batch:
-                recipe = Recipe(epochs=1, batch_size=batch, crop_padding=2, flip=True)
+                recipe = load_recipe(epochs=1, batch_size=batch, crop_padding=2, flip=True)
                 theirs, mine, work = contest(pool, specs, recipe, arguments.images, arguments.reference_threads)
                 ratios = sorted(a / b for a, b in zip(theirs, mine, strict=True))
                 slow, fast = statistics.mean(theirs), statistics.mean(mine)

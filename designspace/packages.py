@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import operator
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -61,6 +62,14 @@ def own_module(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
+def run_worker(config: Any) -> None:
+    """Run a worker of a sweep.
+
+    Hydra's launchers pickle this function by its import path, so jobs import this distribution's `sweeps`.
+    """
+    own_module("sweeps.launch").work(config)
+
+
 def import_attribute(field: str, path: str) -> Any:
     """Import MODULE:ATTRIBUTE; the current directory is searched last.
 
@@ -72,15 +81,16 @@ def import_attribute(field: str, path: str) -> Any:
         ValueError: the path is malformed, or the import fails.
     """
     module, _, attribute = path.partition(":")
-    if not all(name.isidentifier() for name in (*module.split("."), attribute)):
+    if not all(name.isidentifier() for name in (*module.split("."), *attribute.split("."))):
         raise ValueError(f"{field} = {path!r:.80}: must be MODULE:ATTRIBUTE, like my_spaces:pyramids")
     directory = os.getcwd()
     if directory not in sys.path and "" not in sys.path:
         sys.path.append(directory)
     try:
-        return getattr(importlib.import_module(module), attribute)
+        value = operator.attrgetter(attribute)(importlib.import_module(module))
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{field} = {path}: {error}") from None
+    return value
 
 
 def import_path(field: str, value: Callable[..., Any]) -> str:

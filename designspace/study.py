@@ -1,17 +1,17 @@
-"""A study: its folder, its models and its records, with the only code that reads and writes them.
+"""A study: its folder, models and records. The only code that reads and writes them.
 
-    DIR/manifest.json       the resolved config, its hash, versions, git revision, sampling reports
-    DIR/models.jsonl        one line per (space, index, seed), only ever extended; the manifest has its hash
-    DIR/records/KEY.json    one record per training, written atomically and never altered
+    DIR/manifest.json       config and its hash, complete spaces, versions, git revision, sampling reports
+    DIR/models.jsonl        one line per (space, index, seed); only extended; the manifest has its hash
+    DIR/records/KEY.json    one record per training, written atomically and never changed
     DIR/claims/KEY          hints about who trains what
-    DIR/times/ID.json       constants that predict training times, one file for each kind of device
+    DIR/times/ID.json       constants that predict training times, one file per kind of device
     DIR/checkpoints/KEY     state of a longer training after its last epoch; removed once there is a record
-    DIR/set_aside/          damaged records, and failures that are tried again, kept for inspection
+    DIR/set_aside/          damaged records and retried failures, for inspection
     DIR/hydra/worker-N/     Hydra's files of each worker (config, log)
 
-A model is done when its record exists; nothing else counts. Models whose keys are equal, a network drawn twice or by
-two spaces, share one training and one record. Everything read is validated: a file is what this module writes, or a
-ValueError says in one line what is wrong with it. Only manifest.json and models.jsonl must exist.
+A model is done when its record exists. Models with the same key (a network drawn twice, or by two spaces) share one
+training and one record. Every file is validated when read; errors are ValueErrors of one line. Only manifest.json and
+models.jsonl must exist.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from designspace.atomic import create_file
 from designspace.validated import parse_json, read_regular
 
 FEW_UPDATES = 500
-"""Optimizer steps below which errors say more about the recipe than about the models: their number decides first."""
+"""Updates below which errors depend more on the recipe than on the model."""
 
 MACS_PER_ACT = 50
-"""Multiply-adds that take about as long as moving one element of a convolution's output, on processors and GPUs."""
+"""Multiply-adds that take about as long as moving one element of a convolution's output, on CPUs and GPUs."""
 
 Outcome = Literal["ok", "diverged", "timeout", "out_of_memory", "crashed"]
 STATUSES: tuple[str, ...] = get_args(Outcome)
@@ -48,10 +48,10 @@ log = logging.getLogger(__name__)
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON can have it: null for a number that is not finite, escapes for text that is not Unicode."""
+    """The value as valid JSON: null for a number that is not finite, escapes for text that is not Unicode."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, str):  # the name of a file can have bytes that are not UTF-8
+    if isinstance(value, str):  # file names may contain bytes that are not UTF-8
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
@@ -62,7 +62,7 @@ def _plain(value: Any) -> Any:
 
 def _check_finite(mapping: dict[str, Any]) -> dict[str, Any]:
     try:
-        json.dumps(mapping, allow_nan=False)  # several times as fast as a loop in Python
+        json.dumps(mapping, allow_nan=False)  # several times faster than a Python loop
     except ValueError:
         raise ValueError("numbers: must be finite") from None
     return mapping
@@ -77,7 +77,7 @@ def _check_time(text: str) -> str:
     raise ValueError("must be a time with its offset from UTC, as in 2026-01-31T12:00:00+00:00")
 
 
-# Strict: no text for a number, no 1 for true, no fraction for an integer, nothing that is not finite.
+# Strict: no text as a number, no 1 as true, no fraction as an integer, only finite numbers.
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -94,7 +94,7 @@ def _column(meaning: str, unit: str = "", **default: Any) -> Any:
 
 @dataclass(frozen=True)
 class Record:
-    """One trained model, or the failure to train it. Curves have one value an epoch."""
+    """One trained model, or the failure to train it. Curves have one value per epoch."""
 
     __pydantic_config__ = STRICT
 
@@ -111,13 +111,13 @@ class Record:
     params: Count | None = _column("learnable parameters", default=None)
     acts: Count | None = _column("output elements of convolutions for one image", "elements", default=None)
     depth: Count | None = _column("blocks in all stages", "blocks", default=None)
-    message: str = _column("what went wrong, for a failed model", default="")
+    message: str = _column("error message of a failed model", default="")
     error_percent: Percent | None = _column("top-1 error on the validation split, last epoch", "%", default=None)
     epochs_done: Count = _column("epochs finished", default=0)
-    updates: Count = _column("optimizer steps, with those float16 skipped where gradients overflowed", default=0)
-    predicted_seconds: Seconds | None = _column("training time predicted before, with evaluation", "s", default=None)
+    updates: Count = _column("optimizer steps, including those that float16 skipped (overflow)", default=0)
+    predicted_seconds: Seconds | None = _column("predicted training time, with evaluation", "s", default=None)
     device_share: Annotated[float, Field(gt=0, le=1)] | None = _column(
-        "fraction of the device it had: one over its worker's trainings at once there", default=None
+        "fraction of the device: 1 / concurrent trainings of the worker on it", default=None
     )
     train_seconds: Seconds | None = _column("time spent in training epochs, without evaluation", "s", default=None)
     images_per_second: Seconds | None = _column("training images over train_seconds", "1/s", default=None)
@@ -134,30 +134,28 @@ class Record:
     memory_format: str = _column("channels_last or contiguous", default="")
     compiled: bool = _column("whether torch.compile was used", default=False)
     host: str = _column("machine name", default="")
-    started_at: TimeOrEmpty = _column(
-        "start of training, also if it was stopped and resumed, UTC, ISO 8601", default=""
-    )
+    started_at: TimeOrEmpty = _column("start of training, before any interruption, UTC, ISO 8601", default="")
     ended_at: TimeOrEmpty = _column("end of training, UTC, ISO 8601", default="")
-    attempts: Count = _column("how often training was tried", default=1)
+    attempts: Count = _column("number of attempts", default=1)
 
     @property
     def key(self) -> str:
-        """Key of the training it is the record of."""
+        """Key of the recorded training."""
         return record_key(self.spec_id, self.recipe_id, self.data_id, self.seed)
 
     def to_json(self) -> str:
-        """One JSON object; a number that is not finite becomes null."""
+        """Format as a JSON object; a number that is not finite becomes null."""
         return json.dumps(_plain(asdict(self)), indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
-        """Read what `to_json` wrote; unknown keys of later versions are dropped; ValueError if it is not a record."""
+        """Read the output of `to_json`; keys of later versions are ignored; ValueError if it is not a record."""
         return parse_json(_RECORD, text)
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a column of a record means and its unit ("" where it has none)."""
+    """Meaning and unit ("" if none) of a column of a record."""
 
     meaning: str
     unit: str
@@ -169,7 +167,7 @@ CURVES = tuple(f.name for f in fields(Record) if f.type == "Curve")
 
 
 def now() -> str:
-    """This moment as records have it: UTC, ISO 8601, to the second."""
+    """The current time in the format of records: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -215,21 +213,21 @@ _MODEL = TypeAdapter(StudyModel)
 
 
 def damaged_text(damaged: Mapping[str, str], shown: int = 3) -> str:
-    """Describe damaged records by what is wrong with the first of them."""
+    """Describe damaged records by the errors of the first ones."""
     first = "; ".join(f"{key}: {reason}" for key, reason in itertools.islice(damaged.items(), shown))
     more = f"; and {len(damaged) - shown:,} more" if len(damaged) > shown else ""
     return f"{len(damaged):,} damaged record{'s' if len(damaged) > 1 else ''} ({first}{more})"
 
 
 def trainings(models: Iterable[StudyModel]) -> list[StudyModel]:
-    """Return the first model of each key, in order: each training once."""
+    """Return the first model of each key, in order."""
     first: dict[str, StudyModel] = {}
     for model in models:
         first.setdefault(model.key, model)
     return list(first.values())
 
 
-# Of a manifest, what the commands use is checked; further keys are kept as they are.
+# The keys of a manifest that commands use are checked; further keys are kept unchanged.
 _Range = Annotated[list[float], Field(min_length=2, max_length=2)] | None
 
 
@@ -276,6 +274,7 @@ class _Manifest(_Part):
     data_id: str
     models: Count
     models_sha256: str
+    spaces: dict[str, dict[str, Any]] = {}  # complete; absent in earlier versions
     sampling: dict[str, _Sampling] = {}
     environment: _Environment = _Environment()
 
@@ -284,17 +283,17 @@ _MANIFEST = TypeAdapter(_Manifest)
 
 
 def check_is_models(path: Path) -> None:
-    """Check that a models.jsonl without a manifest, if there is one, is what a start left that was killed.
+    """Check that a models.jsonl without a manifest was written by an interrupted start.
 
     Raises:
-        ValueError: it is another file.
+        ValueError: it is a file of other origin.
     """
     try:
         parse_json(_MODEL, read_regular(path).partition(b"\n")[0])
     except FileNotFoundError:
         pass
     except ValueError:
-        raise ValueError(f"{path}: is there and not from this tool; choose another folder for the study") from None
+        raise ValueError(f"{path}: exists and was not written by this tool; use another folder for the study") from None
 
 
 def lines_hash(lines: Iterable[str]) -> str:
@@ -315,7 +314,7 @@ class StudyPaths:
 
     @property
     def models(self) -> Path:
-        """The models to train, a JSON object a line."""
+        """The models to train, one JSON object per line."""
         return self.root / "models.jsonl"
 
     @property
@@ -376,17 +375,15 @@ class Study:
             parse_json(_MANIFEST, content)
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(
-                f"{root}: not a study folder (it has no manifest.json; start one by designspace sweep … run={root})"
+                f"{root}: not a study folder (no manifest.json); start a study with designspace sweep … run={root}"
             ) from None
         except ValueError as error:
-            raise ValueError(f"{paths.manifest}: not the manifest of a study: {error}") from None
+            raise ValueError(f"{paths.manifest}: not a valid manifest: {error}") from None
         manifest = json.loads(content)
-        # While a study grows, the file is ahead of the manifest for a moment: only the frozen lines count.
+        # While a study grows, the file is briefly ahead of the manifest; only the frozen lines count.
         lines = read_regular(paths.models).split(b"\n")[: manifest["models"]]
         if hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest() != manifest["models_sha256"]:
-            raise ValueError(
-                f"{paths.models} was changed after the study was frozen: must be the file as it was written"
-            )
+            raise ValueError(f"{paths.models}: was changed after the study was frozen; restore the original file")
         models = []
         for number, line in enumerate(lines, 1):
             try:
@@ -397,7 +394,7 @@ class Study:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The resolved config the study was frozen with."""
+        """The config that the study was frozen with."""
         config: Mapping[str, Any] = self.manifest["config"]
         return config
 
@@ -442,7 +439,7 @@ class Study:
         except OSError as error:
             raise ValueError(error.strerror) from None
         if record.key != key:
-            raise ValueError("it belongs to another model")
+            raise ValueError("is the record of another model")
         return record
 
     def read_records(self, keys: Iterable[str] | None = None) -> tuple[dict[str, Record], dict[str, str]]:
@@ -451,12 +448,12 @@ class Study:
         Args:
             keys: of the models; by default all that have a record.
         Returns:
-            The records by key, and for each damaged one what is wrong with it.
+            The records by key, and the error of each damaged one by key.
         """
         records, damaged = {}, {}
         for key in sorted(self.recorded_keys() if keys is None else keys):
             try:
-                if (record := self.read_record(key)) is not None:  # None: set aside at this moment
+                if (record := self.read_record(key)) is not None:  # None: just set aside
                     records[key] = record
             except ValueError as error:
                 damaged[key] = str(error)
@@ -469,17 +466,17 @@ class Study:
         return sorted(missing, key=lambda model: (-model.cost, model.key))
 
     def write_record(self, model: StudyModel, record: Record) -> bool:
-        """Write the record of a model atomically; the first record of a model stays.
+        """Write the record of a model atomically; an existing record is kept.
 
         Returns:
-            False if the model had a record already.
+            False if the model already had a record.
         Raises:
-            OSError: the disk is full or not writable; no trace of the record is left.
+            OSError: the disk is full or not writable; no partial file is left.
         """
         return create_file(self.paths.record(model.key), record.to_json())
 
     def remove_old_checkpoints(self) -> None:
-        """Remove the checkpoints of recorded models, whose processes were killed just after they wrote the record."""
+        """Remove checkpoints of recorded models, left by processes that were killed just after writing the record."""
         recorded = self.recorded_keys()
         for checkpoint in (self.paths.root / "checkpoints").glob("*"):
             if checkpoint.name in recorded:
@@ -489,12 +486,12 @@ class Study:
         """Move a record out of the study, so that its model is trained again, and log a warning."""
         self.paths.set_aside.mkdir(exist_ok=True)
         places = (self.paths.set_aside / f"{key}.{number}.json" for number in itertools.count())
-        with contextlib.suppress(FileNotFoundError):  # another driver was quicker
+        with contextlib.suppress(FileNotFoundError):  # another driver was faster
             os.rename(self.paths.record(key), next(place for place in places if not os.path.lexists(place)))
             log.warning("record %s set aside (%s); its model will be trained again", key, reason)
 
     def set_aside_damaged(self) -> int:
-        """Set aside every record that cannot be read or is not the record of its model; return their number."""
+        """Set aside every damaged record; return their number."""
         _, damaged = self.read_records()
         for key, reason in damaged.items():
             self.set_aside(key, f"damaged: {reason}")
@@ -505,4 +502,4 @@ class Study:
         records, _ = self.read_records() if statuses else ({}, {})
         for key, record in records.items():
             if record.status in statuses:
-                self.set_aside(key, f"{record.status}, and retry={list(statuses)}")
+                self.set_aside(key, f"{record.status}, retry={list(statuses)}")

@@ -1,7 +1,7 @@
-"""Which learning rate and weight decay suit a space: one small study for each pair, on the same models.
+"""Calibrate learning rate and weight decay for a space: one small study per pair of values, on the same models.
 
-The papers do the same before they compare spaces (arXiv 2003.13678, appendix C). Every pair is an ordinary study in a
-folder of its own, so a killed calibration goes on where it was and its records stay to be looked at.
+The papers do this before comparing spaces (arXiv 2003.13678, appendix C). Every pair is an ordinary study in its own
+folder, so a killed calibration resumes and its records remain.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import yaml
 from designspace.atomic import MARK, check_output, write_output
 from designspace.study import Record
 
-EVIDENCE = "calibration.csv"
+RESULTS = "calibration.csv"
 RECOMMENDED = "recipe.yaml"
 
 CLEARLY = 2.0
-"""Standard errors from which a pair is called worse than the best."""
+"""Standard errors from which a pair counts as worse than the best."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One pair and how the models did with it; errors in percent, a failed training counting as a guess.
+    """Errors of the models trained with one pair, in percent; a failed training counts as random guessing.
 
     A model's error is the mean over its training seeds; it `failed` if one of its trainings did. `behind_best` is the
-    mean over the models of the difference to the best pair, `behind_best_se` its standard error: the models are the
-    same, so the differences say more than the means.
+    mean difference to the best pair over the models, `behind_best_se` its standard error. All pairs train the same
+    models, so the differences are more precise than the means.
     """
 
     learning_rate: float
@@ -62,31 +62,33 @@ def calibrate(
     """Train the first `models` models of every space of a config with each pair.
 
     Args:
-        overrides: overrides of `designspace sweep`, without those that follow from the other arguments.
-        learning_rates: peaks to try, as `recipe.learning_rate` means them.
-        weight_decays: values to try; empty takes the recipe's own.
-        models: how many of each space.
-        out: folder for the studies, the evidence and the recommended recipe.
-        force: whether an evidence or recipe of other origin may be replaced.
+        overrides: overrides of `designspace sweep`, except those that the other arguments set.
+        learning_rates: values of `recipe.learning_rate`.
+        weight_decays: values of `recipe.weight_decay`; empty: that of the recipe.
+        models: number of models per space.
+        out: folder for the studies, the results and the recommended recipe.
+        force: whether to replace files that this tool did not write.
     Returns:
         The rows, the best pair first, and the recommended recipe as a mapping.
     Raises:
-        ValueError: a value or the config is not allowed, or there is a file that this tool did not write.
+        ValueError: a value is not allowed, or a file exists that this tool did not write.
     """
-    from sweeps.app import sweep
+    from sweeps.launch import sweep
 
     if not learning_rates:
-        raise ValueError("lr is empty; give the values to try, like lr=[0.05,0.1,0.2,0.4]")
-    if wrong := [value for value in learning_rates if value <= 0] + [value for value in weight_decays if value < 0]:
-        raise ValueError(f"lr and wd hold {wrong[0]:g}; lr must be above 0 and wd not below")
+        raise ValueError("lr: required; list the values to try, like lr=[0.05,0.1,0.2,0.4]")
+    if wrong := [value for value in learning_rates if value <= 0]:
+        raise ValueError(f"lr = {wrong[0]:g}: must be above 0")
+    if wrong := [value for value in weight_decays if value < 0]:
+        raise ValueError(f"wd = {wrong[0]:g}: must be at least 0")
     own = ("n", "run", "plan", "recipe.learning_rate", *["recipe.weight_decay"] * bool(weight_decays))
-    for word in overrides:
-        if word.partition("=")[0].strip("+~") in own:
-            raise ValueError(f"{word} is not allowed: {', '.join(own)} follow from models, out, lr and wd")
-    check_output(out / EVIDENCE, force=force, content=to_csv([]).encode())
+    for override in overrides:
+        if override.partition("=")[0].strip("+~") in own:
+            raise ValueError(f"{override}: must be left out, because models, out, lr and wd set {', '.join(own)}")
+    check_output(out / RESULTS, force=force, content=to_csv([]).encode())
     check_output(out / RECOMMENDED, force=force)
     records: dict[Pair, list[Record]] = {}
-    config: Mapping[str, Any] = {}
+    recipe: dict[str, Any] = {}
     decays: list[float | None] = [*weight_decays] or [None]
     for decay in decays:
         for rate in learning_rates:
@@ -95,23 +97,24 @@ def calibrate(
             place = out / (f"lr-{rate:g}" + ("" if decay is None else f"-wd-{decay:g}"))
             outcome = sweep([*overrides, *chosen, f"run={place}"])
             if outcome is None:
-                raise ValueError("Hydra's own options show things and train nothing; give them to designspace sweep")
+                raise ValueError("Hydra's own options train nothing: use them with designspace sweep")
             study, _, config = outcome
-            records[rate, config["recipe"]["weight_decay"]] = list(study.read_records()[0].values())
+            recipe = config.recipe.to_mapping()
+            records[rate, config.recipe.weight_decay] = list(study.read_records()[0].values())
     rows = compare(records)
-    recipe = dict(config["recipe"]) | {
+    recipe |= {
         "name": "calibrated",
         "learning_rate": rows[0].learning_rate,
         "weight_decay": rows[0].weight_decay,
     }
-    write_output(out / EVIDENCE, to_csv(rows), force=force)
-    about = f"# Recommended by {out.name}/{EVIDENCE}, from {MARK}: {conclusion(rows)}\n"
+    write_output(out / RESULTS, to_csv(rows), force=force)
+    about = f"# Recommended by {out.name}/{RESULTS}, from {MARK}: {conclusion(rows)}\n"
     write_output(out / RECOMMENDED, about + yaml.safe_dump(recipe, sort_keys=False), force=force)
     return rows, recipe
 
 
 def compare(records: Mapping[Pair, Sequence[Record]]) -> list[Row]:
-    """One row a pair, the lowest mean error first; a failed training counts as badly as guessing."""
+    """One row per pair, lowest mean error first; a failed training counts as random guessing."""
     errors: Errors = {}
     for pair, trained in records.items():
         of_model: dict[tuple[str, int], list[float]] = {}
@@ -130,7 +133,7 @@ def compare(records: Mapping[Pair, Sequence[Record]]) -> list[Row]:
 
 
 def conclusion(rows: Sequence[Row]) -> str:
-    """One sentence about the winner: what is not clearly worse, and a warning at the edge of what was tried."""
+    """Describe the best pair: pairs that are not clearly worse, and a warning at the edge of the range."""
     best, rates = rows[0], sorted({row.learning_rate for row in rows})
     sentence = (
         f"lr {best.learning_rate:g} and wd {best.weight_decay:g} gave the lowest mean error, "
@@ -140,12 +143,12 @@ def conclusion(rows: Sequence[Row]) -> str:
         pairs = ", ".join(f"lr {row.learning_rate:g} wd {row.weight_decay:g}" for row in close)
         sentence += f"; not clearly worse (under {CLEARLY:g} standard errors): {pairs}"
     if len(rates) > 1 and best.learning_rate in (rates[0], rates[-1]):
-        sentence += "; it is at the edge of the rates tried: widen lr"
+        sentence += "; it is at the edge of the range: widen lr"
     return sentence + "."
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV with a header."""
+    """Format the rows as CSV with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [field.name for field in fields(Row)]
@@ -155,7 +158,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows for a terminal."""
+    """Format the rows for a terminal."""
     lines = ["      lr        wd  mean error  best…worst      behind best       failed"]
     for row in rows:
         behind = f"{row.behind_best:.2f} ± {row.behind_best_se:.2f}"

@@ -1,4 +1,4 @@
-"""The commands `sweep`, `status` and `calibrate` of the program `designspace`."""
+"""The subcommands `sweep`, `status` and `calibrate`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from designspace import terminal
 
-_INTERRUPTED = "interrupted; the same command again goes on where it was (jobs of a cluster go on by themselves)"
+_INTERRUPTED = "interrupted; repeat the command to resume (jobs on a cluster continue)"
 
 
 def sweep(argv: list[str]) -> int:
-    """Train the populations of a study; the same command again resumes."""
-    from sweeps.app import sweep as run_sweep
-    from sweeps.study.summary import status_lines
+    """Train the populations of a study; repeat the command to resume."""
+    from sweeps.launch import sweep as run_sweep
+    from sweeps.study.progress import status_lines
     from sweeps.worker.worker import WorkerError
 
     try:
@@ -35,13 +35,13 @@ def sweep(argv: list[str]) -> int:
     study, status, config = outcome
     print("\n".join(status_lines(study.paths.root, status)))
     if status.total.missing or status.total.running:
-        print("designspace sweep: some models have no record; the same command again trains them", file=sys.stderr)
+        print("designspace sweep: some models have no record; repeat the command to train them", file=sys.stderr)
         return 1
-    if status.failed_share > config["allowed_failures"]:
+    if status.failed_share > config.allowed_failures:
         reasons = ",".join(sorted(status.total.failed))
         print(
             f"designspace sweep: {status.failed_share:.0%} of the models failed, more than "
-            f"allowed_failures={config['allowed_failures']:g}; to train only those again add 'retry=[{reasons}]'",
+            f"allowed_failures = {config.allowed_failures:g}; add 'retry=[{reasons}]' to train them again",
             file=sys.stderr,
         )
         return 1
@@ -51,15 +51,15 @@ def sweep(argv: list[str]) -> int:
 def status(argv: list[str]) -> int:
     """Show study progress: done, running, failed, missing."""
     from designspace.study import Study
+    from sweeps.study.progress import running_lines, status_lines
     from sweeps.study.status import StudyReader
-    from sweeps.study.summary import running_lines, status_lines
 
     parser = terminal.parser("status", status.__doc__, "runs/smoke")
     parser.add_argument("study", type=Path, help="the study folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     study = Study.open(arguments.study)
-    now = StudyReader(study).read()
+    current = StudyReader(study).read()
     if arguments.json:
         groups = {
             group.label: {
@@ -71,7 +71,7 @@ def status(argv: list[str]) -> int:
                 "missing": group.missing,
                 "best_error_percent": group.best_error_percent,
             }
-            for group in (*now.groups, now.total)
+            for group in (*current.groups, current.total)
         }
         running = [
             {
@@ -82,57 +82,59 @@ def status(argv: list[str]) -> int:
                 "since": claim.since,
                 "epochs_done": claim.epoch,
             }
-            for model, claim in now.running
+            for model, claim in current.running
         ]
-        left, device_left = now.training_seconds_left, now.device_seconds_left
+        left, device_left = current.training_seconds_left, current.device_seconds_left
         print(
             json.dumps(
                 {
                     "groups": groups,
-                    "models_per_hour": now.models_per_hour,
-                    "seconds_left": now.seconds_left,
-                    "training_hours": now.training_seconds / 3600,
+                    "models_per_hour": current.models_per_hour,
+                    "seconds_left": current.seconds_left,
+                    "training_hours": current.training_seconds / 3600,
                     "training_hours_left": None if left is None else left / 3600,
-                    "device_hours": now.device_seconds / 3600,
+                    "device_hours": current.device_seconds / 3600,
                     "device_hours_left": None if device_left is None else device_left / 3600,
                     "running": running,
-                    "damaged": now.damaged,
+                    "damaged": current.damaged,
                 }
             )
         )
     else:
-        print("\n".join([*status_lines(study.paths.root, now), *running_lines(now)]))
+        print("\n".join([*status_lines(study.paths.root, current), *running_lines(current)]))
     return 0
 
 
 def calibrate(argv: list[str]) -> int:
-    """Find the learning rate and weight decay that suit a space, and write the recipe."""
+    """Find a good learning rate and weight decay for a space, and write the recipe."""
     import yaml
 
-    from sweeps.calibrate import EVIDENCE, RECOMMENDED, conclusion, table
+    from sweeps.calibrate import RECOMMENDED, RESULTS, conclusion, table
     from sweeps.calibrate import calibrate as run_calibration
     from sweeps.worker.worker import WorkerError
 
     parser = terminal.parser(
         "calibrate",
         "Train a few models of each space of an experiment with every pair of learning rate and weight decay, and "
-        f"write the best recipe (OUT/{RECOMMENDED}) with its evidence (OUT/{EVIDENCE}).",
+        f"write the best recipe (OUT/{RECOMMENDED}) and the results (OUT/{RESULTS}).",
         "experiment=bottleneck_demo lr=[0.05,0.1,0.2,0.4] models=4 out=runs/calibration",
-        more="All other words go to Hydra as in designspace sweep.",
+        more="All other arguments are overrides as in designspace sweep.",
     )
-    parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="lr=[…] wd=[…] models=N out=DIR, and overrides")
+    parser.add_argument(
+        "overrides", nargs="+", metavar="KEY=VALUE", help="lr=[…] wd=[…] models=N out=DIR, and overrides"
+    )
     terminal.add_force(parser)
     arguments = parser.parse_args(argv)
-    words, force = arguments.words, arguments.force
+    overrides, force = arguments.overrides, arguments.force
     own: dict[str, object] = {"lr": [], "wd": [], "models": 4, "out": "runs/calibration"}
-    for word in words:
-        key, _, value = word.partition("=")
+    for override in overrides:
+        key, _, value = override.partition("=")
         if key in own:
             own[key] = yaml.safe_load(value)
-    rest = [word for word in words if word.partition("=")[0] not in own]
+    rest = [override for override in overrides if override.partition("=")[0] not in own]
     models = own["models"]
     if not isinstance(models, int) or models < 1:
-        raise ValueError(f"models={models} is not allowed; allowed: 1 or more of each space")
+        raise ValueError(f"models = {models}: must be a whole number from 1")
     try:
         rows, _ = run_calibration(
             rest, _numbers("lr", own["lr"]), _numbers("wd", own["wd"]), models, Path(str(own["out"])), force=force
@@ -149,4 +151,4 @@ def _numbers(key: str, value: object) -> list[float]:
     try:
         return [float(str(number)) for number in values]
     except ValueError:
-        raise ValueError(f"{key}={value} is not allowed; allowed: numbers, like {key}=[0.05,0.1]") from None
+        raise ValueError(f"{key} = {value}: must be numbers, like {key}=[0.05,0.1]") from None

@@ -34,11 +34,8 @@ def run(spec_path: Path, words: Sequence[str], *, force: bool = False) -> int:
     from designspace.export import FORMATS
     from designspace.files import load_spec
     from sweeps.compose import compose
-    from sweeps.data import data_from_config
     from sweeps.train_one import Job, check_train_folder, train_one
-    from sweeps.trainer.device_config import device_from_config
     from sweeps.trainer.distributed import join
-    from sweeps.trainer.recipe import recipe_from_config
 
     own = {"out": "", "seed": "0", "to": "yaml"}
     rest = []
@@ -58,9 +55,9 @@ def run(spec_path: Path, words: Sequence[str], *, force: bool = False) -> int:
     config = compose([*rest, f"run={own['out']}"]).config
     job = Job(
         spec=load_spec(spec_path / "spec.yaml" if spec_path.is_dir() else spec_path),
-        recipe=recipe_from_config(config["recipe"]),
-        data=data_from_config(config["data"]),
-        device=device_from_config(config["device"]),
+        recipe=config.recipe,
+        data=config.data,
+        device=config.device,
         seed=int(own["seed"]),
         out=Path(own["out"]),
     )

@@ -17,14 +17,13 @@ from designspace.packages import require
 from designspace.network import build_network
 from designspace.atomic import not_ours
 from designspace.spec import ModelSpec
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import DataConfig, Splits, StreamedSplits, find_test, open_data, open_test, prepare_data
 from sweeps.trainer.checkpoint import Checkpoint, is_checkpoint
 from sweeps.trainer.device import Device, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
 from sweeps.trainer.evaluate import error_percent
 from sweeps.trainer.images import at_resolution
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import EpochResult
 from sweeps.trainer.trainer import arithmetic, check_fit, placed, train_network, training_identity
 

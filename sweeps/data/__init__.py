@@ -4,8 +4,8 @@
 arrays), `open_test` the test part (`load_test` that of small sets), where `find_test` finds one.
 """
 
+from sweeps.config import DataConfig
 from sweeps.data.cache import cache_root
-from sweeps.data.config import DataConfig, data_from_config
 from sweeps.data.loading import (
     Splits,
     StreamedSplits,
@@ -25,7 +25,6 @@ __all__ = [
     "Splits",
     "StreamedSplits",
     "cache_root",
-    "data_from_config",
     "find_test",
     "load_data",
     "load_test",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweeps.config import DataConfig
 from sweeps.damage import ImageError
-from sweeps.data.config import DataConfig
 from sweeps.data.image_reader import ImageReader
 from sweeps.data.image_set import PARTS, ImageSet, NoSuchPart
 from sweeps.data.source import Part

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweeps.config import DataConfig
 from sweeps.data import cifar, digits, fashion_mnist
 from sweeps.data.cache import cache_root
-from sweeps.data.config import DataConfig
 from sweeps.data.hf import hf
 from sweeps.data.image_folder import image_folder
 from sweeps.data.image_set import IMAGENET_MEAN, IMAGENET_STD, ImageSet, NoSuchPart

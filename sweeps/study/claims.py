@@ -1,9 +1,9 @@
 """Claims: hints that keep two workers from training the same model.
 
-A claim is a small file with a counter that its owner raises every few seconds. Nothing depends on it: a lost or stale
-claim costs one repeated training, never a record. Staleness is judged without comparing clocks of two machines: a claim
-is stale when its counter has not changed for its owner's `stale_seconds` by the observer's clock, when its owner ran on
-this machine and is gone, or when it cannot be read as a claim.
+A claim is a small file with a counter that its owner increments every few seconds. A lost or stale claim costs one
+repeated training, never a record. Clocks of different machines are not compared: a claim is stale when its counter has
+not changed for its owner's `stale_seconds` by the observer's clock, when its owner ran on this machine and is gone, or
+when the file is not a valid claim.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from designspace.validated import parse_json, read_regular
 
 @dataclass(frozen=True)
 class Claim:
-    """Who trains a model: worker name, host, process, since when (ISO UTC), epochs done, heartbeat counter.
+    """Who trains a model: worker name, host, process, start (ISO UTC), epochs done, heartbeat counter.
 
-    `machine` is where process numbers mean the same; `takeovers` counts owners before this one that vanished;
-    `failures` are the model's attempts that failed, also those of owners before; `stale_seconds` are the owner's.
+    `machine` identifies the scope of process ids; `takeovers` counts earlier owners that vanished; `failures` are the
+    model's failed attempts, including those of earlier owners; `stale_seconds` are the owner's.
     """
 
     __pydantic_config__ = STRICT
@@ -54,16 +54,13 @@ _CLAIM = TypeAdapter(Claim)
 
 
 def process_start(pid: int) -> str:
-    """Return the kernel's start time of a process, '' if there is no such process.
-
-    It distinguishes a process from a later one with the same number.
-    """
+    """Return the kernel's start time of a process, which identifies it if its id is reused; '' if it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         if Path("/proc/self/stat").exists():
             return ""
-        try:  # no /proc on this system: alive or not is all one can know
+        try:  # no /proc on this system: only alive or not is known
             os.kill(pid, 0)
         except ProcessLookupError:
             return ""
@@ -75,15 +72,15 @@ def process_start(pid: int) -> str:
 
 
 def worker_name(number: int) -> str:
-    """Return a name that no other worker of a study has: number, machine, process and a random part."""
+    """Return a unique name for a worker: number, host, process and a random part."""
     return f"{number}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 @functools.cache
 def this_machine() -> str:
-    """Return what identifies the running system and its process numbers: containers may share a host name or kernel."""
+    """Return an identifier of this system and its process ids; containers may share a host name or a kernel."""
     marks = [socket.gethostname()]
-    with contextlib.suppress(OSError):  # no /proc: the host name must do
+    with contextlib.suppress(OSError):  # no /proc: the host name only
         marks += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
     return " ".join(marks)
 
@@ -97,10 +94,10 @@ class Claims:
     """The claims folder as one worker sees it.
 
     Args:
-        directory: the folder; created by the first claim.
+        directory: the folder, created by the first claim.
         worker: name of this worker, unique in the study.
-        stale_seconds: time without a change after which others may take over this worker's claims, and this worker a
-            claim that the file system does not let it read.
+        stale_seconds: time without a change after which other workers may take over this worker's claims, and this
+            worker a claim that it cannot read.
     """
 
     def __init__(self, directory: Path, worker: str, stale_seconds: float) -> None:
@@ -112,15 +109,11 @@ class Claims:
 
     @property
     def mine(self) -> frozenset[str]:
-        """Keys this worker holds."""
+        """Keys that this worker has claimed."""
         return frozenset(self._mine)
 
     def take(self, key: str) -> bool:
-        """Claim a model if nobody does, or if the claim on it is stale.
-
-        Returns:
-            True if this worker holds the claim now.
-        """
+        """Claim a model that is free or whose claim is stale; return whether this worker now holds the claim."""
         path = self._directory / key
         held = None
         try:
@@ -130,7 +123,7 @@ class Claims:
             stale = True
             if path.is_dir():
                 shutil.rmtree(path)
-        except OSError:  # perhaps for a moment only, as on NFS
+        except OSError:  # possibly temporary, as on NFS
             stale = self._is_stale(key, None)
         else:
             if held is None:
@@ -164,35 +157,35 @@ class Claims:
         )
 
     def add_failure(self, key: str, how: str) -> tuple[str, ...]:
-        """Note a failed attempt in an own claim and return all there were."""
+        """Add a failed attempt to an own claim and return all of them."""
         self._mine[key] = replace(self._mine[key], failures=(*self._mine[key].failures, how))
         self.beat(key)
         return self._mine[key].failures
 
     def failures(self, key: str) -> tuple[str, ...]:
-        """Return how the attempts at an own claim's model failed."""
+        """Return the failed attempts at an own claim's model."""
         return self._mine[key].failures
 
     def takeovers(self, key: str) -> int:
-        """Return how many owners of an own claim vanished, one after another, before the end of an epoch."""
+        """Return how many successive owners of an own claim vanished before the end of an epoch."""
         return self._mine[key].takeovers
 
     def beat(self, key: str, epoch: int | None = None) -> None:
-        """Raise the counter of an own claim (and note the epoch); a full disk is no reason to stop."""
+        """Increment the counter of an own claim and set its epoch; a full disk is ignored."""
         claim = self._mine[key]
         self._mine[key] = replace(claim, beat=claim.beat + 1, epoch=claim.epoch if epoch is None else epoch)
         with contextlib.suppress(OSError):
             replace_file(self._directory / key, json.dumps(asdict(self._mine[key])), durable=False, parents=False)
 
     def note_epoch(self, key: str, epoch: int) -> None:
-        """Remember the epochs done; the next heartbeat writes them."""
+        """Set the epochs done; the next heartbeat writes them."""
         self._mine[key] = replace(self._mine[key], epoch=epoch)
 
     def release(self, key: str) -> None:
-        """Release an own claim, unless another worker has taken it over meanwhile."""
+        """Release an own claim, unless another worker has taken it over."""
         self._mine.pop(key, None)
         path = self._directory / key
-        with contextlib.suppress(OSError):  # a claim that stays becomes stale
+        with contextlib.suppress(OSError):  # a remaining claim becomes stale
             try:
                 held = read_claim(path)
             except ValueError:
@@ -201,11 +194,11 @@ class Claims:
                 path.unlink(missing_ok=True)
 
     def foreign(self) -> set[str]:
-        """Return the keys that other workers hold."""
+        """Return the keys that other workers have claimed."""
         return claimed_keys(self._directory) - set(self._mine)
 
     def _is_stale(self, key: str, claim: Claim | None) -> bool:
-        """Whether a claim, or one that cannot be read (None), has not changed for long enough or lost its owner."""
+        """Whether a claim, or one that cannot be read (None), has not changed for long enough or has lost its owner."""
         if claim is not None and owner_is_gone(claim):
             return True
         mark = ("", -1) if claim is None else (claim.worker + claim.since, claim.beat)
@@ -218,7 +211,7 @@ class Claims:
 
 
 def claimed_keys(directory: Path) -> set[str]:
-    """Return the keys of all claims, also of stale ones; the folder need not exist."""
+    """Return the keys of all claims, including stale ones; the folder need not exist."""
     try:
         return {name for name in os.listdir(directory) if not name.startswith(".")}
     except FileNotFoundError:

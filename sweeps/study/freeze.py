@@ -1,24 +1,33 @@
-"""Freezing a study, once, before any worker starts.
+"""Freezing a study before any worker starts.
 
-The driver draws the populations, checks that every model fits the data, and writes models.jsonl and manifest.json. For
-an existing study it checks that the config is the one the study was frozen with; only `n` may have grown.
+The driver draws the populations, checks that every model fits the data, and writes models.jsonl and manifest.json. The
+manifest holds the config as given and every space with all its distributions, so that a later change of a named space
+does not change the study. An existing study must have the same config, except that `n` may grow.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
+import platform
+import socket
+import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from designspace.atomic import replace_file
-from designspace.study import Study, StudyModel, StudyPaths, check_is_models, lines_hash, now
-from sweeps.environment import environment
-from sweeps.study.population import Drawn, draw
+from designspace.spaces import DesignSpace, merge, space_from_config
+from designspace.study import Study, StudyModel, StudyPaths, check_is_models, lines_hash, now, record_key
+from sweeps.config import DEFAULT_TRAINER, StudyConfig
+from sweeps.data import open_data, prepare_data
+from sweeps.resources import cores
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +44,35 @@ FROZEN = (
     "deadline_seconds",
     "trainer",
 )
-"""Config keys that define a study and never change; `n` may grow, and all others are free at every start."""
+"""Config keys that define a study. `n` may grow; all other keys are free at every start."""
 
 FREE_OF_DATA = ("root", "workers", "max_pixels")
 """Keys of `data` that are free as well: where the images are, how they are decoded, and which are too large."""
 
 EARLIER = {"duplicates": "drop"}
-"""Keys that the manifests of earlier versions lack, with the values that their studies were drawn with."""
+"""Values of the keys that manifests of earlier versions lack."""
+
+PACKAGES = ("cnn-designspace", "torch", "numpy", "scikit-learn", "pydantic", "hydra-core", "omegaconf")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The models of a study, in the order (index, space, seed), their ids, spaces and sampling reports."""
+
+    models: tuple[StudyModel, ...]
+    spaces: dict[str, dict[str, Any]]
+    sampling: dict[str, dict[str, Any]]
+    recipe_id: str
+    data_id: str
 
 
 def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be equal at every start: the keys in FROZEN, without FREE_OF_DATA."""
-    known = EARLIER | dict(config)
-    part = {key: known[key] for key in FROZEN if key in known}
-    part["data"] = {key: value for key, value in (known.get("data") or {}).items() if key not in FREE_OF_DATA}
+    """Return the values that must be equal at every start: the keys in FROZEN, without FREE_OF_DATA."""
+    complete = EARLIER | dict(config)
+    part = {key: complete[key] for key in FROZEN if key in complete}
+    part["data"] = {key: value for key, value in (complete.get("data") or {}).items() if key not in FREE_OF_DATA}
+    if "trainer" in part:
+        part["trainer"] = part["trainer"] or DEFAULT_TRAINER
     return part
 
 
@@ -63,44 +87,45 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
         for key in sorted(before | after)
-        if before.get(key) != after.get(key)  # null is a setting that an earlier version did not have
+        if before.get(key) != after.get(key)  # null equals a setting that an earlier version did not have
     ]
 
 
-def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
-    """Create the study, or check the existing one and grow it if `n` is larger, and open it.
+def freeze(values: Mapping[str, Any], root: str | Path) -> Study:
+    """Create a study, or check an existing one and grow it if `n` is larger, and open it.
 
     Args:
-        config: the resolved config, plain values.
+        values: the config as plain values.
         root: the study folder.
     Raises:
-        ValueError: a value is not allowed, a model does not fit the data, or the study was frozen with another config.
+        ValueError: a value is not allowed, a model does not fit the data, or the study has another config.
     """
     paths = StudyPaths(Path(root))
     paths.root.mkdir(parents=True, exist_ok=True)
     with _locked(paths.lock):
-        study = Study.open(root) if paths.manifest.exists() else None
-        if study is None:
+        study = None
+        if not paths.manifest.exists():
             check_is_models(paths.models)
         else:
-            _check_same(study, config)
-            if int(config["n"]) == study.config["n"]:
+            study = Study.open(root)
+            _check_same(study, values)
+            if int(values["n"]) == study.config["n"]:
                 return study
-        drawn = draw(config)
+        drawn = draw(values, study.manifest.get("spaces") if study else None)
         if study is not None and drawn.data_id != (before := study.manifest["data_id"]):
-            raise ValueError(f"'{root}' cannot grow: its data were {before} and are {drawn.data_id} now (data_id)")
+            raise ValueError(f"run = {root}: cannot grow, because its data_id is {before} and is {drawn.data_id} now")
         old = study.models if study is not None else ()
-        models = old + _new_models(old, drawn, root)
-        lines = [model.to_line() for model in models]
+        lines = [model.to_line() for model in old + _new_models(old, drawn, root)]
         replace_file(paths.models, "".join(line + "\n" for line in lines))
         manifest = (dict(study.manifest) if study else {"created_at": now()}) | {
-            "config": dict(config),
-            "config_hash": config_hash(config),
+            "config": dict(values),
+            "config_hash": config_hash(values),
+            "spaces": drawn.spaces,
             "frozen_at": now(),
             "recipe_id": drawn.recipe_id,
             "data_id": drawn.data_id,
             "sampling": drawn.sampling,
-            "models": len(models),
+            "models": len(lines),
             "models_sha256": lines_hash(lines),
             "environment": environment(),
         }
@@ -108,31 +133,156 @@ def freeze(config: Mapping[str, Any], root: str | Path) -> Study:
     return Study.open(root)
 
 
-def _check_same(study: Study, config: Mapping[str, Any]) -> None:
+def draw(values: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> Drawn:
+    """Prepare the data and draw `n` models from every space.
+
+    Args:
+        values: the config as plain values.
+        frozen: complete mappings of the spaces by label; by default, those that the config describes.
+    Raises:
+        ValueError: a config value is not allowed, or a model does not fit the data.
+    """
+    config = StudyConfig.from_mapping(values)
+    if not config.spaces:
+        raise ValueError("spaces: required and empty; name some, like spaces=[regnetx], or choose an experiment")
+    _complete(values["spaces"])  # report errors before the data are downloaded
+    prepare_data(config.data)
+    splits = open_data(config.data)
+    if advice := config.recipe.advice(len(splits.train_labels)):
+        log.warning(advice)
+    image = {"resolution": splits.resolution, "in_channels": splits.in_channels, "classes": splits.classes}
+    spaces = {label: study_space(values, label, image) for label in config.spaces}
+    if frozen:
+        for label, space in spaces.items():
+            if space != (before := space_from_config(frozen[label])):
+                log.warning("spaces.%s: now defined differently; the study keeps the space it was frozen with", label)
+                spaces[label] = before
+    models, sampling = [], {}
+    for label, space in spaces.items():
+        population = space.sample(config.n, config.seed)
+        report = population.report
+        sampling[label] = {
+            "asked": config.n,
+            "drawn": report.drawn,
+            "kept": report.kept,
+            "acceptance": report.acceptance,
+            "rejected": dict(report.rejected),
+            "distinct": report.distinct,
+            "duplicates": report.duplicates,
+            "duplicate_share": report.duplicate_share,
+        }
+        for row in population.rows():
+            _check_fits(label, row["spec"], image)
+            for seed in config.training_seeds:
+                key = record_key(row["spec_id"], config.recipe.recipe_id, splits.data_id, seed)
+                models.append(StudyModel(**(row | {"key": key, "space": label, "seed": seed})))
+    order = {label: number for number, label in enumerate(spaces)}
+    models.sort(key=lambda model: (model.index, order[model.space], model.seed))
+    mappings = {label: space.to_mapping() for label, space in spaces.items()}
+    return Drawn(tuple(models), mappings, sampling, config.recipe.recipe_id, splits.data_id)
+
+
+def study_space(values: Mapping[str, Any], label: str, image: Mapping[str, int]) -> DesignSpace:
+    """A space of a study.
+
+    Args:
+        values: the config; `template`, `complexity` and `duplicates` are defaults that a space may override.
+        label: the space's name in the study.
+        image: resolution, in_channels and classes of the data, the defaults of the template.
+    Raises:
+        ValueError: a setting of the space is not allowed.
+    """
+    given = values["spaces"][label]
+    from_data = {
+        "resolution": image["resolution"],
+        "in_channels": image["in_channels"],
+        "head": {"classes": image["classes"]},
+    }
+    return space_from_config(
+        {
+            "name": label,  # the key of the random stream: the spaces of a study are drawn independently
+            "duplicates": values["duplicates"],
+            **given,
+            "template": merge(merge(from_data, values["template"]), given.get("template") or {}),
+            "constraints": {**values["complexity"], **(given.get("constraints") or {})},
+        }
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, git revision and machine as plain values for the manifest."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git": git_state(Path(__file__).parent),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cores": cores(),
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return the revision of the source tree and whether it has uncommitted changes; None without git."""
+    try:
+        revision = _git(folder, "rev-parse", "HEAD")
+        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "."))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"revision": revision, "dirty": dirty}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _check_same(study: Study, values: Mapping[str, Any]) -> None:
     root = study.paths.root
     frozen = EARLIER | dict(study.config)
-    if int(config["n"]) == study.config["n"]:  # nothing is drawn, so a study of an earlier version goes on as it is
-        frozen |= {key: config[key] for key in EARLIER if key not in study.config}
-    if changed := changes(frozen, config):
-        earlier = [f"{key}={value}" for key, value in EARLIER.items() if key not in study.config]
-        note = f" (an earlier version froze it, which means {', '.join(earlier)})" if earlier else ""
+    if int(values["n"]) == study.config["n"]:  # nothing is drawn, so a study of an earlier version continues as it is
+        frozen |= {key: values[key] for key in EARLIER if key not in study.config}
+    if frozen["spaces"] != values["spaces"] and _complete(frozen["spaces"]) == _complete(values["spaces"]):
+        frozen["spaces"] = values["spaces"]  # the same spaces, written differently
+    if changed := changes(frozen, values):
+        earlier = [f"{key} = {value}" for key, value in EARLIER.items() if key not in study.config]
+        note = f" by an earlier version, with {', '.join(earlier)}" if earlier else ""
         raise ValueError(
-            f"'{root}' was frozen with another config{note}; use another run=, or undo what changed: "
+            f"run = {root}: was frozen with another config{note}; use another run, or undo these changes: "
             + "; ".join(changed)
         )
-    if int(config["n"]) < study.config["n"]:
-        raise ValueError(
-            f"n={config['n']} is not allowed: '{root}' was frozen with n={study.config['n']}, and n may only grow"
-        )
+    if int(values["n"]) < study.config["n"]:
+        raise ValueError(f"n = {values['n']}: must be at least {study.config['n']}, which {root} was frozen with")
+
+
+def _complete(spaces: Mapping[str, Any]) -> dict[str, Any]:
+    return {label: space_from_config({"name": label, **space}).to_mapping() for label, space in spaces.items()}
+
+
+def _check_fits(label: str, spec: Mapping[str, Any], image: Mapping[str, int]) -> None:
+    # Images are resized to the resolution of the spec.
+    for field, value, needed in (
+        ("head.classes", spec["head"]["classes"], image["classes"]),
+        ("in_channels", spec["in_channels"], image["in_channels"]),
+    ):
+        if value != needed:
+            raise ValueError(f"spaces.{label}.template.{field} = {value}: must be {needed}, as in the data")
 
 
 def _new_models(old: tuple[StudyModel, ...], drawn: Drawn, root: str | Path) -> tuple[StudyModel, ...]:
-    """Return the drawn models that the study does not have yet; those it has must be drawn again exactly."""
+    """Return the drawn models that the study lacks; the ones it has must be among the drawn."""
     keys = {model.place: model.key for model in drawn.models}
     for model in old:
         if keys.get(model.place) != model.key:
             raise ValueError(
-                f"'{root}' cannot grow: model {model.index} of {model.space} is drawn differently by this version"
+                f"run = {root}: cannot grow, this version draws model {model.index} of {model.space} differently"
             )
     places = {model.place for model in old}
     return tuple(model for model in drawn.models if model.place not in places)
@@ -150,11 +300,14 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an advisory lock, so that two drivers do not freeze one study at the same time.
+    """Hold a lock, so that two drivers do not freeze one study at the same time.
 
     Without locks, as on some network mounts, drivers of the same command write the same two files, each atomically.
     """
-    with open(path, "w") as stream:
-        with contextlib.suppress(OSError):
-            fcntl.flock(stream, fcntl.LOCK_EX)
+    lock = FileLock(path)
+    with contextlib.suppress(OSError):
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

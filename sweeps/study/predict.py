@@ -1,9 +1,9 @@
-"""How long a training will take: a·macs + b·acts + c·depth + d, with constants measured on the device.
+"""Prediction of training times: a·macs + b·acts + c·depth + d, with constants measured on the device.
 
 One update on a batch of B images is predicted as B·(a·macs + b·acts) + c·depth + d seconds: arithmetic, memory traffic,
-and the overhead of each block and each update; never less than its pictures take to be decoded. `sweeps.probe`
-measures the constants. They lie in the study folder, one file for each kind of device, and order the queue, limit the
-time of a training and tell what a study will cost.
+and the overhead per block and per update; at least the time to decode its images. `sweeps.worker.probe` measures the
+constants. The study folder has one file of them per kind of device. They order the queue, limit the time of a training
+and predict the cost of a study.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from designspace.study import STRICT, Count, Seconds, StudyModel
 from designspace.validated import parse_json, read_regular
 
 FORWARD_SHARE = 1 / 3
-"""An image in evaluation costs a third of one in training: forward, without the two products of backward."""
+"""Cost of an image in evaluation relative to training: the forward pass, without the two products of backward."""
 
 BEGIN_AGAIN_SECONDS = 600.0
-"""Measuring that came to no end is tried again after this, not at once: a network too large may have killed the job."""
+"""Wait before repeating a measurement that did not finish: a network too large may have killed the job."""
 
 LEAST_LIMIT_SECONDS = 300.0
-"""A limit that follows from a prediction is never shorter."""
+"""Shortest time limit that follows from a prediction."""
 
 
 @dataclass(frozen=True)
 class TimePredictor:
-    """Seconds of a study's trainings from their complexity; constants in seconds, for one kind of device.
+    """Training time from complexity; constants in seconds, for one kind of device.
 
     Args:
-        per_mac: a, of each multiply-add of each image.
-        per_act: b, of each element of a convolution's output.
-        per_block: c, of each block in each update.
-        per_update: d.
-        per_picture: of decoding a picture that streams, all workers at it; 0 for resident images.
-        batch_size: images of an update.
-        updates: of a whole training.
-        evaluated: images evaluated in a whole training.
-        relative_error: median over the networks timed of |predicted − measured| / measured, each predicted from the
-            others; None where these are too few.
+        per_mac: a, per multiply-add and image.
+        per_act: b, per element of a convolution's output and image.
+        per_block: c, per block and update.
+        per_update: d, per update.
+        per_picture: decoding time per streamed image with all workers; 0 for images in memory.
+        batch_size: images per update.
+        updates: updates of a training.
+        evaluated: images evaluated in a training.
+        relative_error: median of |predicted − measured| / measured over the timed networks, each predicted from the
+            others; None if there are too few.
         device: name of the device.
     """
 
@@ -64,11 +64,11 @@ class TimePredictor:
     device: str
 
     def update_seconds(self, model: StudyModel) -> float:
-        """Seconds of one update."""
+        """Time of one update, s."""
         return max(self._computing(model), self.batch_size * self.per_picture)
 
     def training_seconds(self, model: StudyModel) -> float:
-        """Seconds of a whole training with its evaluations."""
+        """Time of a training with its evaluations, s."""
         image = max(FORWARD_SHARE * self._computing(model) / self.batch_size, self.per_picture)
         return self.updates * self.update_seconds(model) + self.evaluated * image
 
@@ -79,7 +79,7 @@ class TimePredictor:
 
 @dataclass(frozen=True)
 class _Measured:
-    """A file of constants; it also has `measured_on`."""
+    """Content of a file of constants, besides `measured_on`."""
 
     __pydantic_config__ = STRICT
 
@@ -91,13 +91,13 @@ _MEASURED = TypeAdapter(_Measured)
 
 @dataclass(frozen=True)
 class TimeLimit:
-    """How long a training may take: `seconds`, and `factor` times its prediction; None does not limit."""
+    """Time limit of a training: `seconds`, and `factor` times its predicted time; None: no limit."""
 
     seconds: float | None = None
     factor: float | None = None
 
     def of(self, predicted_seconds: float | None) -> float | None:
-        """The limit in seconds of a training whose time is predicted, or is not (None)."""
+        """The limit in seconds for a predicted time, which may be None; None: no limit."""
         limits = [] if self.seconds is None else [self.seconds]
         if self.factor is not None and predicted_seconds is not None:
             limits.append(max(LEAST_LIMIT_SECONDS, self.factor * predicted_seconds))
@@ -107,8 +107,8 @@ class TimeLimit:
 NO_LIMIT = TimeLimit()
 
 
-def begin(folder: Path, measured_on: Mapping[str, Any]) -> bool:
-    """Whether this process is to measure the constants: not while another does, nor soon after one died of it.
+def start_measuring(folder: Path, measured_on: Mapping[str, Any]) -> bool:
+    """Whether this process should measure the constants: not while another does, or soon after one died doing so.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -125,27 +125,27 @@ def begin(folder: Path, measured_on: Mapping[str, Any]) -> bool:
     return True
 
 
-def keep(folder: Path, measured_on: Mapping[str, Any], predictor: TimePredictor) -> TimePredictor:
-    """Write the constants of a kind of device, unless another process was quicker; return those that stay.
+def save_constants(folder: Path, measured_on: Mapping[str, Any], predictor: TimePredictor) -> TimePredictor:
+    """Write the constants of a kind of device unless another process already has; return those in the file.
 
     Args:
-        folder: of the study's constants, as `begin` has made it.
-        measured_on: what they hang on (device, arithmetic, processes that share it).
+        folder: folder of the study's constants, which `start_measuring` creates.
+        measured_on: device, arithmetic and number of processes, which they depend on.
     Raises:
         OSError: the disk is full or not writable.
     """
     content = {"measured_on": dict(measured_on), "constants": asdict(predictor)}
     create_file(_file(folder, measured_on), json.dumps(content, indent=1))
-    return known(folder, measured_on) or predictor
+    return load_constants(folder, measured_on) or predictor
 
 
-def known(folder: Path, measured_on: Mapping[str, Any]) -> TimePredictor | None:
-    """The constants of a kind of device, if the study has them."""
+def load_constants(folder: Path, measured_on: Mapping[str, Any]) -> TimePredictor | None:
+    """The study's constants for a kind of device, None if there are none."""
     return _read(_file(folder, measured_on))
 
 
-def any_known(folder: Path) -> TimePredictor | None:
-    """The constants of some device of the study, None before there are any: enough to compare its trainings."""
+def load_any_constants(folder: Path) -> TimePredictor | None:
+    """The study's constants for any device, None if there are none: enough to compare its trainings."""
     return next(filter(None, map(_read, sorted(folder.glob("*.json")))), None)
 
 
@@ -157,5 +157,5 @@ def _file(folder: Path, measured_on: Mapping[str, Any]) -> Path:
 def _read(file: Path) -> TimePredictor | None:
     try:
         return parse_json(_MEASURED, read_regular(file)).constants
-    except (OSError, ValueError):  # a prediction is a help: without it the work goes on
+    except (OSError, ValueError):  # predictions are optional
         return None

@@ -1,4 +1,4 @@
-"""Status of a study (done, running, failed by reason, missing), read from its folder at any time."""
+"""Status of a study: models done, running, failed by reason, and missing, read from its folder."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from datetime import datetime
 
 from designspace.study import Record, Study, StudyModel, trainings
 from sweeps.study.claims import Claim, claimed_keys, owner_is_gone, read_claim
-from sweeps.study.predict import TimePredictor, any_known
+from sweeps.study.predict import TimePredictor, load_any_constants
 
 
 @dataclass(frozen=True)
 class Group:
-    """Models of a space (or of all), their trainings by state, and the lowest error in percent so far.
+    """Models of one space or all spaces, their trainings by state, and the lowest error so far in percent.
 
-    Models that are the same network share a training, which counts once: done, running, failed and missing sum to
-    `trainings`.
+    Draws of the same network share a training, which counts once: done, running, failed and missing sum to `trainings`.
     """
 
     label: str
@@ -47,13 +46,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Status:
-    """A study at one moment.
+    """A study at one moment; None where a value is not known yet.
 
-    `training_seconds` is the sum over the trainings with a record and `training_seconds_left` that over the rest;
-    `device_seconds` is the same in units of whole devices, where several train at once; `seconds_left` is the time
-    until the study is done. `prediction_error` is the median of |predicted − taken| / taken over the trainings that
-    were predicted. `damaged` has what is wrong with each damaged record, by key; its model counts as missing. None: not
-    known yet.
+    `training_seconds` sums over the trainings with a record, `training_seconds_left` over the rest. `device_seconds`
+    counts a training that shares its device by its fraction of the device. `seconds_left` is the time until the study
+    is done. `prediction_error` is the median of |predicted − actual| / actual over the predicted trainings. `damaged`
+    has the error of each damaged record by key; its model counts as missing.
     """
 
     groups: tuple[Group, ...]
@@ -69,20 +67,20 @@ class Status:
 
     @property
     def models_per_hour(self) -> float | None:
-        """Records per hour of work; None before there is a record."""
+        """Records per hour of work; None before the first record."""
         records = self.total.done + self.total.failures
         return 3600 * records / self.active_seconds if records and self.active_seconds > 0 else None
 
     @property
     def device_seconds_left(self) -> float | None:
-        """`training_seconds_left` in units of whole devices, shared as before; None before there is a record."""
+        """`training_seconds_left` in device time, shared as before; None before the first record."""
         if self.training_seconds_left is None or not self.training_seconds:
             return None
         return self.training_seconds_left * self.device_seconds / self.training_seconds
 
     @property
     def failed_share(self) -> float:
-        """Failed trainings over all trainings, 0 … 1."""
+        """Fraction of failed trainings, 0 … 1."""
         return self.total.failures / self.total.trainings if self.total.trainings else 0.0
 
 
@@ -97,14 +95,14 @@ class _Outcome:
 
     @property
     def prediction_error(self) -> float | None:
-        """|predicted − taken| / taken of a completed training."""
+        """|predicted − actual| / actual of a completed training."""
         if self.status != "ok" or self.predicted_seconds is None or not self.seconds:
             return None
         return abs(self.predicted_seconds - self.seconds) / self.seconds
 
 
 class StudyReader:
-    """Reads the status of a study repeatedly; each record is opened once."""
+    """Reads the status of a study repeatedly and opens each record once."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -114,7 +112,7 @@ class StudyReader:
         self._predictor: TimePredictor | None = None
 
     def read(self) -> Status:
-        """Return the present status."""
+        """Return the current status."""
         damaged = self._read_new_records()
         claims = self._live_claims()
         models = self._study.models
@@ -141,13 +139,13 @@ class StudyReader:
     def _seconds_left(
         self, claims: Mapping[str, Claim], active: float, taken: float
     ) -> tuple[float | None, float | None]:
-        """Training seconds left, and seconds until the study is done, estimated from the costs."""
-        self._predictor = self._predictor or any_known(self._study.paths.times)
+        """Training time left and time until the study is done, estimated from the costs, s."""
+        self._predictor = self._predictor or load_any_constants(self._study.paths.times)
         costs = {model.key: self._cost(model) for model in self._trainings}
         done = sum(costs[key] for key, outcome in self._outcomes.items() if key in costs and outcome.span is not None)
         if not done and self._predictor is None:
             return None, None
-        seconds_per_cost = taken / done if done else 1.0  # before the first record predictions are all there is
+        seconds_per_cost = taken / done if done else 1.0  # before the first record there are only predictions
         left = seconds_per_cost * sum(cost for key, cost in costs.items() if key not in self._outcomes)
         remaining = []
         for key, claim in claims.items():
@@ -155,7 +153,7 @@ class StudyReader:
             elapsed = time.time() - datetime.fromisoformat(claim.since).timestamp()
             remaining.append(seconds - min(max(0.0, elapsed), seconds))
             left -= seconds - remaining[-1]
-        if remaining:  # with as many at once as now
+        if remaining:  # with as many concurrent trainings as now
             return left, max(left / len(remaining), *remaining)
         return left, left * active / taken if taken else None
 
@@ -163,7 +161,7 @@ class StudyReader:
         return self._predictor.training_seconds(model) if self._predictor else model.cost
 
     def _read_new_records(self) -> dict[str, str]:
-        """Read the records not read yet; return what is wrong with each damaged one."""
+        """Read new records; return the error of each damaged one."""
         if self._study.is_gone():
             return {}
         keys = self._study.recorded_keys()
@@ -178,7 +176,7 @@ class StudyReader:
         now = time.time() + self._clock_ahead()
         claims = {}
         for key in (claimed_keys(directory) & self._study.keys) - self._outcomes.keys():
-            with contextlib.suppress(OSError, ValueError):  # released just now, or damaged, which is stale
+            with contextlib.suppress(OSError, ValueError):  # just released, or damaged and therefore stale
                 claim, age = read_claim(directory / key), now - (directory / key).stat().st_mtime
                 if claim is not None and not owner_is_gone(claim) and age < claim.stale_seconds:
                     claims[key] = claim
@@ -208,7 +206,7 @@ class StudyReader:
 
 
 def _outcome(record: Record) -> _Outcome:
-    # Complete epochs with their evaluations, and the time that an interrupted training spent in its last one.
+    # Complete epochs with evaluation, plus the time of an unfinished epoch.
     seconds = max(sum(filter(None, record.epoch_seconds)), record.train_seconds or 0.0)
     span = None
     if record.started_at:
@@ -220,7 +218,7 @@ def _outcome(record: Record) -> _Outcome:
 
 
 def active_seconds(spans: Sequence[tuple[float, float, float]]) -> float:
-    """Return how long a study was worked on: from its first start to its last end, without long pauses.
+    """Return the working time of a study: from its first start to its last end, without long pauses.
 
     Args:
         spans: start, end, and the seconds of training between them, of each training.

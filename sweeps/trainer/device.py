@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sweeps.trainer.device_config import DeviceConfig
+from sweeps.config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
 
 BENCHMARK_UPDATES = 2000

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sweeps.config import Recipe
 from sweeps.data import Splits, StreamedSplits
 from sweeps.trainer.device import Device
 from sweeps.trainer.distributed import ALONE, World
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.seeds import generator
 
 

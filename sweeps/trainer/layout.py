@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from sweeps.config import Recipe
 from sweeps.data import Splits, StreamedSplits
 from sweeps.trainer.device import LAYOUTS, Device
 from sweeps.trainer.measure import Stopwatch
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import TrainingStopped, failures_told
 from sweeps.trainer.run import TrainingRun
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sweeps.config import Recipe
 from sweeps.trainer.convolutions import merge_narrow_groups
 from sweeps.trainer.device import Device
 from sweeps.trainer.evaluate import error_percent
 from sweeps.trainer.images import ResidentSplits
 from sweeps.trainer.measure import Deadline, Stopwatch
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import EpochResult, TrainingStopped
 from sweeps.trainer.seeds import derive_seed
 from sweeps.trainer.stream import Stream

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from sweeps.config import Recipe
 from sweeps.damage import ImageError
 from sweeps.data import StreamedSplits
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.trainer.device import Device
 from sweeps.trainer.images import draw_order
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.seeds import derive_seed
 
 if TYPE_CHECKING:

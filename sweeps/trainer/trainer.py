@@ -15,15 +15,14 @@ from torch import nn
 from designspace.network import build_network
 from designspace.spec import ModelSpec
 from designspace.study import now
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import Splits, StreamedSplits
 from sweeps.trainer.checkpoint import LONG_SECONDS, Checkpoint, Progress
 from sweeps.trainer.device import Device, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
 from sweeps.trainer.images import ResidentSplits, at_resolution, forget, resident
 from sweeps.trainer.layout import faster_layout
 from sweeps.trainer.measure import Deadline, give_memory_back, peak_memory_bytes, reset_peak_memory
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import EpochResult, TrainingResult, TrainingStopped, failures_told
 from sweeps.trainer.run import TrainingRun
 from sweeps.trainer.stream import Stream

@@ -1,4 +1,4 @@
-"""The worker's end of a training process: start it, send it models, receive its messages, report how it ended."""
+"""A worker's handle to a training process: start it, send models, receive messages, report how it ended."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from designspace.study import Study, StudyModel
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.worker.process import Assignment
 
+_PROGRAM = "from designspace.packages import own_module; own_module('sweeps.worker.process').main()"
+
 
 class TrainingProcess:
-    """The worker's end of one training process.
+    """A worker's handle to one training process.
 
     Args:
-        study: the study it works on.
+        study: the study.
         trainer: import path of the trainer.
         slot: number of the process on its machine.
-        gpu: the GPU it trains on, as CUDA_VISIBLE_DEVICES names it; None leaves it what the worker sees.
+        gpu: the GPU to train on, named as in CUDA_VISIBLE_DEVICES; None: what the worker sees.
         settings: settings of the trainer beyond the study's config.
-        log_file: where its output goes; None leaves it where the worker's goes.
+        log_file: file for its output; None: the worker's output.
     """
 
     def __init__(
@@ -48,27 +50,27 @@ class TrainingProcess:
         self.alone = False
         self.failure = ""
         self._kill_from = float("inf")
-        # A plain program rather than multiprocessing.Process: that one repeats how its parent was started, which fails
-        # inside the processes of joblib, and imports the parent's main module.
-        with _signals_held_back():
+        # A plain program rather than multiprocessing.Process, which imports the parent's main module and fails inside
+        # joblib's processes. `own_module` finds this distribution's `sweeps`, whatever else the path holds.
+        with _signals_blocked():
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", "from sweeps.worker.process import main; main()", str(far_end.fileno())],
+                [sys.executable, "-P", "-c", _PROGRAM, str(far_end.fileno())],
                 pass_fds=[far_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=os.environ
                 | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-                | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),  # a process sees but one slice of a GPU
+                | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),  # CUDA shows a process only one MIG slice
             )
-        far_end.close()  # ours must close when the process dies
+        far_end.close()  # so that the pipe closes when the process dies
         self._send((str(study.paths.root), trainer, dict(settings), log_file))
 
     @property
     def pid(self) -> int:
-        """Process number."""
+        """Process id."""
         return self._process.pid
 
     def kill(self) -> None:
-        """Kill the process; its pipe then reports the end."""
+        """Kill the process; its pipe reports the end."""
         self._process.kill()
 
     def train(self, assignment: Assignment) -> None:
@@ -79,23 +81,23 @@ class TrainingProcess:
         self._send(assignment)
 
     def limit(self, seconds: float | None) -> None:
-        """From now on the training may take so long; None: as long as it wants."""
+        """Set the time limit of the current training, from now on; None: no limit."""
         self._kill_from = float("inf") if seconds is None else time.monotonic() + 2 * seconds
 
     def seconds_over_limit(self, now: float) -> float:
-        """Seconds, at a moment of the monotonic clock, since twice the time limit of the model in training."""
+        """Seconds by which the current training exceeds twice its time limit, at monotonic time `now`."""
         return now - self._kill_from if self.model is not None else 0.0
 
     def stop(self) -> None:
-        """Ask the process to leave the model in training at its next checkpoint."""
+        """Ask the process to stop its training at the next checkpoint."""
         self._send("stop")
 
     def _send(self, content: object) -> None:
-        with contextlib.suppress(OSError):  # it is ending: its pipe reports that
+        with contextlib.suppress(OSError):  # the process is ending, which its pipe reports
             self.connection.send(content)
 
     def messages(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what the process has said; ("ended",) last if it is gone."""
+        """Yield the messages received; ("ended",) last if the process is gone."""
         try:
             while self.connection.poll():
                 yield self.connection.recv()
@@ -103,7 +105,7 @@ class TrainingProcess:
             yield ("ended",)
 
     def end(self, *, kill: bool = False) -> str:
-        """Let the process end, or kill it, and say how it ended."""
+        """End or kill the process and return how it ended."""
         if kill:
             self._process.kill()
         else:
@@ -120,8 +122,8 @@ class TrainingProcess:
 
 
 @contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Start a process with the worker's signals blocked: SLURM sends them to every process of a job, also new ones."""
+def _signals_blocked() -> Iterator[None]:
+    """Block the worker's signals while a process starts: SLURM sends them to every process of a job."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WORKERS_SIGNALS)
     try:
         yield

@@ -1,17 +1,17 @@
 """One training process: started by a worker, imports torch once, trains many models, writes their records.
 
-It talks to its worker through one pipe. Messages to the worker are tuples whose first item says what happened:
+It communicates with its worker through a pipe. Messages to the worker are tuples:
 
     ("ready",)                              the trainer is open
     ("predictor", predictor)                predicts the times of trainings on this device
-    ("unusable", sentence)                  the trainer cannot be opened; not a model failure
+    ("unusable", message)                   the trainer cannot be opened; not a model failure
     ("epoch", key, epochs_done)
     ("recorded", key)                       the record is on disk
-    ("stopped", key)                        left at its checkpoint, as asked
-    ("crowded", key)                        out of memory where others may train on the same device
-    ("failed", key, sentence)               an exception came out of the training function
-    ("disk", sentence)                      the record or the checkpoint cannot be written
-    ("damaged", sentence)                   an image cannot be read; not a model failure
+    ("stopped", key)                        stopped at its checkpoint, as requested
+    ("crowded", key)                        out of memory while others may use the same device
+    ("failed", key, message)                the training function raised an exception
+    ("disk", message)                       the record or the checkpoint cannot be written
+    ("damaged", message)                    an image cannot be read; not a model failure
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from typing import Any, NamedTuple
 from designspace.study import Record, Study, StudyModel, trainings
 from sweeps.damage import ImageError
 from sweeps.stop import WORKERS_SIGNALS
-from sweeps.study.predict import TimePredictor, begin, keep, known
-from sweeps.training import Task, Trainer, find_trainer
+from sweeps.study.predict import TimePredictor, load_constants, save_constants, start_measuring
+from sweeps.worker.task import Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5
-"""How often a record is tried to be written, with a pause that doubles from a quarter of a second."""
+"""Attempts to write a record, with pauses that double from a quarter of a second."""
 
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 
 
 class Assignment(NamedTuple):
-    """A model, the number of this attempt at it (from 1), its part of the device, limit and prediction.
+    """A model, the number of this attempt (from 1), its fraction of the device, time limit and prediction.
 
-    `may_be_crowded` says that others may train beside it: out of memory, it is tried again.
+    `may_be_crowded`: others may train on the same device, so a training that runs out of memory is repeated alone.
     """
 
     model: StudyModel
@@ -59,7 +59,7 @@ class Assignment(NamedTuple):
 
 
 def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[str, Any]) -> Record:
-    """Return the record of a model from the fields its training gave; ValueError if one has no valid value."""
+    """Return the record of a model from the fields of its training; ValueError if a value is not valid."""
     identity = {
         "spec_id": model.spec_id,
         "recipe_id": study.manifest["recipe_id"],
@@ -75,12 +75,12 @@ def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[st
         "depth": model.depth,
         "attempts": attempts,
     }
-    # Once written it can be read again, whatever a trainer gives.
+    # Validate the values of a user's trainer.
     return Record.from_json(Record(**{**fields, **identity}).to_json())
 
 
-def write_patiently(study: Study, model: StudyModel, record: Record) -> None:
-    """Write a record; a full disk gets a few seconds to be relieved.
+def write_with_retries(study: Study, model: StudyModel, record: Record) -> None:
+    """Write a record; retry for a few seconds if the disk is full.
 
     Raises:
         OSError: the disk stays full or is not writable.
@@ -95,27 +95,27 @@ def write_patiently(study: Study, model: StudyModel, record: Record) -> None:
             time.sleep(0.25 * 2**attempt)
 
 
-def _one_sentence(error: BaseException) -> str:
-    # The name of a file can have bytes that are not UTF-8, which a claim cannot have.
+def _one_line(error: BaseException) -> str:
+    # File names may contain bytes that are not UTF-8; a claim is JSON.
     text = " ".join(str(error).encode(errors="backslashreplace").decode().split())
     return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
 
 
 class Stopped(Exception):
-    """The training was left at its checkpoint."""
+    """The training was stopped at its checkpoint."""
 
 
 def serve(connection: Connection, root: str, trainer: str, settings: dict[str, Any], log_file: Path | None) -> None:
-    """Train the models that come through the pipe until None comes.
+    """Train the models that arrive through the pipe until None arrives.
 
     Args:
-        connection: the pipe; its end means the worker is gone, and this process ends at once.
+        connection: the pipe; when it closes, the worker is gone and this process exits.
         root: the study folder.
         trainer: import path of the trainer.
         settings: settings of the trainer beyond the study's config.
-        log_file: where everything printed goes, also by libraries and by a crash.
+        log_file: file for all output, including that of libraries and crashes.
     """
-    # Where the folder of the log was deleted, the output goes where the worker's goes.
+    # If the folder of the log was deleted, the output stays with the worker's.
     if log_file is not None:
         with contextlib.suppress(OSError), open(log_file, "ab") as stream:
             os.dup2(stream.fileno(), 1)
@@ -133,7 +133,7 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
         _check_identity(study, opened)
         predictor = _predictor(study, opened)
     except Exception as error:
-        connection.send(("unusable", _one_sentence(error)))
+        connection.send(("unusable", _one_line(error)))
         return
     epochs = (study.config.get("recipe") or {}).get("epochs", 0)
     if predictor is not None:
@@ -145,14 +145,14 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
 
         def on_epoch(epoch: int, key: str = key, checkpoint: Path = checkpoint) -> None:
             connection.send(("epoch", key, epoch))
-            # The last epoch leads to a record; and a training without a checkpoint gains nothing by being left.
+            # After the last epoch comes the record; without a checkpoint stopping would lose the training.
             if stop.is_set() and epoch < epochs and checkpoint.exists():
                 raise Stopped
 
         try:
             outcome = opened.train(Task(model, on_epoch, checkpoint, deadline, predicted))
-            if predictor is None and (predictor := known(study.paths.times, opened.measured_on)) is not None:
-                connection.send(("predictor", predictor))  # another process has measured in the meantime
+            if predictor is None and (predictor := load_constants(study.paths.times, opened.measured_on)) is not None:
+                connection.send(("predictor", predictor))  # measured by another process in the meantime
                 predicted = predictor.training_seconds(model)
             fields = outcome | {"predicted_seconds": predicted, "device_share": share}
             record = record_of(study, model, attempt, fields)
@@ -163,49 +163,48 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             connection.send(("damaged", str(error)))
             return
         except Exception as error:
-            # The process may be spoiled (CUDA errors stick): it reports and ends, and a fresh one goes on.
-            of_disk = isinstance(error, OSError) and (error.errno in DISK_ERRORS or study.is_gone())
-            connection.send(("disk", _one_sentence(error)) if of_disk else ("failed", key, _one_sentence(error)))
+            # CUDA errors persist, so this process reports the error and ends; a new one continues.
+            is_disk = isinstance(error, OSError) and (error.errno in DISK_ERRORS or study.is_gone())
+            connection.send(("disk", _one_line(error)) if is_disk else ("failed", key, _one_line(error)))
             return
-        if record.status == "out_of_memory" and may_be_crowded:  # alone it may fit
+        if record.status == "out_of_memory" and may_be_crowded:  # it may fit alone
             connection.send(("crowded", key))
             continue
         try:
-            write_patiently(study, model, record)
+            write_with_retries(study, model, record)
         except OSError as error:
-            connection.send(("disk", _one_sentence(error)))
+            connection.send(("disk", _one_line(error)))
             return
         checkpoint.unlink(missing_ok=True)
         connection.send(("recorded", key))
 
 
 def main() -> None:
-    """Be a training process; the only argument is the number of the pipe's file descriptor."""
+    """Run a training process; the only argument is the file descriptor of the pipe."""
     connection = Connection(int(sys.argv[1]))
     with contextlib.suppress(EOFError):  # the worker is gone already
         serve(connection, *connection.recv())
 
 
 def _check_identity(study: Study, trainer: Trainer) -> None:
-    """ValueError unless what is here is what the study was frozen with: data may differ from machine to machine."""
+    """Raise ValueError unless data and recipe are those the study was frozen with; data may differ between machines."""
     for name, here in trainer.identity.items():
         if here != study.manifest[name]:
             raise ValueError(
-                f"{name} is {here} on {socket.gethostname()}, and {study.manifest[name]} in the study: "
-                f"the {name.removesuffix('_id')} is not what the study was frozen with"
+                f"{name} = {here} on {socket.gethostname()}: must be {study.manifest[name]}, the study's {name}"
             )
 
 
 def _predictor(study: Study, trainer: Trainer) -> TimePredictor | None:
-    """The constants that this study has for this kind of device, measured now if nobody did; None if not known yet."""
+    """The study's time constants for this kind of device, measured now if none exist; None if not available yet."""
     if trainer.measure_times is None:
         return None
     folder, here = study.paths.times, trainer.measured_on
-    before = known(folder, here)
-    if before is not None or not begin(folder, here):
+    before = load_constants(folder, here)
+    if before is not None or not start_measuring(folder, here):
         return before
     measured = trainer.measure_times(trainings(study.models))
-    return None if measured is None else keep(folder, here, measured)
+    return None if measured is None else save_constants(folder, here, measured)
 
 
 def _listen(connection: Connection, tasks: queue.SimpleQueue[Assignment | None], stop: threading.Event) -> None:
@@ -213,7 +212,7 @@ def _listen(connection: Connection, tasks: queue.SimpleQueue[Assignment | None],
         try:
             task = connection.recv()
         except (EOFError, OSError):
-            os._exit(1)  # the worker died: no process may go on unseen
+            os._exit(1)  # the worker died: do not continue unsupervised
         if task == "stop":
             stop.set()
             continue

@@ -1,10 +1,10 @@
-"""A worker: takes models from the study, the longest training first, and supervises K training processes.
+"""A worker: takes models from the study, longest training first, and supervises K training processes.
 
-A training process may die in any way (SIGKILL, os._exit, out of memory): its worker sees the pipe close, counts a
-failed attempt, starts a new process and goes on. A model that used up its attempts gets a record with status "crashed".
+A training process may die in any way (SIGKILL, os._exit, out of memory). Its worker sees the pipe close, counts a
+failed attempt, starts a new process and continues. A model without attempts left gets a record with status "crashed".
 
-When a stop is requested (SIGTERM, or the batch system's warning), the worker stops taking models, lets those in
-training reach the end of their epoch and its checkpoint, releases its claims and ends; see `sweeps.stop`.
+When a stop is requested (SIGTERM, or the batch system's warning), the worker stops taking models, lets the current
+trainings reach their next checkpoint, releases its claims and ends; see `sweeps.stop`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
@@ -23,49 +23,112 @@ from sweeps.stop import StopSignals
 from sweeps.study.claims import Claims
 from sweeps.study.predict import NO_LIMIT, TimeLimit, TimePredictor
 from sweeps.worker.child import TrainingProcess
-from sweeps.worker.process import Assignment, record_of, write_patiently
-from sweeps.worker.queue import Queue
+from sweeps.worker.process import Assignment, record_of, write_with_retries
 
 log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+"""How long a worker keeps its list of the records; a model's own record is checked again before training."""
 
 EARLY_DEATHS = 3
 """Training processes that may die in a row before they are ready."""
 
 MOST_TAKEOVERS = 10
-"""Workers that may vanish while they train a model before it is not tried any more."""
+"""Workers that may vanish while training a model before it is recorded as crashed."""
 
 HANGING_SECONDS = 60.0
-"""A training process that is over twice the time limit of its model by this does not answer any more, and is killed."""
+"""A training process that exceeds twice the time limit of its model by this is unresponsive and is killed."""
 
 
 class WorkerError(RuntimeError):
-    """The worker cannot continue, which is not a model failure; the message is one sentence."""
+    """The worker cannot continue; not a model failure."""
 
 
 def moved_or_deleted(study: Study) -> WorkerError:
-    """Return the error for a study that is not where it was opened."""
+    """Return the error for a study folder that disappeared."""
     return WorkerError(
-        f"the study folder '{study.paths.root}' was moved or deleted; if it was moved, give the same command with run= "
-        "where it is now"
+        f"run = {study.paths.root}: the study folder was moved or deleted; if it was moved, repeat the command "
+        "with the new folder"
     )
 
 
+class Queue:
+    """A worker's queue: models without a record, longest training first, then retries.
+
+    Args:
+        study: the study.
+        claims: the worker's view of the claims folder; taking a model claims it.
+    """
+
+    def __init__(self, study: Study, claims: Claims) -> None:
+        self._study = study
+        self._claims = claims
+        self._todo = study.models_to_train()
+        self._retry: list[StudyModel] = []
+        self._crowded: list[StudyModel] = []
+        self._next_look = 0.0
+
+    def __len__(self) -> int:
+        return len(self._todo) + len(self._retry) + len(self._crowded)
+
+    def order_by(self, seconds: Callable[[StudyModel], float]) -> None:
+        """Sort by training time, longest first."""
+        self._todo.sort(key=lambda model: (-seconds(model), model.key))
+
+    def try_again(self, model: StudyModel) -> None:
+        """Put back a model whose training failed; it stays claimed and comes next."""
+        self._retry.append(model)
+
+    def try_alone(self, model: StudyModel) -> None:
+        """Put back a model that did not fit into memory beside others; it stays claimed, for `take_alone`."""
+        self._crowded.append(model)
+
+    def clear(self) -> None:
+        """Leave all models to other workers."""
+        for models in (self._todo, self._retry, self._crowded):
+            models.clear()
+
+    def take_alone(self) -> StudyModel | None:
+        """Take a model that must be trained alone; None if there is none."""
+        return self._crowded.pop() if self._crowded else None
+
+    def take(self) -> StudyModel | None:
+        """Claim and return the next model; None if none is left or others hold the rest."""
+        if self._retry:
+            return self._retry.pop()
+        if not self._todo:
+            return None
+        if time.monotonic() >= self._next_look:  # listing thousands of files is slow on a shared file system
+            recorded = self._study.recorded_keys()
+            self._todo = [model for model in self._todo if model.key not in recorded]
+            self._next_look = time.monotonic() + LOOK_SECONDS
+        foreign = self._claims.foreign()
+        # Free models first, then models that another worker holds, in case that worker is gone.
+        for model in sorted(self._todo, key=lambda model: model.key in foreign):
+            if self._claims.take(model.key):
+                self._todo.remove(model)
+                if not self._study.paths.record(model.key).exists():
+                    return model
+                self._claims.release(model.key)  # finished since the list was read
+        return None
+
+
 class Worker:
-    """Pulls models until none is left.
+    """Trains models until none is left.
 
     Args:
         study: the study.
         claims: this worker's view of the claims folder.
         trainer: import path of the trainer.
         processes: how many training processes, at least 1.
-        attempts: how often a model may bring its process down before it is a failed model, at least 1.
-        first_slot: slot of the first process (other workers of this machine have the lower ones).
-        heartbeat_seconds: how often the claims are refreshed.
+        attempts: how many processes a model may crash before it is recorded as failed, at least 1.
+        first_slot: slot of the first process; other workers on this machine use lower ones.
+        heartbeat_seconds: interval between refreshes of the claims.
         limit: how long a training may take.
         hanging_seconds: see HANGING_SECONDS.
-        stop_seconds: how long a worker waits for its trainings after a stop was requested.
+        stop_seconds: how long to wait for trainings after a stop was requested.
         settings: settings of the trainer beyond the study's config.
-        log_file: collects what the training processes print.
+        log_file: output of the training processes.
     """
 
     def __init__(
@@ -86,7 +149,7 @@ class Worker:
     ) -> None:
         for field, value in (("processes", processes), ("attempts", attempts)):
             if value < 1:
-                raise ValueError(f"{field}={value} is not allowed; allowed: 1 or more")
+                raise ValueError(f"{field} = {value}: must be at least 1")
         self._study = study
         self._claims = claims
         self._trainer = trainer
@@ -108,12 +171,12 @@ class Worker:
         self._next_beat = time.monotonic() + heartbeat_seconds
 
     def run(self) -> None:
-        """Work until every model has a record, also those that other workers leave behind.
+        """Work until every model has a record, including models that other workers abandon.
 
         Raises:
             WorkerError: training processes cannot start, or the study folder cannot be written.
-            KeyboardInterrupt: on Ctrl-C; claims are released before.
-            SystemExit: a stop was requested; claims are released before.
+            KeyboardInterrupt: on Ctrl-C, after the claims are released.
+            SystemExit: a stop was requested; raised after the claims are released.
         """
         try:
             with self._stop:
@@ -141,14 +204,14 @@ class Worker:
         if self._study.is_gone():
             return moved_or_deleted(self._study)
         return WorkerError(
-            f"the study folder '{root}' cannot be written ({reason}); nothing recorded is lost: make room and run the "
-            "same command again"
+            f"run = {root}: the study folder cannot be written ({reason}); records are safe: free disk space and "
+            "repeat the command"
         )
 
     def _out_of_time(self) -> bool:
-        """Notice a request to stop; tell whether the time to stop in good order is over."""
+        """Respond to a stop request; return whether the time to reach checkpoints is over."""
         if self._stop.received and self._stop_by is None:
-            log.warning("stop requested: takes no more models, and ends when those in training have a checkpoint")
+            log.warning("stop requested: takes no new models and ends when the current trainings have a checkpoint")
             self._stop_by = time.monotonic() + self._stop_seconds
             self._queue.clear()
             for process in self._processes:
@@ -165,7 +228,7 @@ class Worker:
         return self._gpus[slot % len(self._gpus)] if self._gpus else None
 
     def _assign(self) -> bool:
-        """Give every free process a model; tell whether anything is left to wait for."""
+        """Give every free process a model; return whether anything is left to wait for."""
         none_free = False
         for process in self._processes:
             if not process.ready or process.model is not None:
@@ -176,21 +239,21 @@ class Worker:
             if not none_free and (model := self._next_model()) is not None:
                 self._train(process, model, alone=False)
                 continue
-            none_free = True  # so it is for all processes, and a look at the claims of all workers takes its time
+            none_free = True  # for all processes; listing the claims again is slow
             if not others and (model := self._queue.take_alone()) is not None:
                 self._train(process, model, alone=True)
         return any(process.model is not None for process in self._processes) or bool(self._queue)
 
     def _next_model(self) -> StudyModel | None:
         while (model := self._queue.take()) is not None and self._claims.takeovers(model.key) > MOST_TAKEOVERS:
-            self._give_up(model, MOST_TAKEOVERS, f"{MOST_TAKEOVERS} workers vanished while they trained it")
+            self._give_up(model, MOST_TAKEOVERS, f"{MOST_TAKEOVERS} workers vanished while training it")
         return model
 
     def _train(self, process: TrainingProcess, model: StudyModel, *, alone: bool) -> None:
-        attempt = len(self._claims.failures(model.key)) + 1 + alone  # it was tried beside others before
+        attempt = len(self._claims.failures(model.key)) + 1 + alone  # the first attempt ran beside others
         gpu = self._gpu(process.slot)
         at_once = 1 if alone else sum(self._gpu(slot) == gpu for slot in self._slots)
-        # On a GPU there may also be those of workers nobody here knows of.
+        # Other workers may use the same GPU.
         may_be_crowded = not alone and (at_once > 1 or gpu is not None)
         predicted = self._predictor.training_seconds(model) if self._predictor else None
         process.train(Assignment(model, attempt, may_be_crowded, 1 / at_once, self._limit.of(predicted), predicted))
@@ -198,7 +261,7 @@ class Worker:
     def _listen(self) -> None:
         timeout = max(0.0, self._next_beat - time.monotonic())
         if any(process.ready and process.model is None for process in self._processes):
-            timeout = min(timeout, 0.5)  # only others' models are left: look again soon
+            timeout = min(timeout, 0.5)  # only models of other workers are left: check again soon
         connections = [process.connection for process in self._processes]
         for ready in pipes.wait([self._stop.connection, *connections], timeout):
             if ready is self._stop.connection:
@@ -217,7 +280,7 @@ class Worker:
                 self._predictor = predictor
                 self._queue.order_by(predictor.training_seconds)
                 for other in self._processes:
-                    if other.model is not None:  # it began before anything was known
+                    if other.model is not None:  # it started before there was a prediction
                         other.limit(self._limit.of(predictor.training_seconds(other.model)))
             case "epoch", (key, epoch):
                 self._claims.note_epoch(key, epoch)
@@ -228,14 +291,14 @@ class Worker:
                 assert process.model is not None
                 self._queue.try_alone(process.model)
                 process.model = None
-            case "failed", (_, sentence):
-                process.failure = sentence
-            case "unusable", (sentence,):
-                raise WorkerError(f"the training processes cannot start: {sentence}")
-            case "damaged", (sentence,):
-                raise WorkerError(sentence)
-            case "disk", (sentence,):
-                raise self._not_writable(sentence)
+            case "failed", (_, message):
+                process.failure = message
+            case "unusable", (message,):
+                raise WorkerError(f"the training processes cannot start: {message}")
+            case "damaged", (message,):
+                raise WorkerError(message)
+            case "disk", (message,):
+                raise self._not_writable(message)
             case "ended", _:
                 self._on_exit(process)
 
@@ -243,14 +306,14 @@ class Worker:
         how = process.end(kill=True)
         self._processes.remove(process)
         if self._stop_by is not None:
-            return  # what a dying job does to its processes is not a model failure
+            return  # the job is ending: not a model failure
         if process.model is not None:
             self._count_failure(process.model, process.failure or how)
         elif not process.ready:
             self._early_deaths += 1
             if self._early_deaths == EARLY_DEATHS:
                 raise WorkerError(
-                    f"{EARLY_DEATHS} training processes in a row ended before they were ready: the last {how}"
+                    f"{EARLY_DEATHS} training processes in a row ended before they were ready; the last {how}"
                 )
         if self._queue:
             self._start(process.slot)
@@ -259,7 +322,7 @@ class Worker:
         failures = self._claims.add_failure(model.key, how)
         attempt = len(failures)
         log.warning("%s model %d, attempt %d of %d: %s", model.space, model.index, attempt, self._attempts, how)
-        if self._study.paths.record(model.key).exists():  # it died after the work was done
+        if self._study.paths.record(model.key).exists():  # it died after writing the record
             self._claims.release(model.key)
         elif attempt < self._attempts:
             self._queue.try_again(model)
@@ -268,7 +331,7 @@ class Worker:
 
     def _give_up(self, model: StudyModel, attempts: int, message: str) -> None:
         fields = {"status": "crashed", "message": message, "host": socket.gethostname(), "started_at": now()}
-        write_patiently(self._study, model, record_of(self._study, model, attempts, fields))
+        write_with_retries(self._study, model, record_of(self._study, model, attempts, fields))
         self._claims.release(model.key)
 
     def _beat(self) -> None:
@@ -282,5 +345,5 @@ class Worker:
             self._claims.beat(key)
         for process in self._processes:
             if process.seconds_over_limit(now) > self._hanging_seconds:
-                log.warning("process %s does not respond to the time limit of its model and is ended", process.pid)
+                log.warning("process %s does not respond to the time limit of its model: killed", process.pid)
                 process.kill()

@@ -156,7 +156,7 @@ def test_mistakes_are_named(study, tmp_path):
     with pytest.raises(ValueError, match="given twice"):
         load(study, study / ".." / study.name)
     (study / "models.jsonl").write_text("")
-    with pytest.raises(ValueError, match=r"models.jsonl was changed after the study was frozen"):
+    with pytest.raises(ValueError, match=r"models.jsonl: was changed after the study was frozen"):
         load(study)
 
 

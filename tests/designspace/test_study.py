@@ -35,18 +35,18 @@ def make_study(root: Path, count: int = 3) -> Study:
     return study
 
 
-def test_a_record_survives_json() -> None:
+def test_a_record_round_trips_through_json() -> None:
     record = Record(**KEY, status="ok", error_percent=12.5, epoch_train_loss=(1.0, 0.5), parameters={"depth": 7})
     assert Record.from_json(record.to_json()) == record
 
 
-def test_what_is_not_finite_becomes_null() -> None:
+def test_numbers_that_are_not_finite_become_null() -> None:
     record = Record(**KEY, status="diverged", epoch_train_loss=(1.0, math.nan, math.inf), parameters={"w": math.nan})
     assert Record.from_json(record.to_json()).epoch_train_loss == (1.0, None, None)
     assert json.loads(record.to_json())["parameters"] == {"w": None}
 
 
-def test_keys_of_later_versions_are_dropped() -> None:
+def test_keys_of_later_versions_are_ignored() -> None:
     later = json.loads(RECORD.to_json()) | {"wattage": 300}
     assert Record.from_json(json.dumps(later)) == RECORD
 
@@ -62,7 +62,7 @@ def test_keys_of_later_versions_are_dropped() -> None:
         (b'{"status": "ok"}', "spec_id: required"),
     ],
 )
-def test_other_contents_are_not_records(content: bytes, reason: str) -> None:
+def test_other_contents_are_errors(content: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Record.from_json(content)
 
@@ -89,7 +89,7 @@ def test_other_contents_are_not_records(content: bytes, reason: str) -> None:
         ("parameters", {"w": {"a": [math.inf]}}, "parameters.numbers: must be finite"),
     ],
 )
-def test_every_value_has_its_type_and_range(name: str, value: Any, reason: str) -> None:
+def test_values_of_the_wrong_type_or_range_are_errors(name: str, value: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as error:
         Record.from_json(json.dumps(json.loads(RECORD.to_json()) | {name: value}))
     assert "\n" not in str(error.value)
@@ -106,7 +106,7 @@ def test_a_flipped_bit_gives_a_record_or_a_value_error(data: st.DataObject) -> N
     assert Record.from_json(record.to_json()) == record
 
 
-def test_every_column_says_what_it_means() -> None:
+def test_every_column_has_a_meaning() -> None:
     assert all(column.meaning for column in COLUMNS.values())
     assert {name: column.unit for name, column in COLUMNS.items()}["train_seconds"] == "s"
     assert set(CURVES) == {name for name in COLUMNS if name.startswith("epoch_")}
@@ -137,15 +137,13 @@ def damage(path: Path, kind: str) -> None:
     [
         ("truncated", "not valid JSON"),
         ("flipped bit", "not valid JSON"),
-        ("of another model", "it belongs to another model"),
+        ("of another model", "is the record of another model"),
         ("FIFO", "must be a regular file"),
         ("folder", "must be a regular file"),
         ("broken link", "must not be a broken link"),
     ],
 )
-def test_a_damaged_record_is_named_set_aside_and_its_model_is_trained_again(
-    tmp_path: Path, kind: str, reason: str
-) -> None:
+def test_a_damaged_record_is_set_aside_and_its_model_trained_again(tmp_path: Path, kind: str, reason: str) -> None:
     study = make_study(tmp_path)
     key = study.models[1].key
     damage(study.paths.record(key), kind)
@@ -159,7 +157,7 @@ def test_a_damaged_record_is_named_set_aside_and_its_model_is_trained_again(
     assert study.read_records()[1] == {}
 
 
-def test_what_is_set_aside_is_kept(tmp_path: Path) -> None:
+def test_records_set_aside_are_kept(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     model = study.models[0]
     for number in range(3):
@@ -171,7 +169,7 @@ def test_what_is_set_aside_is_kept(tmp_path: Path) -> None:
     assert kept == ["damaged 1", "damaged 2"]
 
 
-def test_other_files_among_the_records_are_never_opened(tmp_path: Path) -> None:
+def test_other_files_among_the_records_are_ignored(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     for number in range(1000):
         os.mkfifo(study.paths.records / f"junk-{number}.json")
@@ -180,7 +178,7 @@ def test_other_files_among_the_records_are_never_opened(tmp_path: Path) -> None:
     assert study.foreign_records() == 1000
 
 
-def test_a_study_needs_only_its_two_files(tmp_path: Path) -> None:
+def test_a_study_requires_only_two_files(tmp_path: Path) -> None:
     study = make_study(tmp_path, 0)
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "models.jsonl"}
     assert study.read_records() == ({}, {})
@@ -188,9 +186,9 @@ def test_a_study_needs_only_its_two_files(tmp_path: Path) -> None:
     study.remove_old_checkpoints()
 
 
-def test_a_folder_that_is_no_study(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_an_error(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(FileNotFoundError, match=r"not a study folder \(it has no manifest.json"):
+        with pytest.raises(FileNotFoundError, match=r"not a study folder \(no manifest.json"):
             Study.open(folder)
 
 
@@ -205,10 +203,10 @@ def test_a_folder_that_is_no_study(tmp_path: Path) -> None:
         ('{"config": {"n": "3", "spaces": []}}', r"config.n = '3': must be an integer; config.spaces = \[\]"),
     ],
 )
-def test_a_damaged_manifest_is_named_with_its_problem(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_damaged_manifest_is_a_one_line_error(tmp_path: Path, text: str, reason: str) -> None:
     make_study(tmp_path)
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"manifest.json: not the manifest of a study: .*{reason}") as error:
+    with pytest.raises(ValueError, match=rf"manifest.json: not a valid manifest: .*{reason}") as error:
         Study.open(tmp_path)
     assert "\n" not in str(error.value)
 
@@ -226,20 +224,20 @@ def test_a_damaged_manifest_is_named_with_its_problem(tmp_path: Path, text: str,
         ("config", {"n": 3, "spaces": {"a": {}}, "data": "digits"}),
     ],
 )
-def test_a_manifest_has_the_types_that_the_commands_use(tmp_path: Path, name: str, value: Any) -> None:
+def test_a_manifest_with_values_of_the_wrong_type_is_an_error(tmp_path: Path, name: str, value: Any) -> None:
     make_study(tmp_path)
     path = StudyPaths(tmp_path).manifest
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
-    with pytest.raises(ValueError, match=rf"not the manifest of a study: {name}"):
+    with pytest.raises(ValueError, match=rf"not a valid manifest: {name}"):
         Study.open(tmp_path)
 
 
-def test_models_that_changed_are_rejected(tmp_path: Path) -> None:
+def test_a_changed_models_file_is_an_error(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     content = study.paths.models.read_bytes()
     for changed in (content.replace(b'"macs":1', b'"macs":2'), content[:-20], b"\xff" + content, b""):
         study.paths.models.write_bytes(changed)
-        with pytest.raises(ValueError, match=r"models.jsonl was changed after the study was frozen"):
+        with pytest.raises(ValueError, match=r"models.jsonl: was changed after the study was frozen"):
             Study.open(tmp_path)
     study.paths.models.unlink()
     with pytest.raises(FileNotFoundError):
@@ -254,7 +252,7 @@ def test_models_that_changed_are_rejected(tmp_path: Path) -> None:
         (StudyModel("x", "a", -1, 0, "x", 1, 1, 1, 1, {}, {}).to_line(), "index = -1: must be at least 0"),
     ],
 )
-def test_a_line_that_is_no_model_is_named(tmp_path: Path, line: str, reason: str) -> None:
+def test_a_line_that_is_not_a_model_is_named(tmp_path: Path, line: str, reason: str) -> None:
     study = make_study(tmp_path)
     lines = [study.models[0].to_line(), line]
     study.paths.models.write_text("\n".join(lines) + "\n")

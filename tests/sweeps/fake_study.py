@@ -1,4 +1,4 @@
-"""Studies of made-up models and trainers that misbehave on purpose, for testing the road without training."""
+"""Studies of fake models, and fake trainers that fail in every way, for tests without training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from designspace.study import Record, Study, StudyModel, StudyPaths, lines_hash,
 from sweeps.damage import ImageError
 from sweeps.study.claims import Claims
 from sweeps.study.predict import TimePredictor
-from sweeps.training import Task, Trainer
+from sweeps.worker.task import Task, Trainer
 from sweeps.worker.worker import Worker
 
 
 def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Study:
-    """Write a study folder of `count` made-up models per space; the later ones cost more."""
+    """Write a study folder of `count` fake models per space, with increasing cost."""
     models = [
         StudyModel(
             key=record_key(f"{space}{index:04d}", "recipe", "data", 0),
@@ -57,14 +57,14 @@ def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Stud
 
 
 def read_records(root: Path) -> list[Record]:
-    """The records of a study, ordered by key; none is damaged."""
+    """Read the records of a study, ordered by key; fail if one is damaged."""
     records, damaged = Study.open(root).read_records()
     assert not damaged
     return list(records.values())
 
 
 def work(study: Study, trainer: str, *, processes: int = 1, attempts: int = 2, **options: Any) -> None:
-    """Let one worker finish the study."""
+    """Run one worker until the study is done."""
     claims = Claims(study.paths.claims, "test", stale_seconds=options.pop("stale_seconds", 60))
     Worker(study, claims, trainer=trainer, processes=processes, attempts=attempts, **options).run()
 
@@ -80,7 +80,7 @@ def _log(config: Mapping[str, Any], model: StudyModel) -> None:
 
 
 def open_good(config: Mapping[str, Any]) -> Trainer:
-    """Every model trains at once."""
+    """Every model trains instantly."""
 
     def train(task: Task) -> dict[str, Any]:
         model = task.model
@@ -92,7 +92,7 @@ def open_good(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_started(config: Mapping[str, Any]) -> Trainer:
-    """Every model trains at once, and its record says when."""
+    """Every model trains instantly, and its record has the time."""
     return Trainer(lambda task: _trained(task.model) | {"started_at": now()})
 
 
@@ -109,7 +109,7 @@ def open_slow(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_predicting(config: Mapping[str, Any]) -> Trainer:
-    """Trainings whose times are predicted, all equal; a model's train_seconds are its time limit."""
+    """Trainings with equal predicted times; train_seconds of a record is its time limit."""
 
     def train(task: Task) -> dict[str, Any]:
         _log(config, task.model)
@@ -124,7 +124,7 @@ def open_predicting(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_predicting_late(config: Mapping[str, Any]) -> Trainer:
-    """Times are known only when two models are in training, of which one hangs."""
+    """Predictions arrive when two models are in training; model 3 hangs."""
     folder = Path(os.environ["FAKE_STUDY_LOG"]).parent
 
     def wait_for(pattern: str, count: int) -> None:
@@ -145,7 +145,7 @@ def open_predicting_late(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_deadly_to_measure(config: Mapping[str, Any]) -> Trainer:
-    """Measuring times kills the process; the models are good."""
+    """Measuring times kills the process; all models train."""
 
     def measure_times(models: Sequence[StudyModel]) -> TimePredictor:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -155,7 +155,7 @@ def open_deadly_to_measure(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_crowded(config: Mapping[str, Any]) -> Trainer:
-    """Models 1 and 2 need their GPU, or the machine, for themselves; the log says who trained beside whom."""
+    """Models 1 and 2 run out of memory unless they are alone on their GPU, or on the machine."""
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
     def train(task: Task) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def open_crowded(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_damaged(config: Mapping[str, Any]) -> Trainer:
-    """A picture of the data cannot be read."""
+    """An image of the data cannot be read."""
 
     def train(task: Task) -> dict[str, Any]:
         raise ImageError("red/7.png cannot be read as an image: image file is truncated.")
@@ -184,7 +184,7 @@ def open_damaged(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_file_name(config: Mapping[str, Any]) -> Trainer:
-    """The name of a file that cannot be read is not UTF-8."""
+    """The name of an unreadable file is not UTF-8."""
 
     def train(task: Task) -> dict[str, Any]:
         raise FileNotFoundError(os.fsdecode(b"caf\xe9.png"))
@@ -193,17 +193,17 @@ def open_file_name(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_outcome(config: Mapping[str, Any]) -> Trainer:
-    """A trainer whose outcome has other values than a record may have."""
+    """The outcome has values that a record must not have."""
     return Trainer(lambda task: _trained(task.model) | json.loads(os.environ["FAKE_STUDY_OUTCOME"]))
 
 
 def open_other_data(config: Mapping[str, Any]) -> Trainer:
-    """The data on this machine are not those the study was frozen with."""
+    """The data on this machine differ from those of the study."""
     return Trainer(open_good(config).train, identity={"recipe_id": "recipe", "data_id": "other"})
 
 
 def open_deadly(config: Mapping[str, Any]) -> Trainer:
-    """Model 2 kills its process, model 3 exits it, model 4 raises; the others are good."""
+    """Model 2 kills its process, model 3 exits it, model 4 raises; the others train."""
 
     def train(task: Task) -> dict[str, Any]:
         model = task.model
@@ -220,17 +220,17 @@ def open_deadly(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_never(config: Mapping[str, Any]) -> Trainer:
-    """The trainer itself cannot be opened."""
+    """The trainer cannot be opened."""
     raise ValueError("the data are not here")
 
 
 def open_dead(config: Mapping[str, Any]) -> Trainer:
-    """The process dies while the trainer is opened."""
+    """The process dies while opening the trainer."""
     os._exit(3)
 
 
 def open_full_disk(config: Mapping[str, Any]) -> Trainer:
-    """Training is good, but no record can be written."""
+    """All models train, but no record can be written."""
 
     def no_space(*_: object) -> bool:
         raise OSError(28, "No space left on device")
@@ -241,7 +241,7 @@ def open_full_disk(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_hanging(config: Mapping[str, Any]) -> Trainer:
-    """Model 0 never ends."""
+    """Model 0 hangs."""
 
     def train(task: Task) -> dict[str, Any]:
         model = task.model
@@ -253,12 +253,12 @@ def open_hanging(config: Mapping[str, Any]) -> Trainer:
 
 
 def step(state: int, model: StudyModel, epoch: int) -> int:
-    """One epoch of the made-up training: any epoch left out, repeated or of another model changes what follows."""
+    """One epoch of fake training: a skipped, repeated or foreign epoch changes all later states."""
     return (state * 48271 + model.macs + 31 * epoch + 1) % 2147483647
 
 
 def error_after(model: StudyModel, epochs: int) -> float:
-    """Error of an undisturbed made-up training."""
+    """Error of an undisturbed fake training."""
     state = 0
     for epoch in range(1, epochs + 1):
         state = step(state, model, epoch)
@@ -266,7 +266,7 @@ def error_after(model: StudyModel, epochs: int) -> float:
 
 
 def open_steps(config: Mapping[str, Any]) -> Trainer:
-    """Epochs of FAKE_STUDY_SECONDS each with a checkpoint after each; index 1 diverges, index 2 raises."""
+    """Epochs of FAKE_STUDY_SECONDS with a checkpoint after each; index 1 diverges, index 2 raises."""
     epochs, seconds = config["recipe"]["epochs"], float(os.environ.get("FAKE_STUDY_SECONDS", "0.2"))
 
     def train(task: Task) -> dict[str, Any]:

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 
 from designspace import ModelSpec
 from designspace.network import build_network
+from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer.checkpoint import Checkpoint
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.distributed import World, join
 from sweeps.trainer.layout import faster_layout
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import EpochResult, TrainingResult
 from sweeps.trainer.trainer import arithmetic, train_network
 
@@ -29,7 +28,7 @@ STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_widt
 SPEC = ModelSpec.from_mapping(
     {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "stages": [STAGE], "head": {"classes": 10}}
 )
-RECIPE = Recipe(epochs=2, batch_size=30, crop_padding=1)
+RECIPE = load_recipe(epochs=2, batch_size=30, crop_padding=1)
 DATA = DataConfig(name="digits", validation_size=301, subset=330)  # three processes cannot share 301 equally
 CPU = DeviceConfig(device="cpu")
 FLOAT32 = DeviceConfig(device="cpu", dtype="float32")

@@ -1,4 +1,4 @@
-"""Calibration: pairs compared on the same models, an optimum at the edge told, mistakes in a sentence."""
+"""Calibration: pairs compared on the same models, warnings at the edge of the range, one-line errors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from designspace.study import Record
-from sweeps import app
+from sweeps import launch
 from sweeps.calibrate import calibrate, compare, conclusion, table, to_csv
 from sweeps.commands import calibrate as command
+from sweeps.config import load_recipe
 
 
 def records(*errors: float | None, seed: int = 0) -> list[Record]:
@@ -40,53 +41,54 @@ def test_pairs_are_compared_on_the_same_models() -> None:
     assert "edge" not in conclusion(rows)
 
 
-def test_trainings_of_one_model_are_not_two_models() -> None:
+def test_seeds_of_one_model_are_averaged() -> None:
     first, second = records(20, 30) + records(22, 30, seed=1), records(23, 33) + records(23, None, seed=1)
     best, other = compare({(0.1, 0.0): first, (0.2, 0.0): second})
     assert (best.models, best.mean_error) == (2, 25.5)
     assert (other.failed, other.behind_best) == (1, round((2 + 31.5) / 2, 3))
 
 
-def test_what_is_not_clearly_worse_is_told() -> None:
+def test_pairs_that_are_not_clearly_worse_are_listed() -> None:
     rows = compare({(0.1, 0.0): records(20, 30, 25), (0.2, 0.0): records(18, 29, 27), (0.4, 0.0): records(30, 39, 34)})
     assert "not clearly worse (under 2 standard errors): lr 0.1 wd 0" in conclusion(rows)
     assert "lr 0.4" not in conclusion(rows)
 
 
-def test_an_optimum_at_the_edge_is_told() -> None:
+def test_an_optimum_at_the_edge_is_a_warning() -> None:
     assert "widen lr" in conclusion(compare({(0.1, 0.0): records(20), (0.2, 0.0): records(18)}))
 
 
-def test_every_pair_is_a_study_and_the_best_becomes_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sweep(argv: list[str]) -> tuple[SimpleNamespace, None, dict[str, object]]:
+def test_every_pair_is_a_study_and_the_best_pair_is_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sweep(argv: list[str]) -> tuple[SimpleNamespace, None, SimpleNamespace]:
         values = dict(word.split("=", 1) for word in argv)
         rate, decay = float(values["recipe.learning_rate"]), float(values["recipe.weight_decay"])
         trained = {str(record.index): record for record in records(20 + abs(rate - 0.2) + decay, 30)}
         study = SimpleNamespace(read_records=lambda: (trained, {}))
-        return study, None, {"recipe": {"name": "low_epoch", "learning_rate": rate, "weight_decay": decay, "epochs": 2}}
+        return study, None, SimpleNamespace(recipe=load_recipe(learning_rate=rate, weight_decay=decay))
 
-    monkeypatch.setattr(app, "sweep", sweep)
+    monkeypatch.setattr(launch, "sweep", sweep)
     rows, recipe = calibrate(["experiment=smoke"], [0.1, 0.2, 0.4], [0.0, 1e-4], 2, tmp_path)
-    assert recipe == {"name": "calibrated", "learning_rate": 0.2, "weight_decay": 0.0, "epochs": 2}
+    assert recipe == load_recipe(name="calibrated", learning_rate=0.2, weight_decay=0.0).to_mapping()
     assert len(rows) == 6
     assert (tmp_path / "recipe.yaml").read_text().startswith("# Recommended by")
     assert (tmp_path / "calibration.csv").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "message"),
     [
-        (["experiment=smoke"], "lr is empty"),
-        (["lr=[0.1,high]"], r"lr=\[0\.1, 'high'\] is not allowed; allowed: numbers"),
-        (["lr=[-1]"], "lr and wd hold -1"),
-        (["lr=[0.1]", "models=0"], "models=0 is not allowed"),
-        (["lr=[0.1]", "plan=only"], "plan=only is not allowed: n, run, plan, recipe.learning_rate follow from models"),
-        (["lr=[0.1]", "n=3"], "n=3 is not allowed"),
-        (["lr=[0.1]", "++run=elsewhere"], r"\+\+run=elsewhere is not allowed"),
-        (["lr=[0.1]", "--", "--cfg=job"], "give them to designspace sweep"),
-        (["lr=[0.1]", "wd=[0]", "recipe.weight_decay=0.1"], "recipe.weight_decay=0.1 is not allowed"),
+        (["experiment=smoke"], "^lr: required"),
+        (["lr=[0.1,high]"], r"^lr = \[0\.1, 'high'\]: must be numbers"),
+        (["lr=[-1]"], "^lr = -1: must be above 0"),
+        (["lr=[1]", "wd=[-1]"], "^wd = -1: must be at least 0"),
+        (["lr=[0.1]", "models=0"], "^models = 0: must be a whole number from 1"),
+        (["lr=[0.1]", "plan=only"], "^plan=only: must be left out, because models, out, lr and wd set n, run, plan"),
+        (["lr=[0.1]", "n=3"], "^n=3: must be left out"),
+        (["lr=[0.1]", "++run=elsewhere"], r"^\+\+run=elsewhere: must be left out"),
+        (["lr=[0.1]", "--", "--cfg=job"], "use them with designspace sweep"),
+        (["lr=[0.1]", "wd=[0]", "recipe.weight_decay=0.1"], "^recipe.weight_decay=0.1: must be left out"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(words: list[str], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        command(words)
+def test_user_errors_are_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        command(arguments)

@@ -13,17 +13,16 @@ from designspace import ModelSpec, save_spec
 from designspace.export import load_network
 from designspace.network import build_network
 from sweeps import train_one as module
+from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import DataConfig, open_test
 from sweeps.train_command import train
 from sweeps.train_one import Job, interval, train_one
-from sweeps.trainer.device_config import DeviceConfig
-from sweeps.trainer.recipe import Recipe
 
 STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 2}
 SPEC = ModelSpec.from_mapping(
     {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "stages": [STAGE], "head": {"classes": 10}}
 )
-RECIPE = Recipe(epochs=3, batch_size=32, crop_padding=1)
+RECIPE = load_recipe(epochs=3, batch_size=32, crop_padding=1)
 DATA = DataConfig(name="digits", validation_size=300, subset=320)
 
 
@@ -101,7 +100,7 @@ def test_streamed_sets_are_tested_once_at_the_end(tmp_path, monkeypatch):
                 Image.new("RGB", (12, 12), (shade, number, shade)).save(place / f"{number}.png")
     mapping = SPEC.to_mapping() | {"in_channels": 3, "head": {"classes": 2}}
     data = DataConfig(name="image_folder", root=tmp_path / "set", resolution=8, validation_size=4, workers=0)
-    recipe = Recipe(epochs=2, batch_size=4)
+    recipe = load_recipe(epochs=2, batch_size=4)
     whole = dataclasses.replace(
         job(tmp_path / "tested"), spec=ModelSpec.from_mapping(mapping), data=data, recipe=recipe
     )
@@ -133,7 +132,7 @@ def test_images_are_resized_to_the_networks_resolution(tmp_path):
         return network
 
     with patch.object(module, "build_network", build):
-        train_one(dataclasses.replace(job(tmp_path), spec=larger, recipe=Recipe(epochs=1, batch_size=32)))
+        train_one(dataclasses.replace(job(tmp_path), spec=larger, recipe=load_recipe(epochs=1, batch_size=32)))
     assert seen == {(12, 12)}  # in training, validation and test
 
 

@@ -15,7 +15,7 @@ from analysis.table import load
 from designspace.study import Study
 from sweeps.compose import compose
 from sweeps.study.freeze import freeze
-from sweeps.study.predict import any_known
+from sweeps.study.predict import load_any_constants
 from sweeps.study.status import StudyReader
 
 STUDIES = sorted((Path(__file__).parents[2] / "data" / "studies").iterdir())
@@ -33,7 +33,7 @@ def test_it_is_read_as_it_was_written(folder: Path) -> None:
     assert damaged == {}
     assert len(records) == len(study.models) == 6
     assert StudyReader(study).read().total.done == 6
-    assert any_known(study.paths.times) is not None
+    assert load_any_constants(study.paths.times) is not None
     frame = load(folder)
     assert frame["status"].tolist() == ["ok"] * 6
     assert frame["error_percent"].between(50, 95).all()  # one epoch of 300 images
@@ -42,7 +42,7 @@ def test_it_is_read_as_it_was_written(folder: Path) -> None:
 
 def test_the_same_command_finds_nothing_to_do_and_n_grows(folder: Path) -> None:
     before = Study.open(folder)
-    assert freeze(compose([*SETTINGS, "n=3"]).config, folder).models_to_train() == []
-    grown = freeze(compose([*SETTINGS, "n=4"]).config, folder)
+    assert freeze(compose([*SETTINGS, "n=3"]).values, folder).models_to_train() == []
+    grown = freeze(compose([*SETTINGS, "n=4"]).values, folder)
     assert grown.models[:6] == before.models
     assert {(model.space, model.index) for model in grown.models_to_train()} == {("bottleneck_1", 3), ("inverted", 3)}

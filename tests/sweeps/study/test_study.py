@@ -1,4 +1,4 @@
-"""The study folder: frozen once, grown by n alone, records whole or set aside."""
+"""The study folder: frozen once, only n grows, damaged records are set aside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -19,22 +18,22 @@ from fake_study import make_study, work
 
 import sweeps.study.freeze
 from designspace.atomic import create_file, replace_file
+from designspace.distributions import Choice
+from designspace.spaces import SPACES, space_from_config
 from designspace.spec import ModelSpec
 from designspace.study import Record, Study, StudyModel
 from sweeps.compose import compose
 from sweeps.study.claims import Claim, Claims
-from sweeps.study.freeze import changes, freeze
-from sweeps.study.population import Drawn, draw
-from sweeps.study.progress import numbers
+from sweeps.study.freeze import Drawn, changes, draw, freeze
+from sweeps.study.progress import duration, numbers, sampling_lines, status_lines
 from sweeps.study.status import StudyReader, active_seconds
-from sweeps.study.summary import duration, sampling_lines, status_lines
 
 
 def config(*overrides: str) -> dict:
-    return compose(["experiment=smoke", "n=3", *overrides]).config
+    return compose(["experiment=smoke", "n=3", *overrides]).values
 
 
-def test_a_study_is_frozen_and_opened_again(tmp_path):
+def test_freeze_then_open(tmp_path):
     study = freeze(config(), tmp_path / "study")
     assert not study.recorded_keys()
     assert Study.open(tmp_path / "study") == study
@@ -57,32 +56,34 @@ def test_a_study_is_frozen_and_opened_again(tmp_path):
     assert {path.name: path.read_bytes() for path in study.paths.root.glob("m*")} == before
 
 
-def test_another_config_is_refused_with_what_changed(tmp_path):
+def test_another_config_is_an_error_that_lists_the_changes(tmp_path):
     freeze(config(), tmp_path / "study")
     with pytest.raises(ValueError, match=r"frozen with another config; .*: recipe.epochs: 2 -> 3; seed: 0 -> 7$"):
         freeze(config("recipe.epochs=3", "seed=7"), tmp_path / "study")
-    other = config("~spaces.bottleneck_1.parameters.depth", "spaces.inverted.parameters.depth.high=9", "+template.x={}")
+    other = config(
+        "~spaces.bottleneck_1.parameters.depth", "spaces.inverted.parameters.depth.high=9", "+template.head={}"
+    )
     assert changes(config(), other) == [
         "spaces.bottleneck_1.parameters.depth.distribution: log_uniform -> absent",
         "spaces.bottleneck_1.parameters.depth.high: 12 -> absent",
         "spaces.bottleneck_1.parameters.depth.low: 4 -> absent",
         "spaces.inverted.parameters.depth.high: 12 -> 9",
-        "template.x: absent -> {}",
+        "template.head: absent -> {}",
     ]
 
 
-def test_n_grows_and_never_shrinks(tmp_path):
+def test_n_may_only_grow(tmp_path):
     small = freeze(config(), tmp_path / "study")
     grown = freeze(config("n=5"), tmp_path / "study")
     assert grown.models[: len(small.models)] == small.models
     assert sorted(model.index for model in grown.models) == sorted([*range(5)] * 2)
     assert grown.config["n"] == 5
-    with pytest.raises(ValueError, match=r"n=3 is not allowed: .* frozen with n=5, and n may only grow"):
+    with pytest.raises(ValueError, match=r"n = 3: must be at least 5, which .* was frozen with"):
         freeze(config(), tmp_path / "study")
     assert freeze(config("n=5"), tmp_path / "whole").models == grown.models
 
 
-def test_a_network_drawn_twice_is_two_models_and_one_training(tmp_path):
+def test_duplicate_draws_are_two_models_and_one_training(tmp_path):
     study = freeze(config("n=8", "duplicates=keep"), tmp_path / "study")
     assert (
         study.manifest["sampling"]["inverted"] | {"asked": 8, "distinct": 5, "duplicates": 3}
@@ -98,7 +99,7 @@ def test_a_network_drawn_twice_is_two_models_and_one_training(tmp_path):
     assert list(dict.fromkeys(kept)) == distinct[:5]
 
 
-def test_a_space_has_its_own_setting_of_duplicates(tmp_path):
+def test_duplicates_can_be_set_per_space(tmp_path):
     study = freeze(config("n=8", "+spaces.inverted.duplicates=keep"), tmp_path / "study")
     assert {label: report["distinct"] for label, report in study.manifest["sampling"].items()} == {
         "bottleneck_1": 8,
@@ -106,7 +107,7 @@ def test_a_space_has_its_own_setting_of_duplicates(tmp_path):
     }
 
 
-def test_a_study_of_an_earlier_version_goes_on_and_grows_as_it_was_drawn(tmp_path):
+def test_a_study_without_the_setting_duplicates_resumes_and_grows(tmp_path):
     """Earlier versions dropped duplicates and had no setting for it."""
     study = freeze(config("n=8"), tmp_path / "study")
     manifest = json.loads(study.paths.manifest.read_text())
@@ -119,7 +120,7 @@ def test_a_study_of_an_earlier_version_goes_on_and_grows_as_it_was_drawn(tmp_pat
     assert resumed.models == study.models
     assert len(sampling_lines(resumed)) == 2
     with pytest.raises(
-        ValueError, match=r"\(an earlier version froze it, which means duplicates=drop\); .*: duplicates: drop -> keep$"
+        ValueError, match=r"by an earlier version, with duplicates = drop; .*: duplicates: drop -> keep$"
     ):
         freeze(config("n=9", "duplicates=keep"), tmp_path / "study")
     grown = freeze(config("n=9"), tmp_path / "study")
@@ -127,33 +128,33 @@ def test_a_study_of_an_earlier_version_goes_on_and_grows_as_it_was_drawn(tmp_pat
     assert grown.config["duplicates"] == "drop"
 
 
-def test_a_study_does_not_grow_on_other_data(tmp_path, monkeypatch):
+def test_a_study_cannot_grow_with_other_data(tmp_path, monkeypatch):
     small = freeze(config(), tmp_path / "study")
     changed = replace(sweeps.study.freeze.draw(config("n=5")), data_id="changed")
-    monkeypatch.setattr(sweeps.study.freeze, "draw", lambda _: changed)
+    monkeypatch.setattr(sweeps.study.freeze, "draw", lambda *_: changed)
     with pytest.raises(
-        ValueError, match=rf"cannot grow: its data were {small.manifest['data_id']} and are changed now"
+        ValueError, match=rf"cannot grow, because its data_id is {small.manifest['data_id']} and is changed now"
     ):
         freeze(config("n=5"), tmp_path / "study")
 
 
-def test_one_command_twice_at_once_does_no_harm_without_locks(tmp_path, monkeypatch):
+def test_concurrent_drivers_without_file_locks(tmp_path, monkeypatch):
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    def drawn_together(told: Mapping[str, Any]) -> Drawn:
-        drawn = draw(told)
+    def drawn_together(*arguments: Any) -> Drawn:
+        drawn = draw(*arguments)
         both.wait(60)
         return drawn
 
     both = threading.Barrier(2)
     monkeypatch.setattr("fcntl.flock", no_locks)
     monkeypatch.setattr(sweeps.study.freeze, "draw", drawn_together)
-    for told in (config("n=1"), config("n=2")):
+    for values in (config("n=1"), config("n=2")):
         with ThreadPoolExecutor(2) as drivers:
-            studies = list(drivers.map(freeze, [told] * 2, [tmp_path / "study"] * 2))
+            studies = list(drivers.map(freeze, [values] * 2, [tmp_path / "study"] * 2))
         assert studies[0].models == studies[1].models == Study.open(tmp_path / "study").models
-        assert len(studies[0].models) == 2 * told["n"]
+        assert len(studies[0].models) == 2 * values["n"]
 
 
 def test_checkpoints_of_recorded_models_are_removed(tmp_path):
@@ -166,7 +167,7 @@ def test_checkpoints_of_recorded_models_are_removed(tmp_path):
     assert [study.paths.checkpoint(model.key).exists() for model in study.models] == [True, False]
 
 
-def test_a_start_killed_between_models_and_manifest_is_repaired(tmp_path):
+def test_a_start_killed_between_its_two_writes_is_repaired(tmp_path):
     small = freeze(config(), tmp_path / "study")
     manifest = small.paths.manifest.read_bytes()
     freeze(config("n=5"), tmp_path / "study")
@@ -176,7 +177,7 @@ def test_a_start_killed_between_models_and_manifest_is_repaired(tmp_path):
 
 
 def test_models_must_fit_the_data(tmp_path):
-    with pytest.raises(ValueError, match=r"bottleneck_1: model 0 has in_channels=3; the data need in_channels=1"):
+    with pytest.raises(ValueError, match=r"spaces\.bottleneck_1\.template\.in_channels = 3: must be 1"):
         freeze(config("+template.in_channels=3", "complexity.macs=null"), tmp_path / "study")
     assert not (tmp_path / "study" / "manifest.json").exists()
 
@@ -220,7 +221,7 @@ def test_one_network_in_two_spaces_is_trained_once(tmp_path):
     assert {group.label: group.done for group in StudyReader(shared).read().groups} == {"a": 1, "b": 1}
 
 
-def test_status_counts_a_training_once(tmp_path):
+def test_status_counts_shared_trainings_once(tmp_path):
     study = make_study(tmp_path, 6)
     again = [replace(model, index=6 + model.index) for model in study.models[:2]]
     study = Study(study.paths, study.manifest, (*study.models, *again))
@@ -238,11 +239,11 @@ def test_status_counts_a_training_once(tmp_path):
     assert status.device_seconds == 200
     assert status.training_seconds_left == pytest.approx(400, rel=0.02)
     text = "\n".join(status_lines(study.paths.root, status))
-    assert "2 of 6 trainings have a record\n8 models (6 distinct): equal networks are trained once\n" in text
+    assert "2 of 6 trainings have a record\n8 models, 6 distinct: a network drawn twice is trained once\n" in text
     assert "2 done, 0 failed of 6" in numbers(status)
 
 
-def test_status_counts_every_model_once(tmp_path):
+def test_groups_of_status_sum_to_the_total(tmp_path):
     study = make_study(tmp_path, 6, spaces=("a", "b"))
     work(study, "fake_study.open_deadly", attempts=1)
     status = StudyReader(study).read()
@@ -256,7 +257,7 @@ def test_status_counts_every_model_once(tmp_path):
     assert "failed: 6 crashed" in text
 
 
-def test_time_left_counts_what_is_in_training(tmp_path):
+def test_time_left_subtracts_time_already_trained(tmp_path):
     study = make_study(tmp_path, 100)  # of nearly equal costs
     began = (datetime.now(UTC) - timedelta(seconds=150)).isoformat()
 
@@ -288,7 +289,7 @@ def test_time_left_counts_what_is_in_training(tmp_path):
     assert " left" not in numbers(StudyReader(study).read())
 
 
-def test_a_resumed_training_ends_when_it_ended(tmp_path):
+def test_active_time_of_a_resumed_training(tmp_path):
     study = make_study(tmp_path / "study", 1)
     model, curve = study.models[0], {"epoch_seconds": (50.0, 50.0), "train_seconds": 90.0}
     fields = {"predicted_seconds": 110.0, "device_share": 0.25}
@@ -298,11 +299,13 @@ def test_a_resumed_training_ends_when_it_ended(tmp_path):
     status = StudyReader(study).read()
     assert (status.training_seconds, status.active_seconds) == (100, 15 * 60)
     assert status.prediction_error == pytest.approx(0.1)
-    assert "spent: 25 s of device time (2 min of training, several at once)" in status_lines(study.paths.root, status)
+    assert "spent: 25 s of device time (2 min of training, several models at once)" in status_lines(
+        study.paths.root, status
+    )
 
 
 @pytest.mark.parametrize(("age", "running"), [(100, 1), (700, 0)])
-def test_a_claim_says_when_it_is_stale(tmp_path, age, running):
+def test_a_claim_is_stale_after_its_own_limit(tmp_path, age, running):
     study = make_study(tmp_path / "study", 1)
     key = study.models[0].key
     assert Claims(study.paths.claims, "of another start", stale_seconds=600).take(key)
@@ -311,7 +314,7 @@ def test_a_claim_says_when_it_is_stale(tmp_path, age, running):
     assert StudyReader(study).read().total.running == running
 
 
-def test_speed_leaves_pauses_out():
+def test_active_time_excludes_pauses():
     trainings = [(10.0 * i, 10.0 * i + 10, 10.0) for i in range(10)]
     later = [(begin + 1e6, end + 1e6, seconds) for begin, end, seconds in trainings]
     assert active_seconds(trainings) == 100
@@ -320,7 +323,7 @@ def test_speed_leaves_pauses_out():
     assert [duration(seconds) for seconds in (None, 42, 600, 11100)] == ["unknown", "42 s", "10 min", "3 h 05 min"]
 
 
-def test_files_are_whole_or_absent(tmp_path, monkeypatch):
+def test_files_are_complete_or_absent(tmp_path, monkeypatch):
     path = tmp_path / "file"
     assert create_file(path, "first")
     assert not create_file(path, "second")
@@ -336,3 +339,39 @@ def test_files_are_whole_or_absent(tmp_path, monkeypatch):
         create_file(tmp_path / "other", "text")
     assert path.read_text() == "third"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_manifest_holds_every_distribution_of_a_space(tmp_path):
+    study = freeze(config(), tmp_path / "study")
+    space = study.manifest["spaces"]["inverted"]
+    assert "base" not in space
+    assert space["parameters"].keys() >= {"depth", "w_0", "w_a", "w_m", "group_width", "bottleneck_ratio"}
+    assert (space["parameters"]["depth"]["low"], space["parameters"]["depth"]["high"]) == (4, 12)
+    drawn = space_from_config(space).sample(3, study.config["seed"])
+    assert [row["spec_id"] for row in drawn.rows()] == [m.spec_id for m in study.models if m.space == "inverted"]
+
+
+def test_a_study_keeps_its_spaces_when_a_named_space_changes(tmp_path, monkeypatch, caplog):
+    whole = freeze(config("n=5"), tmp_path / "whole")
+    study = freeze(config(), tmp_path / "study")
+    narrower = SPACES["regnetx"].with_distributions(w_m=Choice(options=[2.0]))
+    monkeypatch.setitem(SPACES, "regnetx", narrower)
+    assert freeze(config(), tmp_path / "study").models == study.models
+    assert freeze(config("n=5"), tmp_path / "study").models == whole.models
+    assert "spaces.inverted: now defined differently; the study keeps the space it was frozen with" in caplog.text
+
+
+def test_a_space_may_be_written_differently(tmp_path):
+    study = freeze(config("spaces=[regnetx]", "template.strides=[1,1,1,2]"), tmp_path / "study")
+    same = config("spaces={regnetx:{base:regnetx,parameters:{}}}", "template.strides=[1,1,1,2]")
+    assert freeze(same, tmp_path / "study").models == study.models
+
+
+def test_the_manifest_of_an_earlier_version_grows_without_complete_spaces(tmp_path):
+    study = freeze(config(), tmp_path / "study")
+    manifest = json.loads(study.paths.manifest.read_text())
+    del manifest["spaces"]
+    study.paths.manifest.write_text(json.dumps(manifest))
+    grown = freeze(config("n=4"), tmp_path / "study")
+    assert grown.models[:6] == study.models
+    assert set(grown.manifest["spaces"]) == {"bottleneck_1", "inverted"}

@@ -15,18 +15,17 @@ import torch
 from torch import Tensor
 
 from designspace import ModelSpec
+from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import checkpoint as checkpoints
 from sweeps.trainer import trainer
 from sweeps.trainer.checkpoint import Checkpoint, Progress
 from sweeps.trainer.device import Device, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import EpochResult, TrainingResult
 from sweeps.trainer.trainer import arithmetic, train_model
 
 CPU = DeviceConfig(device="cpu")
-RECIPE = Recipe(epochs=3, batch_size=32, crop_padding=1)
+RECIPE = load_recipe(epochs=3, batch_size=32, crop_padding=1)
 STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 2}
 SPEC = ModelSpec.from_mapping(
     {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "stages": [STAGE], "head": {"classes": 10}}

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from designspace import save_spec
 from designspace.network import build_network
+from sweeps.config import load_recipe
 from sweeps.data import DataConfig, open_data
 from sweeps.train_one import error_on
 from sweeps.trainer.checkpoint import Checkpoint
@@ -33,7 +34,6 @@ from sweeps.trainer.convolutions import merge_narrow_groups
 from sweeps.trainer.device import Device, resolve_device
 from sweeps.trainer.distributed import ALONE, Place, World, first_host, place_in
 from sweeps.trainer.images import ResidentSplits
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.stream import Stream
 from sweeps.trainer.trainer import arithmetic, check_size, placed
 
@@ -169,7 +169,7 @@ def test_the_shares_of_a_batch_are_the_batch_and_every_image_is_validated_once(
     streamed: bool, pictures: DataConfig
 ) -> None:
     splits = open_data(pictures) if streamed else DATA_SPLITS
-    recipe = Recipe(batch_size=6, crop_padding=1, flip=True)
+    recipe = load_recipe(batch_size=6, crop_padding=1, flip=True)
 
     def data(device: Device) -> ResidentSplits | Stream:
         return placed(splits, device, recipe)
@@ -194,8 +194,8 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     assert World(1, 4).share(8) == slice(2, 4)
     for batch, size in ((33, 2), (4, 4)):
         with pytest.raises(ValueError, match=f"batch_size is {batch}, the batch of all {size} processes together"):
-            check_size(DATA_SPLITS, Recipe(batch_size=batch), World(0, size))
-    check_size(DATA_SPLITS, Recipe(batch_size=33), ALONE)
+            check_size(DATA_SPLITS, load_recipe(batch_size=batch), World(0, size))
+    check_size(DATA_SPLITS, load_recipe(batch_size=33), ALONE)
 
 
 SLURM = {

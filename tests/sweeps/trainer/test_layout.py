@@ -6,16 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import layout
 from sweeps.trainer.device import Device, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.layout import Shape, faster_layout, timed_update
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import TrainingStopped
 
 CPU = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
-RECIPE = Recipe(batch_size=8)
+RECIPE = load_recipe(batch_size=8)
 
 
 def network() -> nn.Module:

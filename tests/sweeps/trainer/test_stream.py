@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 from designspace import ModelSpec
+from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.damage import ImageError
 from sweeps.data import (
     DataConfig,
@@ -35,8 +36,6 @@ from sweeps.data.loading import automatic_workers
 from sweeps.study.freeze import FROZEN, changes
 from sweeps.trainer import stream as stream_module
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.device_config import DeviceConfig
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.stream import Stream, centre_crop, random_resized_crop
 from sweeps.trainer.trainer import train_model
 
@@ -129,7 +128,7 @@ def epochs(stream: Stream, recipe: Recipe) -> list[tuple[torch.Tensor, torch.Ten
 
 
 def test_batches_are_the_same_for_any_number_of_workers(folder: Path) -> None:
-    recipe = Recipe(batch_size=20, crop_padding=1, flip=True)
+    recipe = load_recipe(batch_size=20, crop_padding=1, flip=True)
     none, one, three = (
         epochs(Stream(opened(folder, workers=workers), resolve_device(CPU)), recipe) for workers in (0, 1, 3)
     )
@@ -143,7 +142,7 @@ def test_batches_are_the_same_for_any_number_of_workers(folder: Path) -> None:
 
 
 def test_workers_serve_a_whole_training_and_end_with_it(folder: Path) -> None:
-    recipe = Recipe(batch_size=20, crop_padding=1, flip=True)
+    recipe = load_recipe(batch_size=20, crop_padding=1, flip=True)
     assert not multiprocessing.active_children()
     stream = Stream(opened(folder, workers=2), resolve_device(CPU))
     assert not multiprocessing.active_children()
@@ -169,7 +168,7 @@ def test_no_worker_outlives_its_training(ending: str, folder: Path, tmp_path: Pa
         if ending == "stopped":
             raise KeyboardInterrupt
 
-    recipe = Recipe(epochs=2, batch_size=10)
+    recipe = load_recipe(epochs=2, batch_size=10)
     for seed in range(2):
         limit = 0.0 if ending == "timeout" else None
         try:
@@ -186,7 +185,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
 from pathlib import Path
 from sweeps.data import DataConfig, open_data
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.device_config import DeviceConfig
+from sweeps.config import DeviceConfig, load_recipe
 from sweeps.trainer.stream import Stream
 config = DataConfig(name="image_folder", resolution=16, validation_size=12, workers=2, root=Path(sys.argv[1]))
 stream = Stream(open_data(config), resolve_device(DeviceConfig(device="cpu")))
@@ -247,7 +246,7 @@ def test_a_damaged_image_is_named(workers: int, folder: Path, tmp_path: Path) ->
 
     def all_images() -> None:
         list(stream.validation_batches(5))
-        list(stream.epoch(Recipe(batch_size=20, crop_padding=1), 0, 0))
+        list(stream.epoch(load_recipe(batch_size=20, crop_padding=1), 0, 0))
 
     for content, reason in (
         (whole[: len(whole) // 2], "truncated|broken"),
@@ -301,7 +300,7 @@ def test_a_study_of_an_earlier_version_goes_on_without_the_settings_it_did_not_h
 
 
 def test_a_network_learns_the_colours(folder: Path) -> None:
-    recipe = Recipe(epochs=4, batch_size=10, crop_padding=1, flip=True, learning_rate=0.1)
+    recipe = load_recipe(epochs=4, batch_size=10, crop_padding=1, flip=True, learning_rate=0.1)
     first, second = (train_model(SPEC, opened(folder), recipe, seed=0, device_config=CPU) for _ in range(2))
     assert (first.status, first.updates) == ("ok", 24)
     assert first.epoch_train_loss == second.epoch_train_loss

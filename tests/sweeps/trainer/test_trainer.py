@@ -15,20 +15,19 @@ from torch import Tensor, nn
 from designspace import ModelSpec
 from designspace.network import build_network
 from designspace.study import COLUMNS
+from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import result
 from sweeps.trainer import run as run_module
 from sweeps.trainer.device import native_dtype, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.evaluate import error_percent, evaluation_copy
 from sweeps.trainer.images import ResidentImages, at_resolution, draw_augmentation, forget, resident
 from sweeps.trainer.measure import Deadline, keep_freed_memory
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import TrainingStopped
 from sweeps.trainer.run import TrainingRun
 from sweeps.trainer.trainer import train_model, train_network
 
-RECIPE = Recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
+RECIPE = load_recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
 CPU = DeviceConfig(device="cpu")
 
 
@@ -87,7 +86,9 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
 
 def test_it_learns_and_fills_every_column(splits: Splits) -> None:
     seen: list[result.EpochResult] = []
-    outcome = train_model(spec(), splits, Recipe(epochs=4, crop_padding=0, flip=False), seed=0, on_epoch=seen.append)
+    outcome = train_model(
+        spec(), splits, load_recipe(epochs=4, crop_padding=0, flip=False), seed=0, on_epoch=seen.append
+    )
     assert (outcome.status, outcome.message, outcome.epochs_done, outcome.updates) == ("ok", "", 4, 80)
     assert outcome.error_percent == outcome.epoch_validation_error_percent[-1] < 40
     assert outcome.epoch_train_loss[-1] < outcome.epoch_train_loss[0]
@@ -121,13 +122,13 @@ def test_training_leaves_the_callers_process_as_it_was(splits: Splits) -> None:
     torch.manual_seed(5)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     two = DeviceConfig(device="cpu", threads=threads + 1)
-    train_network(network, splits, Recipe(epochs=1, batch_size=320), seed=0, device_config=two)
+    train_network(network, splits, load_recipe(epochs=1, batch_size=320), seed=0, device_config=two)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
 
 def test_divergence_is_seen_within_fifty_updates(splits: Splits) -> None:
-    recipe = Recipe(epochs=9, learning_rate=1e30, batch_size=16, warmup_epochs=0, crop_padding=0)
+    recipe = load_recipe(epochs=9, learning_rate=1e30, batch_size=16, warmup_epochs=0, crop_padding=0)
     outcome = train_network(network, splits, recipe, seed=0)
     assert outcome.status == "diverged"
     assert outcome.updates <= 50
@@ -228,14 +229,14 @@ def test_images_are_resized_to_the_networks_resolution(splits: Splits) -> None:
 
 def test_a_batch_larger_than_the_training_split_is_refused(splits: Splits) -> None:
     with pytest.raises(ValueError, match="batch_size is 1024; the training split has only 640"):
-        train_network(network, splits, Recipe(batch_size=1024), seed=0)
+        train_network(network, splits, load_recipe(batch_size=1024), seed=0)
 
 
 def test_the_gather_is_pad_crop_flip_normalise() -> None:
     images = torch.randint(0, 256, (9, 3, 6, 5), dtype=torch.uint8)
     mean, std = torch.tensor([0.2, 0.4, 0.6]), torch.tensor([0.3, 0.2, 0.1])
     place = ResidentImages(images, torch.arange(9), mean, std, torch.device("cpu"), padding=2)
-    draws = draw_augmentation(Recipe(crop_padding=2, flip=True), 9, seed=1, epoch=0)
+    draws = draw_augmentation(load_recipe(crop_padding=2, flip=True), 9, seed=1, epoch=0)
     chosen = torch.tensor([3, 1, 8, 0, 0])
     batch = place.batch(chosen, draws[chosen])
     for position, index in enumerate(chosen):
@@ -264,7 +265,7 @@ def test_images_stay_on_the_device_for_the_next_model(splits: Splits) -> None:
 
 def test_an_epoch_sees_every_image_once_in_an_order_of_its_own(splits: Splits) -> None:
     data = resident(splits, resolve_device(CPU), 0)
-    recipe = Recipe(crop_padding=0, flip=False)
+    recipe = load_recipe(crop_padding=0, flip=False)
     first, second = (torch.cat([x for x, _ in data.epoch(recipe, 0, epoch)]) for epoch in (0, 1))
     assert not torch.equal(first, second)
     assert torch.equal(first, torch.cat([x for x, _ in data.epoch(recipe, 0, 0)]))
@@ -273,7 +274,7 @@ def test_an_epoch_sees_every_image_once_in_an_order_of_its_own(splits: Splits) -
 
 def test_augmentation_differs_between_epochs_and_seeds_but_not_between_calls() -> None:
     def draws(seed: int, epoch: int) -> bytes:
-        drawn = draw_augmentation(Recipe(crop_padding=3), 100, seed, epoch)
+        drawn = draw_augmentation(load_recipe(crop_padding=3), 100, seed, epoch)
         return bytes(torch.stack([drawn.top, drawn.left, drawn.flip]).numpy().astype(np.uint8))
 
     assert draws(0, 0) == draws(0, 0)
@@ -328,7 +329,7 @@ def test_a_search_for_the_fastest_kernels_is_for_long_trainings() -> None:
 
 
 def test_time_spent_in_an_epoch_that_was_not_ended_counts(splits: Splits) -> None:
-    recipe = Recipe(epochs=9, learning_rate=1e30, batch_size=16, warmup_epochs=0, crop_padding=0)
+    recipe = load_recipe(epochs=9, learning_rate=1e30, batch_size=16, warmup_epochs=0, crop_padding=0)
     outcome = train_network(network, splits, recipe, seed=0)
     assert (outcome.status, outcome.epochs_done) == ("diverged", 0)
     assert outcome.train_seconds > 0
@@ -385,7 +386,7 @@ PEAKS = """
 import torch
 from torch import nn
 from sweeps.data import DataConfig, load_data
-from sweeps.trainer.recipe import Recipe
+from sweeps.config import Recipe, load_recipe
 from sweeps.trainer.result import TrainingStopped
 from sweeps.trainer.trainer import train_network
 
@@ -397,7 +398,7 @@ def peak(width):
         conv = nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 8, 3), nn.ReLU()
         return nn.Sequential(*conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
 
-    return train_network(network, splits, Recipe(epochs=1, batch_size=320), seed=0).peak_memory_bytes
+    return train_network(network, splits, load_recipe(epochs=1, batch_size=320), seed=0).peak_memory_bytes
 
 print(peak(8), peak(512), peak(8))
 """

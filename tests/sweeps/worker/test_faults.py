@@ -1,4 +1,4 @@
-"""Other hosts, other clocks, dead jobs, full disks: nothing correct may hang on any of them."""
+"""Faults: other hosts and clocks, dead jobs, full disks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from command import PATHS
 from fake_study import make_study, read_records, work
 
 from designspace.study import Record, Study
-from sweeps.app import _start_workers, failure_text
-from sweeps.compose import Composed
+from sweeps.compose import Composed, compose
+from sweeps.launch import failure_text, start_workers
 from sweeps.study.claims import Claims, read_claim
 from sweeps.study.status import StudyReader
 from sweeps.worker.worker import WorkerError
@@ -27,7 +27,6 @@ from sweeps.worker.worker import WorkerError
 FOREIGN = """
 import socket, sys, time
 import sweeps.study.claims, designspace.study
-from sweeps.app import _start_workers
 from sweeps.study.claims import Claims
 from designspace.study import Study
 from sweeps.worker.worker import Worker
@@ -42,13 +41,18 @@ Worker(study, Claims(study.paths.claims, "foreign", 2), trainer="fake_study.open
 """
 
 
+def two_jobs() -> Composed:
+    """The command line of two workers on a cluster."""
+    return compose(["experiment=smoke", "hydra/launcher=slurm_gpu", "worker=0,1"], multirun=True)
+
+
 def start_foreign(study: Study) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", FOREIGN, str(study.paths.root)], env=os.environ | {"PYTHONPATH": PATHS}
     )
 
 
-def test_a_worker_elsewhere_an_hour_ahead_shares_the_work(tmp_path, monkeypatch):
+def test_a_worker_on_a_host_with_another_clock_shares_the_models(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     study = make_study(tmp_path / "study", 16)
     foreign = start_foreign(study)
@@ -58,7 +62,7 @@ def test_a_worker_elsewhere_an_hour_ahead_shares_the_work(tmp_path, monkeypatch)
     assert len(read_records(study.paths.root)) == 16
 
 
-def test_what_a_vanished_worker_elsewhere_held_is_taken_over(tmp_path):
+def test_claims_of_a_vanished_remote_worker_are_taken_over(tmp_path):
     study = make_study(tmp_path / "study", 8)
     foreign = start_foreign(study)
     deadline = time.monotonic() + 30
@@ -73,11 +77,11 @@ def test_what_a_vanished_worker_elsewhere_held_is_taken_over(tmp_path):
     assert not list(study.paths.claims.iterdir())
 
 
-def test_two_containers_of_one_name_are_two_machines(tmp_path):
+def test_containers_with_the_same_host_name_are_different_machines(tmp_path):
     ours, theirs = (Claims(tmp_path, name, stale_seconds=60) for name in ("ours", "theirs"))
     assert theirs.take("model")
     claim = json.loads((tmp_path / "model").read_text())
-    # The same host name and a process number that means nothing here: its owner may well be alive.
+    # The same host name, but a process id of another container: its owner may be alive.
     (tmp_path / "model").write_text(json.dumps(claim | {"machine": "another container", "pid": 2**22 + 1}))
     assert not ours.take("model")
 
@@ -85,17 +89,17 @@ def test_two_containers_of_one_name_are_two_machines(tmp_path):
 def test_failed_attempts_outlive_their_worker(tmp_path):
     ours, theirs = (Claims(tmp_path, name, stale_seconds=60) for name in ("ours", "theirs"))
     assert theirs.take("model")
-    assert theirs.add_failure("model", "it burnt") == ("it burnt",)
+    assert theirs.add_failure("model", "out of power") == ("out of power",)
     claim = json.loads((tmp_path / "model").read_text())
     (tmp_path / "model").write_text(json.dumps(claim | {"process_start": "1"}))  # its owner is gone
     assert ours.take("model")
-    assert ours.failures("model") == ("it burnt",)
+    assert ours.failures("model") == ("out of power",)
     assert ours.takeovers("model") == 1
-    theirs.release("model")  # comes too late: it is not theirs any more
+    theirs.release("model")  # too late: the claim has a new owner
     assert read_claim(tmp_path / "model") is not None
 
 
-def test_a_model_that_brings_down_every_worker_is_given_up(tmp_path):
+def test_a_model_that_kills_every_worker_is_recorded_as_crashed(tmp_path):
     study = make_study(tmp_path / "study", 2)
     theirs = Claims(study.paths.claims, "theirs", stale_seconds=60)
     key = study.models[0].key
@@ -105,29 +109,29 @@ def test_a_model_that_brings_down_every_worker_is_given_up(tmp_path):
     work(study, "fake_study.open_good")
     records = {record.index: record for record in read_records(study.paths.root)}
     assert (records[0].status, records[1].status) == ("crashed", "ok")
-    assert records[0].message == "10 workers vanished while they trained it"
+    assert records[0].message == "10 workers vanished while training it"
 
 
 @pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "nohup"])
-def test_the_driver_does_not_wait_for_a_dead_job(tmp_path, monkeypatch, interrupt):
+def test_the_driver_returns_although_a_job_died(tmp_path, monkeypatch, interrupt):
     study = make_study(tmp_path / "study", 2)
 
     def launch(argv: Sequence[str]) -> None:
         work(study, "fake_study.open_good")
-        time.sleep(600)  # as a launcher does that is never told of its job's death
+        time.sleep(600)  # like a launcher that does not notice the death of its job
 
-    monkeypatch.setattr("sweeps.app._run_hydra", launch)
-    monkeypatch.setattr("sweeps.app.ENDING_SECONDS", 0.5)
+    monkeypatch.setattr("sweeps.launch.run_hydra", launch)
+    monkeypatch.setattr("sweeps.launch.ENDING_SECONDS", 0.5)
     before, began = signal.signal(signal.SIGINT, interrupt), time.monotonic()
     try:
-        _start_workers([], Composed({"processes": 1, "stale_seconds": 1}, workers=2, here=0), study)
+        start_workers([], two_jobs(), study)
     finally:
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - began < 30
     assert len(study.recorded_keys()) == 2
 
 
-def test_the_driver_waits_for_others_when_one_job_died(tmp_path, monkeypatch, caplog):
+def test_the_driver_waits_for_the_other_jobs_when_one_fails(tmp_path, monkeypatch, caplog):
     study = make_study(tmp_path / "study", 6)
     others = []
 
@@ -139,15 +143,15 @@ def test_the_driver_waits_for_others_when_one_job_died(tmp_path, monkeypatch, ca
             time.sleep(0.02)
         raise RuntimeError("Job (task=0) failed during processing with trace:\nJob not requeued")
 
-    monkeypatch.setattr("sweeps.app._run_hydra", launch)
-    _start_workers([], Composed({"processes": 1, "stale_seconds": 20}, workers=2, here=0), study)
+    monkeypatch.setattr("sweeps.launch.run_hydra", launch)
+    start_workers([], two_jobs(), study)
     assert len(study.recorded_keys()) == 6
     assert others[0].wait(30) == 0
     assert "a worker ended before the study was done: Job not requeued" in caplog.text
     assert "waiting for workers that train models" in caplog.text
 
 
-def test_the_driver_does_not_wait_where_nobody_holds_a_claim(tmp_path, monkeypatch, caplog):
+def test_the_driver_does_not_wait_without_live_claims(tmp_path, monkeypatch, caplog):
     study = make_study(tmp_path / "study", 2)
     (study.paths.claims / study.models[0].key).write_text("[]")
 
@@ -155,9 +159,9 @@ def test_the_driver_does_not_wait_where_nobody_holds_a_claim(tmp_path, monkeypat
         raise RuntimeError("all jobs have ended")
 
     slept = []
-    monkeypatch.setattr("sweeps.app._run_hydra", launch)
-    monkeypatch.setattr("sweeps.app.time.sleep", slept.append)
-    _start_workers([], Composed({"processes": 1, "stale_seconds": 600}, workers=2, here=0), study)
+    monkeypatch.setattr("sweeps.launch.run_hydra", launch)
+    monkeypatch.setattr("sweeps.launch.time.sleep", slept.append)
+    start_workers([], two_jobs(), study)
     assert sum(slept) <= 2
     assert "waiting" not in caplog.text
 
@@ -181,7 +185,7 @@ You can check full logs with 'job.stderr(0)' and 'job.stdout(0)'or at paths:
   - /logs/12_0_log.out"""
 
 
-def test_the_reason_of_a_jobs_end_is_one_line(tmp_path):
+def test_a_failed_job_is_described_in_one_line(tmp_path):
     (tmp_path / "12_3_0_log.err").touch()
     assert failure_text(RuntimeError(UNCOMPLETED.format(tmp_path))) == (
         f"job 12_3 ended without a result (state FAILED): module: command not found; see {tmp_path}/12_3_0_log.err"
@@ -192,7 +196,7 @@ def test_the_reason_of_a_jobs_end_is_one_line(tmp_path):
     assert failure_text(RuntimeError("-----\n")) == "RuntimeError"
 
 
-def test_drivers_that_retry_at_once(tmp_path):
+def test_concurrent_drivers_that_retry_failures(tmp_path):
     study = make_study(tmp_path / "study", 300)
     for model in study.models:
         study.write_record(model, Record(model.spec_id, "recipe", "data", 0, "crashed"))
@@ -225,7 +229,7 @@ def test_a_full_file_system(tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_status_reads_dates_by_the_file_systems_clock(tmp_path, monkeypatch):
+def test_status_uses_the_clock_of_the_file_system(tmp_path, monkeypatch):
     study = make_study(tmp_path / "study", 2)
     theirs = Claims(study.paths.claims, "theirs", stale_seconds=60)
     assert theirs.take(study.models[0].key)

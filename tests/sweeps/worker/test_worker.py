@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from command import PATHS
@@ -19,9 +18,9 @@ from fake_study import make_study, read_records, work
 
 from designspace.study import Record, Study
 from sweeps.study.claims import Claims, read_claim
-from sweeps.study.predict import TimeLimit, any_known
+from sweeps.study.predict import TimeLimit, load_any_constants
 from sweeps.study.status import StudyReader
-from sweeps.worker.worker import Worker, WorkerError
+from sweeps.worker.worker import Queue, WorkerError
 
 
 def statuses(study: Study) -> dict[str, str]:
@@ -46,7 +45,7 @@ def test_predicted_times_order_the_models_and_limit_them(tmp_path, monkeypatch):
     records = read_records(study.paths.root)
     assert {record.predicted_seconds for record in records} == {50.0}
     assert {record.train_seconds for record in records} == {1000.0}
-    assert any_known(study.paths.times).training_seconds(study.models[0]) == 50.0
+    assert load_any_constants(study.paths.times).training_seconds(study.models[0]) == 50.0
 
 
 def test_times_are_measured_once_for_a_kind_of_device(tmp_path, monkeypatch):
@@ -59,7 +58,7 @@ def test_times_are_measured_once_for_a_kind_of_device(tmp_path, monkeypatch):
     assert {record.train_seconds for record in read_records(study.paths.root)} == {None}  # not limited
 
 
-def test_a_death_while_times_are_measured_is_no_hindrance(tmp_path):
+def test_a_process_that_dies_while_measuring_times_is_replaced(tmp_path):
     study = make_study(tmp_path / "study", 3)
     work(study, "fake_study.open_deadly_to_measure")
     assert set(statuses(study).values()) == {"ok"}
@@ -74,7 +73,7 @@ def test_a_second_run_trains_nothing(tmp_path, monkeypatch):
     assert not (tmp_path / "log").exists()
 
 
-def test_hard_deaths_are_failed_attempts_and_the_others_go_on(tmp_path, monkeypatch, caplog):
+def test_a_killed_process_is_a_failed_attempt(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     study = make_study(tmp_path / "study", 6)
     with caplog.at_level(logging.WARNING):
@@ -93,19 +92,18 @@ def test_hard_deaths_are_failed_attempts_and_the_others_go_on(tmp_path, monkeypa
     assert "attempt 1 of 2" in caplog.text
 
 
-def test_idle_processes_look_at_the_claims_of_others_once_for_all(tmp_path, monkeypatch):
+def test_taking_a_model_reads_each_claim_of_others_once(tmp_path, monkeypatch):
     study = make_study(tmp_path / "study", 8)
     others = Claims(study.paths.claims, "other", stale_seconds=60)
     assert all(others.take(model.key) for model in study.models)
-    worker = Worker(study, Claims(study.paths.claims, "mine", 60), trainer="", processes=4)
-    worker._processes = [SimpleNamespace(ready=True, model=None, gpu=None, slot=slot) for slot in range(4)]
+    queue = Queue(study, Claims(study.paths.claims, "mine", stale_seconds=60))
     read = []
     monkeypatch.setattr("sweeps.study.claims.read_claim", lambda path: read.append(path) or read_claim(path))
-    assert worker._assign()
-    assert len(read) == 8
+    assert queue.take() is None
+    assert len(queue) == len(read) == 8
 
 
-def test_what_began_before_times_were_known_is_predicted_and_limited_too(tmp_path, monkeypatch):
+def test_trainings_started_before_the_prediction_get_a_time_limit(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     monkeypatch.setattr("sweeps.study.predict.LEAST_LIMIT_SECONDS", 0.0)
     study = make_study(tmp_path / "study", 4)
@@ -115,7 +113,7 @@ def test_what_began_before_times_were_known_is_predicted_and_limited_too(tmp_pat
     assert {record.predicted_seconds for record in read_records(study.paths.root) if record.status == "ok"} == {0.5}
 
 
-def test_a_model_out_of_memory_beside_others_is_trained_once_more_alone(tmp_path, monkeypatch):
+def test_a_model_out_of_memory_beside_others_is_trained_again_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     study = make_study(tmp_path / "study", 5)
     work(study, "fake_study.open_crowded", processes=2)
@@ -125,15 +123,15 @@ def test_a_model_out_of_memory_beside_others_is_trained_once_more_alone(tmp_path
     assert sorted((tmp_path / "log").read_text().split()[-2:]) == ["a0001", "a0002"]
 
 
-def test_a_model_out_of_memory_alone_is_a_row(tmp_path, monkeypatch):
+def test_a_model_out_of_memory_alone_has_a_record(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     study = make_study(tmp_path / "study", 2)
     work(study, "fake_study.open_crowded", processes=1)
     assert statuses(study) == {"a0000": "ok", "a0001": "out_of_memory"}
 
 
-@pytest.mark.parametrize("processes", [4, 2])  # two on each GPU, and one beside which others' may train unseen
-def test_gpus_are_shared_out_and_what_did_not_fit_is_tried_alone(processes, tmp_path, monkeypatch):
+@pytest.mark.parametrize("processes", [4, 2])  # two processes per GPU, or one
+def test_processes_are_divided_among_the_gpus(processes, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,MIG-7")
     study = make_study(tmp_path / "study", 10)
@@ -147,36 +145,36 @@ def test_gpus_are_shared_out_and_what_did_not_fit_is_tried_alone(processes, tmp_
     assert {record.device_name for record in others} == {"GPU 3", "GPU MIG-7"}
 
 
-def test_other_data_than_the_studys_are_refused(tmp_path):
+def test_other_data_than_the_studys_are_an_error(tmp_path):
     study = make_study(tmp_path / "study", 2)
-    with pytest.raises(WorkerError, match=r"data_id is other on .*, and data in the study: the data is not what"):
+    with pytest.raises(WorkerError, match=r"data_id = other on .*: must be data, the study's data_id"):
         work(study, "fake_study.open_other_data")
     assert statuses(study) == {}
 
 
-def test_a_damaged_picture_is_no_models_fault(tmp_path):
+def test_a_damaged_image_is_not_a_model_failure(tmp_path):
     study = make_study(tmp_path / "study", 2)
     with pytest.raises(WorkerError, match=r"^red/7.png cannot be read as an image: image file is truncated\.$"):
         work(study, "fake_study.open_damaged")
     assert statuses(study) == {}
 
 
-def test_a_trainer_that_cannot_be_opened_blames_no_model(tmp_path):
+def test_a_trainer_that_cannot_be_opened_fails_no_model(tmp_path):
     study = make_study(tmp_path / "study", 2)
     with pytest.raises(WorkerError, match="cannot start: ValueError: the data are not here"):
         work(study, "fake_study.open_never")
-    with pytest.raises(WorkerError, match=r"in a row ended before they were ready: .* exit code 3"):
+    with pytest.raises(WorkerError, match=r"in a row ended before they were ready; .* exit code 3"):
         work(study, "fake_study.open_dead")
-    with pytest.raises(WorkerError, match=r"trainer='fake_study.nothing' cannot be imported"):
+    with pytest.raises(WorkerError, match=r"trainer = fake_study:nothing: "):
         work(study, "fake_study.nothing")
     assert statuses(study) == {}
     assert list(study.paths.claims.iterdir()) == []
 
 
-def test_a_full_disk_stops_the_worker_and_leaves_nothing_half(tmp_path):
+def test_a_full_disk_stops_the_worker_without_partial_files(tmp_path):
     study = make_study(tmp_path / "study", 2)
     with pytest.raises(
-        WorkerError, match=r"cannot be written \(OSError: .*No space left on device\); nothing recorded is"
+        WorkerError, match=r"cannot be written \(OSError: .*No space left on device\); records are safe"
     ):
         work(study, "fake_study.open_full_disk")
     assert list(study.paths.records.iterdir()) == []
@@ -184,15 +182,15 @@ def test_a_full_disk_stops_the_worker_and_leaves_nothing_half(tmp_path):
     assert set(statuses(study).values()) == {"ok"}
 
 
-def test_a_model_that_hangs_is_ended(tmp_path):
+def test_a_hanging_model_is_killed(tmp_path):
     study = make_study(tmp_path / "study", 2)
     work(study, "fake_study.open_hanging", attempts=1, limit=TimeLimit(0), hanging_seconds=0.5, heartbeat_seconds=0.2)
     assert statuses(study) == {"a0000": "crashed", "a0001": "ok"}
 
 
-def test_bad_numbers_are_refused(tmp_path):
+def test_processes_must_be_positive(tmp_path):
     study = make_study(tmp_path / "study", 1)
-    with pytest.raises(ValueError, match="processes=0 is not allowed; allowed: 1 or more"):
+    with pytest.raises(ValueError, match="processes = 0: must be at least 1"):
         work(study, "fake_study.open_good", processes=0)
 
 
@@ -231,7 +229,7 @@ def wait_for_records(study: Study, count: int) -> None:
         time.sleep(0.02)
 
 
-def test_killed_in_the_middle_and_started_again(tmp_path):
+def test_a_killed_worker_is_replaced_without_losing_records(tmp_path):
     study = make_study(tmp_path / "study", 12)
     worker = start_worker(study, tmp_path / "worker.py")
     wait_for_records(study, 3)
@@ -254,11 +252,11 @@ def test_training_processes_end_with_their_worker(tmp_path):
     wait_for_records(study, 2)
     worker.kill()  # the worker alone, not its group
     worker.wait()
-    time.sleep(0.5)
-    done = len(study.recorded_keys())
-    time.sleep(0.6)
-    assert len(study.recorded_keys()) == done
-    assert living_members(worker.pid) == []
+    deadline = time.monotonic() + 60
+    while living_members(worker.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert len(study.recorded_keys()) < 50
 
 
 def test_two_workers_share_a_study(tmp_path, monkeypatch):
@@ -270,33 +268,43 @@ def test_two_workers_share_a_study(tmp_path, monkeypatch):
     assert len({record.host for record in read_records(study.paths.root)}) == 4  # processes that took part
 
 
-def test_a_claim_is_taken_over_when_its_counter_stands_still(tmp_path):
+@pytest.fixture
+def clock(monkeypatch):
+    """A monotonic clock that tests advance."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_claim_is_taken_over_when_its_counter_has_not_changed(tmp_path, clock):
     ours = Claims(tmp_path, "ours", stale_seconds=60)
-    theirs = Claims(tmp_path, "theirs", stale_seconds=0.2)
+    theirs = Claims(tmp_path, "theirs", stale_seconds=20)
     assert theirs.take("model")
-    # Another host, and a clock an hour ahead: nobody looks at either.
+    # The owner's host and clock do not matter.
     claim = json.loads((tmp_path / "model").read_text())
     (tmp_path / "model").write_text(json.dumps(claim | {"host": "elsewhere", "since": "2100-01-01T00:00:00+00:00"}))
     os.utime(tmp_path / "model", (time.time() + 3600,) * 2)
     assert not ours.take("model")
-    time.sleep(0.25)
+    clock[0] += 19
+    assert not ours.take("model")
+    clock[0] += 2
     assert ours.take("model")
     held = read_claim(tmp_path / "model")
     assert held is not None
     assert held.worker == "ours"
 
 
-def test_a_beating_claim_is_respected_and_a_dead_owners_is_not(tmp_path):
+def test_a_refreshed_claim_is_respected_and_a_dead_owners_is_not(tmp_path, clock):
     ours = Claims(tmp_path, "ours", stale_seconds=60)
-    theirs = Claims(tmp_path, "theirs", stale_seconds=0.2)
+    theirs = Claims(tmp_path, "theirs", stale_seconds=20)
     assert theirs.take("model")
     for _ in range(3):
         assert not ours.take("model")
-        time.sleep(0.1)
+        clock[0] += 15
         theirs.beat("model", epoch=1)
     claim = json.loads((tmp_path / "model").read_text())
     assert claim["epoch"] == 1
-    (tmp_path / "model").write_text(json.dumps(claim | {"process_start": "1"}))  # its process number was given anew
+    (tmp_path / "model").write_text(json.dumps(claim | {"process_start": "1"}))  # its process id was reused
     assert ours.take("model")
 
 
@@ -353,7 +361,7 @@ def test_a_failure_with_a_name_that_is_not_utf_8_leaves_a_readable_record(tmp_pa
 @pytest.mark.parametrize(
     "outcome", [{"epochs_done": 1.5}, {"error_percent": "12"}, {"status": "fine"}, {"updates": -1}]
 )
-def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch, outcome):
+def test_invalid_outcomes_are_not_recorded(tmp_path, monkeypatch, outcome):
     monkeypatch.setenv("FAKE_STUDY_OUTCOME", json.dumps(outcome))
     study = make_study(tmp_path / "study", 1)
     work(study, "fake_study.open_outcome", attempts=1)

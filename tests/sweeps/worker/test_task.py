@@ -1,4 +1,4 @@
-"""The real trainer as a training process opens it: from a study's config to the fields of a record."""
+"""The built-in trainer: from a study's config to the fields of a record."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ import torch
 
 from designspace import ModelSpec, complexity
 from designspace.study import COLUMNS, StudyModel
-from sweeps.training import COMPILE_PAYS, COMPILE_SECONDS, Task, compile_pays, find_trainer, leave_clean, open_trainer
+from sweeps.config import load_recipe
+from sweeps.worker.task import (
+    COMPILE_PAYS,
+    COMPILE_SECONDS,
+    Task,
+    compile_pays,
+    find_trainer,
+    leave_clean,
+    open_trainer,
+)
 
 CONFIG: dict[str, Any] = {
     "data": {"name": "digits", "subset": 160, "validation_size": 40},
-    "recipe": {"epochs": 1, "batch_size": 16},
+    "recipe": load_recipe(epochs=1, batch_size=16).to_mapping(),
     "device": {"device": "cpu", "dtype": "float32"},
     "checkpoint_seconds": 60,
     "processes": 1,
@@ -42,14 +51,14 @@ def test_a_model_becomes_the_fields_of_a_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_gpus_that_pytorch_cannot_use_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_that_pytorch_cannot_use_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with pytest.raises(ValueError, match=r"device is 'auto' and there are GPUs \(0, 1\), which PyTorch .* cannot use"):
+    with pytest.raises(ValueError, match=r"device\.device = auto: must be cpu, because .* the GPUs \(0, 1\)"):
         open_trainer(CONFIG | {"device": {"device": "auto"}})
     open_trainer(CONFIG)
 
 
-def test_a_lost_gpu_is_not_the_next_models_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_cuda_context_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     emptied = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
     leave_clean(failed=False)
@@ -64,7 +73,7 @@ def test_a_lost_gpu_is_not_the_next_models_fault(monkeypatch: pytest.MonkeyPatch
         leave_clean(failed=True)
 
 
-def test_times_are_shared_by_processes_of_the_same_arithmetic() -> None:
+def test_processes_of_the_same_arithmetic_share_time_constants() -> None:
     one, same, other = (open_trainer(CONFIG | {"processes": processes}).measured_on for processes in (1, 1, 2))
     assert one == same != other
     assert one["dtype"] == "float32"
@@ -81,6 +90,11 @@ def test_only_long_trainings_are_compiled(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(compiled) == 1
 
 
-def test_a_trainer_that_is_not_there_is_told() -> None:
-    with pytest.raises(ValueError, match=r"trainer='nothing' cannot be imported .*allowed: package.module.function"):
+def test_an_unknown_trainer_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^trainer = ':nothing': must be MODULE:ATTRIBUTE"):
         find_trainer("nothing")
+
+
+@pytest.mark.parametrize("name", [None, "sweeps.training.open_trainer"])
+def test_the_built_in_trainer_has_no_name_or_that_of_earlier_versions(name: str | None) -> None:
+    assert find_trainer(name) is open_trainer

@@ -1,4 +1,4 @@
-"""Measuring what the prediction of training times needs: a few updates of a few networks, and pictures decoded."""
+"""Measure the constants that predict training times: a few updates of a few networks, and image decoding."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from scipy.optimize import nnls
 from designspace import ModelSpec
 from designspace.network import build_network
 from designspace.study import StudyModel
+from sweeps.config import Recipe
 from sweeps.data import Splits, StreamedSplits
 from sweeps.study.predict import TimePredictor
 from sweeps.trainer.device import Device
 from sweeps.trainer.layout import Shape, timed_update
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import TrainingStopped, failures_told
 from sweeps.trainer.stream import Stream
 
 PROBES = 8
-"""Networks to time, where there are four times as many to train."""
+"""Networks to time if there are at least four times as many to train."""
 
 PROBE_SECONDS = 10.0
-"""No further network is timed after this, once two are."""
+"""Timing ends after this, once two networks are timed."""
 
 
 def measure_times(
@@ -37,13 +37,13 @@ def measure_times(
     """Time a few updates of some of the networks and fit the constants; a few seconds.
 
     Args:
-        models: what is to be trained; up to `PROBES`, spread over macs, acts and depth, are timed.
+        models: models to train; up to `PROBES` of them, spread over macs, acts and depth, are timed.
         recipe: of the trainings.
-        splits: their images; the numbers of them count.
-        device: where the training will be.
-        seconds: when to stop.
+        splits: images; only their numbers matter.
+        device: device of the trainings.
+        seconds: time limit.
     Returns:
-        The predictor; None if no network can be timed, as where the memory is too small for each.
+        The predictor; None if no network can be timed, for example for lack of memory.
     """
     if not models:
         return None
@@ -51,28 +51,28 @@ def measure_times(
     updates = recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels))
     timed: list[int] = []
     measured: list[float] = []
-    begun = time.monotonic()
+    start = time.monotonic()
     for index in spread(features, min(PROBES, max(2, len(models) // 4))):
-        if len(timed) >= 2 and time.monotonic() - begun > seconds:
+        if len(timed) >= 2 and time.monotonic() - start > seconds:
             break
         try:
             with failures_told():
-                measured.append(_update_seconds(models[index], recipe, device, updates))
-        except TrainingStopped:  # its own training will tell
+                measured.append(update_seconds(models[index], recipe, device, updates))
+        except TrainingStopped:  # its training will record why
             continue
         timed.append(index)
     if not timed:
         return None
-    per_picture = 0.0
+    per_image = 0.0
     if isinstance(splits, StreamedSplits):
-        per_picture = _decoding_seconds(Stream(splits, device), recipe, seconds)
+        per_image = _decoding_seconds(Stream(splits, device), recipe, seconds)
     (per_mac, per_act, per_block, per_update), error = fit(features[timed], np.array(measured), recipe.batch_size)
     return TimePredictor(
         per_mac,
         per_act,
         per_block,
         per_update,
-        per_picture,
+        per_image,
         batch_size=recipe.batch_size,
         updates=updates,
         evaluated=recipe.epochs * splits.validation_size,
@@ -87,8 +87,8 @@ def fit(
     """Least squares of relative errors with constants of at least zero.
 
     Args: `features` (N, 3) of macs, acts and depth; `seconds` (N,) of an update.
-    Returns: seconds per mac, act, block and update; the median relative error of a network predicted from the others,
-        None unless these are as many as the constants.
+    Returns: seconds per mac, act, block and update; median relative error of a network predicted from the others,
+        None if there are too few.
     """
     columns = np.column_stack([batch_size * features[:, 0], batch_size * features[:, 1], features[:, 2]])
     columns = np.column_stack([columns, np.ones(len(seconds))])
@@ -108,32 +108,32 @@ def _constants(columns: np.ndarray, seconds: np.ndarray) -> np.ndarray:
 
 
 def spread(features: np.ndarray, count: int) -> list[int]:
-    """Indices of rows far from each other on a log scale: each is the farthest from those before; the largest first."""
-    places = np.log(np.maximum(features, 1.0))
-    chosen = [int(places[:, 0].argmax())]
-    while len(chosen) < min(count, len(places)):
-        distances = np.linalg.norm(places[:, None] - places[chosen], axis=2).min(axis=1)
+    """Indices of rows far apart on a log scale: the largest first, then each the farthest from all before."""
+    logs = np.log(np.maximum(features, 1.0))
+    chosen = [int(logs[:, 0].argmax())]
+    while len(chosen) < min(count, len(logs)):
+        distances = np.linalg.norm(logs[:, None] - logs[chosen], axis=2).min(axis=1)
         chosen.append(int(distances.argmax()))
     return chosen
 
 
 def _decoding_seconds(stream: Stream, recipe: Recipe, seconds: float) -> float:
-    """Seconds a picture takes to arrive when nothing is computed, after what the workers have decoded ahead."""
-    ahead = 1 + 2 * stream.splits.workers  # batches a DataLoader holds ready
-    begun = last = time.monotonic()
+    """Decoding time per image without computation, after the batches decoded in advance."""
+    ahead = 1 + 2 * stream.splits.workers  # batches that a DataLoader prefetches
+    start = last = time.monotonic()
     images = 0
     for number, (_, labels) in enumerate(stream.epoch(recipe, 0, 0)):
         last = time.monotonic()
         if number < ahead:
-            begun, images = last, 0
+            start, images = last, 0
             continue
         images += len(labels)
-        if number >= 3 * ahead or last - begun > seconds:
+        if number >= 3 * ahead or last - start > seconds:
             break
-    return (last - begun) / images if images else 0.0
+    return (last - start) / images if images else 0.0
 
 
-def _update_seconds(model: StudyModel, recipe: Recipe, device: Device, updates: int) -> float:
+def update_seconds(model: StudyModel, recipe: Recipe, device: Device, updates: int) -> float:
     spec = ModelSpec.from_mapping(model.spec)
     shape = Shape(spec.in_channels, spec.resolution, spec.head.classes)
     return timed_update(lambda: build_network(spec), shape, recipe, device, updates)

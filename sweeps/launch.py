@@ -1,0 +1,302 @@
+"""Start a sweep: the driver freezes the study, then every Hydra job is a worker that pulls models until none is left.
+
+Hydra's stock launchers (basic, joblib, submitit, ray) start the workers. A worker takes from its job only which study
+to work on and how (processes, attempts); everything else comes from the frozen manifest. The driver only monitors:
+workers continue if it is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from designspace.packages import run_worker
+from designspace.population import duplicates_text
+from designspace.study import Study, StudyModel, StudyPaths, trainings
+from sweeps.compose import Composed, compose, hydra_errors, rewrite
+from sweeps.config import CONF, StudyConfig, TrainingConfig
+from sweeps.data import open_data, prepare_data
+from sweeps.resources import automatic_processes
+from sweeps.study.claims import Claims, worker_name
+from sweeps.study.freeze import FREE_OF_DATA, Drawn, draw, freeze
+from sweeps.study.predict import TimeLimit, TimePredictor, load_any_constants
+from sweeps.study.progress import duration, sampling_lines, show_progress
+from sweeps.study.status import Status, StudyReader
+from sweeps.worker.task import find_trainer
+from sweeps.worker.worker import Worker, moved_or_deleted
+
+log = logging.getLogger(__name__)
+
+ENDING_SECONDS = 30.0
+"""How long the jobs of a complete study may take to end before the driver returns without them."""
+
+
+def work(config: DictConfig) -> None:
+    """Run a worker: train models of the study at `config.run` until none is left."""
+    study = Study.open(config.run)
+    device = TrainingConfig.of_study(study.config).device
+    processes = config.processes
+    if processes == "auto":
+        processes = automatic_processes(device.device, device.threads, config.processes_per_device)
+    data = {**study.config["data"], **{key: config.data[key] for key in FREE_OF_DATA if key in config.data}}
+    Worker(
+        study,
+        Claims(study.paths.claims, worker_name(config.worker), config.stale_seconds),
+        trainer=study.config["trainer"],
+        processes=processes,
+        attempts=config.attempts,
+        first_slot=int(config.worker) * processes,
+        heartbeat_seconds=config.heartbeat_seconds,
+        limit=TimeLimit(study.config["deadline_seconds"], config.deadline_factor),
+        stop_seconds=config.stop_seconds,
+        settings={"checkpoint_seconds": config.checkpoint_seconds, "data": data},
+        log_file=Path(HydraConfig.get().runtime.output_dir) / "training.log",
+    ).run()
+
+
+_hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run_worker)
+
+
+def sweep(argv: Sequence[str]) -> tuple[Study, Status, StudyConfig] | None:
+    """Freeze the study that a Hydra command line describes and train the missing models.
+
+    Args:
+        argv: the command line, without the program name.
+    Returns:
+        The study, its final status and the config; None if Hydra only had to show something.
+    Raises:
+        ValueError: the arguments or the config are not valid, or the study was frozen with another config.
+        WorkerError: a worker cannot continue.
+    """
+    arguments = get_args_parser().parse_args(list(argv))
+    if arguments.config_path:
+        raise ValueError(f"--config-path = {arguments.config_path}: must be --config-dir, for configs of your own")
+    options = [argument for argument in argv if argument not in arguments.overrides]
+    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
+        run_hydra([*options, *rewrite(arguments.overrides, arguments.config_dir)])
+        return None
+    composed = compose(
+        arguments.overrides,
+        multirun=arguments.multirun,
+        name=arguments.config_name or "config",
+        folder=arguments.config_dir,
+    )
+    config = composed.config
+    find_trainer(config.trainer)
+    if config.plan == "only":
+        print("\n".join(plan_lines(composed)), flush=True)
+        return None
+    study = freeze(composed.values, config.run)
+    study.set_aside_damaged()
+    study.remove_old_checkpoints()
+    study.set_aside_failed(config.retry)
+    print("\n".join(sampling_lines(study)), flush=True)
+    if study.models_to_train():
+        prepare_data(config.data)
+        with show_progress(study):
+            start_workers([*options, *composed.overrides], composed, study)
+        if study.is_gone():
+            raise moved_or_deleted(study)
+    return study, StudyReader(study).read(), config
+
+
+def start_workers(argv: Sequence[str], composed: Composed, study: Study) -> None:
+    """Let Hydra start the workers; one that fails does not end the sweep while others work."""
+    if composed.workers == 1 and composed.here:
+        run_hydra(argv)
+        return
+    try:
+        with _return_when_complete(study):
+            run_hydra([*argv, *composed.shares()])
+    except Exception as error:
+        if study.is_gone():
+            raise moved_or_deleted(study) from error
+        # Launchers report the first job that failed and do not know about the others.
+        log.warning("a worker ended before the study was done: %s", failure_text(error))
+        _wait_for_others(study)
+
+
+def failure_text(error: BaseException) -> str:
+    """Describe a failed job in one line; submitit's errors hold a log or a traceback between rows of dashes."""
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -")] or [type(error).__name__]
+    if match := re.match(r"Job (\S+) \(task: \d+\) with path (\S+)_result\.pkl\n.*\(state: (.*)\)", text):
+        job, stem, state = match.groups()
+        logs = [path for suffix in ("err", "out") if (path := Path(f"{stem}_log.{suffix}")).exists()]
+        last = f": {lines[-1]}" if len(lines) > 3 else ""
+        return f"job {job} ended without a result (state {state}){last}; see {logs[0] if logs else stem + '_log.out'}"
+    if match := re.search(r"You can check full logs .* paths:\s*- (\S+)", text, re.DOTALL):
+        trace = [line for line in text[: match.start()].splitlines() if line.strip(" -")]
+        return f"{trace[-1].strip()}; see {match[1]}"
+    return lines[-1]
+
+
+class _Complete(BaseException):
+    """Leaves a launcher; not an Exception, which the launcher would catch."""
+
+
+@contextlib.contextmanager
+def _return_when_complete(study: Study) -> Iterator[None]:
+    """Leave the block soon after the study is complete.
+
+    Without SLURM's accounting, a launcher waits forever for a job that died.
+    """
+    driver = threading.get_ident()
+    left = threading.Event()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if not left.is_set():
+            raise _Complete
+
+    def watch() -> None:
+        reader, since = StudyReader(study), time.monotonic()
+        while not left.wait(ENDING_SECONDS / 10):
+            status = reader.read().total
+            if status.missing or status.running:
+                since = time.monotonic()
+            elif time.monotonic() - since > ENDING_SECONDS:
+                signal.pthread_kill(driver, signal.SIGALRM)  # SIGINT is ignored under nohup
+                return
+
+    before = signal.signal(signal.SIGALRM, leave)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    except _Complete:
+        pass
+    finally:
+        left.set()
+        watcher.join()
+        signal.signal(signal.SIGALRM, before)
+
+
+def _wait_for_others(study: Study) -> None:
+    """Wait while other workers train models or have jobs in SLURM's queue, and log which."""
+    reader, logged, idle = StudyReader(study), set(), 0
+    while idle < 2 and not study.is_gone():  # twice: between two models a worker holds no claim for a moment
+        status = reader.read()
+        if not status.total.missing + status.total.running:
+            return
+        if status.running:
+            what, pause = "workers that train models, or died less than stale_seconds ago", 1
+        elif queued_jobs(study):
+            what, pause = "the study's jobs in SLURM's queue (squeue)", 10
+        else:
+            what, pause = "", 1
+        idle = 0 if what else idle + 1
+        if what and what not in logged:
+            log.warning("waiting for %s; Ctrl-C ends only this command", what)
+            logged.add(what)
+        time.sleep(pause)
+
+
+def queued_jobs(study: Study) -> int:
+    """Number of a study's SLURM jobs that are queued or running; 0 without SLURM."""
+    arrays = {folder.name.partition("_")[0] for folder in (study.paths.root / "hydra" / ".submitit").glob("[0-9]*")}
+    command = ["squeue", "-h", "-r", "-o", "%i", "-j", ",".join(sorted(arrays))]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False) if arrays else None
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return len(listed.stdout.split()) if listed else 0
+
+
+def run_hydra(argv: Sequence[str]) -> None:
+    """Run Hydra on a command line; exceptions propagate instead of being printed by Hydra."""
+    old_argv, old_full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = ["designspace sweep", *argv], "1"
+    try:
+        with hydra_errors():
+            _hydra_main()
+    finally:
+        sys.argv = old_argv
+        if old_full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = old_full
+
+
+def predictor_for(
+    config: TrainingConfig, times: Path, models: Sequence[StudyModel], processes: int
+) -> tuple[TimePredictor, str]:
+    """The time constants that this study measured while training, else those of this machine, measured now.
+
+    Args:
+        config: data, recipe and device.
+        times: the study's folder of time constants.
+        models: models to train, at least one.
+        processes: training processes that share a machine's cores.
+    Returns:
+        The predictor, and the origin of its constants as text.
+    Raises:
+        ValueError: the device or the data are not available, or no network can be timed.
+    """
+    from sweeps.trainer.device import resolve_device
+    from sweeps.worker.probe import measure_times
+
+    if (before := load_any_constants(times)) is not None:
+        return before, "measured by this study"
+    splits = open_data(config.data, processes)
+    device = resolve_device(config.device)
+    with device.settings():
+        measured = measure_times(models, config.recipe, splits, device)
+    if measured is None:
+        raise ValueError("no network of this study can be trained on this machine: no update fits in memory")
+    return measured, "predicted from a few updates on this machine"
+
+
+def plan_lines(composed: Composed) -> list[str]:
+    """Draw the study without writing anything and return its predicted cost as lines to print.
+
+    Raises:
+        ValueError: a config value is not allowed, or a model does not fit the data.
+    """
+    config = composed.config
+    drawn = draw(composed.values)
+    paths = StudyPaths(Path(config.run))
+    models = trainings(drawn.models)
+    left = [model for model in models if not paths.record(model.key).exists()]
+    lines = [_space_line(label, drawn) for label in config.spaces]
+    if done := len(models) - len(left):
+        lines.append(f"{done} of them have a record in {config.run}")
+    if not left:
+        return [*lines, "nothing left to train"]
+    processes = composed.processes()
+    predictor, source = predictor_for(config, paths.times, left, processes)
+    seconds = [predictor.training_seconds(model) for model in left]
+    at_once = processes * composed.workers
+    total, longest = sum(seconds), max(seconds)
+    off = "" if predictor.relative_error is None else f", typical error {predictor.relative_error:.0%}"
+    return [
+        *lines,
+        f"one training: {duration(min(seconds))} to {duration(longest)} on {predictor.device} ({source}{off})",
+        f"all {len(left)} trainings: {duration(total)} of one training process",
+        f"with {at_once} processes ({composed.workers} x {processes}), each on such a device: "
+        f"about {duration(max(longest, total / at_once))}; nothing was written",
+    ]
+
+
+def _space_line(label: str, drawn: Drawn) -> str:
+    models = [model for model in drawn.models if model.space == label]
+    macs = [model.macs for model in models]
+    report = drawn.sampling[label]
+    return (
+        f"{label}: {len(trainings(models))} trainings, {min(macs) / 1e6:.3g} to {max(macs) / 1e6:.3g} million "
+        f"multiply-adds; {duplicates_text(report['asked'], report['distinct'], report['duplicates'])}"
+    )

@@ -1,0 +1,157 @@
+"""The interface between a worker and what trains: a task, a trainer, and the built-in trainer.
+
+The config key `trainer` names a function (MODULE:FUNCTION) that opens a trainer once per training process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from designspace.packages import import_attribute
+from designspace.study import StudyModel
+from sweeps.config import DEFAULT_TRAINER, TrainingConfig
+from sweeps.study.predict import TimePredictor
+
+log = logging.getLogger(__name__)
+
+COMPILE_SECONDS = 50.0
+"""Longest time that torch.compile takes for one network (measured: 16 to 50 s)."""
+
+COMPILE_PAYS = 20
+"""Trainings predicted to take this many times COMPILE_SECONDS are compiled; the gain is at most a tenth."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model to train.
+
+    Args:
+        model: the model.
+        on_epoch: called after each epoch with the number of epochs done; its exceptions must propagate.
+        checkpoint: file to write after an epoch, and to resume from in another process.
+        deadline_seconds: time after which the training ends as "timeout"; None: no limit.
+        predicted_seconds: predicted time; None if unknown.
+    """
+
+    model: StudyModel
+    on_epoch: Callable[[int], None]
+    checkpoint: Path
+    deadline_seconds: float | None = None
+    predicted_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A trainer, opened once per training process.
+
+    Args:
+        train: trains one model; returns the outcome, curve and environment fields of a Record by name.
+        measure_times: measures how long trainings of these models take; returns None if it cannot.
+        measured_on: device and arithmetic that the times depend on; processes with equal values share them.
+        identity: recipe_id and data_id of the trainings; must equal the study's.
+    """
+
+    train: Callable[[Task], dict[str, Any]]
+    measure_times: Callable[[Sequence[StudyModel]], TimePredictor | None] | None = None
+    measured_on: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+
+OpenTrainer = Callable[[Mapping[str, Any]], Trainer]
+
+
+def find_trainer(path: str | None) -> OpenTrainer:
+    """Import the function that opens a trainer.
+
+    Args:
+        path: MODULE:FUNCTION, or with a dot as in earlier versions; None is the built-in trainer.
+    Raises:
+        ValueError: there is no such function.
+    """
+    if path in (None, DEFAULT_TRAINER):
+        return open_trainer
+    module, _, name = path.rpartition(":" if ":" in path else ".")
+    opened: OpenTrainer = import_attribute("trainer", f"{module}:{name}")
+    return opened
+
+
+def open_trainer(config: Mapping[str, Any]) -> Trainer:
+    """Open the built-in trainer: the study's data, recipe and device, on the first visible GPU.
+
+    Args:
+        config: the study's frozen config, with the current `checkpoint_seconds` and `processes`.
+    Raises:
+        ValueError: the data, the recipe or the device is not available as configured.
+    """
+    import torch
+
+    from designspace.spec import ModelSpec
+    from sweeps.data import open_data
+    from sweeps.resources import visible_gpus
+    from sweeps.trainer.device import resolve_device
+    from sweeps.trainer.measure import keep_freed_memory
+    from sweeps.trainer.trainer import arithmetic, train_model
+    from sweeps.worker.probe import measure_times
+
+    keep_freed_memory()
+    study = TrainingConfig.of_study(config)
+    device_config, recipe = study.device, study.recipe
+    if (gpus := visible_gpus(device_config.device)) and not torch.cuda.is_available():
+        raise ValueError(
+            f"device.device = {device_config.device}: must be cpu, because PyTorch {torch.__version__} cannot use the "
+            f"GPUs ({', '.join(gpus)}); or install a PyTorch that is built for them"
+        )
+    splits = open_data(study.data, config["processes"])
+    device = resolve_device(device_config)
+
+    def train(task: Task) -> dict[str, Any]:
+        chosen = device_config
+        if chosen.compile and not compile_pays(task.predicted_seconds):
+            log.info("%s: trained without torch.compile, because its training is short", task.model.key)
+            chosen = chosen.model_copy(update={"compile": False})
+        result = train_model(
+            ModelSpec.from_mapping(task.model.spec),
+            splits,
+            recipe,
+            seed=task.model.seed,
+            device_config=chosen,
+            on_epoch=lambda epoch: task.on_epoch(epoch.epoch + 1),
+            deadline_seconds=task.deadline_seconds,
+            checkpoint=task.checkpoint,
+            long_seconds=config["checkpoint_seconds"],
+        )
+        if device.is_cuda:
+            leave_clean(failed=result.status == "crashed")
+        return {field.name: getattr(result, field.name) for field in fields(result)}
+
+    return Trainer(
+        train,
+        lambda models: measure_times(models, recipe, splits, device),
+        arithmetic(device) | {"processes": config["processes"]},
+        {"recipe_id": recipe.recipe_id, "data_id": splits.data_id},
+    )
+
+
+def leave_clean(failed: bool) -> None:
+    """Release cached GPU memory for the processes that share it, and detect a broken CUDA context.
+
+    Raises:
+        RuntimeError: the CUDA context is lost (an illegal access or a device-side assertion); later models would fail.
+    """
+    import torch
+
+    from sweeps.trainer.measure import give_memory_back
+
+    if failed:
+        torch.cuda.synchronize()
+        torch.zeros(1, device="cuda").add_(1).item()
+    give_memory_back()
+
+
+def compile_pays(predicted_seconds: float | None) -> bool:
+    """Whether a training is long enough for torch.compile; False without a prediction."""
+    return predicted_seconds is not None and predicted_seconds > COMPILE_PAYS * COMPILE_SECONDS
