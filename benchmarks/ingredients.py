@@ -16,12 +16,11 @@ from torch.utils.data import DataLoader
 
 from benchmarks.reference_trainer import Images
 from designspace import ModelSpec, complexity
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import Splits
 from sweeps.resources import cores
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.images import ResidentSplits
 from sweeps.trainer.measure import keep_freed_memory
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.trainer import train_model
 
 ROUNDS = 3

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from sweeps.config import Recipe
 from sweeps.data import Splits
-from sweeps.trainer.recipe import Recipe
 
 
 class Images(Dataset[tuple[Tensor, int]]):

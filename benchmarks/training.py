@@ -28,13 +28,12 @@ from benchmarks.reference_trainer import train_reference
 from designspace import ModelSpec, complexity
 from designspace.network import build_network
 from designspace.spaces import space_from_config
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.resources import cores
 from sweeps.trainer.convolutions import merge_narrow_groups
 from sweeps.trainer.device import native_dtype, processor_name, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.measure import keep_freed_memory
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.trainer import train_model
 
 CPU = DeviceConfig(device="cpu")

@@ -28,7 +28,8 @@ from omegaconf import DictConfig
 
 from designspace.study import Study
 from sweeps.compose import Composed, compose, sentences
-from sweeps.data import data_from_config, prepare_data
+from sweeps.config import DataConfig
+from sweeps.data import prepare_data
 from sweeps.resources import automatic_processes
 from sweeps.study.claims import Claims, worker_name
 from sweeps.study.freeze import FREE_OF_DATA, freeze
@@ -108,7 +109,7 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, dict[str, Any]] | None:
     study.set_aside_failed(config["retry"])
     print("\n".join(sampling_lines(study)), flush=True)
     if study.models_to_train():
-        prepare_data(data_from_config(config["data"]))
+        prepare_data(DataConfig.from_mapping(config["data"]))
         with watching(study):
             _start_workers(argv, composed, study)
         if study.is_gone():

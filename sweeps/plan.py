@@ -9,14 +9,13 @@ from typing import Any
 from designspace.population import duplicates_text
 from designspace.study import StudyModel, StudyPaths, trainings
 from sweeps.compose import Composed
-from sweeps.data import data_from_config, open_data
+from sweeps.config import DataConfig, DeviceConfig, Recipe
+from sweeps.data import open_data
 from sweeps.probe import measure_times
 from sweeps.study.population import Drawn, draw
 from sweeps.study.predict import TimePredictor, any_known
 from sweeps.study.summary import duration
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.device_config import device_from_config
-from sweeps.trainer.recipe import recipe_from_config
 
 
 def predictor_for(config: dict[str, Any], models: Sequence[StudyModel], processes: int) -> tuple[TimePredictor, str]:
@@ -33,9 +32,9 @@ def predictor_for(config: dict[str, Any], models: Sequence[StudyModel], processe
     """
     if (before := any_known(StudyPaths(Path(config["run"])).times)) is not None:
         return before, "measured by this study"
-    recipe = recipe_from_config(config["recipe"])
-    splits = open_data(data_from_config(config["data"]), processes)
-    device = resolve_device(device_from_config(config["device"]))
+    recipe = Recipe.from_mapping(config["recipe"])
+    splits = open_data(DataConfig.from_mapping(config["data"]), processes)
+    device = resolve_device(DeviceConfig.from_mapping(config["device"]))
     with device.settings():
         measured = measure_times(models, recipe, splits, device)
     if measured is None:

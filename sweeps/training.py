@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from designspace.study import StudyModel, now
+from designspace.study import Record, StudyModel
 from sweeps.study.predict import TimePredictor
 
 log = logging.getLogger(__name__)
@@ -51,13 +49,13 @@ class Trainer:
     """What a process trains with.
 
     Args:
-        train: trains one model; returns the outcome, curve and environment fields of a Record by name.
+        train: trains one model and returns its record; the caller fills in what identifies the model in the study.
         measure_times: measures how long trainings of models like these take; None if that cannot be told.
         measured_on: what those times hang on; processes for which it is equal share them.
         identity: recipe_id and data_id of what it trains with; they must be the study's.
     """
 
-    train: Callable[[Task], dict[str, Any]]
+    train: Callable[[Task], Record]
     measure_times: Callable[[Sequence[StudyModel]], TimePredictor | None] | None = None
     measured_on: Mapping[str, Any] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
@@ -92,45 +90,43 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     import torch
 
     from designspace.spec import ModelSpec
-    from sweeps.data import data_from_config, open_data
+    from sweeps.config import DataConfig, DeviceConfig, Recipe
+    from sweeps.data import open_data
     from sweeps.probe import measure_times
     from sweeps.resources import visible_gpus
     from sweeps.trainer.device import resolve_device
-    from sweeps.trainer.device_config import device_from_config
-    from sweeps.trainer.measure import keep_freed_memory
-    from sweeps.trainer.recipe import recipe_from_config
-    from sweeps.trainer.trainer import arithmetic, train_model
+    from sweeps.trainer.trainer import arithmetic, new_record, train_model
 
-    keep_freed_memory()
-    device_config = device_from_config(config["device"])
+    device_config = DeviceConfig.from_mapping(config["device"])
     if (gpus := visible_gpus(device_config.device)) and not torch.cuda.is_available():
         raise ValueError(
             f"device.device is {device_config.device!r} and there are GPUs ({', '.join(gpus)}), which PyTorch "
             f"{torch.__version__} cannot use; allowed: cpu, or a PyTorch that is built for them."
         )
-    splits = open_data(data_from_config(config["data"]), config["processes"])
-    recipe = recipe_from_config(config["recipe"])
+    splits = open_data(DataConfig.from_mapping(config["data"]), config["processes"])
+    recipe = Recipe.from_mapping(config["recipe"])
     device = resolve_device(device_config)
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         chosen = device_config
         if chosen.compile and not compile_pays(task.predicted_seconds):
             log.info("%s is trained without torch.compile: its training is short", task.model.key)
             chosen = chosen.model_copy(update={"compile": False})
-        result = train_model(
-            ModelSpec.from_mapping(task.model.spec),
+        spec = ModelSpec.from_mapping(task.model.spec)
+        record = train_model(
+            spec,
             splits,
             recipe,
-            seed=task.model.seed,
+            new_record(spec, splits, recipe, task.model.seed),
             device_config=chosen,
-            on_epoch=lambda epoch: task.on_epoch(epoch.epoch + 1),
+            on_epoch=lambda record: task.on_epoch(record.epochs_done),
             deadline_seconds=task.deadline_seconds,
             checkpoint=task.checkpoint,
             long_seconds=config["checkpoint_seconds"],
         )
         if device.is_cuda:
-            leave_clean(failed=result.status == "crashed")
-        return {field.name: getattr(result, field.name) for field in fields(result)}
+            leave_clean(failed=record.status == "crashed")
+        return record
 
     return Trainer(
         train,
@@ -148,29 +144,14 @@ def leave_clean(failed: bool) -> None:
     """
     import torch
 
-    from sweeps.trainer.measure import give_memory_back
+    from sweeps.trainer.device import empty_cache
 
     if failed:
         torch.cuda.synchronize()
         torch.zeros(1, device="cuda").add_(1).item()
-    give_memory_back()
+    empty_cache()
 
 
 def compile_pays(predicted_seconds: float | None) -> bool:
     """Whether a training is so long that torch.compile is no loss; one that cannot be predicted is not."""
     return predicted_seconds is not None and predicted_seconds > COMPILE_PAYS * COMPILE_SECONDS
-
-
-def open_empty_trainer(config: Mapping[str, Any]) -> Trainer:
-    """Open a trainer that trains nothing: for measuring what a sweep costs beyond training.
-
-    The environment variable DESIGNSPACE_EMPTY_SECONDS makes each 'training' last that long.
-    """
-    seconds = float(os.environ.get("DESIGNSPACE_EMPTY_SECONDS", "0"))
-
-    def train(task: Task) -> dict[str, Any]:
-        time.sleep(seconds)
-        task.on_epoch(1)
-        return {"status": "ok", "error_percent": task.model.macs % 1000 / 10, "epochs_done": 1, "started_at": now()}
-
-    return Trainer(train)

@@ -9,9 +9,8 @@ from typing import Any
 
 from designspace.spaces import merge, space_from_config
 from designspace.study import StudyModel, record_key
-from sweeps.data import data_from_config, open_data, prepare_data
-from sweeps.trainer.device_config import device_from_config
-from sweeps.trainer.recipe import recipe_from_config
+from sweeps.config import DataConfig, DeviceConfig, Recipe
+from sweeps.data import open_data, prepare_data
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +56,9 @@ def draw(config: Mapping[str, Any]) -> Drawn:
     """
     if not config["spaces"]:
         raise ValueError("spaces is empty; allowed: at least one, like +space@spaces.mine=regnetx, or an experiment")
-    recipe = recipe_from_config(config["recipe"])
-    device_from_config(config["device"])
-    data = data_from_config(config["data"])
+    recipe = Recipe.from_mapping(config["recipe"])
+    DeviceConfig.from_mapping(config["device"])
+    data = DataConfig.from_mapping(config["data"])
     prepare_data(data)
     splits = open_data(data)
     if advice := recipe.advice(len(splits.train_labels)):

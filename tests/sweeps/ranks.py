@@ -15,13 +15,12 @@ from torch import Tensor, nn
 
 from designspace import ModelSpec
 from designspace.network import build_network
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer.checkpoint import Checkpoint
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.distributed import World, join
 from sweeps.trainer.layout import faster_layout
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import EpochResult, TrainingResult
 from sweeps.trainer.trainer import arithmetic, train_network
 

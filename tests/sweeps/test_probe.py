@@ -15,12 +15,11 @@ from PIL import Image
 from designspace import ModelSpec, complexity
 from designspace.study import StudyModel
 from sweeps import probe
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import DataConfig, Splits, StreamedSplits, load_data, open_data
 from sweeps.plan import predictor_for
 from sweeps.probe import fit, measure_times, spread
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.device_config import DeviceConfig
-from sweeps.trainer.recipe import Recipe
 
 CPU = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
 RECIPE = Recipe(epochs=2, batch_size=16)

@@ -13,11 +13,10 @@ from designspace import ModelSpec, save_spec
 from designspace.export import load_network
 from designspace.network import build_network
 from sweeps import train_one as module
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import DataConfig, open_test
 from sweeps.train_command import train
 from sweeps.train_one import Job, interval, train_one
-from sweeps.trainer.device_config import DeviceConfig
-from sweeps.trainer.recipe import Recipe
 
 STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 2}
 SPEC = ModelSpec.from_mapping(

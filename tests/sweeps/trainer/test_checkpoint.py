@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from designspace import ModelSpec
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import checkpoint as checkpoints
 from sweeps.trainer import trainer
 from sweeps.trainer.checkpoint import Checkpoint, Progress
 from sweeps.trainer.device import Device, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import EpochResult, TrainingResult
 from sweeps.trainer.trainer import arithmetic, train_model
 

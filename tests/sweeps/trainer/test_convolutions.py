@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from sweeps.config import DeviceConfig
 from sweeps.trainer.convolutions import MergedGroupsConv, merge_narrow_groups
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 
 BFLOAT16 = resolve_device(DeviceConfig(device="cpu", dtype="bfloat16"))
 FLOAT32 = resolve_device(DeviceConfig(device="cpu", dtype="float32"))

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from designspace import save_spec
 from designspace.network import build_network
+from sweeps.config import Recipe
 from sweeps.data import DataConfig, open_data
 from sweeps.train_one import error_on
 from sweeps.trainer.checkpoint import Checkpoint
@@ -33,7 +34,6 @@ from sweeps.trainer.convolutions import merge_narrow_groups
 from sweeps.trainer.device import Device, resolve_device
 from sweeps.trainer.distributed import ALONE, Place, World, first_host, place_in
 from sweeps.trainer.images import ResidentSplits
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.stream import Stream
 from sweeps.trainer.trainer import arithmetic, check_size, placed
 

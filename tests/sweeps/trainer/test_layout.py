@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import layout
 from sweeps.trainer.device import Device, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.layout import Shape, faster_layout, timed_update
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import TrainingStopped
 
 CPU = resolve_device(DeviceConfig(device="cpu", dtype="float32"))

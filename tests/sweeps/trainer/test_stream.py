@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 from designspace import ModelSpec
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.damage import ImageError
 from sweeps.data import (
     DataConfig,
@@ -35,8 +36,6 @@ from sweeps.data.loading import automatic_workers
 from sweeps.study.freeze import FROZEN, changes
 from sweeps.trainer import stream as stream_module
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.device_config import DeviceConfig
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.stream import Stream, centre_crop, random_resized_crop
 from sweeps.trainer.trainer import train_model
 
@@ -186,7 +185,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
 from pathlib import Path
 from sweeps.data import DataConfig, open_data
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.device_config import DeviceConfig
+from sweeps.config import DeviceConfig
 from sweeps.trainer.stream import Stream
 config = DataConfig(name="image_folder", resolution=16, validation_size=12, workers=2, root=Path(sys.argv[1]))
 stream = Stream(open_data(config), resolve_device(DeviceConfig(device="cpu")))

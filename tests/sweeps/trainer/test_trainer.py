@@ -15,15 +15,14 @@ from torch import Tensor, nn
 from designspace import ModelSpec
 from designspace.network import build_network
 from designspace.study import COLUMNS
+from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import DataConfig, Splits, load_data
 from sweeps.trainer import result
 from sweeps.trainer import run as run_module
 from sweeps.trainer.device import native_dtype, resolve_device
-from sweeps.trainer.device_config import DeviceConfig
 from sweeps.trainer.evaluate import error_percent, evaluation_copy
 from sweeps.trainer.images import ResidentImages, at_resolution, draw_augmentation, forget, resident
 from sweeps.trainer.measure import Deadline, keep_freed_memory
-from sweeps.trainer.recipe import Recipe
 from sweeps.trainer.result import TrainingStopped
 from sweeps.trainer.run import TrainingRun
 from sweeps.trainer.trainer import train_model, train_network
@@ -385,7 +384,7 @@ PEAKS = """
 import torch
 from torch import nn
 from sweeps.data import DataConfig, load_data
-from sweeps.trainer.recipe import Recipe
+from sweeps.config import Recipe
 from sweeps.trainer.result import TrainingStopped
 from sweeps.trainer.trainer import train_network
 

@@ -1,0 +1,185 @@
+"""The schema of conf/: what a study draws, how it trains, and how the work is done. Torch-free."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from designspace.study import FEW_UPDATES
+from designspace.validated import Validated
+
+
+class Recipe(Validated):
+    """How a network is trained: SGD with momentum, warm-up, and a decay that is updated at every step.
+
+    `learning_rate` is the peak for batches of `reference_batch_size` images and scales linearly with `batch_size`
+    (Goyal et al. 2017, arXiv 1706.02677); without a reference it is used as given. It rises linearly for
+    `warmup_epochs` (may be a fraction), then follows `schedule` to zero at the last update. `weight_decay` applies to
+    every parameter, as in pycls, unless `decay_norm_and_bias` is false. `crop_padding` (pixels) and `flip` are drawn
+    per image and epoch. `name` is a label and not part of `recipe_id`.
+    """
+
+    name: str = "low_epoch"
+    epochs: int = Field(default=2, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=0.2, gt=0)
+    reference_batch_size: int | None = Field(default=32, ge=1)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_epochs: float = Field(default=0.5, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(default=5e-5, ge=0)
+    decay_norm_and_bias: bool = True
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    zero_init_residual: bool = False
+    crop_padding: int = Field(default=0, ge=0)
+    flip: bool = False
+    eval_batch_size: int = Field(default=256, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.warmup_epochs >= self.epochs and self.schedule != "constant":
+            raise ValueError(f"warmup_epochs = {self.warmup_epochs:g}: must be less than epochs = {self.epochs}")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov = True: must be False when momentum = 0")
+        return self
+
+    @property
+    def recipe_id(self) -> str:
+        """Hash of every field but `name` and `eval_batch_size` (which only changes rounding), 16 hex digits."""
+        content = self.model_dump(exclude={"name", "eval_batch_size"}, mode="json")
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The highest learning rate for this batch size."""
+        return self.learning_rate * self.batch_size / (self.reference_batch_size or self.batch_size)
+
+    def updates_per_epoch(self, images: int) -> int:
+        """Updates in an epoch of `images` training images: full batches only, since small ones hurt batch norm."""
+        return images // self.batch_size
+
+    def learning_rate_at(self, update: int, updates_per_epoch: int) -> float:
+        """Learning rate of one update, counted from 0 over the whole training."""
+        warmup = self.warmup_epochs * updates_per_epoch
+        if update < warmup:
+            return self.peak_learning_rate * ((update + 1) / (math.floor(warmup) + 1))
+        done = (update - warmup) / (self.epochs * updates_per_epoch - warmup)
+        factors = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
+        return self.peak_learning_rate * factors[self.schedule]
+
+    def advice(self, images: int) -> str | None:
+        """A warning when training is too short to separate models, else None."""
+        updates = self.epochs * self.updates_per_epoch(images)
+        if updates >= FEW_UPDATES:
+            return None
+        return (
+            f"only {updates} updates ({self.epochs} epochs of {images} images in batches of {self.batch_size}): below "
+            f"about {FEW_UPDATES}, errors depend more on the recipe than on the model"
+        )
+
+
+class DataConfig(Validated):
+    """A data set and its validation split.
+
+    Attributes:
+        name: one of `sweeps.data.names()`.
+        resolution: pixels a side; checked against the images, or the size they are resized to.
+        in_channels: channels of the images.
+        classes: number of classes; fewer than the set has keeps the labels 0 … classes − 1.
+        subset: training images to keep after the validation split, stratified by label. Larger subsets contain
+            smaller ones.
+        validation_size: images held out of the training set, stratified by label.
+        validation_fraction: fraction to hold out where `validation_size` is None.
+        split_seed: seed of the validation split.
+        crop_padding: usual augmentation of longer trainings, in pixels, for recipes to refer to.
+        flip: the same for horizontal flips.
+        path: name in the `datasets` library (data set hf).
+        workers: decoding processes for each training process (image_folder, hf). "auto": its share of the cores. 0: the
+            training process decodes. Not part of any id.
+        white_level: value of white in images with more than 8 bits, which are rejected without it (image_folder, hf).
+        max_pixels: larger images are rejected. Not part of any id.
+        root: cache folder (default: $DESIGNSPACE_DATA, else ~/.cache/designspace; for hf, the library's own), or the
+            images of image_folder. Not part of any id.
+    """
+
+    name: str
+    resolution: int | None = Field(default=None, ge=1)
+    in_channels: int | None = Field(default=None, ge=1)
+    classes: int | None = Field(default=None, ge=2)
+    subset: int | None = Field(default=None, ge=1)
+    validation_size: int | None = Field(default=None, ge=1)
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    split_seed: int = Field(default=0, ge=0)
+    crop_padding: int = Field(default=0, ge=0)
+    flip: bool = False
+    path: str | None = None
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    white_level: float | None = Field(default=None, gt=0)
+    max_pixels: int = Field(default=178_956_970, ge=1)
+    root: Path | None = None
+
+
+class DeviceConfig(Validated):
+    """Device, arithmetic, memory layout and threads; "auto" follows the hardware.
+
+    Attributes:
+        device: auto is the GPU where there is one.
+        dtype: auto is bfloat16 where it is native (CPU with AVX512_BF16 or AMX, GPU of compute capability 8 or more),
+            else float16 on GPUs with tensor cores, else float32.
+        channels_last: auto is True on a CPU, and on a GPU where it is faster for the model.
+        threads: CPU threads of PyTorch.
+        compile: run torch.compile, which takes 16 to 50 s per model and pays off in long trainings only.
+        deterministic: bit-for-bit repeatable results on a GPU where PyTorch supports it, slower. A CPU always is.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
+    threads: int = Field(default=1, ge=1)
+    compile: bool = False
+    deterministic: bool = False
+
+    @property
+    def kind(self) -> str:
+        """cuda or cpu."""
+        import torch
+
+        return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+# Stand-ins for the functions of the branch `launch`, whose version of this file replaces this one.
+def load_recipe(recipe: str = "low_epoch", /, data: DataConfig | None = None, **changes: object) -> Recipe:
+    """Load a recipe of conf/recipe."""
+    return Recipe.from_mapping(_load("recipe", recipe, data) | changes)
+
+
+def load_data(data: str, /, **changes: object) -> DataConfig:
+    """Load the settings of a data set of conf/data."""
+    return DataConfig.from_mapping(_load("data", data) | changes)
+
+
+def load_device(device: str = "auto", /, **changes: object) -> DeviceConfig:
+    """Load device settings of conf/device."""
+    return DeviceConfig.from_mapping(_load("device", device) | changes)
+
+
+def _load(group: str, name: str, data: DataConfig | None = None) -> dict[str, object]:
+    from omegaconf import OmegaConf
+
+    from designspace.validated import unknown
+
+    folder = Path(__file__).parent.parent / "conf" / group
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in names:
+        raise ValueError(unknown(group, name, names))
+    settings = OmegaConf.load(folder / f"{name}.yaml")
+    config = OmegaConf.create({group: settings} | ({"data": data.model_dump()} if data else {}))
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return dict(values[group])
