@@ -24,7 +24,7 @@ from sweeps.config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
 
 BENCHMARK_UPDATES = 2000
-"""Updates above which cuDNN's kernel search pays off: about 60 searches per network, of milliseconds to seconds each."""
+"""Updates above which cuDNN's kernel search pays off: about 60 searches per network, milliseconds to seconds each."""
 
 MERGED_WIDTH = 8
 """Input channels up to which neighboring groups are merged. Merging to 16 or 32 costs more arithmetic than it saves."""
