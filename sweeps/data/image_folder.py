@@ -105,7 +105,7 @@ def _divided(root: Path, classes: Sequence[str], part: Part, reader: ImageReader
 
 def _check_classes(folder: Path, classes: Sequence[str]) -> None:
     if len(classes) < 2:
-        raise ValueError(f"{folder}: has {len(classes)} folders, must have at least two, one for each class")
+        raise ValueError(f"{folder}: must have a folder for each of at least two classes")
 
 
 def skipped_sentence(skipped: Mapping[str, int]) -> str:
