@@ -108,9 +108,8 @@ def train(
 
 
 def _recipe(recipe: str | Recipe, data: DataConfig, changes: Mapping[str, Any]) -> Recipe:
-    for name, value in changes.items():
-        if name not in Recipe.model_fields:
-            raise ValueError(unknown(name, value, Recipe.model_fields))
+    if names := [name for name in changes if name not in Recipe.model_fields]:
+        raise ValueError(unknown("argument", names[0], Recipe.model_fields))
     return load_recipe(recipe, data, **changes) if isinstance(recipe, str) else recipe.changed(**changes)
 
 

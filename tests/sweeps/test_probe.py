@@ -16,7 +16,7 @@ from designspace import ModelSpec, complexity
 from designspace.study import StudyModel
 from sweeps import probe
 from sweeps.config import DeviceConfig, Recipe
-from sweeps.data import DataConfig, Splits, StreamedSplits, load_data, open_data
+from sweeps.data import DataConfig, Splits, StreamedSplits, open_data
 from sweeps.plan import predictor_for
 from sweeps.probe import fit, measure_times, spread
 from sweeps.trainer.device import resolve_device
@@ -27,7 +27,7 @@ RECIPE = Recipe(epochs=2, batch_size=16)
 
 @pytest.fixture(scope="module")
 def splits() -> Splits:
-    return load_data(DataConfig(name="digits", subset=160, validation_size=40))
+    return open_data(DataConfig(name="digits", subset=160, validation_size=40))
 
 
 def models() -> list[StudyModel]:
@@ -143,14 +143,14 @@ def test_pictures_that_stream_take_their_time(tmp_path: Path, monkeypatch: pytes
     config: dict[str, Any] = {"name": "image_folder", "resolution": 8, "validation_size": 8, "workers": 0}
     splits = open_data(DataConfig.model_validate(config | {"root": tmp_path}))
     assert isinstance(splits, StreamedSplits)
-    opened = splits.opened
+    opener = splits.opener
 
     def slowly(index: int) -> Any:
         time.sleep(0.01)
-        return opened(index)
+        return opener(index)
 
     monkeypatch.setattr(probe, "_update_seconds", timed_as(lambda model: 1e-6))
-    predictor = measure_times(models(), Recipe(batch_size=8), replace(splits, opened=slowly), CPU)
+    predictor = measure_times(models(), Recipe(batch_size=8), replace(splits, opener=slowly), CPU)
     assert predictor is not None
     assert 0.01 <= predictor.per_picture < 0.1
     assert predictor.update_seconds(models()[0]) >= 8 * 0.01
