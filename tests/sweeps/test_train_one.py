@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from command import ROOT
 from PIL import Image
 
+import designspace
 import sweeps
 import sweeps.data
 from designspace import ModelSpec, save_spec
@@ -72,6 +75,16 @@ def test_errors_name_the_argument(arguments: dict[str, Any], message: str) -> No
     with pytest.raises(ValueError, match=message) as error:
         train_digits(**arguments)
     assert "\n" not in str(error.value)
+
+
+def test_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(designspace, "sweeps", sweeps, raising=False)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    assert blocks
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert names["record"].status == "ok"
 
 
 def test_importing_sweeps_does_not_import_torch() -> None:
