@@ -13,8 +13,8 @@ from analysis.select import select_best
 from analysis.table import Study, Table, validation_size
 from analysis.words import setting
 from designspace import ModelSpec, save_spec
-from designspace.export import FORMATS, check_folder, write
 from designspace.atomic import check_output
+from designspace.export import FORMATS, check_folder, write
 
 SPECS = ("yaml", "json")
 

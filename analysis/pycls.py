@@ -13,8 +13,7 @@ import pandas as pd
 from analysis.json_fields import Fields, unread
 from analysis.notes import Note
 from designspace import ModelSpec
-from designspace.pycls import from_pycls
-from designspace.pycls import PARAMETERS, SECTIONS
+from designspace.pycls import PARAMETERS, SECTIONS, from_pycls
 
 NOT_THE_MODEL = ("RNG_SEED", "OUT_DIR", "DESC", "HOST", "PORT")
 """Settings in which two trainings of one model differ."""

@@ -1,7 +1,7 @@
-"""The trainer one commonly writes: what benchmarks.training compares ours with. Correct, readable, and slow.
+"""A typical trainer, the reference of benchmarks.training. Correct, readable, and slow.
 
 A Dataset of PIL images with per-sample transforms, a DataLoader with two workers, float32 in the default layout,
-`.item()` at every step, as many threads as cores, one model after another.
+`.item()` at every step, as many threads as cores, models trained sequentially.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sweeps.data import Splits
 
 
 class Images(Dataset[tuple[Tensor, int]]):
-    """Images as PIL decodes them, augmented one at a time as torchvision's transforms do."""
+    """PIL images, augmented one at a time as in torchvision's transforms."""
 
     def __init__(self, splits: Splits, train: bool, padding: int, flip: bool) -> None:
         images = splits.train_images if train else splits.validation_images
@@ -45,7 +45,7 @@ class Images(Dataset[tuple[Tensor, int]]):
 
 
 def train_reference(network: nn.Module, splits: Splits, recipe: Recipe, loader_workers: int = 2) -> float:
-    """Train and evaluate `recipe.epochs` epochs; returns the last validation error in percent."""
+    """Train and evaluate `recipe.epochs` epochs; return the last validation error in percent."""
     padding, flip = recipe.crop_padding, recipe.flip
     train = DataLoader(
         Images(splits, True, padding, flip),

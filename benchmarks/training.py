@@ -1,10 +1,10 @@
-"""Models per hour of our trainer against the commonly written one, its share of the machine's peak, and what gave it.
+"""Models per hour of this and a typical trainer, share of the machine's peak, and the effect of each optimization.
 
     python -m benchmarks.training [--models 4] [--images 4000] [--macs 6e6] [--out FILE]
 
-Both trainers get the same models, images, recipe and cores, in turns in the same run: the reference one model after
-another with a thread per core, ours one model per core with one thread each. The peak is a matrix product of 1024 in
-bfloat16 (float32 where that is native), one thread per core at once; training counts 6 operations a multiply-add.
+Both trainers alternate in one run with the same models, images, recipe, and cores: the reference trains one model at a
+time with a thread per core, ours one model per core with one thread each. The peak is a 1024×1024 matrix product in
+bfloat16 (float32 without hardware support), one thread per core at once. Training takes 6 operations per multiply-add.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ from designspace import ModelSpec, complexity
 from designspace.network import build_network
 from designspace.spaces import space_from_config
 from sweeps.config import DeviceConfig, Recipe, load_recipe
-from sweeps.data import DataConfig, Splits, load_data
+from sweeps.data import DataConfig, Splits, open_data
 from sweeps.resources import cores
-from sweeps.trainer.convolutions import merge_narrow_groups
-from sweeps.trainer.device import native_dtype, processor_name, resolve_device
-from sweeps.trainer.measure import keep_freed_memory
-from sweeps.trainer.trainer import train_model
+from sweeps.trainer.device import merge_narrow_groups, native_dtype, processor_name, resolve_device
+from sweeps.trainer.trainer import new_record, train_model
 
 CPU = DeviceConfig(device="cpu")
 CONVOLUTIONS = {"aten::mkldnn_convolution", "aten::convolution_backward"}
@@ -43,7 +41,7 @@ splits: Splits  # of this process
 
 
 def models(count: int, macs: float) -> list[ModelSpec]:
-    """RegNetX networks for 28×28 images within 10 % of `macs` multiply-adds."""
+    """Return RegNetX networks for 28×28 images within 10 % of `macs` multiply-adds."""
     template = {"resolution": 28, "in_channels": 1, "head": {"classes": 10}}
     template |= {"stem": {"width": 16, "stride": 1}, "strides": [1, 2, 2, 2]}
     constraints = {"macs": [0.9 * macs, 1.1 * macs]}
@@ -52,28 +50,31 @@ def models(count: int, macs: float) -> list[ModelSpec]:
 
 
 def data(images: int) -> DataConfig:
-    """Fashion-MNIST with a fifth as many validation images."""
+    """Return the settings of Fashion-MNIST with a fifth as many validation images."""
     return DataConfig(name="fashion_mnist", subset=images, validation_size=images // 5)
 
 
 def open_process(images: int) -> None:
-    """What a training process does once: threads, allocator, data."""
+    """Initialize a training process: threads and data."""
     global splits
     torch.set_num_threads(1)
-    keep_freed_memory()
-    splits = load_data(data(images))
+    opened = open_data(data(images))
+    assert isinstance(opened, Splits)
+    splits = opened
 
 
 def ours(mapping: dict[str, Any], recipe: Recipe) -> tuple[float, float]:
-    """Train one model in a training process; returns the seconds in training epochs and the processor's in all."""
+    """Train one model in a training process; return the seconds in training epochs and the total processor time."""
     before = time.process_time()
-    result = train_model(ModelSpec.from_mapping(mapping), splits, recipe, seed=0, device_config=CPU)
-    assert result.status == "ok", result.message
-    return result.train_seconds, time.process_time() - before
+    spec = ModelSpec.from_mapping(mapping)
+    record = train_model(spec, splits, recipe, new_record(spec, splits, recipe, seed=0), device_config=CPU)
+    assert record.status == "ok", record.message
+    assert record.train_seconds is not None
+    return record.train_seconds, time.process_time() - before
 
 
 def gemm_peak(seconds: float = 1.0) -> float:
-    """Operations per second of a matrix product of 1024, one thread."""
+    """Measure the operations per second of a 1024×1024 matrix product with one thread."""
     a, b = (torch.randn(1024, 1024, dtype=native_dtype("cpu")) for _ in range(2))
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -85,7 +86,7 @@ def gemm_peak(seconds: float = 1.0) -> float:
 
 
 def convolution_seconds(mapping: dict[str, Any], batch: int, updates: int = 5) -> float:
-    """Seconds an update spends in its convolutions' own kernels, forward and backward, when nothing else is counted."""
+    """Measure the seconds that an update spends in the kernels of its convolutions, forward and backward."""
     spec = ModelSpec.from_mapping(mapping)
     device = resolve_device(CPU)
     network = build_network(spec).to(memory_format=device.memory_format)  # type: ignore[call-overload]
@@ -108,7 +109,7 @@ def convolution_seconds(mapping: dict[str, Any], batch: int, updates: int = 5) -
 
 
 def processor_seconds() -> float:
-    """Processor time of this process and of its ended children, so of the loader's workers too."""
+    """Return the processor time of this process and of its ended children, which include the loader's workers."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
@@ -116,61 +117,61 @@ def processor_seconds() -> float:
 def contest(
     pool: ProcessPoolExecutor, specs: Sequence[ModelSpec], recipe: Recipe, images: int, threads: int
 ) -> tuple[list[float], list[float], float]:
-    """Seconds per model of the reference and of ours, in turns of `cores()` models; the ratio of processor time."""
+    """Measure seconds per model of both trainers, alternating every `cores()` models, and the ratio of CPU time."""
     open_process(images)
     theirs, mine, their_work, our_work = [], [], 0.0, 0.0
     for first in range(0, len(specs), cores()):
-        together = specs[first : first + cores()]
+        group = specs[first : first + cores()]
         torch.set_num_threads(threads)
         begun, before = time.perf_counter(), processor_seconds()
-        for spec in together:
+        for spec in group:
             torch.manual_seed(0)
             train_reference(build_network(spec), splits, recipe)
-        theirs.append((time.perf_counter() - begun) / len(together))
+        theirs.append((time.perf_counter() - begun) / len(group))
         their_work += processor_seconds() - before
         begun = time.perf_counter()
-        done = list(pool.map(ours, [spec.to_mapping() for spec in together], [recipe] * len(together)))
-        mine.append((time.perf_counter() - begun) / len(together))
+        done = list(pool.map(ours, [spec.to_mapping() for spec in group], [recipe] * len(group)))
+        mine.append((time.perf_counter() - begun) / len(group))
         our_work += sum(work for _, work in done)
     return theirs, mine, their_work / our_work
 
 
 def shares(pool: ProcessPoolExecutor, specs: Sequence[ModelSpec], images: int) -> dict[int, tuple[float, float, float]]:
-    """Share of the peak by batch size, all cores busy: training epochs, mean and best model; convolutions alone, mean.
+    """Measure the share of the peak by batch size, with all cores busy: mean and best model; mean of convolutions only.
 
-    The last is what a trainer would reach whose batch norms, activations, sums, optimizer and Python took no time.
+    The last is the limit for a trainer in which all but the convolutions takes no time.
     """
     table = {}
     for batch in (32, 64, 128):
         recipe = load_recipe(epochs=1, warmup_epochs=0.5, batch_size=batch)
-        found, alone = [], []
+        total, convolution_only = [], []
         for first in range(0, len(specs), cores()):
-            together = specs[first : first + cores()]
+            group = specs[first : first + cores()]
             peak = statistics.mean(pool.map(gemm_peak, [0.5] * cores()))
-            mappings = [spec.to_mapping() for spec in together]
-            trained = list(pool.map(ours, mappings, [recipe] * len(together)))
-            convolutions = pool.map(convolution_seconds, mappings, [batch] * len(together))
+            mappings = [spec.to_mapping() for spec in group]
+            trained = list(pool.map(ours, mappings, [recipe] * len(group)))
+            convolutions = pool.map(convolution_seconds, mappings, [batch] * len(group))
             done = images // batch * batch
-            for spec, (took, _), in_convolutions in zip(together, trained, convolutions, strict=True):
+            for spec, (took, _), in_convolutions in zip(group, trained, convolutions, strict=True):
                 operations = 6 * complexity(spec).macs
-                found.append(operations * done / took / peak)
-                alone.append(operations * batch / in_convolutions / peak)
-        table[batch] = statistics.mean(found), max(found), statistics.mean(alone)
+                total.append(operations * done / took / peak)
+                convolution_only.append(operations * batch / in_convolutions / peak)
+        table[batch] = statistics.mean(total), max(total), statistics.mean(convolution_only)
     return table
 
 
 def main() -> None:
-    """Run everything and print one page."""
+    """Run all benchmarks and print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=4)
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--macs", type=float, nargs="+", default=[3e6, 6e6])
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
     parser.add_argument(
-        "--reference-threads", type=int, default=cores(), help="1 on a busy machine, then compare processor time"
+        "--reference-threads", type=int, default=cores(), help="use 1 on a busy machine and compare processor time"
     )
     parser.add_argument("--skip-ingredients", action="store_true")
-    parser.add_argument("--out", type=Path, help="also write the page here")
+    parser.add_argument("--out", type=Path, help="file for the results")
     arguments = parser.parse_args()
     lines = [
         f"{processor_name()}, {cores()} cores, torch {torch.__version__}, {native_dtype('cpu')}, {platform.system()}",
@@ -193,10 +194,10 @@ def main() -> None:
                 )
                 print(lines[-1], flush=True)
         for macs in arguments.macs:
-            for batch, (mean, best, alone) in shares(pool, models(arguments.models, macs), arguments.images).items():
+            for batch, (mean, best, limit) in shares(pool, models(arguments.models, macs), arguments.images).items():
                 lines.append(
                     f"{macs:.0e} macs, batch {batch:3}: {mean:.1%} of peak, best model {best:.1%}; "
-                    f"the convolutions alone {alone:.1%}"
+                    f"convolutions only {limit:.1%}"
                 )
                 print(lines[-1], flush=True)
     if not arguments.skip_ingredients:

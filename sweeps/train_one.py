@@ -1,192 +1,311 @@
-"""One network trained at length, in a folder of its own: resumable, with weights, card and test error at the end."""
+"""Train one network, from Python or from the command line, optionally into a folder with weights and test error."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from designspace.atomic import replace_file
-from designspace.export import check_folder, write
-from designspace.packages import require
-from designspace.network import build_network
-from designspace.atomic import not_ours
+from designspace import terminal
+from designspace.atomic import not_ours, replace_file
 from designspace.spec import ModelSpec
-from sweeps.config import DeviceConfig, Recipe
-from sweeps.data import DataConfig, Splits, StreamedSplits, find_test, open_data, open_test, prepare_data
-from sweeps.trainer.checkpoint import Checkpoint, is_checkpoint
-from sweeps.trainer.device import Device, resolve_device
-from sweeps.trainer.distributed import ALONE, World
-from sweeps.trainer.evaluate import error_percent
-from sweeps.trainer.images import at_resolution
-from sweeps.trainer.result import EpochResult
-from sweeps.trainer.trainer import arithmetic, check_fit, placed, train_network, training_identity
+from designspace.study import Record
+from designspace.validated import unknown
+from sweeps.config import DataConfig, DeviceConfig, Recipe, load_data, load_device, load_recipe
 
-DONE = "training.json"
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sweeps.data import Splits, StreamedSplits
+    from sweeps.trainer.device import Device
+    from sweeps.trainer.distributed import World
+
+RESULT = "training.json"
 CHECKPOINT = "checkpoint.pt"
 
 
+def train(
+    spec: ModelSpec,
+    data: str | DataConfig = "fashion_mnist",
+    recipe: str | Recipe = "low_epoch",
+    *,
+    seed: int = 0,
+    device: str | DeviceConfig = "auto",
+    deadline_seconds: float | None = None,
+    out: str | Path | None = None,
+    formats: Sequence[str] = ("yaml",),
+    force: bool = False,
+    on_epoch: Callable[[Record], None] | None = None,
+    world: World | None = None,
+    **changes: Any,
+) -> Record:
+    """Train a network and return its record.
+
+    A failure of the network (diverged, out_of_memory, timeout, crashed) is a status of the record, not an exception.
+
+    Args:
+        spec: the network, with the channels and classes of the data. Images are resized to its resolution.
+        data: a data set (digits, fashion_mnist, cifar10, cifar100), or settings from `sweeps.config.load_data`.
+        recipe: a recipe (low_epoch, regnet, nds, …), or settings from `sweeps.config.load_recipe`.
+        seed: of initialization, data order, augmentation, and dropout.
+        device: auto, cpu, or cuda, or settings from `sweeps.config.load_device`.
+        deadline_seconds: stop with status "timeout" after this training time.
+        out: folder for weights, model card, and training.json. It has a checkpoint after every epoch, from which the
+            same call resumes, and the test error, measured once at the end. A finished training is not repeated.
+        formats: files to write into `out`, of `designspace.export.FORMATS`.
+        force: whether files in `out` from other tools may be replaced.
+        on_epoch: called with the record so far after every epoch.
+        world: the processes that train this network together. All make the same call; the first writes the files.
+        changes: fields of the recipe, like epochs=3.
+
+    Raises:
+        ValueError: an argument is not allowed, or the arguments do not fit together.
+    """
+    from sweeps.data import find_test, open_data, prepare_data
+    from sweeps.trainer.distributed import ALONE
+    from sweeps.trainer.trainer import check_fit, new_record, train_model
+
+    world = world or ALONE
+    with world.agree():
+        data = load_data(data) if isinstance(data, str) else data
+        recipe = _recipe(recipe, data, changes)
+        device = load_device(device) if isinstance(device, str) else device
+        if not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed = {seed}: must be an integer, 0 or greater")
+        folder = None if out is None else _Folder(Path(out), data, recipe, formats)
+        if folder:
+            folder.prepare(force)
+        prepare_data(data)
+        splits = open_data(data)
+        check_fit(spec, splits)
+        record = new_record(spec, splits, recipe, seed)
+        test_part = find_test(data) if folder else None
+    if folder and any(world.gather(folder.is_finished)):
+        with world.agree():
+            return folder.finished(record)
+
+    trained: list[tuple[nn.Module, Device]] = []
+    record = train_model(
+        spec,
+        splits,
+        recipe,
+        record,
+        device_config=device,
+        deadline_seconds=deadline_seconds,
+        checkpoint=folder and folder.path / CHECKPOINT,
+        long_seconds=0.0,
+        on_epoch=on_epoch,
+        on_trained=(lambda network, device: trained.append((network, device))) if folder else None,
+        world=world,
+    )
+    if folder and trained:
+        folder.write(spec, record, splits, test_part, *trained[0])
+    return record
+
+
+def _recipe(recipe: str | Recipe, data: DataConfig, changes: Mapping[str, Any]) -> Recipe:
+    if names := [name for name in changes if name not in Recipe.model_fields]:
+        raise ValueError(unknown("argument", names[0], Recipe.model_fields))
+    return load_recipe(recipe, data, **changes) if isinstance(recipe, str) else recipe.changed(**changes)
+
+
 @dataclass(frozen=True)
-class Job:
-    """What is trained, how and where."""
+class _Folder:
+    """The folder of one trained network."""
 
-    spec: ModelSpec
-    recipe: Recipe
+    path: Path
     data: DataConfig
-    device: DeviceConfig
-    seed: int
-    out: Path
+    recipe: Recipe
+    formats: Sequence[str]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the training is done."""
+        return (self.path / RESULT).exists()
+
+    def prepare(self, force: bool) -> None:
+        """Create the folder; ValueError if a file would be replaced or a package is missing."""
+        from designspace.packages import require
+
+        check_train_folder(self.path, force=force)
+        require(self.formats, weights=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def finished(self, record: Record) -> Record:
+        """Read the record of a finished training; ValueError if it is not the same training."""
+        path = self.path / RESULT
+        try:
+            saved = Record.from_json(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path}: must be the result of a training: {error}") from None
+        for name in ("spec_id", "recipe_id", "data_id", "seed"):
+            if getattr(saved, name) != getattr(record, name):
+                raise ValueError(
+                    f"{path}: result of another training ({name} = {getattr(saved, name)}), must have {name} = "
+                    f"{getattr(record, name)}"
+                )
+        return saved
+
+    def write(
+        self,
+        spec: ModelSpec,
+        record: Record,
+        splits: Splits | StreamedSplits,
+        test_part: str | None,
+        network: nn.Module,
+        device: Device,
+    ) -> None:
+        """Measure the test error and write all files; the first of several processes writes."""
+        from designspace.export import write
+        from sweeps.data import StreamedSplits, open_test
+        from sweeps.trainer.trainer import measure_error
+
+        result: dict[str, Any] = json.loads(record.to_json()) | {
+            "processes": device.world.size,
+            "test_part": test_part,
+            "test_error_percent": None,
+        }
+        provenance = self._provenance(record, splits, device)
+        if test_part is not None:
+            test = open_test(self.data, splits)
+            error = measure_error(network, test, spec.resolution, self.recipe, device)
+            result["test_error_percent"] = error
+            provenance |= {"test_part": test_part, "test_error_percent": error_interval(error, test.validation_size)}
+        if isinstance(splits, StreamedSplits):
+            result["skipped_files"] = dict(splits.skipped)
+        if not device.world.is_first:
+            return
+        weights = {
+            name: value.float() if value.is_floating_point() else value for name, value in network.state_dict().items()
+        }
+        write(spec, self.formats, self.path, provenance=provenance, weights=weights)
+        replace_file(self.path / RESULT, json.dumps(result, indent=2) + "\n")
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+    def _provenance(self, record: Record, splits: Splits | StreamedSplits, device: Device) -> dict[str, Any]:
+        assert record.error_percent is not None
+        return {
+            "spec_id": record.spec_id,
+            "recipe_id": record.recipe_id,
+            "data_id": record.data_id,
+            "seed": record.seed,
+            "started_at": record.started_at,
+            "torch_version": record.torch_version,
+            "device_name": record.device_name,
+            "processes": device.world.size,
+            "dtype": record.dtype,
+            "trained": f"{self.recipe.epochs} epochs on {self.data.name}",
+            "recipe": self.recipe.model_dump(mode="json"),
+            "validation_error_percent": error_interval(record.error_percent, splits.validation_size),
+            "normalisation": {"mean": _rounded(splits.mean), "std": _rounded(splits.std), "scale": "0 to 1"},
+            "test_error_percent": "not measured: the data set has no test part",
+        }
 
 
-def check_train_folder(out: Path, *, force: bool = False) -> None:
-    """Check that a network may be trained into a folder; ValueError if that would replace files of other origin."""
-    if (out / DONE).exists():
+def check_train_folder(path: Path, *, force: bool = False) -> None:
+    """Check that a network may be trained into a folder; ValueError if that would replace files from other tools."""
+    from designspace.export import check_folder
+    from sweeps.trainer.checkpoint import is_checkpoint
+
+    if (path / RESULT).exists():
         return  # nothing will be written
-    check_folder(out, force=force)
-    checkpoint = out / CHECKPOINT
+    check_folder(path, force=force)
+    checkpoint = path / CHECKPOINT
     if checkpoint.exists() and not force and not is_checkpoint(checkpoint):
         raise not_ours(checkpoint)
 
 
-def train_one(
-    job: Job,
-    formats: Sequence[str] = ("yaml",),
-    on_epoch: Callable[[EpochResult], None] | None = None,
-    world: World = ALONE,
-) -> dict[str, Any]:
-    """Train a network, or go on from its checkpoint, and write its folder as `designspace.export.write` does.
+def error_interval(percent: float, images: int) -> dict[str, Any]:
+    """Return an error rate with Wilson's 95 % interval for the sampling of the images."""
+    from scipy.stats import binomtest
 
-    The test part is read once, after the last epoch. A folder whose training is done is left as it is.
-
-    Args:
-        job: what to train; `out` gets the checkpoint after every epoch, and at the end all files.
-        formats: of `designspace.export.FORMATS`.
-        on_epoch: called after every epoch.
-        world: the processes that train it together, which all call this alike; the first writes the files.
-
-    Returns:
-        The content of training.json: identity, outcome, curves, environment, `test_part` (the set's own name for it,
-        None if it has none), `test_error_percent` and, for sets of images on disk, `skipped_files` (their number by
-        kind); the status says whether the training ended well, and only then are there files.
-
-    Raises:
-        ValueError: spec, data, recipe and folder do not fit together.
-    """
-    with world.together():
-        require(formats, weights=True)  # not after days of training
-        prepare_data(job.data)
-        opened = open_data(job.data)
-        check_fit(job.spec, opened)
-        test_part = find_test(job.data)
-        device = resolve_device(job.device, world)
-    identity = training_identity(job.spec, job.recipe, opened, job.seed)
-    if any(world.gathered((job.out / DONE).exists())):
-        with world.together():
-            return _finished(job.out / DONE, identity)
-    job.out.mkdir(parents=True, exist_ok=True)
-    place = Checkpoint(job.out / CHECKPOINT, identity, arithmetic(device), long_seconds=0.0)
-    built: list[nn.Module] = []
-
-    def build() -> nn.Module:
-        built[:] = [build_network(job.spec, zero_init_residual=job.recipe.zero_init_residual)]
-        return built[0]
-
-    result = train_network(
-        build,
-        opened,
-        job.recipe,
-        seed=job.seed,
-        resolution=job.spec.resolution,
-        device_config=job.device,
-        on_epoch=on_epoch,
-        checkpoint=place,
-        world=world,
-    )
-    outcome: dict[str, Any] = identity | {"processes": world.size} | dataclasses.asdict(result)
-    outcome |= {"test_part": test_part, "test_error_percent": None}
-    if isinstance(opened, StreamedSplits):
-        outcome["skipped_files"] = dict(opened.skipped)
-    if result.status != "ok":
-        return outcome
-    network = built[0]
-    origin = _provenance(job, outcome)
-    origin["validation_error_percent"] = _measured(result.error_percent, opened.validation_size)
-    origin["normalisation"] = {"mean": _rounded(opened.mean), "std": _rounded(opened.std), "scale": "0 to 1"}
-    origin["test_error_percent"] = "not measured: the data set has no test part"
-    if test_part is not None:
-        origin["test_part"] = test_part
-        test = open_test(job.data, opened)
-        used = device.in_layout(result.memory_format)
-        outcome["test_error_percent"] = error_on(network, test, job.spec.resolution, job.recipe, used)
-        origin["test_error_percent"] = _measured(outcome["test_error_percent"], test.validation_size)
-    if not world.is_first:
-        return outcome
-    weights = {
-        name: value.float() if value.is_floating_point() else value for name, value in network.state_dict().items()
-    }
-    write(job.spec, formats, job.out, provenance=origin, weights=weights)
-    replace_file(job.out / DONE, json.dumps(outcome, indent=2) + "\n")
-    place.remove()
-    return outcome
-
-
-def error_on(
-    network: nn.Module, splits: Splits | StreamedSplits, resolution: int, recipe: Recipe, device: Device
-) -> float:
-    """Top-1 error of a network in percent on the images of the validation part, or of what stands in its place."""
-    with device.settings():
-        data = placed(at_resolution(splits, resolution), device, recipe)
-        return error_percent(network, lambda: data.validation_batches(recipe.eval_batch_size), device)
-
-
-def interval(percent: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of an error rate measured on n images, in percent: chance of the images alone."""
-    rate, z = percent / 100, 1.96
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5 / (1 + z * z / n)
-    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
-
-
-def _measured(percent: float | None, n: int) -> dict[str, Any]:
-    assert percent is not None
-    low, high = interval(percent, n)
-    return {"value": round(percent, 4), "low": round(low, 4), "high": round(high, 4), "images": n}
+    interval = binomtest(round(percent / 100 * images), images).proportion_ci(0.95, method="wilson")
+    low, high = (round(100 * float(bound), 4) for bound in (interval.low, interval.high))
+    return {"value": round(percent, 4), "low": low, "high": high, "images": images}
 
 
 def _rounded(values: Sequence[float]) -> list[float]:
     return [round(float(value), 6) for value in values]
 
 
-def _provenance(job: Job, outcome: Mapping[str, Any]) -> dict[str, Any]:
-    keys = (
-        "spec_id",
-        "recipe_id",
-        "data_id",
-        "seed",
-        "started_at",
-        "torch_version",
-        "device_name",
-        "processes",
-        "dtype",
+def train_command(argv: list[str]) -> int:
+    """Train one network to convergence and write its weights; the same command resumes."""
+    parser = terminal.parser(
+        "train",
+        train_command.__doc__,
+        "specs/1-0a1b2c3d.yaml recipe=full data=fashion_mnist out=runs/best to=yaml,timm,onnx",
+        more="Other KEY=VALUE arguments set recipe, data, and device as in designspace sweep.\n"
+        "On several GPUs: torchrun --nproc-per-node=4 -m designspace train …, or as tasks of srun.",
     )
-    return {
-        **{key: outcome[key] if isinstance(outcome[key], int) else str(outcome[key]) for key in keys},
-        "trained": f"{job.recipe.epochs} epochs on {job.data.name}",
-        "recipe": job.recipe.model_dump(mode="json"),
-    }
+    parser.add_argument("spec", type=Path, metavar="SPEC", help="a spec file, or an exported folder")
+    parser.add_argument(
+        "settings", nargs="+", metavar="KEY=VALUE", help="out=DIR, seed=0, to=FORMAT,…; recipe=… data=…"
+    )
+    terminal.add_force(parser)
+    arguments = parser.parse_args(argv)
+    return run_command(arguments.spec, arguments.settings, force=arguments.force)
 
 
-def _finished(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        result: dict[str, Any] = dict(json.loads(path.read_bytes()))
-    except (TypeError, ValueError):
-        raise ValueError(f"{path}: not the result of a training") from None
-    for key, value in identity.items():
-        if result.get(key) != value:
-            raise ValueError(f"{path} is of another training: {key} is {result.get(key)} there and {value} here")
-    return result
+def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False) -> int:
+    """Run the command `train` with its KEY=VALUE arguments."""
+    from designspace.export import FORMATS
+    from designspace.files import load_spec
+    from sweeps.compose import compose
+    from sweeps.trainer.distributed import join
+
+    own = {"out": "", "seed": "0", "to": "yaml"}
+    overrides = []
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            overrides.append(setting)
+    if not own["out"]:
+        raise ValueError("out: required, the folder for checkpoint and results, like out=runs/best")
+    if not own["seed"].isdigit():
+        raise ValueError(f"seed = {own['seed']}: must be an integer, 0 or greater")
+    formats = own["to"].split(",")
+    if names := [name for name in formats if name not in FORMATS]:
+        raise ValueError(unknown("to", names[0], FORMATS))
+    config = compose([*overrides, f"run={own['out']}"]).config
+    recipe, data, device = config.recipe, config.data, config.device
+    world = join(device.kind)
+    if not world.is_first:  # only the first process prints warnings
+        for module in ("sweeps.trainer.checkpoint", "sweeps.data"):
+            logging.getLogger(module).setLevel(logging.ERROR)
+
+    def print_epoch(record: Record) -> None:
+        if world.is_first:
+            print(
+                f"epoch {record.epochs_done}/{recipe.epochs}  loss {record.epoch_train_loss[-1]:.3f}  "
+                f"validation error {record.epoch_validation_error_percent[-1]:.2f} %  {record.epoch_seconds[-1]:.1f} s",
+                flush=True,
+            )
+
+    record = train(
+        load_spec(spec_path / "spec.yaml" if spec_path.is_dir() else spec_path),
+        data,
+        recipe,
+        seed=int(own["seed"]),
+        device=device,
+        out=own["out"],
+        formats=formats,
+        force=force,
+        on_epoch=print_epoch,
+        world=world,
+    )
+    if record.status != "ok":
+        process = f"process {world.rank} of {world.size}: " if world.size > 1 else ""
+        print(f"{process}{record.status}: {record.message}", flush=True)
+        return 1
+    world.leave()
+    if world.is_first:
+        result = json.loads((Path(own["out"]) / RESULT).read_bytes())
+        test = result["test_error_percent"]
+        suffix = "" if test is None else f", test error {test:.2f} %"
+        print(f"{own['out']}: validation error {record.error_percent:.2f} %{suffix}")
+    return 0

@@ -1,33 +1,19 @@
-"""Data sets by name: fetched once, checked, divided by a recorded seed, handed over as uint8 arrays.
+"""Data sets by name: downloaded once, verified, and divided into training and validation by a seed.
 
-`prepare_data` fills the cache, `open_data` gives training and validation splits (`load_data` those of small sets as
-arrays), `open_test` the test part (`load_test` that of small sets), where `find_test` finds one.
+`prepare_data` downloads, `open_data` returns the training and validation splits, `open_test` the test part, and
+`find_test` the name of the latter.
 """
 
 from sweeps.config import DataConfig
-from sweeps.data.cache import cache_root
-from sweeps.data.loading import (
-    Splits,
-    StreamedSplits,
-    find_test,
-    load_data,
-    load_test,
-    names,
-    open_data,
-    open_test,
-    prepare_data,
-)
-from sweeps.data.source import LabelledImages
+from sweeps.data.download import cache_root
+from sweeps.data.loading import Splits, StreamedSplits, find_test, names, open_data, open_test, prepare_data
 
 __all__ = [
     "DataConfig",
-    "LabelledImages",
     "Splits",
     "StreamedSplits",
     "cache_root",
     "find_test",
-    "load_data",
-    "load_test",
     "names",
     "open_data",
     "open_test",

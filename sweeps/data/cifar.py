@@ -1,6 +1,6 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50,000 + 10,000 colour images, 32×32, from the official binary archives.
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50,000 + 10,000 color images, 32×32, from the official binary archives.
 
-The binary version needs no unpickling. The archive is checked before it is opened, and cached unchanged.
+The binary archives need no unpickling. They are cached unchanged and verified before every use.
 """
 
 from __future__ import annotations
@@ -8,32 +8,32 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import logging
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from designspace.atomic import replace_file
-from sweeps.data import fetch
-from sweeps.data.cache import locked
-from sweeps.data.source import LabelledImages, Part, Source
+from designspace.validated import cut
+from sweeps.data.download import download, locked
+from sweeps.data.source import LabeledImages, Part, Source
 
 ADDRESS = "https://www.cs.toronto.edu/~kriz"
 PIXELS = 3 * 32 * 32
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Archive:
-    """One of the two archives: its MD5 as the official page gives it, and the members of each part.
+    """One of the two archives.
 
-    A sample is `label_bytes` labels, of which the last is taken (CIFAR-100 gives the coarse one first), then pixels.
+    Attributes:
+        file: name of the archive.
+        md5: as given on the official page.
+        classes: number of classes.
+        label_bytes: labels before the pixels of a sample, of which the last is used (CIFAR-100 has a coarse one first).
+        members: files of each part.
     """
 
-    name: str
     file: str
     md5: str
     classes: int
@@ -43,7 +43,6 @@ class Archive:
 
 ARCHIVES = {
     "cifar10": Archive(
-        "cifar10",
         "cifar-10-binary.tar.gz",
         "c32a1d4ab5d03f1284b67883e8d87530",
         10,
@@ -54,7 +53,6 @@ ARCHIVES = {
         },
     ),
     "cifar100": Archive(
-        "cifar100",
         "cifar-100-binary.tar.gz",
         "03b5dce01913d631647c71ecec9e9cb8",
         100,
@@ -64,46 +62,33 @@ ARCHIVES = {
 }
 
 
-def _checked(archive: Archive, content: bytes, origin: str) -> bytes:
-    actual = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if actual != archive.md5:
-        raise ValueError(f"{archive.file} from {origin} is rejected: its MD5 is {actual}, must be {archive.md5}.")
-    return content
-
-
 def prepare(name: str, root: Path) -> None:
-    """Bring the checked archive into `root`/cifar; FileNotFoundError says where to put it by hand."""
+    """Download the archive into `root`/cifar; FileNotFoundError says where to put it by hand."""
     archive = ARCHIVES[name]
-    path = root / "cifar" / archive.file
-    with locked(path.parent):
-        if path.exists():
-            try:
-                _checked(archive, path.read_bytes(), str(path))
-                return
-            except ValueError as error:
-                log.warning("%s It is fetched again.", error)
+    folder = root / "cifar"
+    with locked(folder):
         try:
-            content = _checked(archive, fetch.download(f"{ADDRESS}/{archive.file}"), ADDRESS)
+            download(f"{ADDRESS}/{archive.file}", f"md5:{archive.md5}", folder)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
-                f"{name} could not be downloaded from {ADDRESS} ({error}); "
-                f"put {archive.file} into {path.parent} by hand."
+                f"{name} could not be downloaded from {ADDRESS} ({cut(str(error), 200)}); "
+                f"put {archive.file} into {folder}"
             ) from error
-        replace_file(path, content)
 
 
-def load(name: str, root: Path, part: Part) -> LabelledImages:
-    """Read one part from the archive in the cache; FileNotFoundError if `prepare` has not run."""
+def load(name: str, root: Path, part: Part) -> LabeledImages:
+    """Read one part from the cached archive; FileNotFoundError before `prepare`."""
     archive = ARCHIVES[name]
     path = root / "cifar" / archive.file
-    content = _checked(archive, path.read_bytes(), str(path.parent))
+    content = path.read_bytes()
+    if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != archive.md5:
+        raise ValueError(f"{path}: MD5 is {md5}, must be {archive.md5}; delete the file to download it again")
     with tarfile.open(fileobj=io.BytesIO(content)) as files:
-        parts = [_samples(archive, files, member) for member in archive.members[part]]
-    samples = np.concatenate(parts)
+        samples = np.concatenate([_samples(archive, files, member) for member in archive.members[part]])
     labels = samples[:, archive.label_bytes - 1].astype(np.int64)
     if labels.max() >= archive.classes:
-        raise ValueError(f"{archive.file} holds the label {labels.max()}; {name} has {archive.classes} classes.")
-    return LabelledImages(samples[:, archive.label_bytes :].reshape(-1, 3, 32, 32), labels)
+        raise ValueError(f"{path}: contains label {labels.max()}, must be less than {archive.classes}")
+    return LabeledImages(samples[:, archive.label_bytes :].reshape(-1, 3, 32, 32), labels)
 
 
 def _samples(archive: Archive, files: tarfile.TarFile, member: str) -> np.ndarray:
@@ -112,21 +97,15 @@ def _samples(archive: Archive, files: tarfile.TarFile, member: str) -> np.ndarra
     except KeyError:
         stream = None
     if stream is None:
-        raise ValueError(f"{archive.file} has no file {member}.")
+        raise ValueError(f"{archive.file}: must contain {member}")
     values = np.frombuffer(stream.read(), np.uint8)
     length = archive.label_bytes + PIXELS
     if not values.size or values.size % length:
-        raise ValueError(f"{member} of {archive.file} holds {values.size} bytes; a sample has {length}.")
+        raise ValueError(f"{archive.file}, {member}: {values.size} bytes, must be a multiple of {length}")
     return values.reshape(-1, length)
 
 
 CIFAR10, CIFAR100 = (
-    Source(
-        name,
-        archive.md5[:16],
-        archive.classes,
-        functools.partial(prepare, name),
-        functools.partial(load, name),
-    )
+    Source(name, archive.md5[:16], archive.classes, functools.partial(prepare, name), functools.partial(load, name))
     for name, archive in ARCHIVES.items()
 )

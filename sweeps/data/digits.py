@@ -1,4 +1,4 @@
-"""The 8×8 handwritten digits bundled with scikit-learn: 1,797 images, for tests and smoke runs."""
+"""The 8×8 handwritten digits of scikit-learn: 1,797 images, for tests and smoke runs."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps.data.source import LabelledImages, Part, Source
-from sweeps.data.split import stratified_order
+from sweeps.data.source import LabeledImages, Part, Source, stratified_order
 
-# scikit-learn gives one undivided set; the first part of this fixed order is our test split.
+# scikit-learn does not divide the set. The first part of this fixed order is our test part.
 TEST_SIZE = 360
 TEST_SEED = 0
 
 
 @functools.lru_cache(maxsize=1)
-def _all_digits() -> LabelledImages:
-    from sklearn.datasets import load_digits  # costs a second to import, so only when needed
+def _all_digits() -> LabeledImages:
+    from sklearn.datasets import load_digits  # takes a second to import
 
     bunch = load_digits()
-    # Intensities are whole numbers 0 … 16 (counts of 4×4 blocks, UCI "Optical Recognition of Handwritten Digits").
+    # Intensities are integers 0 … 16, counts of 4×4 blocks (UCI "Optical Recognition of Handwritten Digits").
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    return LabelledImages(images, bunch.target.astype(np.int64))
+    return LabeledImages(images, bunch.target.astype(np.int64))
 
 
-def _load(root: Path, part: Part) -> LabelledImages:
+def _load(root: Path, part: Part) -> LabeledImages:
     digits = _all_digits()
     order = stratified_order(digits.labels, TEST_SEED)
-    chosen = np.sort(order[:TEST_SIZE] if part == "test" else order[TEST_SIZE:])
-    return LabelledImages(digits.images[chosen], digits.labels[chosen])
+    indices = np.sort(order[:TEST_SIZE] if part == "test" else order[TEST_SIZE:])
+    return LabeledImages(digits.images[indices], digits.labels[indices])
 
 
 def _prepare(root: Path) -> None:

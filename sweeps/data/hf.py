@@ -1,4 +1,4 @@
-"""Sets of images from the `datasets` library."""
+"""Image data sets of the `datasets` library."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 from sweeps.config import DataConfig
 from sweeps.damage import ImageError
 from sweeps.data.image_reader import ImageReader
-from sweeps.data.image_set import PARTS, ImageSet, NoSuchPart
-from sweeps.data.source import Part
+from sweeps.data.source import PARTS, ImageSet, NoSuchPart, Part
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 IMAGE, LABEL = ("image", "img"), ("label", "fine_label", "labels")
-"""Columns of images and labels."""
+"""Names of the columns with images and labels."""
 
 
 @dataclass(frozen=True)
 class OpenRow:
-    """Opens the image in a row; `part` names the rows."""
+    """Opens the image of a row; `part` is the name of the rows in messages."""
 
     rows: Any
     column: str
@@ -40,7 +39,7 @@ class OpenRow:
 
 
 def hf(config: DataConfig, part: Part) -> ImageSet:
-    """A set of the `datasets` library: `path` names it, columns image and label (or img and fine_label).
+    """Open one part of the set `config.path`, which needs columns image and label (or img and fine_label).
 
     Raises:
         ValueError: the library is not installed, or there is no path.
@@ -49,23 +48,22 @@ def hf(config: DataConfig, part: Part) -> ImageSet:
     try:
         import datasets  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
-        raise ValueError("data=hf needs the package datasets, which is not installed: pip install datasets") from None
+        raise ValueError("data = hf: needs the package datasets; run pip install datasets") from None
     if config.path is None:
-        raise ValueError("data.path is missing: must name a set of the datasets library, like uoft-cs/cifar100")
+        raise ValueError("data.path = None: must be a set of the datasets library, like uoft-cs/cifar100")
     splits = datasets.load_dataset(config.path, cache_dir=config.root and str(config.root))
-    for split in (name for name in PARTS[part] if name in splits):
-        rows = splits[split]
-        image, label = (next((n for n in names if n in rows.column_names), None) for names in (IMAGE, LABEL))
+    for name in (name for name in PARTS[part] if name in splits):
+        rows = splits[name]
+        image, label = (next((c for c in columns if c in rows.column_names), None) for columns in (IMAGE, LABEL))
         if image is None or label is None:
             continue
         labels = np.array(rows[label], np.int64)
-        if labels.min() >= 0:  # a test split whose labels are kept secret has -1
-            opened = OpenRow(
-                rows, image, f"{split} of {config.path}", ImageReader(config.max_pixels, config.white_level)
-            )
-            return ImageSet(split, labels, int(labels.max()) + 1, str(rows._fingerprint), opened)
-    columns = "; ".join(f"{name} has {', '.join(rows.column_names)}" for name, rows in splits.items())
+        if labels.min() >= 0:  # undisclosed test labels are -1
+            reader = ImageReader(config.max_pixels, config.white_level)
+            opener = OpenRow(rows, image, f"{name} of {config.path}", reader)
+            return ImageSet(name, labels, int(labels.max()) + 1, str(rows._fingerprint), opener)
+    available = "; ".join(f"{name} has {', '.join(rows.column_names)}" for name, rows in splits.items())
     raise NoSuchPart(
         f"data.path = {config.path}: must have a split {' or '.join(PARTS[part])} with images ({' or '.join(IMAGE)}) "
-        f"and labels ({' or '.join(LABEL)}); {columns}"
+        f"and labels ({' or '.join(LABEL)}), and {available}"
     )

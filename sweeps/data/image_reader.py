@@ -1,4 +1,4 @@
-"""Opening one image with Pillow: formats that are read, a limit on pixels, gray values of more than 8 bits."""
+"""Opening an image with Pillow: supported formats, a limit on pixels, gray values with more than 8 bits."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-"""Formats that Pillow opens but does not decode by itself; for EPS it would start Ghostscript on the file."""
+"""Formats that Pillow identifies but does not decode itself. For EPS it would run Ghostscript on the file."""
 
 MIN_IS_WHITE, PHOTOMETRIC = 0, 262
-"""Value and number of the TIFF tag by which 0 is white; Pillow ignores it for gray values of more than 8 bits."""
+"""Value and number of the TIFF tag for inverted gray values, which Pillow ignores above 8 bits."""
 
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-    """Names of the image formats that are read, the frequent ones first."""
+    """Return the names of the supported image formats, the most frequent first."""
     from PIL import Image
 
     Image.init()
@@ -31,7 +31,7 @@ def formats() -> tuple[str, ...]:
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """Suffixes of the files that are read, in lower case."""
+    """Return the suffixes of the supported files, in lower case."""
     from PIL import Image
 
     readable = {*formats(), "MPO"}  # opened as JPEG
@@ -40,18 +40,18 @@ def suffixes() -> frozenset[str]:
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Opens images; see `DataConfig` for the two settings."""
+    """Opens images. See `DataConfig` for the two settings."""
 
     max_pixels: int
     white_level: float | None = None
 
     def open(self, path: str) -> Image:
-        """The first frame of a file, in a mode of 8 bits a channel; decoded only if it has to be converted.
+        """Return the first frame of a file, in a mode with 8 bits per channel; decoded only to convert it.
 
-        The orientation in EXIF data is ignored.
+        The EXIF orientation is ignored.
 
         Raises:
-            ImageError: the file is no image that is read, is too large, or has gray values of an unknown range.
+            ImageError: the format is not supported, the image is too large, or the range of its values is unknown.
         """
         from PIL import Image
 
@@ -69,13 +69,13 @@ class ImageReader:
             raise
 
     def limit_pixels(self) -> None:
-        """Set Pillow's own limit, above twice of which it refuses to decode."""
+        """Set Pillow's own limit; it does not decode images of more than twice as many pixels."""
         from PIL import Image
 
         Image.MAX_IMAGE_PIXELS = self.max_pixels
 
     def accept(self, image: Image, name: str) -> Image:
-        """An opened image in a mode of 8 bits a channel; raises as `open`, with the name of the image."""
+        """Return an open image in a mode with 8 bits per channel; raises as `open`, with this name in messages."""
         if image.width * image.height > self.max_pixels:
             raise self._too_large(name)
         if image.mode in ("I", "F") or image.mode.startswith("I;"):
@@ -84,27 +84,29 @@ class ImageReader:
         return image
 
     def _too_large(self, name: str) -> ImageError:
-        return ImageError(f"{name} has more than data.max_pixels = {self.max_pixels} pixels")
+        return ImageError(f"{name}: must have at most data.max_pixels = {self.max_pixels} pixels")
 
     def _to_8_bits(self, image: Image, name: str) -> Image:
-        """Gray values 0 … white as 0 … 255."""
+        """Scale gray values 0 … white to 0 … 255."""
         from PIL import Image
 
-        scaled = image.format == "PPM" and image.mode == "I"  # a PGM states its range, and Pillow scales it to 16 bits
+        scaled = (
+            image.format == "PPM" and image.mode == "I"
+        )  # Pillow scales a PGM, which specifies its range, to 16 bits
         white = 65535 if scaled else self.white_level
-        kind = f"{name} has gray values of more than 8 bits (mode {image.mode})"
+        kind = f"{name}: gray values with more than 8 bits (mode {image.mode})"
         if white is None:
             raise ImageError(
-                f"{kind}: data.white_level must be the value that is white, "
+                f"{kind}; set data.white_level to the value of white: "
                 "65535 if all 16 bits are used, 4095 for 12 bits stored in 16, 1.0 for floats up to 1"
             )
         if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE:  # type: ignore[attr-defined]
-            raise ImageError(f"{kind} of which 0 is white (TIFF photometric interpretation 0): must be black")
+            raise ImageError(f"{kind}: 0 must be black, and it is white (TIFF photometric interpretation 0)")
         try:
             values = np.asarray(image, np.float64)
             low, high = values.min(), values.max()
         except Exception as error:
             raise ImageError.of(name, error) from error
         if not 0 <= low <= high <= white:
-            raise ImageError(f"{kind} from {low:g} to {high:g}: must be from 0 to data.white_level = {white:g}")
+            raise ImageError(f"{kind} from {low:g} to {high:g}: must be between 0 and data.white_level = {white:g}")
         return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Training and validation splits of the data set that a DataConfig describes."""
+"""Training and validation splits of the data set described by a DataConfig."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from designspace.validated import unknown
 from sweeps.config import DataConfig
 from sweeps.data import cifar, digits, fashion_mnist
-from sweeps.data.cache import cache_root
+from sweeps.data.download import cache_root
 from sweeps.data.hf import hf
 from sweeps.data.image_folder import image_folder
-from sweeps.data.image_set import IMAGENET_MEAN, IMAGENET_STD, ImageSet, NoSuchPart
-from sweeps.data.source import LabelledImages, Part, Source
-from sweeps.data.split import stratified_order
+from sweeps.data.source import ImageSet, LabeledImages, NoSuchPart, Part, Source, stratified_order
 from sweeps.resources import cores
 
 if TYPE_CHECKING:
@@ -28,13 +27,22 @@ SOURCES: dict[str, Source] = {
 }
 STREAMED: dict[str, Callable[[DataConfig, Part], ImageSet]] = {"image_folder": image_folder, "hf": hf}
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Training and validation images in memory; the test split is not among them.
+    """Training and validation images in memory, without the test part.
 
-    Images are uint8 (N, C, H, W), labels int64 (N,); `mean` and `std` are the training images' own, per channel, on the
-    scale 0 … 1; `data_id` (16 hex) names content, classes and the exact division into training and validation.
+    Attributes:
+        train_images: uint8 (N, C, H, W).
+        train_labels: int64 (N,).
+        validation_images: uint8 (M, C, H, W).
+        validation_labels: int64 (M,).
+        mean: of the training images, per channel, in 0 … 1.
+        std: the same.
+        classes: number of classes.
+        data_id: identifies content, classes, and division into training and validation, 16 hex digits.
     """
 
     train_images: np.ndarray
@@ -48,33 +56,42 @@ class Splits:
 
     @property
     def in_channels(self) -> int:
-        """Channels of an image."""
+        """Number of channels."""
         return int(self.train_images.shape[1])
 
     @property
     def resolution(self) -> int:
-        """Pixels a side of the square images."""
+        """Pixels per side of the square images."""
         return int(self.train_images.shape[2])
 
     @property
     def validation_size(self) -> int:
-        """Validation images."""
+        """Number of validation images."""
         return len(self.validation_labels)
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedSplits:
-    """Training and validation images that stay on disk; the test split is not among them.
+    """Training and validation images on disk, without the test part.
 
-    `train` and `validation` are indices into `labels` (int64) and for `opened`, see `ImageSet`; images become
-    `resolution` pixels a side, decoded by `workers` processes. `mean` and `std` are ImageNet's; `data_id` is as in
-    Splits. `skipped` counts the files that are not read, by kind.
+    Attributes:
+        train: indices of the training images, for `labels` and `opener`.
+        validation: indices of the validation images.
+        labels: int64.
+        opener: opens an image, see `ImageSet`.
+        resolution: pixels per side to which images are resized.
+        mean: of ImageNet, per channel, in 0 … 1.
+        std: the same.
+        classes: number of classes.
+        data_id: identifies content, classes, and division into training and validation, 16 hex digits.
+        workers: number of processes that decode images.
+        skipped: number of files that are not images, by kind.
     """
 
     train: np.ndarray
     validation: np.ndarray
     labels: np.ndarray
-    opened: Callable[[int], Image]
+    opener: Callable[[int], Image]
     resolution: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -91,17 +108,17 @@ class StreamedSplits:
 
     @property
     def validation_size(self) -> int:
-        """Validation images."""
+        """Number of validation images."""
         return len(self.validation)
 
 
 def names() -> tuple[str, ...]:
-    """Names of the data sets."""
+    """Return the names of the data sets."""
     return (*SOURCES, *STREAMED)
 
 
 def prepare_data(config: DataConfig) -> None:
-    """Fetch what the set needs into the cache, once; safe when several processes call it together."""
+    """Download a data set into the cache unless it is there; safe for concurrent processes."""
     if config.name in STREAMED:
         STREAMED[config.name](config, "train")
     else:
@@ -109,71 +126,50 @@ def prepare_data(config: DataConfig) -> None:
 
 
 def automatic_workers(processes: int) -> int:
-    """Processes that decode images for each of so many that train on this machine: its share of the cores."""
-    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # what torchrun starts on this machine for one network
-    return max(1, cores() // (processes * together))
+    """Return the number of decoding processes for each of `processes` training processes: its share of the cores."""
+    per_network = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
+    return max(1, cores() // (processes * per_network))
 
 
 def open_data(config: DataConfig, processes: int = 1) -> Splits | StreamedSplits:
-    """The splits of a set, resident or streamed; ValueError if the set and the config disagree.
+    """Return training and validation splits, in memory for small sets, otherwise streamed from disk.
 
     Args:
-        config: which set, and how it is divided.
-        processes: how many train on this machine and share its cores, for `data.workers` = auto.
+        config: the data set and its division.
+        processes: training processes on this machine, which share its cores if `data.workers` is auto.
+
+    Raises:
+        ValueError: the config does not fit the data set.
     """
     if config.name not in STREAMED:
-        return load_data(config)
+        return _open_small(config)
     if config.resolution is None:
-        raise ValueError("data.resolution is missing: must be the pixels a side that images are resized to, like 224")
+        raise ValueError("data.resolution = None: must be the pixels per side to which images are resized, like 224")
     if config.in_channels not in (None, 3):
         raise ValueError(f"data.in_channels = {config.in_channels}: must be 3 for {config.name}")
     images = STREAMED[config.name](config, "train")
-    classes = _classes(config, images)
-    among = np.flatnonzero(images.labels < classes)
-    held_out, kept = (among[part] for part in _divide(config, images.labels[among], classes))
-    # All that the pixels depend on; without a white level, files with gray values of more than 8 bits are rejected.
+    classes = _classes(config, images.classes)
+    candidates = np.flatnonzero(images.labels < classes)
+    validation, train = (candidates[part] for part in _divide(config, images.labels[candidates], classes))
+    # What the pixels depend on. Without a white level, images with more than 8 bits are rejected.
     size = (classes, config.resolution) + (() if config.white_level is None else (config.white_level,))
     return StreamedSplits(
-        train=kept,
-        validation=held_out,
+        train=train,
+        validation=validation,
         labels=images.labels,
-        opened=images.opened,
+        opener=images.opener,
         resolution=config.resolution,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         classes=classes,
-        data_id=_digest(images.content_id, str(size), held_out.tobytes(), kept.tobytes()),
+        data_id=_digest(images.content_id, str(size), validation.tobytes(), train.tobytes()),
         workers=automatic_workers(processes) if config.workers == "auto" else config.workers,
         skipped=images.skipped,
     )
 
 
-def load_data(config: DataConfig) -> Splits:
-    """Read the training part and hold the validation split out of it; ValueError if the set and the config disagree."""
-    whole = _load(config, "train")
-    classes = config.classes or _source(config).classes
-    held_out, kept = _divide(config, whole.labels, classes)
-    train = LabelledImages(whole.images[kept], whole.labels[kept])
-    mean, std = _channel_statistics(train.images)
-    return Splits(
-        train_images=train.images,
-        train_labels=train.labels,
-        validation_images=whole.images[held_out],
-        validation_labels=whole.labels[held_out],
-        mean=mean,
-        std=std,
-        classes=classes,
-        data_id=_digest(_source(config).content_id, str(classes), held_out.tobytes(), kept.tobytes()),
-    )
-
-
-def load_test(config: DataConfig) -> LabelledImages:
-    """Read the test part of a small set, for the models selected at the end and nothing before."""
-    return _load(config, "test")
-
-
 def find_test(config: DataConfig) -> str | None:
-    """The set's own name for its test part, None if it has none; no image is read.
+    """Return the set's own name of its test part, None if it has none. Reads no image.
 
     Raises:
         ValueError: the test part does not fit the training part.
@@ -187,9 +183,14 @@ def find_test(config: DataConfig) -> str | None:
 
 
 def open_test(config: DataConfig, splits: Splits | StreamedSplits) -> Splits | StreamedSplits:
-    """The test part where `splits`, which `open_data` gave, has the validation part; for the end and nothing before."""
+    """Return the splits with the test part in place of the validation part. For final models only.
+
+    Args:
+        config: the data set.
+        splits: returned by `open_data`.
+    """
     if isinstance(splits, Splits):
-        test = load_test(config)
+        test = _load(config, "test")
         return replace(
             splits,
             train_images=splits.train_images[:0],
@@ -198,85 +199,97 @@ def open_test(config: DataConfig, splits: Splits | StreamedSplits) -> Splits | S
             validation_labels=test.labels,
         )
     images = STREAMED[config.name](config, "test")
-    among = np.flatnonzero(images.labels < (config.classes or images.classes))
-    return replace(splits, train=splits.train[:0], validation=among, labels=images.labels, opened=images.opened)
+    validation = np.flatnonzero(images.labels < (config.classes or images.classes))
+    return replace(splits, train=splits.train[:0], validation=validation, labels=images.labels, opener=images.opener)
 
 
-def _classes(config: DataConfig, images: ImageSet) -> int:
-    if config.classes is not None and config.classes > images.classes:
-        raise ValueError(f"data.classes = {config.classes}: must be at most {images.classes} for {config.name}")
-    return config.classes or images.classes
+def _open_small(config: DataConfig) -> Splits:
+    source, data = _source(config), _load(config, "train")
+    classes = config.classes or source.classes
+    validation, train = _divide(config, data.labels, classes)
+    train_images = data.images[train]
+    mean, std = _channel_statistics(train_images)
+    return Splits(
+        train_images=train_images,
+        train_labels=data.labels[train],
+        validation_images=data.images[validation],
+        validation_labels=data.labels[validation],
+        mean=mean,
+        std=std,
+        classes=classes,
+        data_id=_digest(source.content_id, str(classes), validation.tobytes(), train.tobytes()),
+    )
+
+
+def _classes(config: DataConfig, available: int) -> int:
+    if config.classes is not None and config.classes > available:
+        raise ValueError(f"data.classes = {config.classes}: must be at most {available} for {config.name}")
+    return config.classes or available
 
 
 def _source(config: DataConfig) -> Source:
-    if config.name in STREAMED:
-        raise ValueError(f"{config.name} stays on disk; open_data gives its splits, and open_test its test part.")
     if config.name not in SOURCES:
-        raise ValueError(f"data.name = {config.name!r}: must be one of {', '.join(names())}")
+        raise ValueError(unknown("data.name", config.name, names()))
     return SOURCES[config.name]
 
 
-def _load(config: DataConfig, part: Part) -> LabelledImages:
+def _load(config: DataConfig, part: Part) -> LabeledImages:
+    """Read one part of a small data set, downloading it first if necessary, and check it against the config."""
     source, root = _source(config), cache_root(config.root)
-    if config.classes is not None and config.classes > source.classes:
-        raise ValueError(f"data.classes = {config.classes}: must be at most {source.classes} for {source.name}")
+    classes = _classes(config, source.classes)
     try:
-        images = source.load(root, part)
+        data = source.load(root, part)
     except FileNotFoundError:
         source.prepare(root)
-        images = source.load(root, part)
-    _, channels, height, _ = images.images.shape
-    for field, wanted, actual in (
+        data = source.load(root, part)
+    _, channels, height, _ = data.images.shape
+    for field, value, actual in (
         ("resolution", config.resolution, height),
         ("in_channels", config.in_channels, channels),
     ):
-        if wanted not in (None, actual):
-            raise ValueError(f"data.{field} = {wanted}: must be {actual} for {source.name}")
-    if config.classes is not None:
-        chosen = images.labels < config.classes
-        images = LabelledImages(images.images[chosen], images.labels[chosen])
-    return images
+        if value not in (None, actual):
+            raise ValueError(f"data.{field} = {value}: must be {actual} for {source.name}")
+    if classes < source.classes:
+        kept = data.labels < classes
+        data = LabeledImages(data.images[kept], data.labels[kept])
+    return data
 
 
 def _divide(config: DataConfig, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the validation images and of the training images kept, both in increasing order, of every class."""
-    if (missing := _missing(labels, classes)) is not None:
+    """Return increasing indices of the validation images and of the training images; each has all classes."""
+    if (missing := _missing_class(labels, classes)) is not None:
         raise ValueError(f"data.name = {config.name}: has no training image of class {missing} of {classes}")
-    validation = config.validation_size or round(config.validation_fraction * len(labels))
-    remaining = len(labels) - validation
-    if validation < 1 or remaining < 1:
-        raise ValueError(
-            f"data.validation_size (or validation_fraction) = {validation}: must be from 1 to {len(labels) - 1} of the "
-            f"{len(labels)} images"
-        )
+    validation_size = config.validation_size or round(config.validation_fraction * len(labels))
+    field = "data.validation_size" if config.validation_size else "data.validation_fraction"
+    value = config.validation_size or config.validation_fraction
+    remaining = len(labels) - validation_size
+    if validation_size < 1 or remaining < 1:
+        raise ValueError(f"{field} = {value}: must leave 1 to {len(labels) - 1} of the {len(labels)} images")
     if config.subset is not None and config.subset > remaining:
         raise ValueError(
-            f"data.subset = {config.subset}: must be at most {remaining}, the training images after {validation} are "
-            "held out"
+            f"data.subset = {config.subset}: must be at most {remaining}, the training images without the "
+            f"{validation_size} validation images"
         )
     order = stratified_order(labels, config.split_seed)
-    held_out, train = np.split(order[: validation + (config.subset or remaining)], [validation])
-    if (missing := _missing(labels[held_out], classes)) is not None:
-        raise ValueError(
-            f"data.validation_size (or validation_fraction) = {validation}: must be larger, no image is of class "
-            f"{missing} of {classes}"
-        )
-    if (missing := _missing(labels[train], classes)) is not None:
-        none = f"no training image is of class {missing} of {classes}"
+    validation, train = np.split(order[: validation_size + (config.subset or remaining)], [validation_size])
+    if (missing := _missing_class(labels[validation], classes)) is not None:
+        raise ValueError(f"{field} = {value}: must be larger, no validation image has class {missing} of {classes}")
+    if (missing := _missing_class(labels[train], classes)) is not None:
+        reason = f"no training image has class {missing} of {classes}"
         if config.subset:
-            raise ValueError(f"data.subset = {config.subset}: must be larger, {none}")
-        raise ValueError(f"data.validation_size = {validation}: must be smaller, {none}")
-    return np.sort(held_out), np.sort(train)
+            raise ValueError(f"data.subset = {config.subset}: must be larger, {reason}")
+        raise ValueError(f"{field} = {value}: must be smaller, {reason}")
+    return np.sort(validation), np.sort(train)
 
 
-def _missing(labels: np.ndarray, classes: int) -> int | None:
-    """The first class without a label."""
+def _missing_class(labels: np.ndarray, classes: int) -> int | None:
+    """Return the first class without a label."""
     absent = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
     return int(absent[0]) if len(absent) else None
 
 
 def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel on the scale 0 … 1, exact: from counts of the 256 values."""
+    """Return mean and standard deviation per channel in 0 … 1, computed exactly from the counts of the 256 values."""
     values = np.arange(256) / 255
     counts = [np.bincount(images[:, channel].ravel(), minlength=256) for channel in range(images.shape[1])]
     mean = [float(np.average(values, weights=count)) for count in counts]

@@ -1,20 +1,27 @@
-"""What a data set must offer: two labelled parts, and a name for its exact content."""
+"""The interface of a data set: small sets load as arrays, large sets open one image at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 Part = Literal["train", "test"]
+
+PARTS: dict[Part, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val", "validation")}
+"""Names of the parts of a large set; the first that exists is used. Our validation split is held out of the training
+part, so that a set's own validation part is for testing if there is no test part, as in ImageNet."""
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """Images uint8 (N, C, H, W) and their labels int64 (N,), in the set's own order."""
+class LabeledImages:
+    """Images uint8 (N, C, H, W) and labels int64 (N,), in the order of the set."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -22,14 +29,62 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: `prepare(root)` brings it into the cache folder, `load(root, part)` reads one part from there.
+    """A small data set.
 
-    `content_id` names the exact content (a digest or a version), wherever it was downloaded; its license is in
-    conf/data.
+    Attributes:
+        name: name of the set.
+        content_id: identifies the exact content, a digest or a version.
+        classes: number of classes.
+        prepare: downloads the set into a cache folder.
+        load: reads one part from the cache folder; FileNotFoundError before `prepare`.
     """
 
     name: str
     content_id: str
     classes: int
     prepare: Callable[[Path], None]
-    load: Callable[[Path, Part], LabelledImages]
+    load: Callable[[Path, Part], LabeledImages]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """One part of a large data set: labels in memory, images on disk.
+
+    Attributes:
+        part: name of the part in the set.
+        labels: int64 (N,).
+        classes: number of classes in the training part.
+        content_id: identifies the exact content.
+        opener: opens the i-th image, in any mode with 8 bits per channel, possibly not decoded yet; raises ImageError.
+        skipped: number of files that are not images, by kind.
+    """
+
+    part: str
+    labels: np.ndarray
+    classes: int
+    content_id: str
+    opener: Callable[[int], Image]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+class NoSuchPart(ValueError):
+    """The data set does not have the requested part."""
+
+
+def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return a random permutation, int64 (N,), of which every prefix is stratified.
+
+    The k-th of a class's n_c samples is at (k + ½)/n_c of the order. Every prefix therefore has each class within about
+    one sample of its share, and a longer prefix contains the shorter ones.
+
+    Args:
+        labels: (N,), small integers.
+        seed: at least 0.
+    """
+    generator = np.random.default_rng(seed)
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        position[generator.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
+    # Classes of equal size have equal positions; break ties at random, not by class.
+    return np.lexsort((generator.random(len(labels)), position)).astype(np.int64)

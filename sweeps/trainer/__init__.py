@@ -1,1 +1,1 @@
-"""The trainer: a network, data and a recipe in, one result out. It knows no study."""
+"""The trainer: a network, data, and a recipe in, one record out. Independent of studies and of Hydra."""

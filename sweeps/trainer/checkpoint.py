@@ -1,4 +1,4 @@
-"""A training on disk between two epochs: complete or absent, and only for the training it was taken from."""
+"""Checkpoints: the state of a training after an epoch, complete or absent, and used only by the same training."""
 
 from __future__ import annotations
 
@@ -6,124 +6,124 @@ import hashlib
 import io
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from designspace.atomic import replace_file
+from designspace.study import CURVES, Record
 from designspace.validated import read_regular
-from sweeps.trainer.result import EpochResult
 
 log = logging.getLogger(__name__)
 
 TITLE = "designspace checkpoint"
-FORMAT = 4
+FORMAT = 5
 DEVICE = "device_name"
 LONG_SECONDS = 300.0
-"""Predicted length from which a training is worth a checkpoint after every epoch."""
+"""Predicted training time from which a checkpoint is written after every epoch."""
 
-
-@dataclass(frozen=True)
-class Progress:
-    """What a training had done: the state of its run, how it was computed, its epochs, and what they cost."""
-
-    state: Mapping[str, Any]
-    memory_format: str
-    compiled: bool
-    epochs: tuple[EpochResult, ...]
-    started_at: str
-    train_seconds: float
-    peak_memory_bytes: int
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in the epochs, with evaluation."""
-        return sum(epoch.seconds for epoch in self.epochs)
+IDENTITY = ("spec_id", "recipe_id", "data_id", "seed")
+PROGRESS = (
+    "started_at",
+    "epochs_done",
+    "updates",
+    "train_seconds",
+    "peak_memory_bytes",
+    "memory_format",
+    "compiled",
+    *CURVES,
+)
+"""Fields of a record that a resumed training continues from."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The place of one training's checkpoint and what the training is.
+    """The checkpoint file of one training.
 
     Args:
-        path: the file; its folder need not exist.
-        identity: spec_id, recipe_id, data_id and seed; a file of another training is refused.
-        arithmetic: what the bits of the result hang on beyond that (dtype, layout, threads, processes, PyTorch); with
-            another one the training starts again, with a warning; on another device it goes on, with a warning.
-        long_seconds: trainings predicted to be shorter are not written.
+        path: the file; its folder may be absent.
+        arithmetic: what the bits of the result depend on besides spec, recipe, data and seed. If it differs, the
+            training starts over; if only the device differs, it continues. Both log a warning.
+        long_seconds: predicted training time from which checkpoints are written.
     """
 
     path: Path
-    identity: Mapping[str, Any]
     arithmetic: Mapping[str, Any]
     long_seconds: float = LONG_SECONDS
 
-    def save(self, progress: Progress) -> None:
-        """Write the checkpoint in place of the one before (temporary file, fsync, rename)."""
+    def save(self, state: Mapping[str, Any], record: Record) -> None:
+        """Replace the previous checkpoint (temporary file, fsync, rename).
+
+        Args:
+            state: of the run, see `TrainingRun.state_dict`.
+            record: of the training so far.
+        """
         content = {
-            "identity": dict(self.identity),
+            "identity": _select(record, IDENTITY),
             "arithmetic": dict(self.arithmetic),
-            "progress": vars(progress) | {"epochs": [asdict(epoch) for epoch in progress.epochs]},
+            "progress": _select(record, PROGRESS),
+            "state": state,
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
         body = buffer.getvalue()
-        replace_file(self.path, _head(body) + b"\n" + body, parents=False)
+        replace_file(self.path, _header(body) + b"\n" + body, parents=False)
 
-    def load(self) -> Progress | None:
-        """What the file holds, on the CPU; None if there is none that can be used.
+    def load(self, record: Record) -> tuple[Mapping[str, Any], Record] | None:
+        """Read the state of the run, on the CPU, and the record so far; None if there is no usable checkpoint.
 
+        Args:
+            record: identity of the training to resume.
         Raises:
-            ValueError: it belongs to another training.
+            ValueError: the file belongs to another training.
         """
         try:
-            head, _, body = read_regular(self.path).partition(b"\n")
+            header, _, body = read_regular(self.path).partition(b"\n")
         except FileNotFoundError:
             return None
         except ValueError:  # a FIFO
-            head = body = b""
-        if head != _head(body):
-            log.warning("%s is damaged or of another version; the training starts again", self.path)
+            header = body = b""
+        if header != _header(body):
+            log.warning("%s is damaged or from another version; training starts over", self.path)
             return None
         content = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        before, arithmetic = content["identity"], content["arithmetic"]
-        if changed := _differences(before, self.identity):
-            raise ValueError(f"{self.path} is the checkpoint of another training: {changed}; remove it to start anew")
-        changed = _differences(arithmetic, self.arithmetic)
-        if arithmetic | {DEVICE: None} != {**self.arithmetic, DEVICE: None}:
-            log.warning("%s was written with other arithmetic (%s); the training starts again", self.path, changed)
+        if difference := _difference(content["identity"], _select(record, IDENTITY)):
+            raise ValueError(f"{self.path}: checkpoint of another training ({difference}); remove it to start over")
+        saved, current = content["arithmetic"], self.arithmetic
+        difference = _difference(saved, current)
+        if saved | {DEVICE: None} != {**current, DEVICE: None}:
+            log.warning("%s was written with different arithmetic (%s); training starts over", self.path, difference)
             return None
-        if changed:
-            log.warning("%s was written elsewhere (%s); the training goes on", self.path, changed)
-        progress = content["progress"]
-        return Progress(**progress | {"epochs": tuple(EpochResult(**epoch) for epoch in progress["epochs"])})
+        if difference:
+            log.warning("%s was written on another device (%s); training continues", self.path, difference)
+        return content["state"], replace(record, **content["progress"])
 
-    def is_due(self, epochs: int, done: list[EpochResult]) -> bool:
-        """Whether to write one now: the training goes on, and by its epochs so far it is a long one."""
-        predicted = epochs * sum(epoch.seconds for epoch in done) / len(done)
-        return len(done) < epochs and predicted >= self.long_seconds
-
-    def remove(self) -> None:
-        """Delete the file, once the record is written."""
-        self.path.unlink(missing_ok=True)
-
-
-def _head(body: bytes) -> bytes:
-    """The first line of a checkpoint: a flipped bit would go unnoticed in the weights."""
-    return f"{TITLE} {FORMAT} {hashlib.sha256(body).hexdigest()}".encode()
+    def is_due(self, epochs: int, record: Record) -> bool:
+        """Whether to write a checkpoint: more epochs follow, and all of them are predicted to take long."""
+        predicted = epochs * sum(seconds or 0.0 for seconds in record.epoch_seconds) / record.epochs_done
+        return record.epochs_done < epochs and predicted >= self.long_seconds
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file is a checkpoint of this tool, of any version."""
+    """Whether a file is a checkpoint of any version."""
     with path.open("rb") as stream:
         return stream.read(len(TITLE)) == TITLE.encode()
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _header(body: bytes) -> bytes:
+    # The hash detects bit flips in the weights.
+    return f"{TITLE} {FORMAT} {hashlib.sha256(body).hexdigest()}".encode()
+
+
+def _select(record: Record, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
+
+
+def _difference(saved: Mapping[str, Any], current: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{key} {before.get(key)} there and {now.get(key)} here"
-        for key in dict.fromkeys((*before, *now))
-        if before.get(key) != now.get(key)
+        f"{key} = {saved.get(key)} in the file, {current.get(key)} here"
+        for key in dict.fromkeys((*saved, *current))
+        if saved.get(key) != current.get(key)
     )

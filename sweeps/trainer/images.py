@@ -1,8 +1,9 @@
-"""A data set resident on the device as uint8; a batch is cropped, mirrored and normalised there, in one gather."""
+"""A small data set kept on the device as uint8. One gather crops, flips, and normalizes a batch there."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,30 +16,40 @@ from sweeps.config import Recipe
 from sweeps.data import Splits, StreamedSplits
 from sweeps.trainer.device import Device
 from sweeps.trainer.distributed import ALONE, World
-from sweeps.trainer.seeds import generator
+
+
+def derive_seed(seed: int, epoch: int, purpose: str) -> int:
+    """Return a 63-bit seed from SHA-256(seed, epoch, purpose): one random stream per purpose, equal on all machines."""
+    digest = hashlib.sha256(f"{seed}:{epoch}:{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
+    """Return a CPU generator for one purpose in one epoch. CPU draws are the same for every device."""
+    return torch.Generator().manual_seed(derive_seed(seed, epoch, purpose))
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The draws of one epoch for n images: crop offsets in 0 … 2·padding and whether to mirror; int64 or bool, (n,)."""
+    """Random draws of an epoch for n images: crop offsets in 0 … 2·padding and flips, int64 and bool, (n,)."""
 
     top: Tensor
     left: Tensor
     flip: Tensor
 
-    def __getitem__(self, chosen: Tensor) -> Augmentation:
-        return Augmentation(self.top[chosen], self.left[chosen], self.flip[chosen])
+    def __getitem__(self, indices: Tensor) -> Augmentation:
+        return Augmentation(self.top[indices], self.left[indices], self.flip[indices])
 
 
 def draw_order(recipe: Recipe, images: int, seed: int, epoch: int, world: World) -> Tensor:
-    """Which images each update of an epoch takes in this process (updates, B), drawn from (seed, epoch) alone."""
+    """Draw the images of each update of an epoch in this process, (updates, B), from (seed, epoch)."""
     order = torch.randperm(images, generator=generator(seed, epoch, "order"))
     batches = order[: recipe.updates_per_epoch(images) * recipe.batch_size].view(-1, recipe.batch_size)
     return batches[:, world.share(recipe.batch_size)]
 
 
 def draw_augmentation(recipe: Recipe, images: int, seed: int, epoch: int) -> Augmentation:
-    """Draw an epoch's crops and flips for all images, from (seed, epoch) alone."""
+    """Draw the crops and flips of all images for an epoch, from (seed, epoch)."""
     source = generator(seed, epoch, "augmentation")
     top, left = torch.randint(0, 2 * recipe.crop_padding + 1, (2, images), generator=source)
     flip = torch.rand(images, generator=source) < 0.5 if recipe.flip else torch.zeros(images, dtype=torch.bool)
@@ -46,10 +57,10 @@ def draw_augmentation(recipe: Recipe, images: int, seed: int, epoch: int) -> Aug
 
 
 class ResidentImages:
-    """Labelled images on the device, padded once.
+    """Labeled images on the device, padded once.
 
-    Args: `images` uint8 (N, C, H, W), `labels` int64 (N,), `mean` and `std` per channel on the scale 0 … 1, `padding`
-    in pixels of black on every side.
+    Args: `images` uint8 (N, C, H, W), `labels` int64 (N,), `mean` and `std` per channel in 0 … 1, `padding` in pixels
+    of black on every side.
     """
 
     def __init__(
@@ -57,7 +68,7 @@ class ResidentImages:
     ) -> None:
         _, _, self.height, self.width = images.shape
         self._padding = padding
-        # Channels last, so that one gathered element is a whole pixel.
+        # Channels last, so that a gathered row is a pixel.
         padded = functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1).contiguous()
         self._row, self._image = padded.shape[2], padded.shape[1] * padded.shape[2]
         self._pixels = padded.view(-1, padded.shape[3]).to(device, non_blocking=True)
@@ -70,21 +81,21 @@ class ResidentImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, chosen: Tensor, augmentation: Augmentation | None = None) -> Tensor:
-        """Normalised float32 images (B, C, H, W), channels last, of the indices (B,), augmented if draws are given."""
+    def batch(self, indices: Tensor, augmentation: Augmentation | None = None) -> Tensor:
+        """Return normalized float32 images (B, C, H, W), channels last, for indices (B,), optionally augmented."""
         if augmentation is None:
             rows, columns = self._rows + self._padding, self._columns + self._padding
         else:
             flip = augmentation.flip[:, None, None]
             columns = torch.where(flip, self.width - 1 - self._columns, self._columns)
             rows, columns = self._rows + augmentation.top[:, None, None], columns + augmentation.left[:, None, None]
-        pixels = self._pixels[chosen[:, None, None] * self._image + rows * self._row + columns]
+        pixels = self._pixels[indices[:, None, None] * self._image + rows * self._row + columns]
         return pixels.to(torch.float32).sub_(self._mean).mul_(self._scale).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
-class ResidentSplits:
-    """Training and validation images on the device, the layout of a batch, and the processes that share them out."""
+class ResidentLoader:
+    """Training and validation batches from images on the device, in a memory format, shared by the processes."""
 
     train: ResidentImages
     validation: ResidentImages
@@ -93,74 +104,69 @@ class ResidentSplits:
 
     @property
     def train_size(self) -> int:
-        """Training images."""
+        """Number of training images."""
         return len(self.train)
 
-    def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """This process's share of the validation images, in their own order."""
-        labels = self.validation.labels
-        mine = torch.arange(len(labels), device=labels.device)[self.world.rank :: self.world.size]
-        for first in range(0, len(mine), batch_size):
-            chosen = mine[first : first + batch_size]
-            yield self._laid_out(self.validation.batch(chosen)), labels[chosen]
-
     def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """This process's share of the augmented batches (images, labels) of an epoch."""
-        count, device = len(self.train), self.train.labels.device
-        order = draw_order(recipe, count, seed, epoch, self.world)
-        draws = draw_augmentation(recipe, count, seed, epoch)
-        order, draws = (
-            order.to(device, non_blocking=True),
-            Augmentation(*(part.to(device, non_blocking=True) for part in (draws.top, draws.left, draws.flip))),
-        )
-        for chosen in order:
-            yield self._laid_out(self.train.batch(chosen, draws[chosen])), self.train.labels[chosen]
+        """Yield this process's share of the augmented batches (images, labels) of an epoch."""
+        size, device = len(self.train), self.train.labels.device
+        order = draw_order(recipe, size, seed, epoch, self.world).to(device, non_blocking=True)
+        draws = draw_augmentation(recipe, size, seed, epoch)
+        draws = Augmentation(*(part.to(device, non_blocking=True) for part in (draws.top, draws.left, draws.flip)))
+        for indices in order:
+            yield self._in_format(self.train.batch(indices, draws[indices])), self.train.labels[indices]
 
-    def _laid_out(self, images: Tensor) -> Tensor:
+    def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield this process's share of the validation images, in order."""
+        labels = self.validation.labels
+        share = torch.arange(len(labels), device=labels.device)[self.world.rank :: self.world.size]
+        for first in range(0, len(share), batch_size):
+            indices = share[first : first + batch_size]
+            yield self._in_format(self.validation.batch(indices)), labels[indices]
+
+    def _in_format(self, images: Tensor) -> Tensor:
         if self.memory_format == torch.channels_last:
             return images
-        # Not contiguous(): images of one channel count as that already, and every layer would follow their strides.
+        # contiguous() keeps the strides of one-channel images, which count as both formats, and layers follow strides.
         return images.clone(memory_format=self.memory_format)
 
 
 @functools.lru_cache(maxsize=2)
 def at_resolution(splits: Splits | StreamedSplits, resolution: int) -> Splits | StreamedSplits:
-    """The same images at the resolution of a network, which compound scaling makes its own; bilinear, antialiased."""
+    """Return the images at a network's resolution, resized with antialiased bilinear interpolation."""
     if resolution == splits.resolution:
         return splits
     if isinstance(splits, StreamedSplits):
         return replace(splits, resolution=resolution)
 
-    def resized(images: np.ndarray) -> np.ndarray:
+    def resize(images: np.ndarray) -> np.ndarray:
         size = (resolution, resolution)
-        scaled = functional.interpolate(torch.from_numpy(images), size, mode="bilinear", antialias=True)
-        return scaled.numpy()
+        resized = functional.interpolate(torch.from_numpy(images), size, mode="bilinear", antialias=True)
+        return resized.numpy()
 
-    return replace(
-        splits, train_images=resized(splits.train_images), validation_images=resized(splits.validation_images)
-    )
+    return replace(splits, train_images=resize(splits.train_images), validation_images=resize(splits.validation_images))
 
 
-def resident(splits: Splits, device: Device, padding: int) -> ResidentSplits:
-    """Put a data set on the device, where it stays for the next model; `forget` takes it away."""
-    train, validation = _uploaded(splits, device.torch_device, padding)
-    return ResidentSplits(train, validation, device.memory_format, device.world)
+def cache_on_device(splits: Splits, device: Device, padding: int) -> ResidentLoader:
+    """Copy a data set to the device, where it stays for the next model until `clear_cache`."""
+    train, validation = _on_device(splits, device.torch_device, padding)
+    return ResidentLoader(train, validation, device.memory_format, device.world)
 
 
 @functools.lru_cache(maxsize=1)
-def _uploaded(splits: Splits, device: torch.device, padding: int) -> tuple[ResidentImages, ResidentImages]:
+def _on_device(splits: Splits, device: torch.device, padding: int) -> tuple[ResidentImages, ResidentImages]:
     mean, std = torch.tensor(splits.mean), torch.tensor(splits.std)
 
-    def place(images: np.ndarray, labels: np.ndarray, padding: int) -> ResidentImages:
+    def copy(images: np.ndarray, labels: np.ndarray, padding: int) -> ResidentImages:
         return ResidentImages(torch.from_numpy(images), torch.from_numpy(labels), mean, std, device, padding)
 
     return (
-        place(splits.train_images, splits.train_labels, padding),
-        place(splits.validation_images, splits.validation_labels, 0),
+        copy(splits.train_images, splits.train_labels, padding),
+        copy(splits.validation_images, splits.validation_labels, 0),
     )
 
 
-def forget() -> None:
-    """Give back the memory of the images kept for the next model."""
-    _uploaded.cache_clear()
+def clear_cache() -> None:
+    """Free the memory of the cached images."""
+    _on_device.cache_clear()
     at_resolution.cache_clear()

@@ -1,6 +1,6 @@
-"""A few timed updates on random images: to predict times, and to choose the layout of a model on a GPU.
+"""Timed updates on random images, used to predict training times and to choose a model's memory layout on a GPU.
 
-Grouped convolutions of some GPUs are slow in channels_last; which layout is faster depends on the model.
+Grouped convolutions are slow in channels_last on some GPUs; which layout is faster depends on the model.
 """
 
 from __future__ import annotations
@@ -14,23 +14,21 @@ from torch import nn
 
 from sweeps.config import Recipe
 from sweeps.data import Splits, StreamedSplits
-from sweeps.trainer.device import LAYOUTS, Device
-from sweeps.trainer.measure import Stopwatch
-from sweeps.trainer.result import TrainingStopped, failures_told
-from sweeps.trainer.run import TrainingRun
+from sweeps.trainer.device import LAYOUTS, Device, Stopwatch
+from sweeps.trainer.run import TrainingRun, TrainingStopped, convert_failures
 
 UPDATES = 4
-"""Updates in a timed stretch."""
+"""Updates per timed interval."""
 
-STRETCHES = 3
-"""Timed stretches, of which the fastest counts; one more before them warms up."""
+INTERVALS = 3
+"""Timed intervals, of which the fastest counts. One more comes first as warm-up."""
 
 LEARNING_RATE = 1e-6
-"""Of the timed updates, so that no network diverges."""
+"""Learning rate of the timed updates, low enough that no network diverges."""
 
 
 class Shape(NamedTuple):
-    """What a network takes and gives."""
+    """Input and output sizes of a network."""
 
     in_channels: int
     resolution: int
@@ -38,45 +36,45 @@ class Shape(NamedTuple):
 
 
 def timed_update(build: Callable[[], nn.Module], shape: Shape, recipe: Recipe, device: Device, updates: int) -> float:
-    """Seconds of one update of a network on random images; never compiled.
+    """Return the seconds of one update of a network on random images, without torch.compile.
 
-    Of processes that train together each times its own share of the batch, and waits for nobody.
+    When several processes train one network, each times its own share of the batch and waits for no other.
 
     Args:
         build: makes the network.
-        shape: of what it takes and gives.
-        recipe: of the training; its batch counts.
-        device: where the training will be.
-        updates: of the training: cuDNN remembers the kernels it chose here, so it must choose as it will there.
+        shape: its input and output sizes.
+        recipe: of the training.
+        device: of the training.
+        updates: length of the training. cuDNN keeps the kernels chosen here, so its settings must be the same.
     """
     device = replace(device, compile=False)
     best = float("inf")
     with device.settings(updates):
         run = TrainingRun(build, recipe, 0, device)
-        each = recipe.batch_size // device.world.size
-        pixels = (each, shape.in_channels, shape.resolution, shape.resolution)
-        images = torch.randn(pixels, device=device.torch_device).contiguous(memory_format=device.memory_format)
-        labels = torch.arange(each, device=device.torch_device) % shape.classes
+        batch_size = recipe.batch_size // device.world.size
+        size = (batch_size, shape.in_channels, shape.resolution, shape.resolution)
+        images = torch.randn(size, device=device.torch_device).contiguous(memory_format=device.memory_format)
+        labels = torch.arange(batch_size, device=device.torch_device) % shape.classes
         network = run.network.train()
-        for stretch in range(STRETCHES + 1):
-            watch = Stopwatch(device)
-            with watch:
+        for interval in range(INTERVALS + 1):
+            stopwatch = Stopwatch(device)
+            with stopwatch:
                 for _ in range(UPDATES):
                     run.update(network, images, labels, LEARNING_RATE)
-            if stretch:
-                best = min(best, watch.seconds)
+            if interval:
+                best = min(best, stopwatch.seconds)
     return best / UPDATES
 
 
 def faster_layout(
     build: Callable[[], nn.Module], splits: Splits | StreamedSplits, resolution: int, recipe: Recipe, device: Device
 ) -> Device:
-    """The device with the layout, contiguous or channels_last, in which updates of this network take less time.
+    """Return the device with the layout in which this network trains faster.
 
-    Only grouped convolutions leave a doubt; networks without any are not timed.
+    Networks without grouped convolutions use channels_last and are not timed.
 
     Raises:
-        TrainingStopped: the network can be trained in neither.
+        TrainingStopped: the network can be trained in neither layout.
     """
     with torch.device("meta"):
         modules = list(build().modules())
@@ -87,13 +85,13 @@ def faster_layout(
     failures = []
 
     def seconds(name: str) -> float:
-        taken = float("inf")
+        own = float("inf")
         try:
-            with failures_told():
-                taken = timed_update(build, shape, recipe, device.in_layout(name), updates)
-        except TrainingStopped as failure:  # what fits into memory in one layout may not in the other
+            with convert_failures():
+                own = timed_update(build, shape, recipe, device.in_layout(name), updates)
+        except TrainingStopped as failure:  # memory may suffice in one layout only
             failures.append(failure)
-        return sum(device.world.gathered(taken))
+        return sum(device.world.gather(own))
 
     best = min(LAYOUTS, key=seconds)
     if len(failures) == len(LAYOUTS):

@@ -1,32 +1,68 @@
-"""A training in progress: network, optimizer, and the epochs done so far."""
+"""A training run: network, optimizer, and epochs, each followed by an evaluation."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sweeps.config import Recipe
-from sweeps.trainer.convolutions import merge_narrow_groups
-from sweeps.trainer.device import Device
-from sweeps.trainer.evaluate import error_percent
-from sweeps.trainer.images import ResidentSplits
-from sweeps.trainer.measure import Deadline, Stopwatch
-from sweeps.trainer.result import EpochResult, TrainingStopped
-from sweeps.trainer.seeds import derive_seed
-from sweeps.trainer.stream import Stream
+from sweeps.damage import ImageError
+from sweeps.trainer.device import Deadline, Device, Stopwatch, merge_narrow_groups
+from sweeps.trainer.images import derive_seed
 
 UPDATES_BETWEEN_CHECKS = 50
+"""Updates between tests for a finite loss, each of which waits for the GPU."""
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""Images (B, C, H, W), float32, and labels (B,), int64, on the device."""
+
+
+class Loader(Protocol):
+    """Source of this process's share of every batch; see `sweeps.trainer.images` and `sweeps.trainer.stream`."""
+
+    @property
+    def train_size(self) -> int:
+        """Number of training images, over all processes."""
+
+    def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Batches:
+        """Augmented training batches of an epoch."""
+
+    def validation_batches(self, batch_size: int) -> Batches:
+        """Validation images, in order."""
+
+
+class Epoch(NamedTuple):
+    """One epoch, in the names of the record's curves: loss in nats, errors in percent, seconds with evaluation."""
+
+    train_loss: float
+    train_error_percent: float
+    validation_error_percent: float
+    learning_rate: float
+    seconds: float
+
+
+class TrainingStopped(Exception):
+    """A training that ended without a result, with the status and message of its record."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
 
 
 class TrainingRun:
-    """The state of one training; `train_epoch` moves it on by an epoch, `state_dict` holds all that the next needs.
+    """The state of one training. `train_epoch` advances it by an epoch; `state_dict` holds all that the next one needs.
 
-    Of several processes that train together each has one; all have the same weights, and make the same calls.
+    When several processes train one network, each has its own run with the same weights and makes the same calls.
     """
 
     def __init__(self, build: Callable[[], nn.Module], recipe: Recipe, seed: int, device: Device) -> None:
@@ -38,64 +74,44 @@ class TrainingRun:
         self.scaler = torch.amp.GradScaler(device.torch_device.type, enabled=device.dtype == torch.float16)
         self.epochs_done = 0
         self.updates = 0
-        self.training = Stopwatch(device)
+        self.stopwatch = Stopwatch(device)
         self._forward: nn.Module = self.network
         if device.compile:
-            torch._dynamo.reset()  # it gives up, silently, after the eighth network of a process
+            torch._dynamo.reset()  # otherwise it silently stops compiling after eight networks
             self._forward = cast(nn.Module, torch.compile(self.network))
         self._recipe, self._seed, self._device = recipe, seed, device
 
-    def train_epoch(self, data: ResidentSplits | Stream, deadline: Deadline) -> EpochResult:
+    def train_epoch(self, data: Loader, deadline: Deadline) -> Epoch:
         """Train and evaluate one epoch; TrainingStopped if it diverges or the deadline passes."""
-        recipe, epoch = self._recipe, self.epochs_done
-        whole = Stopwatch(self._device)
-        whole.start()
+        recipe, epoch, world = self._recipe, self.epochs_done, self._device.world
+        epoch_stopwatch = Stopwatch(self._device)
+        epoch_stopwatch.start()
         self.network.train()
-        world = self._device.world
         torch.manual_seed(derive_seed(self._seed, epoch, "dropout" if world.is_first else f"dropout {world.rank}"))
-        with self.training:
+        with self.stopwatch:
             loss_sum, wrong = self._updates(data, deadline)
             world.copy_from_first(self.network)
         per_epoch = recipe.updates_per_epoch(data.train_size)
-        validation = self._validation_error(data, deadline)
-        if math.isnan(validation):
+        validation_error = self._validation_error(data, deadline)
+        if math.isnan(validation_error):
             raise TrainingStopped("diverged", f"Validation outputs were not finite after {self.updates} updates.")
         self.epochs_done += 1
-        return EpochResult(
-            epoch=epoch,
-            epochs=recipe.epochs,
+        return Epoch(
             train_loss=world.sum(loss_sum).item() / (per_epoch * world.size),
             train_error_percent=100 * world.sum(wrong).item() / (per_epoch * recipe.batch_size),
-            validation_error_percent=validation,
+            validation_error_percent=validation_error,
             learning_rate=recipe.learning_rate_at(self.updates - 1, per_epoch),
-            seconds=whole.stop(),
+            seconds=epoch_stopwatch.stop(),
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything the next epoch depends on; random streams need nothing, they come from (seed, epoch)."""
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "epochs_done": self.epochs_done,
-            "updates": self.updates,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state` was taken; the training then ends in the same weights as one never stopped."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.epochs_done, self.updates = state["epochs_done"], state["updates"]
-
     def update(self, forward: nn.Module, images: Tensor, labels: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
-        """One optimizer step; its loss and number of wrong answers, still on the device.
+        """Take one optimizer step; return the loss and the number of wrong predictions, on the device.
 
         Args:
-            forward: the network as `train_epoch` calls it: compiled, shared among processes, or as it is.
+            forward: the network, possibly compiled or wrapped for several processes.
             images: (B, C, H, W), float32.
             labels: (B,), int64.
-            learning_rate: of this step.
+            learning_rate: for this step.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -108,37 +124,54 @@ class TrainingRun:
         self.scaler.update()
         return loss.detach(), (logits.detach().argmax(1) != labels).sum()
 
-    def _updates(self, data: ResidentSplits | Stream, deadline: Deadline) -> tuple[Tensor, Tensor]:
-        """All updates of an epoch; their losses and wrong answers on this process's images, summed, on the device."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state that the next epoch depends on. Random streams are derived from (seed, epoch)."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "epochs_done": self.epochs_done,
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state; the weights at the end are those of an uninterrupted training."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.epochs_done, self.updates = state["epochs_done"], state["updates"]
+
+    def _updates(self, data: Loader, deadline: Deadline) -> tuple[Tensor, Tensor]:
+        """Run the updates of an epoch; return the sums of losses and wrong predictions in this process."""
         recipe = self._recipe
         per_epoch = recipe.updates_per_epoch(data.train_size)
         forward = self._device.world.parallel(self._forward)
         loss_sum = torch.zeros((), device=self._device.torch_device)
         wrong = torch.zeros((), dtype=torch.int64, device=self._device.torch_device)
         for images, labels in data.epoch(recipe, self._seed, self.epochs_done):
-            rate = recipe.learning_rate_at(self.updates, per_epoch)
-            loss, missed = self.update(forward, images, labels, rate)
+            learning_rate = recipe.learning_rate_at(self.updates, per_epoch)
+            loss, wrong_in_batch = self.update(forward, images, labels, learning_rate)
             loss_sum += loss
-            wrong += missed
+            wrong += wrong_in_batch
             self.updates += 1
-            self._check(deadline)
-            if self.updates % UPDATES_BETWEEN_CHECKS == 0:  # looking at the loss waits for the GPU, so not every time
+            self._check_deadline(deadline)
+            if self.updates % UPDATES_BETWEEN_CHECKS == 0:
                 self._check_finite(loss_sum)
         self._check_finite(loss_sum)
         return loss_sum, wrong
 
-    def _validation_error(self, data: ResidentSplits | Stream, deadline: Deadline) -> float:
-        device, size = self._device, self._recipe.eval_batch_size
-        # Shares may differ by a batch, and a decision of all takes all of them.
-        each_batch = (lambda: self._check(deadline)) if device.world.size == 1 else lambda: None
-        return error_percent(self.network, lambda: data.validation_batches(size), device, each_batch)
+    def _validation_error(self, data: Loader, deadline: Deadline) -> float:
+        device, batch_size = self._device, self._recipe.eval_batch_size
+        # The numbers of batches may differ between processes, but a deadline check needs all of them.
+        on_batch = (lambda: self._check_deadline(deadline)) if device.world.size == 1 else lambda: None
+        return error_percent(self.network, lambda: data.validation_batches(batch_size), device, on_batch)
 
     def _check_finite(self, loss_sum: Tensor) -> None:
         if not self._device.world.sum(loss_sum).isfinite():
             raise TrainingStopped("diverged", f"The training loss was not finite after {self.updates} updates.")
 
-    def _check(self, deadline: Deadline) -> None:
-        if deadline.seconds is not None and any(self._device.world.gathered(deadline.has_passed())):
+    def _check_deadline(self, deadline: Deadline) -> None:
+        if deadline.seconds is not None and any(self._device.world.gather(deadline.has_passed())):
             limit = f"The limit of {deadline.seconds:g} s passed"
             raise TrainingStopped("timeout", f"{limit} in epoch {self.epochs_done + 1} after {self.updates} updates.")
 
@@ -155,7 +188,99 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         nesterov=recipe.nesterov,
         fused=True,
     )
-    if recipe.momentum:  # fused SGD makes its buffers without filling them when float16 overflows in its first step
+    if recipe.momentum:  # fused SGD leaves its buffers uninitialized if float16 overflows in the first step
         for parameter in parameters:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+class Float32Linear(nn.Module):
+    """A linear layer outside autocast: ties between bfloat16 logits are frequent enough to change the error."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            output: Tensor = self.linear(x.float())
+        return output
+
+
+def evaluation_copy(network: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode whose linear layers compute in float32."""
+    replica = copy.deepcopy(network).eval()
+    for module in list(replica.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(module, name, Float32Linear(child))
+    return replica
+
+
+def error_percent(
+    network: nn.Module, batches: Callable[[], Batches], device: Device, on_batch: Callable[[], None] = lambda: None
+) -> float:
+    """Return the top-1 error in percent over the images of all processes; NaN if an output is not finite.
+
+    If float16 overflows, as it can while running statistics lag behind the weights, float32 is used.
+
+    Args:
+        network: not modified.
+        batches: returns this process's share of the images and labels.
+        device: where and in which arithmetic.
+        on_batch: called after each batch; may raise to stop.
+    """
+    replica = evaluation_copy(network)
+    percent = _error_percent(replica, batches(), device, on_batch)
+    if math.isnan(percent) and device.dtype == torch.float16:
+        percent = _error_percent(replica, batches(), replace(device, dtype=torch.float32), on_batch)
+    return percent
+
+
+@torch.no_grad()
+def _error_percent(replica: nn.Module, batches: Batches, device: Device, on_batch: Callable[[], None]) -> float:
+    counts = torch.zeros(3, dtype=torch.int64, device=device.torch_device)
+    wrong, not_finite, seen = counts
+    with device.autocast():  # around the loop, so that weights are cast once
+        for images, labels in batches:
+            logits = replica(images)
+            wrong += (logits.argmax(1) != labels).sum()
+            not_finite += logits.isfinite().logical_not().any()
+            seen += len(labels)
+            on_batch()
+    all_wrong, all_not_finite, all_seen = device.world.sum(counts).tolist()
+    return float("nan") if all_not_finite else 100 * all_wrong / all_seen
+
+
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "alloc_failed",
+    "unable to find an engine",  # cuDNN, if the workspace of a convolution does not fit
+    "valid cudnn algorithm",
+)
+"""Parts of the messages of a RuntimeError that mean out of memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: torch.OutOfMemoryError on a GPU, a plain RuntimeError from the CPU's allocator."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY)
+
+
+@contextmanager
+def convert_failures() -> Iterator[None]:
+    """Convert exceptions from a model's code to TrainingStopped. Interrupts and unreadable images pass."""
+    try:
+        yield
+    except (TrainingStopped, ImageError):
+        raise
+    except Exception as error:
+        first_line = (str(error).splitlines() or [""])[0][:500]
+        if is_out_of_memory(error):
+            raise TrainingStopped("out_of_memory", first_line) from None
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+        raise TrainingStopped("crashed", f"{type(error).__name__} at {where}: {first_line}") from error

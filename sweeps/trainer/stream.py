@@ -1,11 +1,11 @@
-"""Images decoded in worker processes, cropped as usual for ImageNet, and normalised on the device.
+"""Images decoded in worker processes, cropped as usual for ImageNet, and normalized on the device.
 
-Training: a random resized crop (8 to 100 % of the area, sides 3:4 to 4:3; arXiv 1409.4842) where the recipe crops,
-else the centre; a flip where it flips. Validation: the shorter side to 8/7 of the resolution, then the centre. Every
-draw comes from (seed, epoch, index), so the number of workers changes nothing.
+Training: a random resized crop (8 to 100 % of the area, aspect ratio 3:4 to 4:3; arXiv 1409.4842) if the recipe crops,
+otherwise the center crop, and a flip if it flips. Validation: the shorter side to 8/7 of the resolution, then the
+center crop. Every draw depends on (seed, epoch, index) only, so the number of workers has no effect.
 
-Images are resized by bilinear interpolation, as in pycls, and antialiased, as in torchvision's RandomResizedCrop and
-its evaluation of RegNets; pycls leaves pixels out, and timm evaluates RegNets with bicubic.
+Images are resized with bilinear interpolation, as in pycls, and antialiased, as in torchvision's RandomResizedCrop and
+its evaluation of RegNets. pycls subsamples instead, and timm evaluates RegNets with bicubic interpolation.
 """
 
 from __future__ import annotations
@@ -28,58 +28,57 @@ from sweeps.damage import ImageError
 from sweeps.data import StreamedSplits
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.trainer.device import Device
-from sweeps.trainer.images import draw_order
-from sweeps.trainer.seeds import derive_seed
+from sweeps.trainer.images import derive_seed, draw_order
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BORDER = 8 / 7  # 256 for 224, the usual share
+BORDER = 8 / 7  # 256 for 224, the usual ratio
 
 SPARE = 2.0
-"""A JPEG is decoded at a half, quarter or eighth of its size where that leaves so many times the pixels a side needed.
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that leaves this multiple of the required pixels per side.
 
-Measured on images of 500 by 375 pixels made 64: values differ by 0.2 to 0.4 of 255 on average, and the processor
-takes 0.65 of the time for validation, 0.8 for training. For 128 pixels and more such images are decoded whole."""
+Measured on images of 500×375 pixels resized to 64: values differ by 0.2 to 0.4 of 255 on average, and decoding takes
+0.65 of the time for validation, 0.8 for training. At 128 pixels and above such images are decoded at full size."""
 
 
-def centre_crop(image: Image, resolution: int) -> Image:
-    """The centre of an image in RGB, its shorter side first made 8/7 of `resolution`."""
+def center_crop(image: Image, resolution: int) -> Image:
+    """Return the center of an image in RGB, after resizing its shorter side to 8/7 of `resolution`."""
     side = min(image.size) / BORDER
     left, top = ((length - side) / 2 for length in image.size)
-    return _cut(image, (left, top, left + side, top + side), resolution)
+    return _crop(image, (left, top, left + side, top + side), resolution)
 
 
-def random_resized_crop(image: Image, resolution: int, draws: np.random.Generator) -> Image:
-    """A random part of an image in RGB, made square; the centre where ten draws do not fit."""
+def random_resized_crop(image: Image, resolution: int, generator: np.random.Generator) -> Image:
+    """Return a random part of an image in RGB, resized to a square; the center crop if ten draws do not fit."""
     width, height = image.size
     for _ in range(10):
-        area = width * height * draws.uniform(0.08, 1.0)
-        ratio = math.exp(draws.uniform(math.log(3 / 4), math.log(4 / 3)))
+        area = width * height * generator.uniform(0.08, 1.0)
+        ratio = math.exp(generator.uniform(math.log(3 / 4), math.log(4 / 3)))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
-            left, top = int(draws.integers(0, width - w + 1)), int(draws.integers(0, height - h + 1))
-            return _cut(image, (left, top, left + w, top + h), resolution)
-    return centre_crop(image, resolution)
+            left, top = int(generator.integers(0, width - w + 1)), int(generator.integers(0, height - h + 1))
+            return _crop(image, (left, top, left + w, top + h), resolution)
+    return center_crop(image, resolution)
 
 
-def _cut(image: Image, box: tuple[float, float, float, float], resolution: int) -> Image:
-    """The box (left, top, right, bottom) of an image, made square; decodes what is not decoded yet."""
+def _crop(image: Image, box: tuple[float, float, float, float], resolution: int) -> Image:
+    """Resize the box (left, top, right, bottom) of an image to a square; decodes the image if necessary."""
     from PIL.Image import Resampling
 
     left, top, right, bottom = box
     needed = SPARE * resolution
     smallest = (math.ceil(image.width * needed / (right - left)), math.ceil(image.height * needed / (bottom - top)))
     width = image.width
-    # None for what is no JPEG or is decoded already; else the box of the whole image in the new size.
-    scale = drafted[1][2] / width if (drafted := image.draft("RGB", smallest)) else 1.0
-    whole = image if image.mode == "RGB" else image.convert("RGB")
+    # draft() returns None if the image is not a JPEG or already decoded, otherwise the image's box in the new size.
+    scale = draft[1][2] / width if (draft := image.draft("RGB", smallest)) else 1.0
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
     scaled = (scale * left, scale * top, scale * right, scale * bottom)
-    return whole.resize((resolution, resolution), Resampling.BILINEAR, box=scaled)
+    return rgb.resize((resolution, resolution), Resampling.BILINEAR, box=scaled)
 
 
 class Request(NamedTuple):
-    """A batch for a worker: indices (B,) of images, whether to crop and to flip them, and the seed of that."""
+    """A batch to decode: image indices (B,), whether to crop and flip, and the seed for both."""
 
     indices: np.ndarray
     crop: bool = False
@@ -88,76 +87,77 @@ class Request(NamedTuple):
 
 
 class _Decoder(Dataset["Tensor | ImageError"]):
-    """From a Request to its images, uint8 (B, 3, H, W) with the channels last in memory; each worker has a copy."""
+    """Maps a Request to its images, uint8 (B, 3, H, W), channels last in memory. Each worker has a copy."""
 
-    def __init__(self, opened: Callable[[int], Image], resolution: int) -> None:
-        self._opened, self._resolution = opened, resolution
+    def __init__(self, opener: Callable[[int], Image], resolution: int) -> None:
+        self._open, self._resolution = opener, resolution
 
     def __getitem__(self, request: Request) -> Tensor | ImageError:
         pixels = np.empty((len(request.indices), self._resolution, self._resolution, 3), np.uint8)
         try:
-            for place, index in enumerate(request.indices.tolist()):
-                pixels[place] = self._pixels(index, request)
+            for position, index in enumerate(request.indices.tolist()):
+                pixels[position] = self._decode(index, request)
         except ImageError as error:
-            return error  # raised in a worker, it would come out with a traceback for its message
+            return error  # a DataLoader would add the worker's traceback to the message of an exception
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    def _pixels(self, index: int, request: Request) -> np.ndarray:
-        draws = np.random.default_rng([request.seed, index])
-        with self._opened(index) as image:
+    def _decode(self, index: int, request: Request) -> np.ndarray:
+        generator = np.random.default_rng([request.seed, index])
+        with self._open(index) as image:
             try:
                 if request.crop:
-                    square = random_resized_crop(image, self._resolution, draws)
+                    square = random_resized_crop(image, self._resolution, generator)
                 else:
-                    square = centre_crop(image, self._resolution)
+                    square = center_crop(image, self._resolution)
             except MemoryError:
                 raise
-            except Exception as error:  # Pillow has many for what a file may lack
+            except Exception as error:  # Pillow raises many types for a damaged file
                 raise ImageError.of(getattr(image, "filename", "") or f"image {index}", error) from error
         pixels = np.asarray(square)
-        return pixels[:, ::-1] if request.flip and draws.random() < 0.5 else pixels
+        return pixels[:, ::-1] if request.flip and generator.random() < 0.5 else pixels
 
 
 class Stream:
-    """What a training takes its batches from, in place of `ResidentSplits`.
+    """Training and validation batches decoded from disk, with the interface of `ResidentLoader`.
 
-    Its workers start with the first batch, serve one pass after another, and end with it. They are started by a process
-    that has neither CUDA nor threads (forkserver), the first time in 2 s, then at once.
+    Worker processes start with the first batch, in about 2 s the first time, and serve all epochs until `close`. They
+    are forked from a server without CUDA and threads.
     """
 
     def __init__(self, splits: StreamedSplits, device: Device) -> None:
         self.splits, self.device = splits, device
-        self._requests: list[Request] = []  # of the pass under way
+        self._requests: list[Request] = []  # of the current pass
         self._loader: DataLoader[Tensor | ImageError] | None = None
 
     @property
     def train_size(self) -> int:
-        """Training images."""
+        """Number of training images."""
         return len(self.splits.train)
 
     def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """This process's share of the augmented batches (images, labels) of an epoch; it decodes no other.
+        """Return this process's share of the augmented batches (images, labels) of an epoch.
 
         Raises:
-            ImageError: one cannot be read.
+            ImageError: an image cannot be read.
         """
         order = draw_order(recipe, self.train_size, seed, epoch, self.device.world).numpy()
-        draws = derive_seed(seed, epoch, "augmentation")
+        augmentation_seed = derive_seed(seed, epoch, "augmentation")
         crop = recipe.crop_padding > 0
-        return self._batches([Request(self.splits.train[chosen], crop, recipe.flip, draws) for chosen in order])
+        train = self.splits.train
+        return self._batches([Request(train[indices], crop, recipe.flip, augmentation_seed) for indices in order])
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """This process's share of the validation images, in their own order.
+        """Return this process's share of the validation images, in order.
 
         Raises:
-            ImageError: one cannot be read.
+            ImageError: an image cannot be read.
         """
         world = self.device.world
-        mine = self.splits.validation[world.rank :: world.size]
-        return self._batches([Request(mine[at : at + batch_size]) for at in range(0, len(mine), batch_size)])
+        share = self.splits.validation[world.rank :: world.size]
+        return self._batches([Request(share[at : at + batch_size]) for at in range(0, len(share), batch_size)])
 
     def close(self) -> None:
-        """End the workers; the next batch would start others. Without this they end when nobody holds the stream."""
+        """Stop the workers. The next batch starts new ones; garbage collection of the stream stops them too."""
         self._loader = None
 
     def _decoded(self, requests: Sequence[Request]) -> DataLoader[Tensor | ImageError]:
@@ -165,20 +165,20 @@ class Stream:
         if self._loader is None:
             workers = self.splits.workers
             self._loader = DataLoader(
-                _Decoder(self.splits.opened, self.splits.resolution),
+                _Decoder(self.splits.opener, self.splits.resolution),
                 batch_size=None,  # a request is a batch
                 sampler=self._requests,
                 num_workers=workers,
                 pin_memory=self.device.is_cuda,
                 persistent_workers=workers > 0,
                 multiprocessing_context=_forkserver() if workers else None,
-                worker_init_fn=_begin,
+                worker_init_fn=_start_worker,
             )
         return self._loader
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[tuple[Tensor, Tensor]]:
         device = self.device.torch_device
-        mean, scale = _column(self.splits.mean, device), 1 / _column(self.splits.std, device)
+        mean, scale = _per_channel(self.splits.mean, device), 1 / _per_channel(self.splits.std, device)
         for request, images in zip(requests, self._decoded(requests), strict=True):
             if isinstance(images, ImageError):
                 self.close()
@@ -188,7 +188,7 @@ class Stream:
             yield pixels.contiguous(memory_format=self.device.memory_format), labels
 
 
-def _column(values: Sequence[float], device: torch.device) -> Tensor:
+def _per_channel(values: Sequence[float], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device).view(-1, 1, 1)
 
 
@@ -198,30 +198,30 @@ def _forkserver() -> object:
     return context
 
 
-def _begin(worker: int) -> None:
-    """Leave signals, which reach every process of a terminal or a job, to the training; end with it or when it asks."""
+def _start_worker(worker: int) -> None:
+    """Ignore signals sent to the whole job or terminal; exit with the training process or on its SIGTERM."""
     for number in WORKERS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    watches = [_end_with_training]
+    watchers = [_exit_with_training]
     if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # before there are threads, which would swallow it
-        watches.append(_end_when_asked)
-    else:  # no system of batch systems
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # before threads start, which inherit the mask
+        watchers.append(_exit_on_request)
+    else:  # macOS
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for watch in watches:
-        threading.Thread(target=watch, daemon=True).start()
+    for watcher in watchers:
+        threading.Thread(target=watcher, daemon=True).start()
 
 
-def _end_with_training() -> None:
-    """DataLoader's own watch sees only the death of the process that starts workers, which lives as long as they do."""
+def _exit_with_training() -> None:
+    """Exit when the training process does. DataLoader watches the parent only, here the fork server, which lives on."""
     training = parent_process()
     assert training is not None
     training.join()
     os._exit(1)
 
 
-def _end_when_asked() -> None:
-    """A training that ends without closing its stream sends SIGTERM, and waits for ever unless it is heeded."""
+def _exit_on_request() -> None:
+    """Exit on SIGTERM from the training process, which sends it when it ends without `close` and waits for the exit."""
     training = parent_process()
     assert training is not None
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != training.pid:

@@ -1,4 +1,4 @@
-"""One model in, one result out: the low-epoch training loop. No Hydra, and no files but an optional checkpoint."""
+"""Train one network and return its record. No Hydra, and no files but an optional checkpoint."""
 
 from __future__ import annotations
 
@@ -7,202 +7,233 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from designspace.counting import complexity
 from designspace.network import build_network
 from designspace.spec import ModelSpec
-from designspace.study import now
+from designspace.study import Outcome, Record, now
 from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import Splits, StreamedSplits
-from sweeps.trainer.checkpoint import LONG_SECONDS, Checkpoint, Progress
-from sweeps.trainer.device import Device, resolve_device
+from sweeps.trainer.checkpoint import IDENTITY, LONG_SECONDS, Checkpoint
+from sweeps.trainer.device import Deadline, Device, empty_cache, peak_memory_bytes, reset_peak_memory, resolve_device
 from sweeps.trainer.distributed import ALONE, World
-from sweeps.trainer.images import ResidentSplits, at_resolution, forget, resident
+from sweeps.trainer.images import ResidentLoader, at_resolution, cache_on_device, clear_cache
 from sweeps.trainer.layout import faster_layout
-from sweeps.trainer.measure import Deadline, give_memory_back, peak_memory_bytes, reset_peak_memory
-from sweeps.trainer.result import EpochResult, TrainingResult, TrainingStopped, failures_told
-from sweeps.trainer.run import TrainingRun
+from sweeps.trainer.run import TrainingRun, TrainingStopped, convert_failures, error_percent
 from sweeps.trainer.stream import Stream
 
 log = logging.getLogger(__name__)
 
-OnEpoch = Callable[[EpochResult], None]
+OnEpoch = Callable[[Record], None]
+OnTrained = Callable[[nn.Module, Device], None]
 DEFAULT_DEVICE = DeviceConfig()
 
 
+def new_record(spec: ModelSpec, splits: Splits | StreamedSplits, recipe: Recipe, seed: int) -> Record:
+    """Return the record of a training before it starts: identity and complexity."""
+    counts = complexity(spec)
+    return Record(
+        spec_id=spec.spec_id,
+        recipe_id=recipe.recipe_id,
+        data_id=splits.data_id,
+        seed=seed,
+        status="ok",
+        spec=spec.to_mapping(),
+        macs=counts.macs,
+        params=counts.params,
+        acts=counts.acts,
+        depth=spec.depth,
+    )
+
+
 def train_model(
-    spec: ModelSpec,
-    splits: Splits | StreamedSplits,
-    recipe: Recipe,
-    *,
-    seed: int,
-    device_config: DeviceConfig = DEFAULT_DEVICE,
-    on_epoch: OnEpoch | None = None,
-    deadline_seconds: float | None = None,
-    checkpoint: Path | None = None,
-    long_seconds: float = LONG_SECONDS,
-) -> TrainingResult:
-    """Train the network of a spec and return what came of it; a model's failure is a result, not an exception.
+    spec: ModelSpec, splits: Splits | StreamedSplits, recipe: Recipe, record: Record, **options: Any
+) -> Record:
+    """Train the network of a spec; see `train_network` for the options.
 
     Args:
-        spec: the network; its channels and classes must be the data's; images of another resolution are resized.
+        spec: the network. Images are resized to its resolution.
         splits: training and validation images; the error is measured on the latter.
-        recipe: how to train.
-        seed: of initialisation, data order, augmentation and dropout, each in its own stream.
-        device_config: where, and in which arithmetic.
-        on_epoch: called after every epoch; what it raises passes through.
-        deadline_seconds: stop as "timeout" when the whole training takes longer, interruptions not counted.
-        checkpoint: file to go on from, and to write after every epoch of a long training; the caller removes it.
-        long_seconds: predicted length of training from which checkpoints are written.
+        recipe: the training recipe.
+        record: identity of the training, see `new_record`.
 
     Raises:
-        ValueError: before training, if spec, data, recipe, device and checkpoint do not fit together.
+        ValueError: spec, data, recipe, device, and checkpoint do not fit together.
     """
     check_fit(spec, splits)
 
     def build() -> nn.Module:
         return build_network(spec, zero_init_residual=recipe.zero_init_residual)
 
-    place = None
-    if checkpoint is not None:
-        identity = training_identity(spec, recipe, splits, seed)
-        place = Checkpoint(checkpoint, identity, arithmetic(resolve_device(device_config)), long_seconds)
-    return train_network(
-        build,
-        splits,
-        recipe,
-        seed=seed,
-        resolution=spec.resolution,
-        device_config=device_config,
-        on_epoch=on_epoch,
-        deadline_seconds=deadline_seconds,
-        checkpoint=place,
-    )
+    return train_network(build, splits, recipe, record, resolution=spec.resolution, **options)
 
 
 def train_network(
     build: Callable[[], nn.Module],
     splits: Splits | StreamedSplits,
     recipe: Recipe,
+    record: Record,
     *,
-    seed: int,
     resolution: int | None = None,
     device_config: DeviceConfig = DEFAULT_DEVICE,
-    on_epoch: OnEpoch | None = None,
     deadline_seconds: float | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Path | None = None,
+    long_seconds: float = LONG_SECONDS,
+    on_epoch: OnEpoch | None = None,
+    on_trained: OnTrained | None = None,
     world: World = ALONE,
-) -> TrainingResult:
-    """Train whatever module `build` makes (from torch's seeded global generator); otherwise as `train_model`.
+) -> Record:
+    """Train a network and return the record with what was measured. A failure of the model is a status, not an error.
 
-    Images are resized to `resolution`; None leaves them. Of the processes of a `world`, which all call this alike, the
-    first writes the checkpoint. Divergence and deadline end all of them; any other failure is a result in the process
-    that fails, which must then end to end the others.
+    Divergence and deadline stop all processes of a `world`. Any other failure is a record in the process that fails,
+    which must then exit to end the others.
+
+    Args:
+        build: makes the network, from torch's seeded global generator.
+        splits: training and validation images; the error is measured on the latter.
+        recipe: the training recipe.
+        record: identity of the training. Its seed gives separate streams to weights, order, augmentation, and dropout.
+        resolution: size to which images are resized; None keeps theirs.
+        device_config: where, and in which arithmetic.
+        deadline_seconds: stop with status "timeout" after this training time, interruptions excluded.
+        checkpoint: file to resume from, and to write after every epoch of a long training. The caller removes it.
+        long_seconds: predicted training time from which checkpoints are written.
+        on_epoch: called with the record so far after every epoch; its exceptions pass.
+        on_trained: called with the trained network and its device if the training succeeded; its exceptions pass.
+        world: the processes that train this network together. All make the same call; the first writes the checkpoint.
+
+    Raises:
+        ValueError: data, recipe, device, and checkpoint do not fit together.
     """
-    with world.together() as agreed:
+    with world.agree() as agreed:
         device = resolve_device(device_config, world)
         check_size(splits, recipe, world)
-        before = checkpoint.load() if checkpoint else None
-        epochs = list(before.epochs) if before else []
-        agreed |= arithmetic(device) | {"the number of epochs done before": len(epochs)}
-        agreed |= checkpoint.identity if checkpoint else {}
-    resolution = resolution or splits.resolution
-    started_at = before.started_at if before else now()
-    deadline = Deadline(deadline_seconds, before.seconds if before else 0.0)
+        file = Checkpoint(checkpoint, arithmetic(device), long_seconds) if checkpoint else None
+        saved = file.load(record) if file else None
+        record = saved[1] if saved else replace(record, started_at=now(), train_seconds=0.0, peak_memory_bytes=0)
+        agreed |= arithmetic(device) | {name: getattr(record, name) for name in (*IDENTITY, "epochs_done")}
+    training = _Training(build, splits, recipe, record, resolution or splits.resolution, device)
+    deadline = Deadline(deadline_seconds, sum(seconds or 0.0 for seconds in record.epoch_seconds))
     reset_peak_memory(device)
-    peak_bytes = before.peak_memory_bytes if before else 0
-    updates_per_epoch = recipe.updates_per_epoch(len(splits.train_labels))
-    updates, seconds = len(epochs) * updates_per_epoch, before.train_seconds if before else 0.0
-    run: TrainingRun | None = None
-    data: ResidentSplits | Stream | None = None
-    status, message = "ok", ""
-    with device.settings(updates=recipe.epochs * updates_per_epoch):
+    with device.settings(recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels))):
         try:
-            with failures_told():
-                if before:
-                    device = replace(device.in_layout(before.memory_format), compile=before.compiled)
-                elif device.layout_is_open:
-                    device = faster_layout(build, splits, resolution, recipe, device)
-                    reset_peak_memory(device)  # both layouts were tried, which is no part of the training
-                data = placed(at_resolution(splits, resolution), device, recipe)
-                run = TrainingRun(build, recipe, seed, device)
-                if before:
-                    run.load_state_dict(before.state)
-                    run.training.seconds = seconds
-            while len(epochs) < recipe.epochs:
-                with failures_told():
-                    epochs.append(run.train_epoch(data, deadline))
-                    peak_bytes = max(peak_bytes, *world.gathered(peak_memory_bytes(device)))
-                if checkpoint and world.is_first and checkpoint.is_due(recipe.epochs, epochs):
-                    checkpoint.save(
-                        Progress(
-                            run.state_dict(),
-                            device.memory_format_name,
-                            device.compile,
-                            tuple(epochs),
-                            started_at,
-                            run.training.seconds,
-                            peak_bytes,
-                        )
-                    )
+            with convert_failures():
+                training.open(saved[0] if saved else None)
+            while training.record.epochs_done < recipe.epochs:
+                with convert_failures():
+                    training.train_epoch(deadline)
+                if file and world.is_first and file.is_due(recipe.epochs, training.record):
+                    file.save(training.state_dict(), training.record)
                 if on_epoch is not None:
-                    on_epoch(epochs[-1])
+                    on_epoch(training.record)
+            training.succeed()
         except TrainingStopped as stopped:
-            status, message = stopped.status, stopped.message
             if stopped.__cause__ is not None:
-                log.warning("Training failed: %s", message, exc_info=stopped.__cause__)
+                log.warning("Training failed: %s", stopped.message, exc_info=stopped.__cause__)
+            training.fail(stopped)
         finally:
-            if isinstance(data, Stream):
-                data.close()
-        peak_bytes = max(peak_bytes, peak_memory_bytes(device))
-    if run is not None:
-        updates, seconds = max(updates, run.updates), max(seconds, run.training.seconds)
-    run = data = None
-    if status == "out_of_memory":  # let the next model find the memory this one could not have
-        forget()
-        give_memory_back()
-    return TrainingResult(
-        status=status,
-        message=message,
-        error_percent=epochs[-1].validation_error_percent if status == "ok" else None,
-        epochs_done=len(epochs),
-        updates=updates,
-        train_seconds=seconds,
-        images_per_second=updates * recipe.batch_size / seconds if updates and seconds else None,
-        peak_memory_bytes=peak_bytes,
-        epoch_train_loss=tuple(epoch.train_loss for epoch in epochs),
-        epoch_train_error_percent=tuple(epoch.train_error_percent for epoch in epochs),
-        epoch_validation_error_percent=tuple(epoch.validation_error_percent for epoch in epochs),
-        epoch_learning_rate=tuple(epoch.learning_rate for epoch in epochs),
-        epoch_seconds=tuple(epoch.seconds for epoch in epochs),
-        torch_version=torch.__version__,
-        device_name=device.name,
-        threads=device.threads,
-        dtype=device.dtype_name,
-        memory_format=device.memory_format_name,
-        compiled=device.compile,
-        host=socket.gethostname(),
-        started_at=started_at,
-        ended_at=now(),
-    )
+            training.close()
+    if on_trained is not None and training.record.status == "ok":
+        on_trained(training.network, training.device)
+    return training.record
 
 
-def training_identity(
-    spec: ModelSpec, recipe: Recipe, splits: Splits | StreamedSplits, seed: int
-) -> dict[str, str | int]:
-    """What is trained, on what, how and from which seed: the names of a record's key."""
-    return {"spec_id": spec.spec_id, "recipe_id": recipe.recipe_id, "data_id": splits.data_id, "seed": seed}
+class _Training:
+    """A training and its record so far."""
+
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        splits: Splits | StreamedSplits,
+        recipe: Recipe,
+        record: Record,
+        resolution: int,
+        device: Device,
+    ) -> None:
+        self.record, self.device = record, device
+        self._build, self._splits, self._recipe, self._resolution = build, splits, recipe, resolution
+        self._run: TrainingRun | None = None
+        self._data: ResidentLoader | Stream | None = None
+
+    @property
+    def network(self) -> nn.Module:
+        assert self._run is not None
+        return self._run.network
+
+    def open(self, state: Any) -> None:
+        """Choose the layout, load the data, and build the network or restore it from a checkpoint."""
+        if state is not None:
+            self.device = replace(self.device.in_layout(self.record.memory_format), compile=self.record.compiled)
+        elif self.device.layout_is_auto:
+            self.device = faster_layout(self._build, self._splits, self._resolution, self._recipe, self.device)
+            reset_peak_memory(self.device)  # both layouts were tried, which is not part of the training
+        self.record = replace(self.record, **_environment(self.device))
+        self._data = make_loader(at_resolution(self._splits, self._resolution), self.device, self._recipe)
+        self._run = TrainingRun(self._build, self._recipe, self.record.seed, self.device)
+        if state is not None:
+            self._run.load_state_dict(state)
+            self._run.stopwatch.seconds = self.record.train_seconds or 0.0
+
+    def train_epoch(self, deadline: Deadline) -> None:
+        """Train and evaluate one epoch and add it to the record."""
+        assert self._run is not None
+        assert self._data is not None
+        epoch = self._run.train_epoch(self._data, deadline)
+        self._measure()
+        peak = max(self.device.world.gather(self.record.peak_memory_bytes))
+        curves: dict[str, Any] = {
+            f"epoch_{name}": (*getattr(self.record, f"epoch_{name}"), value) for name, value in epoch._asdict().items()
+        }
+        self.record = replace(self.record, epochs_done=self._run.epochs_done, peak_memory_bytes=peak, **curves)
+
+    def state_dict(self) -> dict[str, Any]:
+        assert self._run is not None
+        return self._run.state_dict()
+
+    def succeed(self) -> None:
+        """Complete the record with the error of the last epoch."""
+        self._finish()
+        self.record = replace(self.record, error_percent=self.record.epoch_validation_error_percent[-1])
+
+    def fail(self, stopped: TrainingStopped) -> None:
+        """Complete the record with the status and message of a failure, and free the network."""
+        self._finish()
+        self._run = None
+        self.record = replace(self.record, status=cast(Outcome, stopped.status), message=stopped.message)
+
+    def close(self) -> None:
+        """End the processes that decode images; free the cached images if memory ran out."""
+        if isinstance(self._data, Stream):
+            self._data.close()
+        self._data = None
+        if self.record.status == "out_of_memory":  # leave memory for the next model
+            clear_cache()
+            empty_cache()
+
+    def _measure(self) -> None:
+        """Update the counters of the record: updates, training time, and peak memory."""
+        peak = max(self.record.peak_memory_bytes or 0, peak_memory_bytes(self.device))
+        self.record = replace(self.record, peak_memory_bytes=peak)
+        if self._run is not None:
+            self.record = replace(self.record, updates=self._run.updates, train_seconds=self._run.stopwatch.seconds)
+
+    def _finish(self) -> None:
+        self._measure()
+        updates, seconds = self.record.updates, self.record.train_seconds
+        speed = updates * self._recipe.batch_size / seconds if updates and seconds else None
+        self.record = replace(self.record, images_per_second=speed, ended_at=now(), **_environment(self.device))
 
 
 def arithmetic(device: Device) -> dict[str, Any]:
-    """What the bits of a result hang on besides spec, recipe, data and seed; what a checkpoint decides is left out."""
+    """Return what the bits of a result depend on besides spec, recipe, data, and seed."""
     return {
         "device_name": device.name,
         "dtype": device.dtype_name,
-        "memory_format": "auto" if device.layout_is_open else device.memory_format_name,
+        "memory_format": "auto" if device.layout_is_auto else device.memory_format_name,
         "threads": device.threads,
         "deterministic": device.deterministic,
         "processes": device.world.size,
@@ -210,26 +241,48 @@ def arithmetic(device: Device) -> dict[str, Any]:
     }
 
 
+def _environment(device: Device) -> dict[str, Any]:
+    """Return the fields of a record that describe where the training runs."""
+    return {
+        "torch_version": str(torch.__version__),
+        "device_name": device.name,
+        "threads": device.threads,
+        "dtype": device.dtype_name,
+        "memory_format": device.memory_format_name,
+        "compiled": device.compile,
+        "host": socket.gethostname(),
+    }
+
+
 def check_fit(spec: ModelSpec, splits: Splits | StreamedSplits) -> None:
-    """ValueError, naming both sides, unless the spec takes the data's images and has an output for each class."""
-    for field, of_spec, of_data in (
+    """Check that a spec has the channels and classes of the data; ValueError otherwise."""
+    for field, value, required in (
         ("in_channels", spec.in_channels, splits.in_channels),
         ("head.classes", spec.head.classes, splits.classes),
     ):
-        if of_spec != of_data:
-            raise ValueError(f"{field} of the spec is {of_spec}; the data set needs {of_data}.")
+        if value != required:
+            raise ValueError(f"spec.{field} = {value}: must be {required} for this data set")
 
 
 def check_size(splits: Splits | StreamedSplits, recipe: Recipe, world: World = ALONE) -> None:
-    """ValueError unless the training split fills one batch, and the processes can share it."""
+    """Check that the training split fills a batch and that the processes can share it; ValueError otherwise."""
     images = len(splits.train_labels)
     if images < recipe.batch_size:
-        raise ValueError(f"recipe.batch_size is {recipe.batch_size}; the training split has only {images} images.")
+        raise ValueError(f"recipe.batch_size = {recipe.batch_size}: must be at most {images}, the training images")
     world.share(recipe.batch_size)
 
 
-def placed(splits: Splits | StreamedSplits, device: Device, recipe: Recipe) -> ResidentSplits | Stream:
-    """The images where a training takes its batches from."""
+def make_loader(splits: Splits | StreamedSplits, device: Device, recipe: Recipe) -> ResidentLoader | Stream:
+    """Return the source of the batches: images on the device, or a stream from disk."""
     if isinstance(splits, StreamedSplits):
         return Stream(splits, device)
-    return resident(splits, device, recipe.crop_padding)
+    return cache_on_device(splits, device, recipe.crop_padding)
+
+
+def measure_error(
+    network: nn.Module, splits: Splits | StreamedSplits, resolution: int, recipe: Recipe, device: Device
+) -> float:
+    """Return the top-1 error in percent of a network on the validation images, or on what replaces them."""
+    with device.settings():
+        data = make_loader(at_resolution(splits, resolution), device, recipe)
+        return error_percent(network, lambda: data.validation_batches(recipe.eval_batch_size), device)

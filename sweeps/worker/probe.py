@@ -16,7 +16,7 @@ from sweeps.data import Splits, StreamedSplits
 from sweeps.study.predict import TimePredictor
 from sweeps.trainer.device import Device
 from sweeps.trainer.layout import Shape, timed_update
-from sweeps.trainer.result import TrainingStopped, failures_told
+from sweeps.trainer.run import TrainingStopped, convert_failures
 from sweeps.trainer.stream import Stream
 
 PROBES = 8
@@ -56,7 +56,7 @@ def measure_times(
         if len(timed) >= 2 and time.monotonic() - start > seconds:
             break
         try:
-            with failures_told():
+            with convert_failures():
                 measured.append(update_seconds(models[index], recipe, device, updates))
         except TrainingStopped:  # its training will record why
             continue

@@ -26,7 +26,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,8 +58,8 @@ class Assignment(NamedTuple):
     predicted_seconds: float | None
 
 
-def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[str, Any]) -> Record:
-    """Return the record of a model from the fields of its training; ValueError if a value is not valid."""
+def record_of(study: Study, model: StudyModel, record: Record, **fields: Any) -> Record:
+    """Return the record of a training with the model's identity in the study; ValueError if a value is not valid."""
     identity = {
         "spec_id": model.spec_id,
         "recipe_id": study.manifest["recipe_id"],
@@ -73,10 +73,9 @@ def record_of(study: Study, model: StudyModel, attempts: int, fields: Mapping[st
         "params": model.params,
         "acts": model.acts,
         "depth": model.depth,
-        "attempts": attempts,
     }
     # Validate the values of a user's trainer.
-    return Record.from_json(Record(**{**fields, **identity}).to_json())
+    return Record.from_json(replace(record, **identity, **fields).to_json())
 
 
 def write_with_retries(study: Study, model: StudyModel, record: Record) -> None:
@@ -150,12 +149,11 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
                 raise Stopped
 
         try:
-            outcome = opened.train(Task(model, on_epoch, checkpoint, deadline, predicted))
+            record = opened.train(Task(model, on_epoch, checkpoint, deadline, predicted))
             if predictor is None and (predictor := load_constants(study.paths.times, opened.measured_on)) is not None:
                 connection.send(("predictor", predictor))  # measured by another process in the meantime
                 predicted = predictor.training_seconds(model)
-            fields = outcome | {"predicted_seconds": predicted, "device_share": share}
-            record = record_of(study, model, attempt, fields)
+            record = record_of(study, model, record, attempts=attempt, predicted_seconds=predicted, device_share=share)
         except Stopped:
             connection.send(("stopped", key))
             continue

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from designspace.packages import import_attribute
-from designspace.study import StudyModel
+from designspace.study import Record, StudyModel
 from sweeps.config import DEFAULT_TRAINER, TrainingConfig
 from sweeps.study.predict import TimePredictor
 
@@ -49,13 +49,13 @@ class Trainer:
     """A trainer, opened once per training process.
 
     Args:
-        train: trains one model; returns the outcome, curve and environment fields of a Record by name.
+        train: trains one model and returns its record; the caller fills in what identifies the model in the study.
         measure_times: measures how long trainings of these models take; returns None if it cannot.
         measured_on: device and arithmetic that the times depend on; processes with equal values share them.
         identity: recipe_id and data_id of the trainings; must equal the study's.
     """
 
-    train: Callable[[Task], dict[str, Any]]
+    train: Callable[[Task], Record]
     measure_times: Callable[[Sequence[StudyModel]], TimePredictor | None] | None = None
     measured_on: Mapping[str, Any] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
@@ -93,11 +93,9 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     from sweeps.data import open_data
     from sweeps.resources import visible_gpus
     from sweeps.trainer.device import resolve_device
-    from sweeps.trainer.measure import keep_freed_memory
-    from sweeps.trainer.trainer import arithmetic, train_model
+    from sweeps.trainer.trainer import arithmetic, new_record, train_model
     from sweeps.worker.probe import measure_times
 
-    keep_freed_memory()
     study = TrainingConfig.of_study(config)
     device_config, recipe = study.device, study.recipe
     if (gpus := visible_gpus(device_config.device)) and not torch.cuda.is_available():
@@ -108,25 +106,26 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     splits = open_data(study.data, config["processes"])
     device = resolve_device(device_config)
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         chosen = device_config
         if chosen.compile and not compile_pays(task.predicted_seconds):
             log.info("%s: trained without torch.compile, because its training is short", task.model.key)
             chosen = chosen.model_copy(update={"compile": False})
-        result = train_model(
-            ModelSpec.from_mapping(task.model.spec),
+        spec = ModelSpec.from_mapping(task.model.spec)
+        record = train_model(
+            spec,
             splits,
             recipe,
-            seed=task.model.seed,
+            new_record(spec, splits, recipe, task.model.seed),
             device_config=chosen,
-            on_epoch=lambda epoch: task.on_epoch(epoch.epoch + 1),
+            on_epoch=lambda record: task.on_epoch(record.epochs_done),
             deadline_seconds=task.deadline_seconds,
             checkpoint=task.checkpoint,
             long_seconds=config["checkpoint_seconds"],
         )
         if device.is_cuda:
-            leave_clean(failed=result.status == "crashed")
-        return {field.name: getattr(result, field.name) for field in fields(result)}
+            leave_clean(failed=record.status == "crashed")
+        return record
 
     return Trainer(
         train,
@@ -144,12 +143,12 @@ def leave_clean(failed: bool) -> None:
     """
     import torch
 
-    from sweeps.trainer.measure import give_memory_back
+    from sweeps.trainer.device import empty_cache
 
     if failed:
         torch.cuda.synchronize()
         torch.zeros(1, device="cuda").add_(1).item()
-    give_memory_back()
+    empty_cache()
 
 
 def compile_pays(predicted_seconds: float | None) -> bool:

@@ -17,7 +17,7 @@ from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
 
-from designspace.study import Study, StudyModel, now
+from designspace.study import Record, Study, StudyModel, now
 from sweeps.resources import visible_gpus
 from sweeps.stop import StopSignals
 from sweeps.study.claims import Claims
@@ -330,8 +330,8 @@ class Worker:
             self._give_up(model, attempt, "; ".join(dict.fromkeys(failures)) + f" ({attempt} attempts)")
 
     def _give_up(self, model: StudyModel, attempts: int, message: str) -> None:
-        fields = {"status": "crashed", "message": message, "host": socket.gethostname(), "started_at": now()}
-        write_with_retries(self._study, model, record_of(self._study, model, attempts, fields))
+        failure = Record("", "", "", 0, "crashed", message=message, host=socket.gethostname(), started_at=now())
+        write_with_retries(self._study, model, record_of(self._study, model, failure, attempts=attempts))
         self._claims.release(model.key)
 
     def _beat(self) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,13 @@ def work(study: Study, trainer: str, *, processes: int = 1, attempts: int = 2, *
     Worker(study, claims, trainer=trainer, processes=processes, attempts=attempts, **options).run()
 
 
-def _trained(model: StudyModel) -> dict[str, Any]:
-    return {"status": "ok", "error_percent": float(model.index), "epochs_done": 1, "host": str(os.getpid())}
+def _record(status: Any, **fields: Any) -> Record:
+    """A record without identity, which the training process fills in."""
+    return Record(spec_id="", recipe_id="", data_id="", seed=0, status=status, **fields)
+
+
+def _trained(model: StudyModel) -> Record:
+    return _record("ok", error_percent=float(model.index), epochs_done=1, host=str(os.getpid()))
 
 
 def _log(config: Mapping[str, Any], model: StudyModel) -> None:
@@ -82,7 +88,7 @@ def _log(config: Mapping[str, Any], model: StudyModel) -> None:
 def open_good(config: Mapping[str, Any]) -> Trainer:
     """Every model trains instantly."""
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         model = task.model
         _log(config, model)
         task.on_epoch(1)
@@ -92,14 +98,14 @@ def open_good(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_started(config: Mapping[str, Any]) -> Trainer:
-    """Every model trains instantly, and its record has the time."""
-    return Trainer(lambda task: _trained(task.model) | {"started_at": now()})
+    """Every model trains at once, and its record says when."""
+    return Trainer(lambda task: replace(_trained(task.model), started_at=now()))
 
 
 def open_slow(config: Mapping[str, Any]) -> Trainer:
     """Every model takes a fifth of a second."""
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         model = task.model
         _log(config, model)
         time.sleep(0.2)
@@ -111,9 +117,9 @@ def open_slow(config: Mapping[str, Any]) -> Trainer:
 def open_predicting(config: Mapping[str, Any]) -> Trainer:
     """Trainings with equal predicted times; train_seconds of a record is its time limit."""
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         _log(config, task.model)
-        return _trained(task.model) | {"train_seconds": task.deadline_seconds}
+        return replace(_trained(task.model), train_seconds=task.deadline_seconds)
 
     def measure_times(models: Sequence[StudyModel]) -> TimePredictor:
         with open(os.environ["FAKE_STUDY_LOG"], "a") as stream:
@@ -131,7 +137,7 @@ def open_predicting_late(config: Mapping[str, Any]) -> Trainer:
         while len(list(folder.glob(pattern))) < count:
             time.sleep(0.02)
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         (folder / f"begun-{task.model.index}").touch()
         wait_for("study/times/*.json", 1)
         time.sleep(600 if task.model.index == 3 else 0.2)
@@ -158,7 +164,7 @@ def open_crowded(config: Mapping[str, Any]) -> Trainer:
     """Models 1 and 2 run out of memory unless they are alone on their GPU, or on the machine."""
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         model = task.model
         _log(config, model)
         here = Path(os.environ["FAKE_STUDY_LOG"]).parent / f"training-{gpu}-{model.index}"
@@ -168,8 +174,8 @@ def open_crowded(config: Mapping[str, Any]) -> Trainer:
         here.unlink()
         if model.index in (1, 2) and (others or not here.with_name(f"seen-{model.index}").exists()):
             here.with_name(f"seen-{model.index}").touch()
-            return {"status": "out_of_memory", "message": "out of memory"}
-        return _trained(model) | {"device_name": f"GPU {gpu}"}
+            return _record("out_of_memory", message="out of memory")
+        return replace(_trained(model), device_name=f"GPU {gpu}")
 
     return Trainer(train)
 
@@ -177,7 +183,7 @@ def open_crowded(config: Mapping[str, Any]) -> Trainer:
 def open_damaged(config: Mapping[str, Any]) -> Trainer:
     """An image of the data cannot be read."""
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         raise ImageError("red/7.png cannot be read as an image: image file is truncated.")
 
     return Trainer(train)
@@ -186,15 +192,15 @@ def open_damaged(config: Mapping[str, Any]) -> Trainer:
 def open_file_name(config: Mapping[str, Any]) -> Trainer:
     """The name of an unreadable file is not UTF-8."""
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         raise FileNotFoundError(os.fsdecode(b"caf\xe9.png"))
 
     return Trainer(train)
 
 
 def open_outcome(config: Mapping[str, Any]) -> Trainer:
-    """The outcome has values that a record must not have."""
-    return Trainer(lambda task: _trained(task.model) | json.loads(os.environ["FAKE_STUDY_OUTCOME"]))
+    """A trainer whose outcome has other values than a record may have."""
+    return Trainer(lambda task: replace(_trained(task.model), **json.loads(os.environ["FAKE_STUDY_OUTCOME"])))
 
 
 def open_other_data(config: Mapping[str, Any]) -> Trainer:
@@ -205,7 +211,7 @@ def open_other_data(config: Mapping[str, Any]) -> Trainer:
 def open_deadly(config: Mapping[str, Any]) -> Trainer:
     """Model 2 kills its process, model 3 exits it, model 4 raises; the others train."""
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         model = task.model
         _log(config, model)
         if model.index == 2:
@@ -243,7 +249,7 @@ def open_full_disk(config: Mapping[str, Any]) -> Trainer:
 def open_hanging(config: Mapping[str, Any]) -> Trainer:
     """Model 0 hangs."""
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         model = task.model
         if model.index == 0:
             time.sleep(600)
@@ -269,7 +275,7 @@ def open_steps(config: Mapping[str, Any]) -> Trainer:
     """Epochs of FAKE_STUDY_SECONDS with a checkpoint after each; index 1 diverges, index 2 raises."""
     epochs, seconds = config["recipe"]["epochs"], float(os.environ.get("FAKE_STUDY_SECONDS", "0.2"))
 
-    def train(task: Task) -> dict[str, Any]:
+    def train(task: Task) -> Record:
         model, checkpoint = task.model, task.checkpoint
         epoch, state = 0, 0
         if checkpoint.exists():
@@ -282,18 +288,13 @@ def open_steps(config: Mapping[str, Any]) -> Trainer:
             epoch += 1
             state = step(state, model, epoch)
             if model.index == 1:
-                return {"status": "diverged", "message": "the loss is nan", "epochs_done": 0}
+                return _record("diverged", message="the loss is nan", epochs_done=0)
             if model.index == 2:
                 raise RuntimeError("no such layer")
             if epoch < epochs:
                 checkpoint.parent.mkdir(exist_ok=True)
                 replace_file(checkpoint, json.dumps([epoch, state]))
             task.on_epoch(epoch)
-        return {
-            "status": "ok",
-            "error_percent": state % 10000 / 100,
-            "epochs_done": epoch,
-            "started_at": now(),
-        }
+        return _record("ok", error_percent=state % 10000 / 100, epochs_done=epoch, started_at=now())
 
     return Trainer(train)

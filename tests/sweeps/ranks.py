@@ -1,4 +1,4 @@
-"""What one of several processes does in the tests of distributed training; it leaves what it saw in FOLDER/RANK.pt.
+"""One of several processes in the tests of distributed training. Writes its results to FOLDER/RANK.pt.
 
 python ranks.py FOLDER      with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in the environment
 """
@@ -15,14 +15,13 @@ from torch import Tensor, nn
 
 from designspace import ModelSpec
 from designspace.network import build_network
+from designspace.study import Record
 from sweeps.config import DeviceConfig, load_recipe
-from sweeps.data import DataConfig, Splits, load_data
-from sweeps.trainer.checkpoint import Checkpoint
+from sweeps.data import DataConfig, open_data
 from sweeps.trainer.device import resolve_device
 from sweeps.trainer.distributed import World, join
 from sweeps.trainer.layout import faster_layout
-from sweeps.trainer.result import EpochResult, TrainingResult
-from sweeps.trainer.trainer import arithmetic, train_network
+from sweeps.trainer.trainer import train_network
 
 STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 2}
 SPEC = ModelSpec.from_mapping(
@@ -32,6 +31,7 @@ RECIPE = load_recipe(epochs=2, batch_size=30, crop_padding=1)
 DATA = DataConfig(name="digits", validation_size=301, subset=330)  # three processes cannot share 301 equally
 CPU = DeviceConfig(device="cpu")
 FLOAT32 = DeviceConfig(device="cpu", dtype="float32")
+RECORD = Record("spec", "recipe", "data", 0, "ok")
 
 
 def plain() -> nn.Module:
@@ -40,11 +40,11 @@ def plain() -> nn.Module:
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
-class InTheLastUpdate(nn.Module):
-    """A network that in the last update of the first epoch returns what is not a number."""
+class DivergesLate(nn.Module):
+    """A network that returns NaN in the last update of the first epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,8 +56,8 @@ class InTheLastUpdate(nn.Module):
         return output * (torch.nan if self.updates == len(DATA_SPLITS.train_labels) // RECIPE.batch_size else 1)
 
 
-class NoRoom(nn.Module):
-    """A network that finds no memory where its weights are laid out channels_last."""
+class TooLargeInChannelsLast(nn.Module):
+    """A network that runs out of memory if its weights are channels_last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,40 +71,35 @@ class NoRoom(nn.Module):
         return output
 
 
-DATA_SPLITS: Splits = load_data(DATA)
+DATA_SPLITS = open_data(DATA)
 
 
-def trained(world: World, build: Callable[[], nn.Module] | None = None, **options: Any) -> tuple[TrainingResult, Any]:
-    """The result of a training and the final weights."""
-    built: list[nn.Module] = []
-
-    def kept() -> nn.Module:
-        built[:] = [(build or (lambda: build_network(SPEC)))()]
-        return built[0]
-
-    options = {"seed": 0, "device_config": CPU} | options
-    result = train_network(kept, DATA_SPLITS, options.pop("recipe", RECIPE), world=world, **options)
-    return result, built[0].state_dict()
+def trained(world: World, build: Callable[[], nn.Module] | None = None, **options: Any) -> tuple[Record, Any]:
+    """Train a network and return the record and the final weights, None after a failure."""
+    networks: list[nn.Module] = []
+    options = {"device_config": CPU, "on_trained": lambda network, _: networks.append(network)} | options
+    recipe = options.pop("recipe", RECIPE)
+    record = train_network(build or (lambda: build_network(SPEC)), DATA_SPLITS, recipe, RECORD, world=world, **options)
+    return record, networks[0].state_dict() if networks else None
 
 
-def resumed(world: World, folder: Path) -> tuple[TrainingResult, Any]:
-    """A training that ends after its first epoch and goes on from the checkpoint."""
+def resumed(world: World, folder: Path) -> tuple[Record, Any]:
+    """Interrupt a training after its first epoch and resume it from the checkpoint."""
 
-    def kill(epoch: EpochResult) -> None:
+    def kill(record: Record) -> None:
         raise Killed
 
-    device = resolve_device(CPU, world)
-    place = Checkpoint(folder / "model.pt", {"seed": 0}, arithmetic(device), long_seconds=0.0)
+    file = folder / "model.pt"
     try:
-        trained(world, checkpoint=place, on_epoch=kill)
+        trained(world, checkpoint=file, long_seconds=0.0, on_epoch=kill)
     except Killed:
-        world.gathered(None)  # the first writes the file, and the others are already here
-        return trained(world, checkpoint=place)
-    raise AssertionError("it went on")
+        world.gather(None)  # wait for the first process, which writes the file
+        return trained(world, checkpoint=file, long_seconds=0.0)
+    raise AssertionError("not interrupted")
 
 
-def told(block: Callable[[], object]) -> str:
-    """What a block raises."""
+def error_of(block: Callable[[], object]) -> str:
+    """Run a block and return its error."""
     try:
         block()
     except (ValueError, SystemExit) as error:
@@ -116,34 +111,34 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     world = join("cpu")
 
-    def mistaken() -> None:
-        with world.together():
+    def raises() -> None:
+        with world.agree():
             if world.rank:
-                raise ValueError(f"the file is not there for {world.rank}")
+                raise ValueError(f"no file in process {world.rank}")
 
-    def different() -> None:
-        with world.together() as agreed:
+    def differs() -> None:
+        with world.agree() as agreed:
             agreed["seed"] = world.rank // 2
 
     def layout(build: Callable[[], nn.Module]) -> str:
         device = resolve_device(FLOAT32, world)
         return faster_layout(build, DATA_SPLITS, SPEC.resolution, RECIPE, device).memory_format_name
 
-    odd = InTheLastUpdate if world.rank == 1 else None
-    outcome = {
-        "whole": trained(world),
+    diverging = DivergesLate if world.rank == 1 else None
+    results = {
+        "first": trained(world),
         "again": trained(world),
         "resumed": resumed(world, folder),
         "plain": trained(world, plain, device_config=FLOAT32),
         "layout": layout(lambda: build_network(SPEC)),
-        "layout that fits": layout(NoRoom if world.rank == 1 else lambda: build_network(SPEC)),
-        "diverged": trained(world, odd)[0],
+        "layout that fits": layout(TooLargeInChannelsLast if world.rank == 1 else lambda: build_network(SPEC)),
+        "diverged": trained(world, diverging)[0],
         "late": trained(world, deadline_seconds=0.0 if world.rank == 1 else 1000.0)[0],
-        "batch": told(lambda: trained(world, recipe=RECIPE.model_copy(update={"batch_size": 31}))),
-        "mistaken": told(mistaken),
-        "different": told(different),
+        "batch": error_of(lambda: trained(world, recipe=RECIPE.model_copy(update={"batch_size": 31}))),
+        "raises": error_of(raises),
+        "differs": error_of(differs),
     }
-    torch.save(outcome, folder / f"{world.rank}.pt")
+    torch.save(results, folder / f"{world.rank}.pt")
     world.leave()
 
 

@@ -1,74 +1,132 @@
-"""One network trained at length: interrupted and resumed it ends in the same weights, with the test error told once."""
+"""Training one network, from Python and from the command line."""
 
-import dataclasses
+from __future__ import annotations
+
 import json
+import re
 import shutil
-from unittest.mock import patch
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from command import ROOT
 from PIL import Image
 
+import designspace
+import sweeps
+import sweeps.data
 from designspace import ModelSpec, save_spec
 from designspace.export import load_network
 from designspace.network import build_network
-from sweeps import train_one as module
-from sweeps.config import DeviceConfig, load_recipe
-from sweeps.data import DataConfig, open_test
-from sweeps.train_command import train
-from sweeps.train_one import Job, interval, train_one
+from designspace.study import Record
+from sweeps.config import DataConfig, load_recipe
+from sweeps.train_one import CHECKPOINT, check_train_folder, error_interval, train, train_command
+from sweeps.trainer import trainer
 
 STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 2}
 SPEC = ModelSpec.from_mapping(
     {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "stages": [STAGE], "head": {"classes": 10}}
 )
-RECIPE = load_recipe(epochs=3, batch_size=32, crop_padding=1)
 DATA = DataConfig(name="digits", validation_size=300, subset=320)
 
 
+def train_digits(spec: ModelSpec = SPEC, data: str | DataConfig = DATA, **options: Any) -> Record:
+    return train(spec, data, **{"device": "cpu", "epochs": 3, "crop_padding": 1} | options)
+
+
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
-def job(out) -> Job:
-    return Job(SPEC, RECIPE, DATA, DeviceConfig(device="cpu"), 0, out)
+def test_names_are_enough() -> None:
+    record = sweeps.train(SPEC, data="digits", recipe="low_epoch", epochs=1, seed=3, device="cpu")
+    assert (record.status, record.epochs_done, record.seed) == ("ok", 1, 3)
+    assert record.recipe_id == load_recipe(epochs=1).recipe_id
+    assert Record.from_json(record.to_json()) == record
 
 
-def test_interrupted_training_ends_in_the_same_weights(tmp_path, monkeypatch):
+def test_settings_and_names_give_the_same_training() -> None:
+    named = train_digits(recipe="low_epoch", epochs=1, crop_padding=0)
+    given = train_digits(recipe=load_recipe(learning_rate=0.1), epochs=1, crop_padding=0, learning_rate=0.2)
+    assert named.key == given.key
+    assert named.epoch_train_loss == given.epoch_train_loss
+
+
+def test_a_deadline_is_a_status() -> None:
+    assert train_digits(deadline_seconds=0.0).status == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"recipe": "low_epochs"}, r"^recipe = low_epochs: unknown; did you mean low_epoch"),
+        ({"data": "digit"}, r"^data = digit: unknown; did you mean digits"),
+        ({"device": "xla"}, r"^device = xla: unknown; must be one of auto, cpu, cuda"),
+        ({"epochs": 0}, r"^epochs = 0: must be"),
+        ({"epoch": 3}, r"^argument = epoch: unknown; did you mean epochs"),
+        ({"seed": -1}, r"^seed = -1: must be an integer, 0 or greater"),
+        ({"data": "fashion_mnist_"}, r"^data = fashion_mnist_: unknown; did you mean fashion_mnist"),
+    ],
+)
+def test_errors_name_the_argument(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        train_digits(**arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(designspace, "sweeps", sweeps, raising=False)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    assert blocks
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert names["record"].status == "ok"
+
+
+def test_importing_sweeps_does_not_import_torch() -> None:
+    code = "import sys, sweeps, sweeps.train_one, sweeps.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_interrupted_training_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("safetensors")
 
-    def kill(epoch):
-        if epoch.epoch == 1:
+    def kill(record: Record) -> None:
+        if record.epochs_done == 2:
             raise Killed
 
-    whole = train_one(job(tmp_path / "whole"))
+    complete = train_digits(out=tmp_path / "complete")
     with pytest.raises(Killed):
-        train_one(job(tmp_path / "cut"), on_epoch=kill)
-    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["checkpoint.pt"]
-    cut = train_one(job(tmp_path / "cut"))
-    assert cut["test_error_percent"] == whole["test_error_percent"] < 80
-    ours, theirs = (load_network(tmp_path / name).state_dict() for name in ("whole", "cut"))
-    for name, value in ours.items():
-        torch.testing.assert_close(theirs[name], value, rtol=0, atol=0)
-    monkeypatch.setattr(module, "open_test", None)  # read once: not again for a finished training
-    assert train_one(job(tmp_path / "cut")) == json.loads((tmp_path / "cut" / "training.json").read_text())
-    with pytest.raises(ValueError, match="is of another training: seed is 0 there and 1 here"):
-        train_one(dataclasses.replace(job(tmp_path / "cut"), seed=1))
+        train_digits(out=tmp_path / "resumed", on_epoch=kill)
+    assert [path.name for path in (tmp_path / "resumed").iterdir()] == ["checkpoint.pt"]
+    resumed = train_digits(out=tmp_path / "resumed")
+    assert resumed.epoch_train_loss == complete.epoch_train_loss
+    results = [json.loads((tmp_path / name / "training.json").read_text()) for name in ("complete", "resumed")]
+    assert results[0]["test_error_percent"] == results[1]["test_error_percent"] < 80
+    first, second = (load_network(tmp_path / name).state_dict() for name in ("complete", "resumed"))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=0)
+
+    monkeypatch.setattr(trainer, "build_network", None)  # a finished training is not repeated
+    assert train_digits(out=tmp_path / "resumed") == resumed
+    with pytest.raises(
+        ValueError, match=r"training\.json: result of another training \(seed = 0\), must have seed = 1"
+    ):
+        train_digits(out=tmp_path / "resumed", seed=1)
 
 
-def test_command_writes_a_folder_with_weights_and_card(tmp_path, capsys):
+def test_the_command_writes_a_folder_with_weights_and_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("safetensors")
     save_spec(SPEC, tmp_path / "spec.yaml")
-    words = [
-        "recipe.epochs=1",
-        "recipe.batch_size=32",
-        "data=digits",
-        "device=cpu",
-        f"out={tmp_path / 'out'}",
-        "to=json",
-    ]
-    assert train([str(tmp_path / "spec.yaml"), *words]) == 0
-    assert "epoch 1/1" in capsys.readouterr().out
+    settings = ["recipe.epochs=1", "recipe.batch_size=32", "data=digits", "device=cpu", "to=json"]
+    assert train_command([str(tmp_path / "spec.yaml"), *settings, f"out={tmp_path / 'out'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "epoch 1/1" in printed
+    assert "test error" in printed
     assert {"README.md", "model.safetensors", "spec.yaml", "spec.json", "training.json"} == {
         path.name for path in (tmp_path / "out").iterdir()
     }
@@ -78,65 +136,80 @@ def test_command_writes_a_folder_with_weights_and_card(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("settings", "message"),
     [
-        (["data=digits"], "out is missing"),
-        (["out=x", "seed=one"], "seed=one is not allowed"),
-        (["out=x", "to=tflite"], "to=tflite is not allowed; allowed: yaml, json, pycls"),
+        (["data=digits"], "out: required"),
+        (["out=x", "seed=one"], "seed = one: must be an integer, 0 or greater"),
+        (["out=x", "to=yam"], r"to = yam: unknown; did you mean yaml"),
     ],
 )
-def test_mistakes_are_named(words, message):
+def test_the_command_rejects_wrong_settings(settings: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        train(["spec.yaml", *words])
+        train_command(["spec.yaml", *settings])
 
 
-def test_streamed_sets_are_tested_once_at_the_end(tmp_path, monkeypatch):
+def test_streamed_sets_are_tested_once_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("safetensors")
     for part, count in (("train", 8), ("test", 5)):
         for label, shade in enumerate((40, 200)):
-            place = tmp_path / "set" / part / str(label)
-            place.mkdir(parents=True)
+            folder = tmp_path / "set" / part / str(label)
+            folder.mkdir(parents=True)
             for number in range(count):
-                Image.new("RGB", (12, 12), (shade, number, shade)).save(place / f"{number}.png")
-    mapping = SPEC.to_mapping() | {"in_channels": 3, "head": {"classes": 2}}
+                Image.new("RGB", (12, 12), (shade, number, shade)).save(folder / f"{number}.png")
+    spec = ModelSpec.from_mapping(SPEC.to_mapping() | {"in_channels": 3, "head": {"classes": 2}})
     data = DataConfig(name="image_folder", root=tmp_path / "set", resolution=8, validation_size=4, workers=0)
-    recipe = load_recipe(epochs=2, batch_size=4)
-    whole = dataclasses.replace(
-        job(tmp_path / "tested"), spec=ModelSpec.from_mapping(mapping), data=data, recipe=recipe
-    )
-    events = []
+    options = {"epochs": 2, "batch_size": 4, "crop_padding": 0}
+    events: list[object] = []
+    open_test = sweeps.data.open_test
 
-    def opened(*arguments):
+    def opened(*arguments: Any) -> Any:
         events.append("test")
         return open_test(*arguments)
 
-    monkeypatch.setattr(module, "open_test", opened)
-    told = train_one(whole, on_epoch=lambda epoch: events.append(epoch.epoch))
-    assert events == [0, 1, "test"]
-    assert (told["test_part"], told["test_error_percent"] % 10) == ("test", 0)
+    monkeypatch.setattr(sweeps.data, "open_test", opened)
+    on_epoch = lambda record: events.append(record.epochs_done)  # noqa: E731
+    train_digits(spec, data, out=tmp_path / "tested", on_epoch=on_epoch, **options)
+    assert events == [1, 2, "test"]
+    result = json.loads((tmp_path / "tested" / "training.json").read_text())
+    assert (result["test_part"], result["test_error_percent"] % 10) == ("test", 0)
     assert "on 10 images)" in (tmp_path / "tested" / "README.md").read_text()
     shutil.rmtree(tmp_path / "set" / "test")
-    told = train_one(dataclasses.replace(whole, out=tmp_path / "untested"))
-    assert (told["test_part"], told["test_error_percent"]) == (None, None)
+    train_digits(spec, data, out=tmp_path / "untested", **options)
+    result = json.loads((tmp_path / "untested" / "training.json").read_text())
+    assert (result["test_part"], result["test_error_percent"]) == (None, None)
     assert "not measured: the data set has no test part" in (tmp_path / "untested" / "README.md").read_text()
 
 
-def test_images_are_resized_to_the_networks_resolution(tmp_path):
+def test_images_are_resized_to_the_resolution_of_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("safetensors")
     larger = ModelSpec.from_mapping(SPEC.to_mapping() | {"resolution": 12})
-    seen = set()
+    shapes = set()
 
-    def build(spec, **options):
+    def build(spec: ModelSpec, **options: Any) -> torch.nn.Module:
         network = build_network(spec, **options)
-        network.register_forward_pre_hook(lambda module, inputs: seen.add(inputs[0].shape[2:]))
+        network.register_forward_pre_hook(lambda module, inputs: shapes.add(inputs[0].shape[2:]))
         return network
 
-    with patch.object(module, "build_network", build):
-        train_one(dataclasses.replace(job(tmp_path), spec=larger, recipe=load_recipe(epochs=1, batch_size=32)))
-    assert seen == {(12, 12)}  # in training, validation and test
+    monkeypatch.setattr(trainer, "build_network", build)
+    train_digits(larger, epochs=1, out=tmp_path)
+    assert shapes == {(12, 12)}  # training, validation, and test
 
 
-def test_interval_is_wilsons():
-    low, high = interval(10.0, 1000)  # 100 of 1000: 8.29 to 12.02 (Newcombe 1998, method 3)
-    assert (round(low, 2), round(high, 2)) == (8.29, 12.02)
-    assert interval(0.0, 100)[0] == 0
+@pytest.mark.parametrize("name", ["README.md", "spec.yaml", "model.safetensors", CHECKPOINT])
+def test_files_from_other_tools_are_not_replaced(tmp_path: Path, name: str) -> None:
+    check_train_folder(tmp_path / "absent")
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(ValueError, match=rf"{name}: is there and not from this tool"):
+        check_train_folder(tmp_path)
+    check_train_folder(tmp_path, force=True)
+
+
+def test_a_folder_with_a_checkpoint_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"designspace checkpoint 4 0123\n")
+    check_train_folder(tmp_path)
+
+
+def test_the_interval_is_wilsons() -> None:
+    interval = error_interval(10.0, 1000)  # 100 of 1000: 8.29 to 12.02 (Newcombe 1998, method 3)
+    assert (round(interval["low"], 2), round(interval["high"], 2)) == (8.29, 12.02)
+    assert error_interval(0.0, 100)["low"] == 0

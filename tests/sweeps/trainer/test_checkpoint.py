@@ -1,12 +1,10 @@
-"""Checkpoints: a training stopped after any epoch ends as if it never was, and only its own file is taken."""
+"""Checkpoints: a resumed training equals an uninterrupted one, and only the same training is resumed."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,13 @@ import torch
 from torch import Tensor
 
 from designspace import ModelSpec
+from designspace.study import Record
 from sweeps.config import DeviceConfig, Recipe, load_recipe
-from sweeps.data import DataConfig, Splits, load_data
-from sweeps.trainer import checkpoint as checkpoints
+from sweeps.data import DataConfig, Splits, open_data
 from sweeps.trainer import trainer
-from sweeps.trainer.checkpoint import Checkpoint, Progress
+from sweeps.trainer.checkpoint import Checkpoint
 from sweeps.trainer.device import Device, resolve_device
-from sweeps.trainer.result import EpochResult, TrainingResult
-from sweeps.trainer.trainer import arithmetic, train_model
+from sweeps.trainer.trainer import arithmetic, new_record, train_model
 
 CPU = DeviceConfig(device="cpu")
 RECIPE = load_recipe(epochs=3, batch_size=32, crop_padding=1)
@@ -30,15 +27,18 @@ STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_widt
 SPEC = ModelSpec.from_mapping(
     {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "stages": [STAGE], "head": {"classes": 10}}
 )
+RECORD = Record("spec", "recipe", "data", 0, "ok")
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 @pytest.fixture(scope="module")
 def splits() -> Splits:
-    return load_data(DataConfig(name="digits", validation_size=300, subset=320))
+    digits = open_data(DataConfig(name="digits", validation_size=300, subset=320))
+    assert isinstance(digits, Splits)
+    return digits
 
 
 def train(
@@ -47,14 +47,14 @@ def train(
     stop_after: int = 99,
     recipe: Recipe = RECIPE,
     seed: int = 0,
-    **options: object,
-) -> TrainingResult:
-    def stop(epoch: EpochResult) -> None:
-        if epoch.epoch + 1 == stop_after:
+    **options: Any,
+) -> Record:
+    def stop(record: Record) -> None:
+        if record.epochs_done == stop_after:
             raise Killed
 
-    options = {"long_seconds": 0.0, "device_config": CPU} | options
-    return train_model(SPEC, splits, recipe, seed=seed, on_epoch=stop, checkpoint=checkpoint, **options)  # type: ignore[arg-type]
+    options = {"long_seconds": 0.0, "device_config": CPU, "on_epoch": stop} | options
+    return train_model(SPEC, splits, recipe, new_record(SPEC, splits, recipe, seed), checkpoint=checkpoint, **options)
 
 
 def train_until_killed(splits: Splits, file: Path, epochs: int) -> None:
@@ -62,107 +62,105 @@ def train_until_killed(splits: Splits, file: Path, epochs: int) -> None:
         train(splits, file, epochs)
 
 
-def change(file: Path, how: Callable[[dict[str, Any]], object]) -> None:
-    """Alter what a checkpoint holds, and sign it again."""
-    _, _, body = file.read_bytes().partition(b"\n")
-    content = torch.load(io.BytesIO(body), weights_only=True)
-    how(content)
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    file.write_bytes(checkpoints._head(buffer.getvalue()) + b"\n" + buffer.getvalue())
+def change(splits: Splits, file: Path, arithmetic_changes: dict[str, Any] | None = None, **fields: Any) -> None:
+    """Change the arithmetic or the record in a checkpoint."""
+    own = arithmetic(resolve_device(CPU))
+    saved = Checkpoint(file, own).load(new_record(SPEC, splits, RECIPE, 0))
+    assert saved is not None
+    state, record = saved
+    Checkpoint(file, own | (arithmetic_changes or {})).save(state, dataclasses.replace(record, **fields))
 
 
-def curves(result: TrainingResult) -> tuple[object, ...]:
+def curves(record: Record) -> tuple[object, ...]:
     return (
-        result.status,
-        result.updates,
-        result.epochs_done,
-        result.epoch_train_loss,
-        result.epoch_train_error_percent,
-        result.epoch_validation_error_percent,
-        result.epoch_learning_rate,
+        record.status,
+        record.updates,
+        record.epochs_done,
+        record.epoch_train_loss,
+        record.epoch_train_error_percent,
+        record.epoch_validation_error_percent,
+        record.epoch_learning_rate,
     )
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
-def test_killed_after_any_epoch_and_resumed_it_ends_bit_for_bit_the_same(
+def test_a_training_killed_after_any_epoch_and_resumed_is_bit_identical(
     splits: Splits, tmp_path: Path, stop_after: int
 ) -> None:
     file = tmp_path / "folder" / "model.pt"
     train_until_killed(splits, file, stop_after)
     resumed = train(splits, file)
     assert curves(resumed) == curves(train(splits))
-    assert resumed.train_seconds > 0
+    assert len(resumed.epoch_seconds) == RECIPE.epochs
     assert [path.name for path in file.parent.iterdir()] == ["model.pt"]
 
 
-def test_resumed_it_began_when_it_did_and_is_computed_as_before(splits: Splits, tmp_path: Path) -> None:
+def test_a_resumed_training_keeps_its_start_and_its_kernels(splits: Splits, tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
     train_until_killed(splits, file, 1)
-    change(file, lambda content: content["progress"].update(started_at="2020-02-02T02:02:02+00:00"))
-    outcome = train(splits, file, device_config=CPU.model_copy(update={"compile": True}))
-    assert (outcome.status, outcome.started_at, outcome.compiled) == ("ok", "2020-02-02T02:02:02+00:00", False)
-    assert outcome.ended_at > outcome.started_at
+    change(splits, file, started_at="2020-02-02T02:02:02+00:00")
+    record = train(splits, file, device_config=CPU.model_copy(update={"compile": True}))
+    assert (record.status, record.started_at, record.compiled) == ("ok", "2020-02-02T02:02:02+00:00", False)
+    assert record.ended_at > record.started_at
 
 
-def test_a_short_training_writes_nothing(splits: Splits, tmp_path: Path) -> None:
-    train(splits, tmp_path / "model.pt", long_seconds=300.0)
+def test_a_short_training_writes_no_checkpoint(splits: Splits, tmp_path: Path) -> None:
+    train(splits, tmp_path / "model.pt", long_seconds=float("inf"))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_deadline_counts_what_was_spent_before_the_interruption(splits: Splits, tmp_path: Path) -> None:
+def test_a_deadline_includes_the_time_before_the_interruption(splits: Splits, tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
     train_until_killed(splits, file, 1)
-    change(file, lambda content: content["progress"]["epochs"][0].update(seconds=1000.0))
-    outcome = train(splits, file, deadline_seconds=900.0)
-    assert (outcome.status, outcome.epochs_done) == ("timeout", 1)
+    change(splits, file, epoch_seconds=(1000.0,))
+    record = train(splits, file, deadline_seconds=900.0)
+    assert (record.status, record.epochs_done) == ("timeout", 1)
 
 
-def test_the_checkpoint_of_another_training_is_refused(splits: Splits, tmp_path: Path) -> None:
+def test_the_checkpoint_of_another_training_is_rejected(splits: Splits, tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
     train_until_killed(splits, file, 1)
-    with pytest.raises(ValueError, match=r"model\.pt is the checkpoint of another training: seed 0 there and 1 here"):
+    message = r"model\.pt: checkpoint of another training \(seed = 0 in the file, 1 here\); remove it to start over"
+    with pytest.raises(ValueError, match=message):
         train(splits, file, seed=1)
-    with pytest.raises(ValueError, match=r"another training: recipe_id \w+ there and \w+ here"):
+    with pytest.raises(ValueError, match=r"another training \(recipe_id = \w+ in the file, \w+ here\)"):
         train(splits, file, recipe=RECIPE.model_copy(update={"epochs": 4}))
 
 
-def test_other_arithmetic_or_a_damaged_file_starts_the_training_again(
+def test_different_arithmetic_or_a_damaged_file_starts_over(
     splits: Splits, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "model.pt"
     train_until_killed(splits, file, 1)
-    whole = file.read_bytes()
-    flipped = [bytearray(whole) for _ in range(3)]
-    for number, damage in enumerate(flipped):
-        damage[(number + 1) * len(whole) // 4] ^= 4  # one bit, among the weights
-    change(file, lambda content: content["arithmetic"].update(dtype="float8"))
-    damaged = [file.read_bytes(), whole[: len(whole) // 2], b"", b"not a checkpoint", *map(bytes, flipped)]
+    original = file.read_bytes()
+    flipped = [bytearray(original) for _ in range(3)]
+    for number, damaged in enumerate(flipped):
+        damaged[(number + 1) * len(original) // 4] ^= 4  # one bit of the weights
+    change(splits, file, {"dtype": "float8"})
+    contents = [file.read_bytes(), original[: len(original) // 2], b"", b"not a checkpoint", *map(bytes, flipped)]
     expected = curves(train(splits))
-    for content in damaged:
+    for content in contents:
         file.write_bytes(content)
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             assert curves(train(splits, file)) == expected
-        assert "the training starts again" in caplog.text
+        assert "training starts over" in caplog.text
 
 
-def test_on_another_device_the_training_goes_on(
+def test_a_training_continues_on_another_device(
     splits: Splits, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "model.pt"
     train_until_killed(splits, file, 2)
-    change(file, lambda content: content["arithmetic"].update(device_name="a larger one"))
-    seen: list[EpochResult] = []
+    change(splits, file, {"device_name": "another"})
+    seen: list[int] = []
     with caplog.at_level(logging.WARNING):
-        train_model(SPEC, splits, RECIPE, seed=0, checkpoint=file, device_config=CPU, on_epoch=seen.append)
-    assert "was written elsewhere (device_name a larger one there and" in caplog.text
-    assert [epoch.epoch for epoch in seen] == [2]
+        train(splits, file, on_epoch=lambda record: seen.append(record.epochs_done))
+    assert "was written on another device (device_name = another in the file," in caplog.text
+    assert seen == [3]
 
 
-def test_a_resumed_training_that_finds_no_memory_is_a_row(
-    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_on_resuming_is_a_status(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "model.pt"
     train_until_killed(splits, file, 1)
 
@@ -170,54 +168,54 @@ def test_a_resumed_training_that_finds_no_memory_is_a_row(
         raise MemoryError
 
     monkeypatch.setattr(trainer, "build_network", too_large)
-    outcome = train(splits, file)
-    assert (outcome.status, outcome.epochs_done) == ("out_of_memory", 1)
-    assert outcome.updates == RECIPE.updates_per_epoch(len(splits.train_labels))
-    assert outcome.train_seconds > 0
+    record = train(splits, file)
+    assert (record.status, record.epochs_done) == ("out_of_memory", 1)
+    assert record.updates == RECIPE.updates_per_epoch(len(splits.train_labels))
+    assert record.train_seconds
 
 
-def test_a_resumed_training_keeps_its_layout_and_the_probe_is_not_in_its_memory(
+def test_a_resumed_training_keeps_its_layout_and_does_not_count_the_memory_of_the_probe(
     splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probes: list[Tensor] = []
 
     def probe(build: object, splits: Splits, resolution: int, recipe: Recipe, device: Device) -> Device:
-        probes.append(torch.ones(2**26)[:1].clone())  # of 256 MiB
-        return device.in_layout(["contiguous", "channels_last"][len(probes) - 1])  # as fast: chance decides
+        probes.append(torch.ones(2**26)[:1].clone())  # 256 MiB
+        return device.in_layout(["contiguous", "channels_last"][len(probes) - 1])
 
     plain = train(splits)
-    undecided = dataclasses.replace(resolve_device(CPU), layout_is_open=True)
+    undecided = dataclasses.replace(resolve_device(CPU), layout_is_auto=True)
     monkeypatch.setattr(trainer, "resolve_device", lambda *_: undecided)
     monkeypatch.setattr(trainer, "faster_layout", probe)
     train_until_killed(splits, tmp_path / "model.pt", 1)
     resumed = train(splits, tmp_path / "model.pt")
     assert (len(probes), resumed.memory_format) == (1, "contiguous")
+    assert resumed.peak_memory_bytes is not None
+    assert plain.peak_memory_bytes is not None
     assert resumed.peak_memory_bytes < plain.peak_memory_bytes + 2**27
     monkeypatch.undo()
-    whole = train(splits, device_config=CPU.model_copy(update={"channels_last": False}))
-    assert curves(resumed) == curves(whole)
+    assert curves(resumed) == curves(train(splits, device_config=CPU.model_copy(update={"channels_last": False})))
 
 
-def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = Checkpoint(tmp_path / "model.pt", {"seed": 0}, arithmetic(resolve_device(CPU)))
-    epoch = EpochResult(0, 3, 1.0, 50.0, 50.0, 0.1, 2.0)
-    first = Progress({"updates": 1}, "channels_last", False, (epoch,), "2026-01-01T00:00:00+00:00", 1.5, 10)
-    checkpoint.save(first)
+def test_a_failed_write_keeps_the_previous_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint(tmp_path / "model.pt", arithmetic(resolve_device(CPU)))
+    record = dataclasses.replace(RECORD, epochs_done=1, epoch_train_loss=(1.5,), train_seconds=1.5)
+    checkpoint.save({"updates": 1}, record)
 
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(dataclasses.replace(first, train_seconds=3.0))
-    assert checkpoint.load() == first
-    checkpoint.remove()
-    checkpoint.remove()
-    assert checkpoint.load() is None
+        checkpoint.save({"updates": 2}, dataclasses.replace(record, epochs_done=2))
+    assert checkpoint.load(RECORD) == ({"updates": 1}, record)
 
 
-def test_a_fifo_is_no_checkpoint_and_hangs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_file_is_not_a_checkpoint(tmp_path: Path) -> None:
+    assert Checkpoint(tmp_path / "model.pt", {}).load(RECORD) is None
+
+
+def test_a_fifo_is_not_a_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     os.mkfifo(tmp_path / "model.pt")
-    checkpoint = Checkpoint(tmp_path / "model.pt", {"seed": 0}, arithmetic(resolve_device(CPU)))
-    assert checkpoint.load() is None
+    assert Checkpoint(tmp_path / "model.pt", {}).load(RECORD) is None
     assert "is damaged" in caplog.text

@@ -15,7 +15,7 @@ from PIL import Image
 from designspace import ModelSpec, complexity
 from designspace.study import StudyModel
 from sweeps.config import DeviceConfig, TrainingConfig, load_device, load_recipe
-from sweeps.data import DataConfig, Splits, StreamedSplits, load_data, open_data
+from sweeps.data import DataConfig, Splits, StreamedSplits, open_data
 from sweeps.launch import predictor_for
 from sweeps.trainer.device import resolve_device
 from sweeps.worker import probe
@@ -27,7 +27,7 @@ RECIPE = load_recipe(epochs=2, batch_size=16)
 
 @pytest.fixture(scope="module")
 def splits() -> Splits:
-    return load_data(DataConfig(name="digits", subset=160, validation_size=40))
+    return open_data(DataConfig(name="digits", subset=160, validation_size=40))
 
 
 def models() -> list[StudyModel]:
@@ -143,14 +143,14 @@ def test_decoding_time_of_streamed_images_is_measured(tmp_path: Path, monkeypatc
     config: dict[str, Any] = {"name": "image_folder", "resolution": 8, "validation_size": 8, "workers": 0}
     splits = open_data(DataConfig.model_validate(config | {"root": tmp_path}))
     assert isinstance(splits, StreamedSplits)
-    opened = splits.opened
+    opened = splits.opener
 
     def slowly(index: int) -> Any:
         time.sleep(0.01)  # at least this long
         return opened(index)
 
     monkeypatch.setattr(probe, "update_seconds", timed_as(lambda model: 1e-6))
-    predictor = measure_times(models(), load_recipe(batch_size=8), replace(splits, opened=slowly), CPU)
+    predictor = measure_times(models(), load_recipe(batch_size=8), replace(splits, opener=slowly), CPU)
     assert predictor is not None
     assert predictor.per_picture >= 0.01
     assert predictor.update_seconds(models()[0]) >= 8 * 0.01

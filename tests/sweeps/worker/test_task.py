@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from designspace import ModelSpec, complexity
-from designspace.study import COLUMNS, StudyModel
+from designspace.study import StudyModel
 from sweeps.config import load_recipe
 from sweeps.worker.task import (
     COMPILE_PAYS,
@@ -40,14 +40,16 @@ def model() -> StudyModel:
     )
 
 
-def test_a_model_becomes_the_fields_of_a_record(tmp_path: Path) -> None:
+def test_a_model_becomes_a_record(tmp_path: Path) -> None:
     epochs: list[int] = []
-    fields = open_trainer(CONFIG).train(Task(model(), epochs.append, tmp_path / "checkpoint"))
-    assert fields["status"] == "ok"
-    assert set(fields) <= set(COLUMNS)
+    trainer = open_trainer(CONFIG)
+    record = trainer.train(Task(model(), epochs.append, tmp_path / "checkpoint"))
+    assert record.status == "ok"
+    assert (record.spec_id, record.seed, record.macs) == (model().spec_id, model().seed, model().macs)
+    assert {"recipe_id": record.recipe_id, "data_id": record.data_id} == trainer.identity
     assert epochs == [1]
     limited = open_trainer(CONFIG).train(Task(model(), epochs.append, tmp_path / "other", deadline_seconds=0))
-    assert limited["status"] == "timeout"
+    assert limited.status == "timeout"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -85,7 +87,7 @@ def test_only_long_trainings_are_compiled(tmp_path: Path, monkeypatch: pytest.Mo
     trainer = open_trainer(CONFIG | {"device": CONFIG["device"] | {"compile": True}})
     for predicted, expected in ((None, False), (1.0, False), (2 * COMPILE_PAYS * COMPILE_SECONDS, True)):
         task = Task(model(), lambda epoch: None, tmp_path / "checkpoint", predicted_seconds=predicted)
-        assert trainer.train(task)["compiled"] is expected
+        assert trainer.train(task).compiled is expected
         assert compile_pays(predicted) is expected
     assert len(compiled) == 1
 

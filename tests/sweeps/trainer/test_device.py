@@ -1,0 +1,119 @@
+"""Devices: arithmetic, settings, merged convolutions, and peak memory."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from sweeps.config import DeviceConfig
+from sweeps.trainer.device import MergedGroupsConv, merge_narrow_groups, resolve_device
+
+CPU = DeviceConfig(device="cpu")
+BFLOAT16 = resolve_device(DeviceConfig(device="cpu", dtype="bfloat16"))
+FLOAT32 = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
+
+
+@pytest.mark.parametrize(
+    ("avx512_bf16", "amx", "dtype"),
+    [(True, False, torch.bfloat16), (False, True, torch.bfloat16), (False, False, torch.float32)],
+)
+def test_auto_dtype_is_bfloat16_with_hardware_support_only(
+    avx512_bf16: bool, amx: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert resolve_device(CPU).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (DeviceConfig(device="cuda"), r"device\.device = cuda: must be auto or cpu, PyTorch sees no GPU"),
+        (DeviceConfig(dtype="float16"), r"device\.dtype = float16: must be auto, float32 or bfloat16 on a CPU"),
+    ],
+)
+def test_unsupported_settings_are_rejected(config: DeviceConfig, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=message):
+        resolve_device(config)
+
+
+def test_cudnn_searches_for_kernels_in_long_trainings_only() -> None:
+    device = resolve_device(CPU)
+    for updates, searched in ((500, False), (50_000, True)):
+        with device.settings(updates):
+            assert torch.backends.cudnn.benchmark is searched
+    with dataclasses.replace(device, deterministic=True).settings(50_000):
+        assert not torch.backends.cudnn.benchmark
+        assert torch.backends.cudnn.deterministic
+
+
+@pytest.mark.parametrize(
+    ("channels", "out", "groups", "stride", "merged"),
+    [(16, 16, 16, 1, 8), (16, 32, 8, 2, 4), (12, 12, 6, 1, 3), (24, 24, 6, 1, 2), (20, 20, 5, 1, 1)],
+)
+def test_merged_groups_compute_the_same_function_and_gradients(
+    channels: int, out: int, groups: int, stride: int, merged: int
+) -> None:
+    torch.manual_seed(0)
+    narrow = nn.Sequential(nn.Conv2d(channels, out, 3, stride, 1, groups=groups, bias=False))
+    wide = copy.deepcopy(narrow)
+    merge_narrow_groups(wide, BFLOAT16)
+    assert getattr(wide[0], "merged", 1) == merged
+    x = torch.randn(2, channels, 7, 7).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(wide(x), narrow(x))
+    for network in (narrow, wide):
+        network(x).square().sum().backward()
+    torch.testing.assert_close(wide[0].weight.grad, narrow[0].weight.grad)
+    assert wide.state_dict().keys() == narrow.state_dict().keys()
+
+
+def test_only_narrow_groups_in_bfloat16_are_merged() -> None:
+    def types(network: nn.Module) -> set[type]:
+        return {type(module) for module in network}  # type: ignore[attr-defined]
+
+    network = nn.Sequential(nn.Conv2d(32, 32, 1), nn.Conv2d(32, 32, 3), nn.Conv2d(32, 32, 3, groups=4))
+    merge_narrow_groups(network, BFLOAT16)
+    assert types(network) == {nn.Conv2d}
+    narrow = nn.Sequential(nn.Conv2d(32, 32, 3, groups=32))
+    merge_narrow_groups(narrow, FLOAT32)
+    assert types(narrow) == {nn.Conv2d}
+    merge_narrow_groups(narrow, BFLOAT16)
+    assert types(narrow) == {MergedGroupsConv}
+
+
+PEAKS = """
+import torch
+from torch import nn
+from designspace.study import Record
+from sweeps.config import Recipe
+from sweeps.data import DataConfig, open_data
+from sweeps.trainer.trainer import train_network
+
+torch.set_num_threads(1)
+splits = open_data(DataConfig(name="digits", validation_size=300, subset=640))
+
+def peak(width):
+    def network():
+        conv = nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 8, 3), nn.ReLU()
+        return nn.Sequential(*conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+
+    record = Record("spec", "recipe", "data", 0, "ok")
+    return train_network(network, splits, load_recipe(epochs=1, batch_size=320), record).peak_memory_bytes
+
+print(peak(8), peak(512), peak(8))
+"""
+
+
+def test_a_large_model_does_not_raise_the_peak_memory_of_the_next() -> None:
+    # In its own process, because the allocator keeps memory of other tests.
+    done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
+    before, large, after = (int(word) for word in done.stdout.split())
+    assert large > before + 50e6
+    assert after < before + (large - before) / 4

@@ -1,0 +1,136 @@
+"""A training run: updates, evaluation, repeatability, and its state."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sweeps.config import DeviceConfig, load_recipe
+from sweeps.data import DataConfig, Splits, open_data
+from sweeps.trainer.device import Deadline, resolve_device
+from sweeps.trainer.images import cache_on_device
+from sweeps.trainer.run import Epoch, TrainingRun, TrainingStopped, error_percent, evaluation_copy
+
+RECIPE = load_recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
+CPU = resolve_device(DeviceConfig(device="cpu"))
+FLOAT32 = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    digits = open_data(DataConfig(name="digits", validation_size=300, subset=640))
+    assert isinstance(digits, Splits)
+    return digits
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True)),
+        nn.Sequential(nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True)),
+        nn.Flatten(),
+        nn.Dropout(0.1),
+        nn.Linear(128, 10),
+    )
+
+
+def new_run(seed: int = 0, **changes: object) -> TrainingRun:
+    return TrainingRun(network, RECIPE, seed, dataclasses.replace(CPU, **changes))  # type: ignore[arg-type]
+
+
+def train_epoch(run: TrainingRun, splits: Splits) -> Epoch:
+    return run.train_epoch(cache_on_device(splits, CPU, RECIPE.crop_padding), Deadline(None))
+
+
+def weights(run: TrainingRun) -> list[Tensor]:
+    return list(run.network.state_dict().values())
+
+
+def trained_weights(splits: Splits, seed: int = 0) -> list[Tensor]:
+    run = new_run(seed)
+    for _ in range(RECIPE.epochs):
+        train_epoch(run, splits)
+    return weights(run)
+
+
+def equal(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_a_seed_gives_the_same_weights_whatever_ran_before(splits: Splits) -> None:
+    first = trained_weights(splits)
+    train_epoch(new_run(seed=3), splits)
+    torch.rand(7)
+    assert equal(first, trained_weights(splits))
+    assert not equal(first, trained_weights(splits, seed=1))
+
+
+def test_a_run_restored_after_an_epoch_ends_in_the_same_weights(splits: Splits) -> None:
+    first = new_run()
+    train_epoch(first, splits)
+    restored = new_run(seed=0)
+    restored.load_state_dict(first.state_dict())
+    train_epoch(restored, splits)
+    assert equal(weights(restored), trained_weights(splits))
+
+
+def test_momentum_buffers_start_at_zero() -> None:
+    run = new_run()
+    buffers = [run.optimizer.state[parameter]["momentum_buffer"] for parameter in run.network.parameters()]
+    assert all(torch.equal(buffer, torch.zeros_like(buffer)) for buffer in buffers)
+    # A gradient overflow skips the first step and leaves the buffers unchanged.
+    run = new_run(dtype=torch.float16)
+    run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    run.update(run.network, torch.randn(4, 1, 8, 8), torch.arange(4), 0.1)
+    assert all(not state["momentum_buffer"].any() for state in run.optimizer.state.values())
+
+
+def test_every_network_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(torch._dynamo, "reset", lambda: calls.append("reset"))
+    monkeypatch.setattr(torch, "compile", lambda network: calls.append("compile") or network)
+    for _ in range(2):
+        new_run(compile=True)
+    assert calls == ["reset", "compile"] * 2  # without the reset, PyTorch stops compiling after eight networks
+
+
+def test_a_float16_overflow_in_evaluation_is_repeated_in_float32(splits: Splits) -> None:
+    large = network()
+    with torch.no_grad():
+        large[0][1].weight.mul_(1e6)  # type: ignore[index, operator, union-attr]
+    loader = cache_on_device(splits, FLOAT32, 0)
+    float16 = dataclasses.replace(FLOAT32, dtype=torch.float16)
+    errors = [error_percent(large, lambda: loader.validation_batches(100), device) for device in (float16, FLOAT32)]
+    assert errors[0] == errors[1] < 100
+
+
+def test_validation_outputs_that_are_not_finite_are_a_divergence(splits: Splits) -> None:
+    run = new_run()
+    with torch.no_grad():
+        run.network[1][1].running_var.fill_(float("nan"))  # type: ignore[index, operator, union-attr]
+    with pytest.raises(TrainingStopped, match="Validation outputs were not finite"):
+        train_epoch(run, splits)
+
+
+def test_the_evaluation_copy_computes_the_same_function() -> None:
+    torch.manual_seed(0)
+    model = network()
+    for _ in range(3):
+        model(torch.randn(16, 1, 8, 8) + 1)  # move the running statistics away from 0 and 1
+    before = [value.clone() for value in model.state_dict().values()]
+    x = torch.randn(8, 1, 8, 8)
+    outputs = evaluation_copy(model)(x)
+    assert model.training
+    assert equal(before, list(model.state_dict().values()))
+    torch.testing.assert_close(outputs, model.eval()(x))
