@@ -15,7 +15,7 @@ SECONDS = 20  # ten times what the command line promises: tests share their mach
 
 @pytest.mark.parametrize("name", list(KINDS))
 @settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

@@ -202,7 +202,7 @@ def test_every_space_has_a_file() -> None:
     seed=st.integers(0, 1000),
     strides=st.lists(st.sampled_from([1, 2]), min_size=2, max_size=5),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_draws_build_and_survive_yaml(name: str, seed: int, strides: list[int]) -> None:
     space = spaces.space(name)
     if space.family != "compound":

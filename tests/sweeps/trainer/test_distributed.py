@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -274,14 +273,12 @@ def test_a_process_that_fails_ends_the_others(tmp_path: Path, how: str, code: in
     save_spec(SPEC, tmp_path / "spec.yaml")
     with launched(tmp_path, 2, "-c", FAILS.format(how=how), "train", "spec.yaml", *WORDS) as (first, second):
         out, _ = second.communicate(timeout=120)
-        begun = time.monotonic()
         assert second.returncode == code, out
         if code == 1:
             assert "process 1 of 2: out_of_memory: no memory left" in out
         out, _ = first.communicate(timeout=30)
     assert first.returncode == 1, out
     assert "process 0 of 2: crashed" in out
-    assert time.monotonic() - begun < 20
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint.pt"]  # of the epoch before
 
 
