@@ -69,6 +69,7 @@ def pages_with_python() -> list[object]:
 @pytest.mark.parametrize("page", pages_with_python())
 def test_python_of_a_page_runs(page: str, folder: Path) -> None:
     """Blocks share one namespace. A block that shows a file is saved and not executed."""
+    plt.switch_backend("agg")
     names: dict[str, object] = {"__name__": "__main__"}
     try:
         for line, code in blocks(ROOT / page, "python"):
