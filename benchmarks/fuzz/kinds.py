@@ -167,13 +167,13 @@ class Kind(NamedTuple):
 
 
 def check(kind: Kind, value: Any) -> tuple[bool, float]:
-    """Read an input: whether it is valid, and the seconds it took.
+    """Read an input and return whether it is valid and the CPU seconds it took.
 
     Raises:
         AssertionError: the message of an error is longer than a few lines, or comes from a library.
         Exception: any other than the documented ones; also warnings of libraries.
     """
-    start = time.monotonic()
+    start = time.process_time()
     valid = True
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -183,7 +183,7 @@ def check(kind: Kind, value: Any) -> tuple[bool, float]:
         except (ValueError, OSError) as error:
             valid = False
             _check_message(error)
-    return valid, time.monotonic() - start
+    return valid, time.process_time() - start
 
 
 def _check_message(error: Exception) -> None:

@@ -357,6 +357,7 @@ def test_out_spares_files_of_the_user(study, tmp_path, name):
         edf([str(study), "--out", "/dev/null"])
 
 
+@pytest.mark.usefixtures("one_picture")
 def test_report_and_export_spare_files_of_the_user(study, tmp_path):
     out = tmp_path / "out"
     assert report([str(study), "--out", str(out)]) == 0

@@ -48,7 +48,7 @@ def test_zoo_agrees_with_fvcore_and_torch(name: str) -> None:
 def test_sampled_models_agree_with_fvcore_and_torch(name: str) -> None:
     small = {"resolution": 18, "in_channels": 1, "head": {"classes": 10}, "stem": {"stride": 1}}
     config: dict[str, object] = {"base": name, "template": small}
-    n = 50
+    n, built = 50, 12
     if spaces.space(name).family == "compound":
         config |= {"spec": "MobileNetV1-0.25-128", "constraints": {"depth": [13, 30]}}
         n = 12 if spaces.space(name).rule else 50  # one rule gives few distinct networks
@@ -61,6 +61,8 @@ def test_sampled_models_agree_with_fvcore_and_torch(name: str) -> None:
         assert counts.macs == population.complexity.macs[index]
         assert counts.acts == population.complexity.acts[index]
         assert counts.params == population.complexity.params[index]
+        if index >= built:
+            continue
         network = build_network(spec).eval()
         assert counts.params == sum(p.numel() for p in network.parameters())
         assert complexity(spec, "conv").macs == conv_and_linear(spec, network)

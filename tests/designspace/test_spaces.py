@@ -194,7 +194,7 @@ def test_nds_space_sizes_match_table_1() -> None:
     seed=st.integers(0, 1000),
     strides=st.lists(st.sampled_from([1, 2]), min_size=2, max_size=5),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_draws_build_and_round_trip_through_yaml(name: str, seed: int, strides: list[int]) -> None:
     space = spaces.space(name)
     if space.family != "compound":

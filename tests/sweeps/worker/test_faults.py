@@ -115,19 +115,21 @@ def test_a_model_that_kills_every_worker_is_recorded_as_crashed(tmp_path):
 @pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "nohup"])
 def test_the_driver_returns_although_a_job_died(tmp_path, monkeypatch, interrupt):
     study = make_study(tmp_path / "study", 2)
+    returned = []
 
     def launch(argv: Sequence[str]) -> None:
         work(study, "fake_study.open_good")
         time.sleep(600)  # like a launcher that does not notice the death of its job
+        returned.append(True)
 
     monkeypatch.setattr("sweeps.launch.run_hydra", launch)
     monkeypatch.setattr("sweeps.launch.ENDING_SECONDS", 0.5)
-    before, began = signal.signal(signal.SIGINT, interrupt), time.monotonic()
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         start_workers([], two_jobs(), study)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - began < 30
+    assert returned == []
     assert len(study.recorded_keys()) == 2
 
 
