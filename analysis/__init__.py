@@ -11,9 +11,8 @@ from typing import Any
 
 _MODULES = {
     "table": ["load", "load_table", "Table"],
-    "grouping": ["keep_where", "group_by"],
-    "failures": ["apply_failure_policy", "FailurePolicy"],
-    "seeds": ["average_seeds"],
+    "grouping": ["keep_where", "group_by", "space_families", "in_families"],
+    "trainings": ["apply_failure_policy", "FailurePolicy", "average_seeds"],
     "bands": ["simultaneous_band"],
     "edf": ["edf_by"],
     "matching": ["complexity_weights"],
@@ -23,7 +22,6 @@ _MODULES = {
     "profiles": ["width_profiles", "linear_structure"],
     "ranges": ["best_range"],
     "trends": ["trend", "rank_trend"],
-    "families": ["space_families", "in_families"],
     "regimes": ["assign_regimes", "best_by_regime", "regime_trends"],
     "exponents": ["power_law", "scaling_exponents"],
     "noise": ["noise_floor"],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.number_text import NOTHING, alike, interval, is_number, p_text, short, unsigned, whole
+from analysis.formatting import NOTHING, alike, interval, is_number, p_text, short, unsigned, whole
 from analysis.style import label
 
 AREA = ("area", "area_lower", "area_upper")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.expression import column_names
+from analysis.expressions import column_names
 from analysis.select import select_best
 from analysis.table import Study, Table, validation_size
 from analysis.words import setting

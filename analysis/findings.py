@@ -14,10 +14,8 @@ from analysis.compare import compare_spaces, describe_spaces
 from analysis.curves import learning_curves
 from analysis.edf import edf_by
 from analysis.exponents import scaling_exponents
-from analysis.failures import FailurePolicy, Resolved, apply_failure_policy
-from analysis.families import in_families, space_families
 from analysis.fidelity import RankAgreement, epoch_fidelity, recipe_fidelity, seed_agreement
-from analysis.grouping import group_by
+from analysis.grouping import group_by, in_families, space_families
 from analysis.importance import Importance, permutation_importance
 from analysis.matching import ComplexityMatch, complexity_weights
 from analysis.noise import NoiseFloor, noise_floor
@@ -27,10 +25,10 @@ from analysis.quantized_linear_fit import fit_population
 from analysis.random_search import random_search_by
 from analysis.ranges import ranges_per_space
 from analysis.regimes import assign_regimes, best_by_regime, regime_trends
-from analysis.seeds import average_seeds
 from analysis.select import select_best
 from analysis.spaces import varies
 from analysis.table import Study, Table, validation_size
+from analysis.trainings import FailurePolicy, Resolved, apply_failure_policy, average_seeds
 from analysis.trends import correlations_per_space, trends_per_space
 
 COMPLEXITY = ("macs", "params", "acts")

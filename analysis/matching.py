@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.notes import is_are
-from analysis.number_text import short
+from analysis.formatting import is_are, short
 
 MAX_BINS = 10
 MIN_PER_BIN = 3

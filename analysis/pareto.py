@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.expression import column_names
+from analysis.expressions import column_names
 from analysis.spaces import check_known
 
 

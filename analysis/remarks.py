@@ -6,8 +6,8 @@ import numpy as np
 
 from analysis.fidelity import TRUSTWORTHY, cheapest_epoch
 from analysis.findings import Findings
+from analysis.formatting import short
 from analysis.importance import MEANS_LITTLE
-from analysis.number_text import short
 from analysis.random_search import models_needed
 from analysis.style import label
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.failures import MISSING
-from analysis.foreign import is_foreign, read_foreign
-from analysis.notes import Note, merged
-from analysis.seeds import drop_duplicate_trainings
+from analysis.formatting import Note, merged
+from analysis.readers import is_foreign, read_foreign
+from analysis.trainings import MISSING, drop_duplicate_trainings
 from designspace import ModelSpec
 from designspace import study as study_folder
 from designspace.study import COLUMNS as RECORD_COLUMNS

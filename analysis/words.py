@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Findings
-from analysis.notes import left_out
-from analysis.number_text import interval, short, signed
+from analysis.formatting import interval, left_out, short, signed
 from analysis.style import label
 from analysis.table import Study
 from designspace.study import FEW_UPDATES

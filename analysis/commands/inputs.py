@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from analysis.failures import Resolved
     from analysis.table import Table
+    from analysis.trainings import Resolved
 
 FIGURES = (".png", ".svg")
 
@@ -94,7 +94,7 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 def read(arguments: argparse.Namespace) -> Table:
     """The table the arguments name."""
-    from analysis.expression import parse_map
+    from analysis.expressions import parse_map
     from analysis.grouping import keep_where
     from analysis.table import load_table
 
@@ -103,9 +103,8 @@ def read(arguments: argparse.Namespace) -> Table:
 
 def models_of(arguments: argparse.Namespace) -> tuple[pd.DataFrame, Resolved, Table]:
     """One row a model after the failure policy, what the policy did, and the table with its spaces."""
-    from analysis.failures import apply_failure_policy
     from analysis.grouping import group_by
-    from analysis.seeds import average_seeds
+    from analysis.trainings import apply_failure_policy, average_seeds
 
     table = group_by(read(arguments), arguments.by)
     resolved = apply_failure_policy(table.frame, arguments.failures)

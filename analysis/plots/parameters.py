@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from analysis.number_text import short
+from analysis.formatting import short
 from analysis.style import axes_or_new, label, label_axes, legend_above, look, padded, scale_x, tidy
 
 FEW_VALUES = 12

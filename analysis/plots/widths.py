@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.number_text import short
+from analysis.formatting import short
 from analysis.style import axes_or_new, legend_above, look, tidy
 
 

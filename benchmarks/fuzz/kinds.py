@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from analysis.failures import apply_failure_policy
-from analysis.seeds import average_seeds
 from analysis.table import load_table
+from analysis.trainings import apply_failure_policy, average_seeds
 from benchmarks.fuzz import strategies
 from designspace import ModelSpec, complexity, load_spec, zoo
 from designspace.export import from_pycls

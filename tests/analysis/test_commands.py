@@ -12,8 +12,8 @@ import analysis.report
 from analysis import commands
 from analysis.commands import compare, edf, export, fit, report, select, trends
 from analysis.compare import compare_spaces
-from analysis.failures import apply_failure_policy
 from analysis.table import load
+from analysis.trainings import apply_failure_policy
 from designspace import ModelSpec, load_spec, save_spec, zoo
 from designspace.export import to_pycls
 from designspace.files import to_yaml

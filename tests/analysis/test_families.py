@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.families import in_families, space_families
 from analysis.figures import pictures
 from analysis.findings import find
+from analysis.grouping import in_families, space_families
 from analysis.regimes import assign_regimes
 from analysis.remarks import regimes as told
 from analysis.table import Study, load_table

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.expression import parse_map
+from analysis.expressions import parse_map
 from analysis.grouping import group_by, keep_where
 from analysis.table import load_table
 

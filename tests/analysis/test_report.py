@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis import plots, remarks
-from analysis.expression import parse_map
+from analysis.expressions import parse_map
 from analysis.figures import _spaces, pictures, scatter_name
 from analysis.findings import find
 from analysis.regimes import best_by_regime

@@ -5,13 +5,12 @@ import pandas as pd
 import pytest
 
 from analysis.edf import edf
-from analysis.failures import apply_failure_policy
 from analysis.fidelity import seed_agreement
 from analysis.grouping import group_by
 from analysis.noise import noise_floor
-from analysis.seeds import average_seeds
 from analysis.select import select_best
 from analysis.table import load, load_table
+from analysis.trainings import apply_failure_policy, average_seeds
 from designspace.spec import ModelSpec
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from analysis.expression import parse_map
-from analysis.failures import apply_failure_policy
+from analysis.expressions import parse_map
 from analysis.table import load_table
+from analysis.trainings import apply_failure_policy
 from designspace.study import STATUSES
 
 TOOLS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -72,3 +72,46 @@ def unsigned(value: float, low: float, high: float) -> str:
 def p_text(p: float) -> str:
     """A p-value as text: never 'p = 0'."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+class Note(NamedTuple):
+    """A remark on one table.
+
+    Attributes:
+        label: the table or space.
+        text: the remark, without a final full stop.
+        detail: what in it differs from table to table.
+        about: the column it explains, if any; obsolete once the column map replaces that column.
+    """
+
+    label: str
+    text: str
+    detail: str = ""
+    about: str = ""
+
+
+def merged(notes: Iterable[Note]) -> tuple[str, ...]:
+    """One sentence for each different text, with all its labels in front."""
+    groups: dict[str, list[Note]] = {}
+    for note in notes:
+        groups.setdefault(note.text, []).append(note)
+    sentences = []
+    for text, members in groups.items():
+        labels = ", ".join(dict.fromkeys(note.label for note in members))
+        several = len({note.label for note in members}) > 1
+        details = dict.fromkeys(
+            f"{note.label}: {note.detail}" if several and note.detail else note.detail for note in members
+        )
+        shown = "; ".join(detail for detail in details if detail)
+        sentences.append(f"{labels}: {text}{f' ({shown})' if shown else ''}.")
+    return tuple(sentences)
+
+
+def left_out(count: int, total: int, what: str, rows: str = "rows") -> str:
+    """The remark on rows without a value: "1 of 12 rows has no space and is left out"."""
+    return f"{count:,} of {total:,} {rows} {'has' if count == 1 else 'have'} no {what} and {is_are(count)} left out"
+
+
+def is_are(count: int) -> str:
+    """The verb for a number of things."""
+    return "is" if count == 1 else "are"

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.cells import parse_number
-from analysis.notes import Note
+from analysis.formatting import Note
+from analysis.readers.cells import parse_number
 from designspace.validated import shorten
 
 

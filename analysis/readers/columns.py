@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from analysis.cells import LARGEST, Cells, as_integers, as_text
-from analysis.expression import evaluate, quoted, single_column
-from analysis.failures import OK
+from analysis.expressions import evaluate, quoted, single_column
+from analysis.readers.cells import LARGEST, Cells, as_integers, as_text
+from analysis.trainings import MISSING, OK
 from designspace.study import CURVES
+from designspace.validated import shorten
 
 TEXTS = ("spec_id", "draw_id", "space", "status", "message", "recipe_id", "data_id")
 POSITIVE = ("macs", "params", "acts", "depth")
@@ -171,3 +172,128 @@ def _require(cells: Cells, name: str, values: pd.Series, valid: pd.Series, allow
 
 def _plain(values: Sequence[float]) -> list[float]:
     return [value if value % 1 else int(value) for value in values]
+
+
+WORDS = {
+    OK: ("ok", "success", "succeeded", "successful", "done", "complete", "completed", "finished", "terminated"),
+    MISSING: (
+        *("missing", "running", "pending", "waiting", "queued", "scheduled", "paused"),
+        *("preempted", "preempting", "node_fail"),
+    ),
+    "diverged": ("diverged", "nan"),
+    "timeout": ("timeout", "timed_out"),
+    "out_of_memory": ("out_of_memory", "oom"),
+    "pruned": ("pruned",),
+    "killed": ("killed", "cancelled", "canceled", "aborted", "interrupted"),
+    "crashed": ("crashed", "crash", "failed", "fail", "failure", "error", "errored"),
+}
+"""Our statuses and the words for them, in any case, "_" also as " " or "-". All but ok and missing are failures.
+
+A machine that was taken away (preempted, node_fail) says nothing about the network, which is then not trained yet. A
+pruned trial was stopped because its first epochs looked bad: a failure of its own kind, since leaving it out would
+flatter the space and its intermediate error is not a final one. Ray's TERMINATED also covers trials that a scheduler
+stopped early, which the word does not say."""
+
+_MEANINGS = {word: status for status, words in WORDS.items() for word in words}
+
+
+def read_statuses(words: pd.Series, place: str) -> tuple[pd.Series, str]:
+    """Status words as ours.
+
+    Args:
+        words: text, None where nothing is said.
+        place: the file, for the error.
+
+    Returns:
+        Our statuses, None where nothing is said; a sentence on how words of other tools were read, "" without any.
+
+    Raises:
+        ValueError: words that are not in WORDS.
+    """
+    meanings = {word: _MEANINGS.get(_normal(word)) for word in words.dropna().unique()}
+    unknown = [word for word, status in meanings.items() if status is None]
+    if unknown:
+        counts = ", ".join(f"{shorten(word)} ({int((words == word).sum())})" for word in unknown[:10])
+        allowed = "; ".join(f"{status}: {', '.join(spellings)}" for status, spellings in WORDS.items())
+        raise ValueError(f"{place}: status = {counts}: unknown; understood in any case are {allowed}")
+    foreign = {status: [word for word, own in meanings.items() if own == status != word] for status in WORDS}
+    parts = [f"{', '.join(spellings)} as {_meaning(status)}" for status, spellings in foreign.items() if spellings]
+    return words.map(meanings).where(words.notna(), None), f"status words are read: {'; '.join(parts)}" if parts else ""
+
+
+def _normal(word: str) -> str:
+    """TrialState.COMPLETE as complete, "Timed out" as timed_out."""
+    return word.rpartition(".")[2].strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def _meaning(status: str) -> str:
+    if status == OK:
+        return status
+    return "not trained yet" if status == MISSING else f"{status} (a failure)"
+
+
+def with_names(frame: pd.DataFrame, file: str, places: Sequence[str]) -> tuple[pd.DataFrame, str]:
+    """A space, a name and an index for every model, and a remark on names that repeat.
+
+    A row without a name is a model of its own, and so is each row of a name where there is no seed.
+
+    Args:
+        frame: a row per model, or with the column `seed` per training; columns `space`, `spec_id`, `index` if known.
+        file: name of the file, the space and the first part of names that are made up.
+        places: of the rows in the file, e.g. "line 3".
+    """
+    frame = frame if "space" in frame else frame.assign(space=file)
+    made_up = [f"{file} {place}" for place in places]
+    if "spec_id" not in frame and "index" in frame:
+        made_up = [f"{file}-{index}" for index in frame["index"]]
+    names = frame["spec_id"] if "spec_id" in frame else pd.Series(None, index=frame.index, dtype=object)
+    known = names.notna() & (names != "")
+    frame = frame.assign(spec_id=names.astype(object).where(known, pd.Series(made_up, index=frame.index, dtype=object)))
+    remark = ""
+    if "seed" not in frame:
+        again = frame.groupby(["space", "spec_id"]).cumcount()
+        frame["spec_id"] += [f" #{number + 1}" if number else "" for number in again]
+        repeated = int((again == 1).sum())
+        if repeated:
+            remark = (
+                f"{repeated:,} {'name repeats' if repeated == 1 else 'names repeat'}; without a seed column each row "
+                "counts as a model of its own; map seed if they are seeds"
+            )
+    if "index" not in frame:
+        frame["index"] = frame.groupby(["space", "spec_id"], sort=False).ngroup()
+    return frame, remark
+
+
+def one_row_per_seed(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """A row for each of the columns error_1, error_2, …; the seed is the number in its name."""
+    if not names:
+        return frame
+    parts = [frame.drop(columns=list(names)).assign(seed=seed_of(name), error_percent=frame[name]) for name in names]
+    return pd.concat(parts, ignore_index=True)
+
+
+def with_outcomes(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The columns every table has, and how many errors of models that are not ok were set aside as not final.
+
+    Without a status a row is ok if it has an error. Unknown is not the same as good: a row that is ok but has no error
+    has crashed, and one whose error is infinite has diverged.
+
+    Args:
+        frame: column `error_percent`, and `status` (of ours, None where nothing is said) if known.
+    """
+    absent = dict.fromkeys((*TEXTS, "spec", "block_widths")) | dict.fromkeys(("macs", "params", "acts"), np.nan)
+    frame = frame.assign(**{name: value for name, value in (absent | {"seed": 0}).items() if name not in frame})
+    errors, status = frame["error_percent"].astype(float), frame["status"].astype(object)
+    ok = status.isna() | (status == OK)
+    reasons = pd.Series("", index=frame.index, dtype=object)
+    for outcome, rows, reason in (
+        (OK, ok, ""),
+        ("crashed", ok & errors.isna(), "the table has no error for it"),
+        ("diverged", ok & np.isinf(errors), "its error is not finite"),
+    ):
+        status, reasons = status.mask(rows, outcome), reasons.mask(rows, reason)
+    message = frame["message"].astype(object).fillna("").astype(str)
+    frame = frame.assign(
+        status=status, error_percent=errors.where(status == OK), message=message.where(message != "", reasons)
+    )
+    return frame, int((np.isfinite(errors) & (status != OK)).sum())

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.expression import parse_map
+from analysis.expressions import parse_map
 from analysis.table import load, load_table
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.display import by_parameter, columns
-from analysis.number_text import alike, p_text, short, whole
+from analysis.formatting import alike, p_text, short, whole
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cells import LARGEST
-from analysis.json_fields import Fields, unread
-from analysis.notes import Note
+from analysis.formatting import Note
+from analysis.readers.cells import LARGEST
+from analysis.readers.fields import Fields, unread
 
 
 def read_nds(content: Any, name: str) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:

@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 
 from analysis.commands import export
-from analysis.expression import evaluate, parse_map
-from analysis.failures import apply_failure_policy
+from analysis.expressions import evaluate, parse_map
 from analysis.grouping import group_by, keep_where
-from analysis.seeds import average_seeds
 from analysis.table import load, load_table
+from analysis.trainings import apply_failure_policy, average_seeds
 from designspace import ModelSpec, complexity, load_spec, zoo
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0], "b": [3, 4], "name": ["x", "y"], "top-1 error": [5.0, 6.0], "net.d": [7, 8]})

@@ -11,17 +11,25 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.cells import Cells
-from analysis.column_map import TARGETS, block_widths, check_errors, check_names, read_column, seed_of
-from analysis.completion import one_row_per_seed, with_names, with_outcomes
-from analysis.delimited import read_delimited
-from analysis.expression import column_names, quoted, single_column
-from analysis.nds import read_nds
-from analysis.notes import Note, is_are, left_out
-from analysis.pycls import read_pycls
+from analysis.expressions import column_names, quoted, single_column
+from analysis.formatting import Note, is_are, left_out
 from analysis.quantized_linear_fit import FIT_COLUMNS
+from analysis.readers.cells import Cells, read_delimited
+from analysis.readers.columns import (
+    TARGETS,
+    block_widths,
+    check_errors,
+    check_names,
+    one_row_per_seed,
+    read_column,
+    read_statuses,
+    seed_of,
+    with_names,
+    with_outcomes,
+)
+from analysis.readers.nds import read_nds
+from analysis.readers.pycls import read_pycls
 from analysis.select import SELECT_COLUMNS
-from analysis.statuses import read_statuses
 
 TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".json")

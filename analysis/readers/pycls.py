@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.json_fields import Fields, unread
-from analysis.notes import Note
+from analysis.formatting import Note
+from analysis.readers.fields import Fields, unread
 from designspace import ModelSpec
 from designspace.pycls import from_pycls
 from designspace.pycls.config import PARAMETERS, SECTIONS
