@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.expressions import column_names
 from analysis.select import select_best
-from analysis.table import Study, Table, validation_size
+from analysis.table import Source, Table, validation_size
 from analysis.words import setting
 from designspace import ModelSpec, save_spec
 from designspace.export import FORMATS, check_folder, write
@@ -50,9 +50,9 @@ def export_best(
         ValueError: an unknown format, `top` below 1, no finished model, or a file that this tool did not write.
     """
     check_formats(formats)
-    studies = {study.name: study for study in table.studies}
+    studies = {study.name: study for study in table.sources}
     frame = keep_within(table.frame, within or {})
-    best = select_best(frame, top, objectives=objectives, validation_size=validation_size(table.studies))
+    best = select_best(frame, top, objectives=objectives, validation_size=validation_size(table.sources))
     written = []
     for row in best.to_dict("records"):
         model = {str(key): value for key, value in row.items()}
@@ -128,7 +128,7 @@ def parse_within(text: str) -> dict[str, tuple[float, float]]:
     return ends
 
 
-def provenance(model: dict[str, Any], study: Study) -> dict[str, Any]:
+def provenance(model: dict[str, Any], study: Source) -> dict[str, Any]:
     """Where an exported model comes from, how it was trained and how it was chosen, as plain values."""
     keys = (
         "study",

@@ -27,7 +27,7 @@ from analysis.ranges import ranges_per_space
 from analysis.regimes import assign_regimes, best_by_regime, regime_trends
 from analysis.select import select_best
 from analysis.spaces import varies
-from analysis.table import Study, Table, validation_size
+from analysis.table import Source, Table, validation_size
 from analysis.trainings import FailurePolicy, Resolved, apply_failure_policy, average_seeds
 from analysis.trends import correlations_per_space, trends_per_space
 
@@ -113,7 +113,7 @@ class Findings:
     @property
     def error(self) -> str:
         """What the errors of all studies are."""
-        ours = all(study.manifest for study in self.table.studies)
+        ours = all(study.manifest for study in self.table.sources)
         return "validation error of the last epoch" if ours else "error as the table gives it"
 
 
@@ -144,7 +144,7 @@ def find(
     table = group_by(table, by)
     resolved = apply_failure_policy(table.frame, policy)
     frame = _with_fits(average_seeds(resolved.frame))
-    warnings = check_same_training(frame, across, table.studies) if len(set(frame["space"])) > 1 else []
+    warnings = check_same_training(frame, across, table.sources) if len(set(frame["space"])) > 1 else []
     finished = resolved.frame[~resolved.frame["failed"]]  # the error of a failure is the policy's, not a measurement
     cost = match or "macs"
     ok = frame[~frame["failed"]]
@@ -158,8 +158,8 @@ def find(
     free = tuple(name for name in table.parameters if any(varies(part[name]) for part in spaces))
     derived = (*COMPLEXITY, "fit_error")
     names = (*free, *(name for name in derived if any(varies(part[name]) for part in spaces)))
-    size = validation_size(table.studies)
-    designs = space_families(frame, table.studies) if by == "space" else {}
+    size = validation_size(table.sources)
+    designs = space_families(frame, table.sources) if by == "space" else {}
     by_design = in_families(ok, designs)
     regimes = _regimes(by_design, names)
     return Findings(
@@ -196,7 +196,7 @@ def find(
         else pd.DataFrame(),
         profiles=width_profiles(frame),
         failures=_failures(table.frame),
-        sampling=_sampling(table.studies),
+        sampling=_sampling(table.sources),
     )
 
 
@@ -264,7 +264,7 @@ def _failures(frame: pd.DataFrame) -> pd.DataFrame:
     return counted
 
 
-def _sampling(studies: tuple[Study, ...]) -> pd.DataFrame:
+def _sampling(studies: tuple[Source, ...]) -> pd.DataFrame:
     rows = []
     for study in studies:
         for space, report in study.manifest.get("sampling", {}).items():

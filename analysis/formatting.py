@@ -1,4 +1,4 @@
-"""Numbers as text: alike in a column, short on an axis, with sign and interval in a sentence."""
+"""Numbers, counts and notes as text."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ NOTHING = "–"
 MINUS = "\N{MINUS SIGN}"
 
 
-def alike(values: Iterable[Any]) -> list[str]:
-    """Values of one column as text: all integers whole, all other numbers with the same decimals, a dash for nothing.
+def format_column(values: Iterable[Any]) -> list[str]:
+    """The values of one column as text: floats with the same number of decimals, a dash for no value.
 
-    Two decimals from 1 up, none from 10,000 up, three digits of the largest number below 1. A whole number among others
-    is written as they are (15.00), since it is whole by chance; what is a count is an integer by its type (`whole`).
+    Floats have two decimals, more if all are below 1, none from 10,000 up; "no bound" stands for infinity. Convert
+    counts that are stored as floats with `as_integer` first.
     """
-    known = list(values)
-    largest = max((abs(v) for v in known if isinstance(v, float) and np.isfinite(v)), default=0.0)
+    items = list(values)
+    largest = max((abs(v) for v in items if isinstance(v, float) and np.isfinite(v)), default=0.0)
     small = 2 - int(np.floor(np.log10(largest))) if largest > 0 else 2
     decimals = 0 if largest >= 1e4 else max(2, small)
-    return [_text(value, decimals) for value in known]
+    return [_text(value, decimals) for value in items]
 
 
-def whole(values: pd.Series) -> pd.Series:
-    """Numbers that are all whole as integers, others as they are: for counts that stand in a column of floats."""
+def as_integer(values: pd.Series) -> pd.Series:
+    """The column as nullable integers if all its values are whole numbers, otherwise unchanged."""
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    known = numbers[np.isfinite(numbers)]
-    only_numbers = len(known) == values.notna().sum()
-    return numbers.astype("Int64") if only_numbers and np.all(known == known.round()) else values
+    finite = numbers[np.isfinite(numbers)]
+    all_numbers = len(finite) == values.notna().sum()
+    return numbers.astype("Int64") if all_numbers and np.all(finite == finite.round()) else values
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of a frame is a number and known."""
+    """Whether a cell of a frame is a number other than NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not np.isnan(value)
 
 
@@ -46,7 +46,7 @@ def _text(value: Any, decimals: int) -> str:
     return f"{value:,}".replace("-", MINUS) if is_number(value) else str(value)
 
 
-def short(value: float) -> str:
+def si_format(value: float) -> str:
     """A number with an SI suffix for thousands, millions and billions: 4.2M."""
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
@@ -60,28 +60,28 @@ def signed(value: float) -> str:
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A value with its interval: +0.31 (-0.05 to +0.60)."""
+    """A signed value with its interval: +0.31 (-0.05 to +0.60)."""
     return f"{signed(value)} ({signed(low)} to {signed(high)})" if np.isfinite(low) else signed(value)
 
 
 def unsigned(value: float, low: float, high: float) -> str:
-    """A value that cannot be negative with its interval: 0.80 (0.68 to 0.88)."""
+    """A nonnegative value with its interval: 0.80 (0.68 to 0.88)."""
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def p_text(p: float) -> str:
-    """A p-value as text: never 'p = 0'."""
+    """A p-value as text, never "p = 0"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
 class Note(NamedTuple):
-    """A remark on one table.
+    """A note on how one table was read.
 
     Attributes:
         label: the table or space.
-        text: the remark, without a final full stop.
-        detail: what in it differs from table to table.
-        about: the column it explains, if any; obsolete once the column map replaces that column.
+        text: the note, without the period.
+        detail: the part that differs between tables with the same note.
+        about: the column that the note explains, if any; dropped when the column map replaces that column.
     """
 
     label: str
@@ -90,8 +90,8 @@ class Note(NamedTuple):
     about: str = ""
 
 
-def merged(notes: Iterable[Note]) -> tuple[str, ...]:
-    """One sentence for each different text, with all its labels in front."""
+def merge_notes(notes: Iterable[Note]) -> tuple[str, ...]:
+    """One sentence per distinct text, preceded by all its labels."""
     groups: dict[str, list[Note]] = {}
     for note in notes:
         groups.setdefault(note.text, []).append(note)
@@ -108,10 +108,10 @@ def merged(notes: Iterable[Note]) -> tuple[str, ...]:
 
 
 def left_out(count: int, total: int, what: str, rows: str = "rows") -> str:
-    """The remark on rows without a value: "1 of 12 rows has no space and is left out"."""
+    """The note on rows without a value: "1 of 12 rows has no space and is left out"."""
     return f"{count:,} of {total:,} {rows} {'has' if count == 1 else 'have'} no {what} and {is_are(count)} left out"
 
 
 def is_are(count: int) -> str:
-    """The verb for a number of things."""
+    """The verb for a count."""
     return "is" if count == 1 else "are"

@@ -1,18 +1,90 @@
-"""What becomes of models that did not finish: an explicit policy, said aloud with every result."""
+"""Trainings of models: the data behind every statistic, how failures count, and the mean over seeds.
+
+A network is a *model* of a space under a recipe and data set. A population may draw it more than once, and each *draw*
+counts. A *training* is a model with a training seed. Draws of one model share their trainings; the error of a draw is
+the mean over the training seeds.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.expressions import column_names
+from analysis.expressions import unknown_column
+from designspace.study import COLUMNS as RECORD_COLUMNS
+from designspace.validated import shorten, unknown
 
 OK = "ok"
 MISSING = "missing"
-"""Status of a model that was drawn and has no record yet: unknown, not failed; never counted under any policy."""
+"""Status of a model that was drawn but has no record yet. It is not a failure and never counts."""
+
+COLUMNS = {
+    "study": "name of the study folder or table",
+    **{name: column.meaning for name, column in RECORD_COLUMNS.items() if name != "parameters"},
+    "status": "as in a record, or 'missing' for a model that was drawn but has no record yet",
+    "draw_id": "with spec_id, one draw of a population: random stream, seed, and number of earlier draws of the network",
+    "block_widths": "width of each block, a tuple of integers",
+}
+"""Columns of the table and their meaning. The free parameters of the spaces follow; a list becomes name_1, name_2, ….
+
+A table file provides some of them, at least error_percent; recipe_id and data_id are None if it does not state them."""
+
+MODEL = ("space", "recipe_id", "data_id", "spec_id")
+"""Columns that identify a model."""
+
+DRAW = (*MODEL, "draw_id")
+"""Columns that identify a draw. Table files have no `draw_id`: each of their models is drawn once."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Origin of rows: a study folder, table file or data frame.
+
+    Attributes:
+        name: label in the column `study`.
+        path: folder or file.
+        manifest: of a study; empty otherwise.
+    """
+
+    name: str
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def error(self) -> str:
+        """Kind of error: validation error for our studies; a table file does not state the split."""
+        return "validation error" if self.manifest else "error"
+
+
+@dataclass(frozen=True, repr=False)
+class Trainings:
+    """Trainings of the models of one or more studies or tables.
+
+    Attributes:
+        frame: one row per training, with the columns of COLUMNS and the free parameters.
+        sources: the studies and tables, in the order given.
+        parameters: columns of the free parameters in order of appearance, `depth` first.
+        notes: sentences on how the data was read and filtered, repeated with every result.
+        grouped_by: the column whose values are the spaces, or "space" as loaded.
+    """
+
+    frame: pd.DataFrame
+    sources: tuple[Source, ...]
+    parameters: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    grouped_by: str = "space"
+
+
+def validation_size(sources: Sequence[Source]) -> int | None:
+    """Number of images in the smallest validation split; None if some source does not state it."""
+    sizes = [((source.manifest.get("config") or {}).get("data") or {}).get("validation_size") for source in sources]
+    valid = [int(size) for size in sizes if isinstance(size, int) and size > 0]
+    return min(valid) if valid and len(valid) == len(sources) else None
 
 
 @dataclass(frozen=True)
@@ -20,9 +92,9 @@ class FailurePolicy:
     """How a failed model (any status but ok and missing) enters an error distribution.
 
     Args:
-        kind: "worst" gives it the largest error seen among the finished models of all spaces; "error" gives it
-            `error_percent`; "drop" leaves it out, which flatters a space in which many models fail.
-        error_percent: the error of a failed model, in [0, 100]; only for kind "error".
+        kind: "worst" assigns the largest error among the finished models of all spaces, "error" assigns
+            `error_percent`, "drop" leaves the model out, which flatters a space with many failures.
+        error_percent: in [0, 100]; only for "error".
     """
 
     kind: Literal["worst", "drop", "error"] = "worst"
@@ -30,23 +102,22 @@ class FailurePolicy:
 
     def __post_init__(self) -> None:
         if self.kind not in ("worst", "drop", "error"):
-            raise ValueError(f"failure policy is {self.kind!r}; allowed: worst, drop, error=NUMBER")
+            raise ValueError(f"failures = {shorten(self.kind)}: must be worst, drop or error=NUMBER")
         if self.kind == "error" and not 0 <= self.error_percent <= 100:
-            raise ValueError(f"failure policy error is {self.error_percent}; it must be in [0, 100] percent")
+            raise ValueError(f"failures = error={self.error_percent:g}: must have a NUMBER from 0 to 100 percent")
 
     @classmethod
     def parse(cls, text: str) -> FailurePolicy:
-        """Read "worst", "drop" or "error=NUMBER"."""
+        """Parse "worst", "drop" or "error=NUMBER"."""
         name, _, number = text.strip().partition("=")
         if name == "error":
             try:
-                return cls("error", float(number))
-            except ValueError as mistake:
-                raise ValueError(
-                    f"failure policy is {text!r}; allowed: worst, drop, error=NUMBER in [0, 100]"
-                ) from mistake
+                error = float(number)
+            except ValueError:
+                raise ValueError(f"failures = {shorten(text)}: must have a NUMBER, as in error=90") from None
+            return cls("error", error)
         if number or name not in ("worst", "drop"):
-            raise ValueError(f"failure policy is {text!r}; allowed: worst, drop, error=NUMBER")
+            raise ValueError(f"failures = {shorten(text)}: must be worst, drop or error=NUMBER")
         return cls("worst" if name == "worst" else "drop")
 
     def __str__(self) -> str:
@@ -55,14 +126,14 @@ class FailurePolicy:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A table after the policy: every row has an error and counts.
+    """Trainings after the failure policy: every row has an error and counts.
 
     Attributes:
-        frame: the rows that count, `error_percent` filled, plus `failed` (bool).
+        frame: the rows that count, with `error_percent` filled, and `failed` (bool).
         policy: the policy applied.
-        failures: number of models by status, without "ok" and "missing".
-        filled_with: the error given to failed models, NaN if none was given.
-        missing: number of drawn models without a record; they are not in `frame`.
+        failures: number of failed trainings by status.
+        filled_with: error assigned to failed models; NaN if none.
+        missing: number of models without a record, which are not in `frame`.
     """
 
     frame: pd.DataFrame
@@ -73,7 +144,7 @@ class Resolved:
 
     @property
     def sentence(self) -> str:
-        """The policy and what it did, as one sentence to print under a result."""
+        """The policy and its effect."""
         failed = sum(self.failures.values())
         if failed:
             reasons = ", ".join(f"{count} {status}" for status, count in self.failures.items())
@@ -90,70 +161,62 @@ class Resolved:
 
 
 def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "worst") -> Resolved:
-    """Give every failed model its place in the error distribution.
+    """Apply a failure policy.
 
     Args:
-        frame: columns `status` and `error_percent`; one row a model. Rows with status "missing" are set aside.
-        policy: a FailurePolicy or its text ("worst", "drop", "error=100").
+        frame: columns `status` and `error_percent`, one row per training. Rows with status "missing" are left out.
+        policy: a FailurePolicy, or "worst", "drop" or "error=NUMBER".
 
     Raises:
-        ValueError: a column is absent, a model with status "ok" has no error, or no model finished.
+        ValueError: an absent column, an ok model without an error, or no finished model.
     """
     policy = FailurePolicy.parse(policy) if isinstance(policy, str) else policy
     for column in ("status", "error_percent"):
         if column not in frame:
-            raise ValueError(f"the table has no column {column!r}; it has {column_names(frame)}")
-    known = frame[frame["status"] != MISSING].copy()
-    known["failed"] = known["status"] != OK
-    known["error_percent"] = pd.to_numeric(known["error_percent"]).astype(float)
-    finished = known.loc[~known["failed"], "error_percent"]
+            raise ValueError(unknown_column("column", column, frame))
+    trained = frame[frame["status"] != MISSING].copy()
+    trained["failed"] = trained["status"] != OK
+    trained["error_percent"] = pd.to_numeric(trained["error_percent"]).astype(float)
+    finished = trained.loc[~trained["failed"], "error_percent"]
     if finished.isna().any():
-        raise ValueError(f"{int(finished.isna().sum())} models have status 'ok' but no error_percent")
+        count = int(finished.isna().sum())
+        raise ValueError(f"error_percent = nan: must be a number for a model with status ok ({count:,} models)")
+    missing = len(frame) - len(trained)
     if finished.empty:
-        raise ValueError(f"no model finished: {len(known)} failed, {len(frame) - len(known)} have not been trained yet")
-    failures = {
-        str(status): int(count) for status, count in known.loc[known["failed"], "status"].value_counts().items()
-    }
+        raise ValueError(f"no model finished: {len(trained)} failed, {missing} not trained yet")
+    counts = trained.loc[trained["failed"], "status"].value_counts()
+    failures = {str(status): int(count) for status, count in counts.items()}
     filled_with = math.nan
     if policy.kind == "drop":
-        known = known[~known["failed"]].copy()
+        trained = trained[~trained["failed"]].copy()
     elif failures:
         filled_with = float(finished.max()) if policy.kind == "worst" else policy.error_percent
-        known.loc[known["failed"], "error_percent"] = filled_with
-    return Resolved(
-        known.reset_index(drop=True), policy, failures, filled_with, len(frame) - len(frame[frame["status"] != MISSING])
-    )
-
-
-MODEL = ("space", "recipe_id", "data_id", "spec_id")
-"""Columns that identify a model."""
-
-DRAW = (*MODEL, "draw_id")
-"""Columns that identify a draw of a model; tables of other tools have no `draw_id`: each model is drawn once."""
+        trained.loc[trained["failed"], "error_percent"] = filled_with
+    return Resolved(trained.reset_index(drop=True), policy, failures, filled_with, missing)
 
 
 def model_columns(frame: pd.DataFrame) -> list[str]:
-    """Those columns of MODEL that a frame has."""
+    """The columns of MODEL that a frame has."""
     return [name for name in MODEL if name in frame]
 
 
 def draw_columns(frame: pd.DataFrame) -> list[str]:
-    """Those columns of DRAW that a frame has."""
+    """The columns of DRAW that a frame has."""
     return [name for name in DRAW if name in frame]
 
 
 def drop_duplicate_trainings(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Drop rows that repeat a training of the same draw.
 
-    Studies of one space and sampling seed share their first draws. Such a draw counts once, and its training must not
-    look like two seeds that agree to the last digit. A network that was drawn twice keeps both rows.
+    Studies with the same space and sampling seed share their first draws. Such a draw counts once; its training must
+    not appear as two seeds with identical errors. A network that was drawn twice keeps both rows.
 
     Args:
         frame: columns of DRAW, `seed`, `status`, `error_percent`.
 
     Returns:
-        The first row of each training of each draw, in the order of `frame`, one with a result before one without; a
-        sentence if rows were dropped.
+        The first row of each training of each draw, preferring rows with a result, in the order of `frame`; and a note
+        if rows were dropped.
     """
     keys = [*draw_columns(frame), "seed"]
     if not frame.duplicated(keys).any():
@@ -169,10 +232,10 @@ def drop_duplicate_trainings(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[s
 
 
 def distinct_trainings(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each training of each model once, without `draw_id`, for statistics of models rather than of a population.
+    """Each training of each model once, for statistics of models rather than of a population.
 
     Args:
-        frame: columns of DRAW and `seed`; returned as it is where it has no `draw_id`.
+        frame: columns of DRAW and `seed`; returned unchanged if it has no `draw_id`.
     """
     if "draw_id" not in frame:
         return frame
@@ -180,21 +243,21 @@ def distinct_trainings(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def distinct_models(frame: pd.DataFrame) -> pd.DataFrame:
-    """The first draw of each model; `frame` has one row per draw and is returned as it is where it has no `spec_id`."""
+    """The first draw of each model, from one row per draw; returned unchanged if it has no `spec_id`."""
     return frame.drop_duplicates(model_columns(frame)) if "spec_id" in frame else frame
 
 
 def average_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per draw, its error averaged over the training seeds of one or several studies.
+    """Average the error of each draw over its training seeds.
 
-    Trainings are not draws: counting each of them would make every interval too narrow.
+    Trainings are not independent draws: counting each one would make every interval too narrow.
 
     Args:
-        frame: columns of DRAW, `status`, `error_percent` and `failed` (a failure policy applied).
+        frame: columns of DRAW, `status`, `error_percent` and `failed`, as returned by `apply_failure_policy`.
 
     Returns:
-        The rows of the first seed with `error_percent` the mean, `failed` whether any seed failed, `status` that of the
-        first that failed, and `seeds` their number, in the order of `frame`.
+        One row per draw, in order: the row of its first seed with the mean `error_percent`, `failed` if any seed
+        failed, the `status` of the first failure, and `seeds`, the number of seeds.
     """
     reason = frame["status"].where(frame["failed"])
     grouped = frame.assign(status=reason).groupby(draw_columns(frame), sort=False, dropna=False)
@@ -204,3 +267,19 @@ def average_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     first["status"] = grouped["status"].first().fillna(OK).to_numpy()
     first["seeds"] = grouped.size().to_numpy()
     return first.reset_index(drop=True)
+
+
+COMPLEXITIES = ("macs", "params", "acts")
+
+
+def complexity_column(match: str | None) -> str | None:
+    """The complexity column to match by, from the argument `match`: None, "" and "none" mean no matching.
+
+    Raises:
+        ValueError: any other name than macs, params and acts.
+    """
+    if match in (None, "", "none"):
+        return None
+    if match not in COMPLEXITIES:
+        raise ValueError(unknown("match", match, (*COMPLEXITIES, "none")))
+    return match

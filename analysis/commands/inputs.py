@@ -119,7 +119,7 @@ def comparable_models_of(arguments: argparse.Namespace) -> tuple[pd.DataFrame, R
     from analysis.comparability import check_same_training
 
     models, resolved, table = models_of(arguments)
-    print_lines(*check_same_training(models, arguments.across, table.studies))
+    print_lines(*check_same_training(models, arguments.across, table.sources))
     return models, resolved, table
 
 

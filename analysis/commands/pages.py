@@ -36,7 +36,7 @@ def report(argv: list[str]) -> int:
     from analysis.words import headline
 
     table = inputs.read(arguments)
-    first = table.studies[0].folder
+    first = table.sources[0].folder
     folder = Path(arguments.out) if arguments.out else first if first.is_dir() else Path(f"{first.name}-report")
     force = arguments.force or folder == first  # a study folder is this tool's own
     check_output(folder / PAGE, force=force)
@@ -96,7 +96,7 @@ def export(argv: list[str]) -> int:
         within=parse_within(arguments.within),
         force=arguments.force,
     )
-    kinds = {study.name: study.error for study in table.studies}
+    kinds = {study.name: study.error for study in table.sources}
     for path, model in written:
         kind = kinds[model["study"]]
         print(f"{path}  {model['error_percent']:.2f} % {kind}, {model['space']} #{model['index']}")

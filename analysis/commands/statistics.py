@@ -164,7 +164,7 @@ def trends(argv: list[str]) -> int:
     if forest is not None:
         title = f"points of error added by shuffling; {max(0, forest.explained):.0%} of the variance explained"
         inputs.print_table(forest.table, title)
-    designs = space_families(models, table.studies) if arguments.by == "space" else {}
+    designs = space_families(models, table.sources) if arguments.by == "space" else {}
     finished = in_families(models[~models["failed"]], designs)
     regimes = best_by_regime(finished, [name for name in names if name != "macs"])
     if regimes["regime"].max() > 0:
@@ -206,7 +206,7 @@ def select(argv: list[str]) -> int:
     inputs.check_out(arguments)
 
     from analysis.display import COMPLEXITY, best_table
-    from analysis.formatting import short
+    from analysis.formatting import si_format
     from analysis.grouping import group_by
     from analysis.select import candidates, select_best
     from analysis.table import validation_size
@@ -218,14 +218,14 @@ def select(argv: list[str]) -> int:
         table.frame,
         arguments.top if arguments.top is not None or objectives else 5,
         noise_sd=arguments.noise,
-        validation_size=validation_size(table.studies),
+        validation_size=validation_size(table.sources),
         objectives=objectives,
         regimes=arguments.regimes,
     )
     shown = best_table(best, [name for name in objectives if name not in COMPLEXITY])
     if arguments.regimes is not None:
         ends = zip(best["regime_low"], best["regime_high"], strict=True)
-        shown.insert(0, "regime of macs", [f"{short(low)} to {short(high)}" for low, high in ends])
+        shown.insert(0, "regime of macs", [f"{si_format(low)} to {si_format(high)}" for low, high in ends])
     inputs.print_table(shown)
     first = best.iloc[0]
     if first["noise_from"] == "unknown":

@@ -1,4 +1,4 @@
-"""Cells of other people's tables as numbers, text and lists; an ambiguous cell is an error that names its place."""
+"""Cells of table files as numbers, text and lists. An ambiguous cell is an error with its line and column."""
 
 from __future__ import annotations
 
@@ -22,30 +22,29 @@ import pandas as pd
 from designspace.validated import cut, shorten
 
 MISSING = ("", "nan", "-nan", "null", "none", "na", "<na>")
-"""Texts, in any case, that mean "no value" in a column of numbers."""
+"""Text, in any case, that means "no value" in a numeric column."""
 NO_TEXT = ("", "nan", "null", "<na>")
-"""Texts, in any case, that mean "no value" in a column of text; "none" may be a value there."""
+"""Text, in any case, that means "no value" in a text column, where "none" may be a value."""
 LARGEST = 100_000
-"""Most channels of a block, and most blocks of a stage, that are believed."""
+"""Upper limit on the channels of a block and the blocks of a stage."""
 
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity)", re.ASCII | re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 _CERTAINLY_THOUSANDS = re.compile(r"[+-]?\d+(?:,\d{3}){2,}(?:\.\d+)?|[+-]?\d+,\d{3}\.\d+", re.ASCII)
 _PERCENT = re.compile(r"(.*\d.*?)\s*%")
 _IDENTIFIER = re.compile(r"[+-]?0\d+|\d{16,}", re.ASCII)
-"""Digits that are a name: 00000012, or more of them than a float can hold."""
+"""Digits that form a name: 00000012, or more digits than a float holds."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A table as its file has it.
+    """The raw cells of a table.
 
     Attributes:
-        path: of the file.
-        frame: the cells, text or as stored.
-        places: where each row is in the file.
-        unit: what `places` count: "line" of a CSV file (the header is line 1), "row" of a Parquet file (from 1), or
-            "record" of a JSON file (from 1).
+        path: the file, for messages.
+        frame: cells as stored; a text file has only text.
+        places: number of each row in the file, starting at 1.
+        unit: unit of `places`: "line" of a text file (the header is line 1), "row" of Parquet, "record" of JSON.
     """
 
     path: Path
@@ -54,24 +53,26 @@ class Cells:
     unit: str = "line"
 
     def keep(self, rows: pd.Series) -> Cells:
-        """The rows for which a mask (aligned with `frame`) is true."""
+        """The rows where a mask, aligned with `frame`, is true."""
         places = [place for place, kept in zip(self.places, rows, strict=True) if kept]
         return Cells(self.path, self.frame[rows.to_numpy()].reset_index(drop=True), places, self.unit)
 
     def error(self, row: int, name: str, value: object, allowed: str) -> ValueError:
-        """The error for one cell: file, line, column and value, and what is allowed."""
+        """The error for one cell, with its file, line, column and value."""
         return ValueError(f"{self.path}, {self.unit} {self.places[row]}: {cut(name)} = {shorten(value)}: {allowed}")
 
     def numbers(self, column: str, *, percent: bool = False) -> pd.Series:
-        """A column as floats, NaN where there is no value.
+        """A column as floats, NaN for no value.
+
+        Thousands separators are accepted only if some cell of the column rules out decimal commas (1,234,567 or
+        1,234.5).
 
         Args:
             column: its name.
             percent: accept a column in which every number has a percent sign.
 
         Raises:
-            ValueError: a cell that is not a number. Thousands separators are read where some cell of the column leaves
-                no doubt that they are not decimal commas (1,234,567 or 1,234.5).
+            ValueError: a cell that is not a number.
         """
         cells = self.frame[column]
         if _is_number_column(cells):
@@ -79,17 +80,17 @@ class Cells:
         values, bad = _parse(cells.tolist(), percent)
         if bad is not None:
             raise self.error(
-                bad, column, cells.iloc[bad], "must be a number such as 6.5 or 1e9 (decimal point, no unit), or empty"
+                bad, column, cells.iloc[bad], "must be a number with a decimal point and no unit, such as 6.5 or 1e9, or empty"
             )
         return pd.Series(values, dtype=float)
 
     def text(self, column: str) -> pd.Series:
-        """A column as stripped texts, None where there is no value."""
+        """A column as stripped text, None for no value."""
         texts = [cell.strip() if isinstance(cell, str) else as_text(cell) for cell in self.frame[column]]
         return pd.Series([None if text.casefold() in NO_TEXT else text for text in texts], dtype=object)
 
     def lists(self, column: str) -> pd.Series:
-        """A column as tuples of numbers, None where there is no value: 24,56,152 or [24, 56, 152] or 24 56 152."""
+        """A column as tuples of numbers, None for no value. Formats: 24,56,152 or [24, 56, 152] or 24 56 152."""
         cells = self.frame[column].tolist()
         return pd.Series([self._list(row, column, cell) for row, cell in enumerate(cells)], dtype=object)
 
@@ -111,12 +112,11 @@ class Cells:
         return tuple(value for value in values if value is not None)
 
     def typed(self, column: str, *, parameter: bool = False) -> pd.Series:
-        """A column as integers, floats, booleans or text, whichever all of its cells are.
+        """A column as integers, floats, booleans or text: the first type that fits all cells.
 
         Args:
             column: its name.
-            parameter: raise ValueError for a cell that is not a number where most others are, instead of taking the
-                column as text.
+            parameter: raise ValueError for a cell that is not a number if most others are, instead of returning text.
         """
         cells = self.frame[column]
         if cells.dtype != object and not pd.api.types.is_string_dtype(cells):
@@ -128,18 +128,17 @@ class Cells:
             numbers, bad = _parse(values, percent=True)
             if bad is None:
                 return as_integers(pd.Series(numbers, dtype=float))
-            known = sum(value is not None and value == value for value in map(parse_number, values))
-            if parameter and known > len(values) / 2:
-                raise self.error(bad, column, values[bad], "must be a number, as most of the column are")
+            count = sum(value is not None and value == value for value in map(parse_number, values))
+            if parameter and count > len(values) / 2:
+                raise self.error(bad, column, values[bad], "must be a number, like most of the column")
         text = self.text(column)
-        words = {"true": True, "false": False}
-        if text.dropna().str.lower().isin(list(words)).all():
-            return text.map(lambda cell: words[cell.lower()] if cell else None).infer_objects()
+        if text.dropna().str.lower().isin(["true", "false"]).all():
+            return text.map(lambda cell: cell.lower() == "true" if cell else None).infer_objects()
         return text.infer_objects()
 
 
 def parse_number(cell: Any) -> float | None:
-    """A cell as a float, NaN where it has no value, None where it is not a number."""
+    """A cell as a float, NaN for no value, None if it is not a number."""
     if isinstance(cell, str):
         text = cell.strip()
         if _NUMBER.fullmatch(text):
@@ -163,9 +162,9 @@ def as_text(value: Any) -> str:
 
 
 def as_integers(values: pd.Series) -> pd.Series:
-    """Floats as integers where all of them are whole."""
-    whole = len(values) and np.isfinite(values).all() and (values % 1 == 0).all() and values.abs().max() < 2**53
-    return values.astype("int64") if whole else values
+    """Floats as integers if all are whole numbers."""
+    integral = len(values) and np.isfinite(values).all() and (values % 1 == 0).all() and values.abs().max() < 2**53
+    return values.astype("int64") if integral else values
 
 
 def _is_number_column(cells: pd.Series) -> bool:
@@ -173,8 +172,8 @@ def _is_number_column(cells: pd.Series) -> bool:
 
 
 def _parse(cells: list[Any], percent: bool) -> tuple[list[float | None], int | None]:
-    """Cells as floats, and the position of the first that is not a number under a convention all of them share."""
-    if all(isinstance(cell, str) and _NUMBER.fullmatch(cell) for cell in cells):  # nearly all columns of numbers
+    """Cells as floats, and the position of the first that is not a number in the notation common to all."""
+    if all(isinstance(cell, str) and _NUMBER.fullmatch(cell) for cell in cells):  # almost every numeric column
         return list(map(float, cells)), None
     values = [parse_number(cell) for cell in cells]
     bad = [row for row, value in enumerate(values) if value is None]
@@ -203,15 +202,15 @@ _BOMS = (
 
 
 def read_delimited(path: Path) -> Cells:
-    """The cells of a text table, all of them text; blank lines and rows of empty cells are not rows.
+    """Read a text table; blank lines and rows of empty cells are skipped.
 
     Args:
-        path: UTF-8, or UTF-8, UTF-16 or UTF-32 with a byte order mark; gzip is recognized. The delimiter is that of
-            comma, semicolon and tab that splits header and first row alike into most cells.
+        path: UTF-8, or UTF-8, UTF-16 or UTF-32 with a byte order mark, optionally gzipped. The delimiter is the one of
+            comma, semicolon and tab that splits header and first row into the same number of cells, and the most.
 
     Raises:
-        ValueError: another encoding, a column name that occurs twice, a row with more or fewer cells than the header,
-            an unfinished quote.
+        ValueError: another encoding, a repeated column name, a row whose length differs from the header's, an
+            unclosed quote.
     """
     text = _decode(path)
     delimiter = max(DELIMITERS, key=lambda candidate: _fit(text, candidate))
@@ -229,22 +228,22 @@ def read_delimited(path: Path) -> Cells:
             elif row and (len(row) == 1 or any(map(str.strip, row))):
                 if len(row) != len(header):
                     raise ValueError(
-                        f"{path}, line {start}: number of cells = {len(row)}: must be {len(header)} as in the header; "
-                        f"put a cell that contains {delimiter!r} in double quotes"
+                        f"{path}, line {start}: number of cells = {len(row)}: must be {len(header)}, as in the header; "
+                        f"use double quotes around a cell that contains {delimiter!r}"
                     )
                 rows.append(row)
                 lines.append(start)
     except csv.Error as error:
-        raise ValueError(f"{path}, line {line}: {error}; check its double quotes") from None
+        raise ValueError(f"{path}, line {line}: {error}; check the double quotes") from None
     if not rows or header is None:
-        raise ValueError(f"{path} has no rows")
+        raise ValueError(f"{path}: no rows")
     columns = {name: list(column) for name, column in zip(header, zip(*rows, strict=True), strict=True)}
     if re.search("[\udc80-\udcff]", text):  # bytes that are not UTF-8
         for name, cells in columns.items():
             for place, cell in zip(("header", *(f"line {line}" for line in lines)), (name, *cells), strict=True):
                 if re.search("[\udc80-\udcff]", cell):
                     shown = f"{cut(ascii(name))} = {shorten(cell.encode('utf-8', 'surrogateescape'))}"
-                    raise ValueError(f"{path}, {place}: {shown}: not UTF-8; save the table as UTF-8")
+                    raise ValueError(f"{path}, {place}: {shown}: must be UTF-8")
     return Cells(path, pd.DataFrame(columns, dtype=object), lines)
 
 
@@ -256,15 +255,15 @@ def _decode(path: Path) -> str:
         encoding = next((encoding for mark, encoding in _BOMS if content.startswith(mark)), "")
         text = content.decode(encoding) if encoding else content.decode("utf-8", "surrogateescape")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+        raise ValueError(f"{path}: unreadable ({error})") from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise ValueError(f"{path}, line {line}: a NUL character; save the table as UTF-8")
+        raise ValueError(f"{path}, line {line}: NUL character; save the table as UTF-8")
     return text
 
 
 def _fit(text: str, delimiter: str) -> tuple[bool, int]:
-    """How well a delimiter fits: whether it splits header and first row into the same several cells, and how many."""
+    """Whether a delimiter splits header and first row into equally many cells, and the number of cells."""
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header, first = islice(filter(None, rows), 2)
@@ -274,12 +273,38 @@ def _fit(text: str, delimiter: str) -> tuple[bool, int]:
 
 
 def _header(path: Path, line: int, row: list[str]) -> list[str]:
-    """Column names; one without a name is called as pandas calls it."""
+    """Column names; a column without one is named as pandas names it."""
     names = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(row)]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         places = ", ".join(str(place) for place, name in enumerate(names, start=1) if name == repeated[0])
         raise ValueError(
-            f"{path}, line {line}: columns {cut(places)} are all named {shorten(repeated[0])}; rename them"
+            f"{path}, line {line}: column names = {shorten(repeated[0])} (columns {cut(places)}): must be unique"
         )
     return names
+
+
+def read_parquet(path: Path) -> Cells:
+    """Read a Parquet file; named index levels become columns."""
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: not a readable Parquet file ({error})") from None
+    return frame_cells(frame, path)
+
+
+def frame_cells(frame: pd.DataFrame, path: Path) -> Cells:
+    """The cells of a data frame; named index levels become columns.
+
+    Args:
+        frame: any column types.
+        path: its name, for messages.
+    """
+    frame = frame if frame.index.names == [None] else frame.reset_index()
+    frame = frame.reset_index(drop=True).rename(columns=str)
+    if frame.empty:
+        raise ValueError(f"{path}: no rows")
+    if not frame.columns.is_unique:
+        name = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"{path}: column names = {shorten(name)}: must be unique")
+    return Cells(path, frame, range(1, len(frame) + 1), "row")

@@ -61,7 +61,7 @@ def test_report_of_two_studies_with_another_policy(study, tmp_path, make_study, 
 def test_export_writes_specs_that_load_back_to_the_same_networks(study, tmp_path, capsys):
     out = tmp_path / "specs"
     assert export([str(study), "--top", "3", "--to", "yaml", "--out", str(out)]) == 0
-    frame = load(study)
+    frame = load(study).frame
     best = frame[frame["status"] == "ok"].sort_values("error_percent", kind="stable").head(3)
     files = sorted(out.iterdir())
     assert [file.name for file in files] == [f"{i}-{s[:8]}.yaml" for i, s in enumerate(best["spec_id"], start=1)]
@@ -116,7 +116,7 @@ def test_export_takes_specs_and_pycls_files_and_names_what_it_writes_itself(tmp_
 
 
 def test_export_chooses_within_a_regime_and_on_the_front(study, tmp_path):
-    frame = load(study)
+    frame = load(study).frame
     limit = float(frame["macs"].median())
     assert export([str(study), "--within", f"macs=0:{limit}", "--pareto", "macs", "--out", str(tmp_path / "s")]) == 0
     found = [yaml.safe_load(file.read_text())["provenance"] for file in sorted((tmp_path / "s").iterdir())]

@@ -9,7 +9,7 @@ from analysis.findings import find
 from analysis.grouping import in_families, space_families
 from analysis.regimes import assign_regimes
 from analysis.remarks import regimes as told
-from analysis.table import Study, load_table
+from analysis.table import Source, load_table
 from analysis.words import summary
 
 REGIMES = {"small": (2e6, 3e6), "medium": (4e6, 6e6), "large": (8e6, 12e6)}
@@ -27,7 +27,7 @@ def sizes(tmp_path_factory, make_study):
 
 
 def test_spaces_that_differ_in_their_limits_only_are_one_design_space(sizes):
-    designs = space_families(sizes.frame, sizes.studies)
+    designs = space_families(sizes.frame, sizes.sources)
     assert designs == {f"{name}_{size}": name for name in ("bottleneck", "inverted") for size in REGIMES}
     models = in_families(sizes.frame, designs)
     regime = assign_regimes(models)
@@ -39,15 +39,15 @@ def test_other_settings_recipes_and_tables_are_other_design_spaces(study, make_s
     table = load_table(study, make_study(tmp_path / "again", recipe_id="f" * 16))
     labels = set(table.frame["space"])
     assert labels == {f"{run}/{name}" for run in ("study", "again") for name in ("bottleneck", "inverted")}
-    assert space_families(table.frame, table.studies) == {label: label for label in labels}
+    assert space_families(table.frame, table.sources) == {label: label for label in labels}
     (tmp_path / "t.csv").write_text("error_percent,space\n3,a\n4,b\n")
     table = load_table(tmp_path / "t.csv")
-    assert space_families(table.frame, table.studies) == {"a": "a", "b": "b"}
+    assert space_families(table.frame, table.sources) == {"a": "a", "b": "b"}
 
 
 def test_labels_that_begin_differently_are_all_named(sizes):
     frame = sizes.frame.assign(space=sizes.frame["space"].str.replace("bottleneck_", ""))
-    study = Study("study", Path(), {"config": {"spaces": {size: {"base": "regnetx"} for size in REGIMES}}})
+    study = Source("study", Path(), {"config": {"spaces": {size: {"base": "regnetx"} for size in REGIMES}}})
     frame = frame[frame["space"].isin(REGIMES)]
     assert set(space_families(frame, [study]).values()) == {"large, medium, small"}
 

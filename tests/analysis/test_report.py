@@ -138,7 +138,7 @@ def test_trainings_too_short_to_tell_models_apart_are_a_caution(tmp_path, make_s
 def test_one_space_alone_is_a_report_without_comparison(study):
     table = load_table(study)
     alone = table.frame[table.frame["space"] == "inverted"].reset_index(drop=True)
-    findings = find(type(table)(alone, table.studies, table.parameters))
+    findings = find(type(table)(alone, table.sources, table.parameters))
     assert findings.comparison.empty
     page = Page(whole(findings))
     assert "edf_matched" not in {figure.get("id") for figure in page.all("figure")}
@@ -351,7 +351,7 @@ def test_trainings_of_one_network_from_several_seeds_are_one_model(tmp_path, mak
     again = table.frame.assign(seed=1, error_percent=table.frame["error_percent"] + 1)
     both = pd.concat([table.frame, again], ignore_index=True)
     once = find(table)
-    twice = find(type(table)(both, table.studies, table.parameters))
+    twice = find(type(table)(both, table.sources, table.parameters))
     assert twice.spaces["n"].tolist() == once.spaces["n"].tolist() == [12, 12]
     np.testing.assert_allclose(twice.spaces["mean"], once.spaces["mean"] + 0.5)
     np.testing.assert_allclose(twice.comparison["detectable"], once.comparison["detectable"])

@@ -15,7 +15,7 @@ from designspace.spec import ModelSpec
 
 
 def test_every_model_that_was_drawn_is_a_row(study):
-    frame = load(study)
+    frame = load(study).frame
     assert len(frame) == 48
     assert frame["status"].value_counts().to_dict() == {"ok": 43, "missing": 2, "diverged": 2, "out_of_memory": 1}
     assert not frame.duplicated(["study", "space", "index", "seed"]).any()
@@ -44,7 +44,7 @@ def test_spaces_trained_differently_are_kept_apart(tmp_path, make_study):
     other = make_study(tmp_path / "other", n=3, recipe_id="f" * 16)
     assert set(load(a, same)["space"]) == {"bottleneck", "inverted"}
     assert set(load(a, other)["space"]) == {"a/bottleneck", "a/inverted", "other/bottleneck", "other/inverted"}
-    assert load_table(a, other).studies[1].name == "other"
+    assert load_table(a, other).sources[1].name == "other"
 
 
 def test_a_training_that_is_in_two_studies_counts_once(tmp_path, make_study):
@@ -110,7 +110,7 @@ def test_draws_of_other_seeds_are_other_draws(tmp_path, make_study):
     """The first 30 draws of seed 0 are shared; draws of seed 1 count, whether or not their networks are among them."""
     a, b = (make_study(tmp_path / f"{n}", n=n, spaces=FEW, training_seeds=(0,)) for n in (30, 40))
     other = make_study(tmp_path / "other", n=30, seed=1, spaces=FEW, training_seeds=(0,))
-    frame = load(a, b, other)
+    frame = load(a, b, other).frame
     assert len(frame) == 40 + 30
     assert not frame.duplicated(["spec_id", "draw_id"]).any()
     first, second = (set(frame.loc[frame["study"].isin(studies), "spec_id"]) for studies in (("30", "40"), ("other",)))
@@ -124,7 +124,7 @@ def test_seeds_of_one_model_are_averaged_over_its_draws(tmp_path, make_study):
     """Selecting the lucky seed of a network that two studies drew would be optimistic."""
     a = make_study(tmp_path / "a", n=30, spaces=FEW, training_seeds=(0,))
     b = make_study(tmp_path / "b", n=30, seed=1, spaces=FEW, training_seeds=(1,))
-    frame = load(a, b)
+    frame = load(a, b).frame
     best = select_best(frame, None, noise_sd=0.5).set_index("spec_id")
     shared = best[best["seeds"] == 2]
     assert len(shared)
@@ -163,12 +163,12 @@ def test_a_damaged_record_counts_as_missing(study):
     path = sorted((study / "records").glob("*.json"))[0]
     path.write_text(path.read_text().replace('"seed": 0', '"seed": "0"'))
     with pytest.warns(UserWarning, match=rf"1 damaged record \({path.stem}: seed = '0': must be a valid integer\); "):
-        frame = load(study)
+        frame = load(study).frame
     assert frame.loc[frame["spec_id"] == path.stem.partition("-")[0], "status"].tolist() == ["missing"]
 
 
 def test_the_best_are_chosen_once_each_by_their_mean_over_seeds(study):
-    frame = load(study)
+    frame = load(study).frame
     best = select_best(frame, 3)
     ok = frame[frame["status"] == "ok"]
     assert best["error_percent"].tolist() == sorted(ok["error_percent"])[:3]
@@ -182,7 +182,7 @@ def test_the_best_are_chosen_once_each_by_their_mean_over_seeds(study):
 
 
 def test_nothing_to_select_is_said(study):
-    frame = load(study)
+    frame = load(study).frame
     with pytest.raises(ValueError, match="k = 0: must be at least 1"):
         select_best(frame, 0)
     with pytest.raises(ValueError, match="no model finished in all its trainings"):

@@ -118,18 +118,18 @@ def test_a_mapped_table_is_a_table(tmp_path, suffix):
     assert frame["status"].tolist() == ["ok", "ok", "crashed"]  # no error is not a good error
     assert frame["space"].tolist() == ["nets"] * 3
     assert table.parameters == ("layers",)
-    assert table.studies[0].manifest == {}
+    assert table.sources[0].manifest == {}
 
 
 def test_errors_of_several_seeds_become_a_row_each(tmp_path):
     pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}).to_csv(tmp_path / "t.csv", index=False)
-    frame = load(tmp_path / "t.csv", columns=parse_map("error_1=a,error_2=b"))
+    frame = load(tmp_path / "t.csv", columns=parse_map("error_1=a,error_2=b")).frame
     assert frame[["index", "seed", "error_percent"]].to_numpy().tolist() == [[0, 1, 1], [1, 1, 2], [0, 2, 3], [1, 2, 4]]
 
 
 def test_a_study_and_a_table_together(study, tmp_path):
     pd.DataFrame({"error": [1.0, 2.0], "macs": [3, 4]}).to_csv(tmp_path / "t.csv", index=False)
-    frame = load(study, tmp_path / "t.csv", columns={"error": "error"})
+    frame = load(study, tmp_path / "t.csv", columns={"error": "error"}).frame
     assert frame["space"].unique().tolist() == ["bottleneck", "inverted", "t"]
     assert frame["study"].unique().tolist() == ["study", "t.csv"]
 
@@ -165,7 +165,7 @@ def test_spaces_of_two_files_without_seeds_are_kept_apart(tmp_path):
     for folder in "ab":
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "nets.csv").write_text("name,error_percent\nx,1\ny,2\n")
-    frame = load(tmp_path / "a" / "nets.csv", tmp_path / "b" / "nets.csv", columns=parse_map("name"))
+    frame = load(tmp_path / "a" / "nets.csv", tmp_path / "b" / "nets.csv", columns=parse_map("name")).frame
     assert frame["space"].tolist() == ["a/nets.csv/nets", "a/nets.csv/nets", "b/nets.csv/nets", "b/nets.csv/nets"]
     assert frame[["recipe_id", "data_id"]].isna().all(axis=None)  # the files do not say
 
@@ -193,13 +193,13 @@ def test_different_seeds_of_the_same_models_in_two_files_are_seeds_of_one_recipe
 def test_other_spaces_of_one_name_in_two_files_are_kept_apart(tmp_path, second, reason):
     (tmp_path / "one.csv").write_text("space,net,seed,error\ns,x,1,11\ns,y,1,21\n")
     (tmp_path / "two.csv").write_text("space,net,seed,error\n" + second)
-    frame = load(tmp_path / "one.csv", tmp_path / "two.csv", columns=parse_map("space,name=net,error"))
+    frame = load(tmp_path / "one.csv", tmp_path / "two.csv", columns=parse_map("space,name=net,error")).frame
     assert frame["space"].unique().tolist() == ["one.csv/s", "two.csv/s"], reason
 
 
 def test_a_table_and_a_study_of_one_name_are_kept_apart(study, tmp_path):
     (tmp_path / "t.csv").write_text("space,net,seed,error\nbottleneck,x,1,11\nbottleneck,y,1,21\n")
-    frame = load(study, tmp_path / "t.csv", columns=parse_map("space,name=net,error"))
+    frame = load(study, tmp_path / "t.csv", columns=parse_map("space,name=net,error")).frame
     assert set(frame["space"]) == {"study/bottleneck", "t.csv/bottleneck", "inverted"}
 
 
@@ -274,7 +274,7 @@ def test_nds_reruns_and_networks_without_groups(tmp_path):
     plain = {"block_type": "double_plain_block", "num_gs": [], "bot_muls": []}
     records = {"top": [nds_record(1, **plain), nds_record(2, **plain)], "mid": [nds_record(3)]}
     (tmp_path / "Vanilla_reruns.json").write_text(json.dumps(records))
-    frame = load(tmp_path / "Vanilla_reruns.json")
+    frame = load(tmp_path / "Vanilla_reruns.json").frame
     assert frame["rerun_group"].tolist() == ["top", "top", "mid"]
     assert frame["index"].tolist() == [0, 0, 1]
     assert np.isnan(frame["groups_1"][0])
@@ -349,7 +349,7 @@ MALFORMED = (None, "x", 3, [1], {"a": 1}, [], float("inf"), float("nan"), 10**40
 @pytest.mark.parametrize("value", MALFORMED)
 def test_a_malformed_nds_record_is_a_row(tmp_path, place, value):
     (tmp_path / "A.json").write_text(json.dumps([nds_record(), nds_record(2) | {place: value}, nds_record(4)]))
-    frame = load(tmp_path / "A.json")
+    frame = load(tmp_path / "A.json").frame
     assert len(frame) == 3
     if place not in ("test_ep_top1", "min_test_top1"):
         assert frame["error_percent"].tolist() == [7, 7, 7]
