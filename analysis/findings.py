@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.comparability import check_same_training
 from analysis.compare import compare_spaces, describe_spaces
 from analysis.curves import learning_curves
-from analysis.edf import edf_by
+from analysis.error_distributions import edf_by
 from analysis.exponents import scaling_exponents
 from analysis.fidelity import RankAgreement, epoch_fidelity, recipe_fidelity, seed_agreement
 from analysis.grouping import group_by, in_families, space_families
