@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.formatting import NOTHING, format_column, interval, is_number, p_text, si_format, unsigned, as_integer
+from analysis.formatting import NOTHING, as_integer, format_column, interval, is_number, p_text, si_format, unsigned
 from analysis.style import label
 
 AREA = ("area", "area_lower", "area_upper")

@@ -46,16 +46,18 @@ def unquoted(text: str) -> str:
 
 def list_columns(names: Iterable[object]) -> str:
     """Column names for a message, as written in an expression; long lists are cut."""
-    names = [cut(quoted(str(name)), 40) for name in names]
-    more = len(names) - LISTED_NAMES
-    return ", ".join(names[:LISTED_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+    texts = [cut(quoted(str(name)), 40) for name in names]
+    more = len(texts) - LISTED_NAMES
+    return ", ".join(texts[:LISTED_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def unknown_column(field: str, value: str, names: Iterable[object]) -> str:
     """The message for a column that does not exist: the closest names, else the columns of the table."""
     columns = list(map(str, names))
     message = unknown(field, value, columns)
-    return message if "did you mean" in message else f"{field} = {cut(value)}: unknown; columns: {list_columns(columns)}"
+    return (
+        message if "did you mean" in message else f"{field} = {cut(value)}: unknown; columns: {list_columns(columns)}"
+    )
 
 
 def split_items(text: str, separator: str = ",") -> list[str]:

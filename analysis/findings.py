@@ -27,8 +27,15 @@ from analysis.ranges import ranges_per_space
 from analysis.regimes import assign_regimes, best_by_regime, regime_trends
 from analysis.select import select_best
 from analysis.spaces import varies
-from analysis.table import Source, Table, validation_size
-from analysis.trainings import FailurePolicy, Resolved, apply_failure_policy, average_seeds
+from analysis.trainings import (
+    FailurePolicy,
+    Resolved,
+    Source,
+    Trainings,
+    apply_failure_policy,
+    average_seeds,
+    validation_size,
+)
 from analysis.trends import correlations_per_space, trends_per_space
 
 COMPLEXITY = ("macs", "params", "acts")
@@ -77,7 +84,7 @@ class Findings:
             `designspace.population.SamplingReport`), rejected by which constraints.
     """
 
-    table: Table
+    table: Trainings
     resolved: Resolved
     warnings: tuple[str, ...]
     models: pd.DataFrame
@@ -118,7 +125,7 @@ class Findings:
 
 
 def find(
-    table: Table,
+    table: Trainings,
     *,
     policy: FailurePolicy | str = "worst",
     match: str = "macs",

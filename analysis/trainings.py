@@ -27,7 +27,7 @@ COLUMNS = {
     "study": "name of the study folder or table",
     **{name: column.meaning for name, column in RECORD_COLUMNS.items() if name != "parameters"},
     "status": "as in a record, or 'missing' for a model that was drawn but has no record yet",
-    "draw_id": "with spec_id, one draw of a population: random stream, seed, and number of earlier draws of the network",
+    "draw_id": "with spec_id, one draw of a population: random stream, seed and number of the draw",
     "block_widths": "width of each block, a tuple of integers",
 }
 """Columns of the table and their meaning. The free parameters of the spaces follow; a list becomes name_1, name_2, ….
@@ -61,7 +61,7 @@ class Source:
         return "validation error" if self.manifest else "error"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trainings:
     """Trainings of the models of one or more studies or tables.
 

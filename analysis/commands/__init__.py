@@ -1,4 +1,4 @@
-"""The commands of analysis, each a function of its arguments that returns an exit code."""
+"""Commands of analysis. Each function takes its arguments and returns an exit code."""
 
 from analysis.commands.pages import export, report
 from analysis.commands.statistics import compare, edf, fit, select, trends

@@ -38,9 +38,32 @@ from designspace.study import Study, damaged_text
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".json")
 
 COMPUTED = frozenset(
-    "study spec failed seeds fit_w_0 fit_w_a fit_w_m fit_error fit_error_continuous rank candidates left_out tied pareto "
-    "estimate estimate_lower estimate_upper retrained_lower retrained_upper noise_sd noise_from "
-    "regime regime_low regime_high".split()
+    [
+        "study",
+        "spec",
+        "failed",
+        "seeds",
+        "fit_w_0",
+        "fit_w_a",
+        "fit_w_m",
+        "fit_error",
+        "fit_error_continuous",
+        "rank",
+        "candidates",
+        "left_out",
+        "tied",
+        "pareto",
+        "estimate",
+        "estimate_lower",
+        "estimate_upper",
+        "retrained_lower",
+        "retrained_upper",
+        "noise_sd",
+        "noise_from",
+        "regime",
+        "regime_low",
+        "regime_high",
+    ]
 )
 """Columns that the commands compute and write. They are ignored when such a file is read again."""
 
@@ -145,7 +168,9 @@ def read_frame(frame: pd.DataFrame, name: str, columns: Mapping[str, str]) -> Pa
 def _check_map(columns: Mapping[str, str]) -> None:
     check_names(columns)
     for name in sorted(COMPUTED.intersection(columns)):
-        raise ValueError(f"map = {name}: must not be the name of a computed column; choose another, such as my_{name}")
+        raise ValueError(
+            f"column map = {name}: must not be the name of a computed column; choose another, such as my_{name}"
+        )
 
 
 def _read_cells(cells: Cells, columns: Mapping[str, str]) -> Part:

@@ -80,7 +80,10 @@ class Cells:
         values, bad = _parse(cells.tolist(), percent)
         if bad is not None:
             raise self.error(
-                bad, column, cells.iloc[bad], "must be a number with a decimal point and no unit, such as 6.5 or 1e9, or empty"
+                bad,
+                column,
+                cells.iloc[bad],
+                "must be a number with a decimal point and no unit, such as 6.5 or 1e9, or empty",
             )
         return pd.Series(values, dtype=float)
 

@@ -66,15 +66,15 @@ def check_names(columns: Mapping[str, str]) -> None:
     for name in columns:
         target = TARGETS.get(name, name)
         if target in targets:
-            raise ValueError(f"map = {targets[target]}, {name}: must have only one of them, both set {target}")
+            raise ValueError(f"column map = {targets[target]}, {name}: must have only one of them, both set {target}")
         targets[target] = name
     if "stage_depths" in targets and "block_widths" not in targets:
-        raise ValueError("map = depths: must also have widths, the width of each stage")
+        raise ValueError("column map = depths: must also have widths, the width of each stage")
     seeds = [name for name in columns if seed_of(name) is not None]
     single = [targets[target] for target in ("error_percent", "seed") if target in targets]
     if seeds and single:
         raise ValueError(
-            f"map = {single[0]}, {seeds[0]}: must have only one of them; error_1, error_2, … state error and seed"
+            f"column map = {single[0]}, {seeds[0]}: must have only one of them; error_1, error_2, … imply the seed"
         )
 
 
@@ -233,7 +233,9 @@ def with_names(frame: pd.DataFrame, file: str, places: Sequence[str]) -> tuple[p
         generated = [f"{file}-{index}" for index in frame["index"]]
     names = frame["spec_id"] if "spec_id" in frame else pd.Series(None, index=frame.index, dtype=object)
     named = names.notna() & (names != "")
-    frame = frame.assign(spec_id=names.astype(object).where(named, pd.Series(generated, index=frame.index, dtype=object)))
+    frame = frame.assign(
+        spec_id=names.astype(object).where(named, pd.Series(generated, index=frame.index, dtype=object))
+    )
     note = ""
     if "seed" not in frame:
         repeat = frame.groupby(["space", "spec_id"]).cumcount()

@@ -95,4 +95,6 @@ def unreadable_note(records: Sequence[Fields], label: str) -> tuple[Note, ...]:
         return ()
     place, problem = bad[0]
     have = "has an unreadable value" if len(bad) == 1 else "have unreadable values"
-    return (Note(label, f"{len(bad):,} of {len(records):,} records {have}, read as unknown; record {place}: {problem}"),)
+    return (
+        Note(label, f"{len(bad):,} of {len(records):,} records {have}, read as unknown; record {place}: {problem}"),
+    )

@@ -88,7 +88,9 @@ def _network(net: Fields) -> dict[str, Any]:
     multipliers = net.numbers("bot_muls")[1:]
     lengths = {len(depths), len(widths)} | {len(values) for values in (groups, multipliers) if values}
     if len(lengths) > 1 or not depths:
-        net.problem("ds", f"must match ws ({len(widths)}), num_gs ({len(groups)}) and bot_muls ({len(multipliers)} values)")
+        net.problem(
+            "ds", f"must match ws ({len(widths)}), num_gs ({len(groups)}) and bot_muls ({len(multipliers)} values)"
+        )
         return {"block_widths": None}
     per_stage: dict[str, Sequence[float]] = {
         "depth": depths,

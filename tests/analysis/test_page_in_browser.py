@@ -11,9 +11,9 @@ import pytest
 
 import analysis.figures
 import analysis.report
+from analysis import load
 from analysis.findings import find
 from analysis.report import write_report
-from analysis.table import load_table
 from designspace import load_spec
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,7 +24,7 @@ from browser import Browser, find_browser
 def page(tmp_path_factory, make_study):
     """A report of two spaces with its first picture only, and its findings."""
     folder = tmp_path_factory.mktemp("browser")
-    findings = find(load_table(make_study(folder / "study", n=16, failures={2: "diverged"})))
+    findings = find(load(make_study(folder / "study", n=16, failures={2: "diverged"})))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(analysis.report, "pictures", lambda f: [next(iter(analysis.figures._spaces(f)))])
         return write_report(findings, folder / "page"), findings

@@ -20,36 +20,36 @@ FRAME = pd.DataFrame(
         ("drop", [10, 30], "were left out (policy drop)"),
     ],
 )
-def test_a_failed_model_counts_as_the_policy_says(policy, errors, sentence):
-    found = apply_failure_policy(FRAME, policy)
-    assert found.frame["error_percent"].tolist() == errors
-    assert found.failures == {"diverged": 2, "timeout": 1}
-    assert found.missing == 1
-    assert found.sentence.startswith("Of 5 trainings, 3 failed (2 diverged, 1 timeout) and ")
-    assert sentence in found.sentence
-    assert found.sentence.endswith("; 1 not trained yet and not counted.")
-    assert FRAME["error_percent"].isna().sum() == 4  # the table itself is left alone
+def test_the_policy_sets_the_error_of_failed_models(policy, errors, sentence):
+    resolved = apply_failure_policy(FRAME, policy)
+    assert resolved.frame["error_percent"].tolist() == errors
+    assert resolved.failures == {"diverged": 2, "timeout": 1}
+    assert resolved.missing == 1
+    assert resolved.sentence.startswith("Of 5 trainings, 3 failed (2 diverged, 1 timeout) and ")
+    assert sentence in resolved.sentence
+    assert resolved.sentence.endswith("; 1 not trained yet and not counted.")
+    assert FRAME["error_percent"].isna().sum() == 4  # the input is unchanged
 
 
-def test_without_failures_it_says_so():
+def test_the_sentence_without_failures():
     assert apply_failure_policy(FRAME.iloc[[0, 2]]).sentence == "Of 2 trainings, none failed (policy worst)."
 
 
 @pytest.mark.parametrize("text", ["best", "error", "error=x", "error=120", "worst=3", ""])
-def test_policies_that_do_not_exist_are_refused(text):
-    with pytest.raises(ValueError, match="failure policy"):
+def test_unknown_policies_are_rejected(text):
+    with pytest.raises(ValueError, match=r"^failures = .*: must "):
         FailurePolicy.parse(text)
 
 
-def test_policies_read_what_they_print():
+def test_policies_round_trip_through_text():
     for text in ("worst", "drop", "error=87.5"):
         assert str(FailurePolicy.parse(text)) == text
 
 
-def test_a_table_that_cannot_be_counted_is_refused():
-    with pytest.raises(ValueError, match="no column 'status'"):
+def test_invalid_tables_are_rejected():
+    with pytest.raises(ValueError, match="column = status: unknown"):
         apply_failure_policy(pd.DataFrame({"error_percent": [1.0]}))
-    with pytest.raises(ValueError, match="1 models have status 'ok' but no error_percent"):
+    with pytest.raises(ValueError, match="error_percent = nan: must be a number for a model with status ok"):
         apply_failure_policy(pd.DataFrame({"status": ["ok"], "error_percent": [np.nan]}))
-    with pytest.raises(ValueError, match="no model finished: 3 failed, 1 have not"):
+    with pytest.raises(ValueError, match="no model finished: 3 failed, 1 not trained yet"):
         apply_failure_policy(FRAME[FRAME["status"] != "ok"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.table import load
+from analysis import load
 from designspace.study import Study
 from sweeps.compose import compose
 from sweeps.study.freeze import freeze
