@@ -200,7 +200,7 @@ def read_statuses(words: pd.Series, place: str) -> tuple[pd.Series, str]:
         allowed = "; ".join(f"{status}: {', '.join(spellings)}" for status, spellings in STATUS_WORDS.items())
         raise ValueError(f"{place}: status = {counts}: unknown; must be one of, in any case, {allowed}")
     translated = {status: [w for w, own in meanings.items() if own == status != w] for status in STATUS_WORDS}
-    parts = [f"{', '.join(words)} as {_meaning(status)}" for status, words in translated.items() if words]
+    parts = [f"{', '.join(foreign)} as {_meaning(status)}" for status, foreign in translated.items() if foreign]
     sentence = f"status words read: {'; '.join(parts)}" if parts else ""
     return words.map(meanings).where(words.notna(), None), sentence
 
