@@ -26,10 +26,10 @@ from .random_search import expected_best, models_needed, random_search_by, rando
 from .ranges import best_range
 from .regimes import assign_regimes, best_by_regime, regime_trends
 from .results import Result
+from .rows import FailurePolicy, apply_failure_policy, average_seeds
 from .select import select_best
 from .shrinkage import shrink
 from .table import Table
-from .trainings import FailurePolicy, apply_failure_policy, average_seeds
 from .trends import rank_trend, trend
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
-    from analysis.trainings import Source
+    from analysis.rows import Source
 
 TRAINING = {"recipe": "recipe_id", "data": "data_id"}
 """What a training consists of besides the network, and the column that identifies it."""

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.expressions import unknown_column
+from analysis.rows import Source, Trainings, validation_size
 from analysis.select import select_best
-from analysis.trainings import Source, Trainings, validation_size
 from analysis.words import setting
 from designspace import ModelSpec, save_spec
 from designspace.export import FORMATS, check_folder, write

@@ -25,9 +25,7 @@ from analysis.quantized_linear_fit import fit_population
 from analysis.random_search import random_search_by
 from analysis.ranges import ranges_per_space
 from analysis.regimes import assign_regimes, best_by_regime, regime_trends
-from analysis.select import select_best
-from analysis.spaces import varies
-from analysis.trainings import (
+from analysis.rows import (
     FailurePolicy,
     Resolved,
     Source,
@@ -36,6 +34,8 @@ from analysis.trainings import (
     average_seeds,
     validation_size,
 )
+from analysis.select import select_best
+from analysis.spaces import varies
 from analysis.trends import correlations_per_space, trends_per_space
 
 COMPLEXITY = ("macs", "params", "acts")

@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.expressions import QUOTED, split_items, unknown_column, unquoted
 from analysis.formatting import is_are, left_out, si_format
 from analysis.readers.cells import as_text, parse_number
-from analysis.trainings import COMPLEXITIES, MISSING, OK, Source, Trainings, drop_duplicate_trainings
+from analysis.rows import COMPLEXITIES, MISSING, OK, Source, Trainings, drop_duplicate_trainings
 from analysis.trends import quantile_groups
 from designspace.validated import shorten
 

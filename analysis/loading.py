@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.formatting import Note, merge_notes
 from analysis.readers import is_file, read_file, read_frame, read_study
+from analysis.rows import Source, drop_duplicate_trainings
 from analysis.table import Table
-from analysis.trainings import Source, drop_duplicate_trainings
 
 
 def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None = None) -> Table:

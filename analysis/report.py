@@ -19,7 +19,7 @@ from analysis.explorer import explorer_json
 from analysis.figures import pictures
 from analysis.findings import COMPLEXITY, Findings
 from analysis.picture import Picture
-from analysis.trainings import Source
+from analysis.rows import Source
 from analysis.words import setting, summary
 from designspace.outputs import MARK, check_output, write_output
 

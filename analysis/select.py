@@ -10,9 +10,9 @@ import pandas as pd
 from analysis.noise import TrainingNoise, selection_noise, tie_distance
 from analysis.pareto import pareto_front
 from analysis.regimes import regime_index
+from analysis.rows import MISSING, OK, average_seeds, distinct_trainings
 from analysis.shrinkage import shrink
 from analysis.spaces import check_known
-from analysis.trainings import MISSING, OK, average_seeds, distinct_trainings
 
 OWN_PRIOR = 20
 """A space (in a regime) with at least this many models is judged by itself; smaller ones are judged together."""

@@ -22,7 +22,7 @@ from analysis.expressions import unknown_column
 from analysis.formatting import si_format
 from analysis.grouping import group_by, keep_where
 from analysis.results import Result, html_list, html_table, spaces_summary
-from analysis.trainings import (
+from analysis.rows import (
     COMPLEXITIES,
     MISSING,
     OK,

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.findings import Findings
 from analysis.formatting import interval, left_out, si_format, signed
+from analysis.rows import Source
 from analysis.style import label
-from analysis.trainings import Source
 from designspace.study import FEW_UPDATES
 
 ON_THE_RULE = 0.01

@@ -30,7 +30,7 @@ from analysis.readers.columns import (
 )
 from analysis.readers.nds import read_nds
 from analysis.readers.pycls import read_pycls
-from analysis.trainings import COLUMNS, MISSING
+from analysis.rows import COLUMNS, MISSING
 from designspace import ModelSpec
 from designspace.study import COLUMNS as RECORD_COLUMNS
 from designspace.study import Study, damaged_text
@@ -73,7 +73,7 @@ class Part:
     """The rows of one study, file or data frame.
 
     Attributes:
-        frame: rows with those columns of `analysis.trainings.COLUMNS` that are available.
+        frame: rows with those columns of `analysis.rows.COLUMNS` that are available.
         parameters: names of the parameters.
         notes: notes on how it was read.
         trainings_named: whether the file names models and seeds, which identifies trainings across files.

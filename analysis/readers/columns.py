@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.expressions import list_columns, parse_expression, quoted, single_column
 from analysis.readers.cells import LARGEST, Cells, as_integers, as_text
-from analysis.trainings import MISSING, OK
+from analysis.rows import MISSING, OK
 from designspace.study import CURVES
 from designspace.validated import cut, shorten
 

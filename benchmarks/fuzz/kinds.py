@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from analysis import load
-from analysis.trainings import apply_failure_policy, average_seeds
+from analysis.rows import apply_failure_policy, average_seeds
 from benchmarks.fuzz import strategies
 from designspace import ModelSpec, complexity, load_spec, zoo
 from designspace.export import from_pycls

@@ -12,7 +12,7 @@ import analysis.report
 from analysis import commands, load
 from analysis.commands import compare, edf, export, fit, report, select, trends
 from analysis.compare import compare_spaces
-from analysis.trainings import apply_failure_policy
+from analysis.rows import apply_failure_policy
 from designspace import ModelSpec, load_spec, save_spec, zoo
 from designspace.export import to_pycls
 from designspace.files import to_yaml

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.comparability import check_same_training
 from analysis.compare import compare_spaces
-from analysis.trainings import Source
+from analysis.rows import Source
 
 
 def table(**columns):

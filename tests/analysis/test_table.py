@@ -9,8 +9,8 @@ from analysis.error_distributions import edf
 from analysis.fidelity import seed_agreement
 from analysis.grouping import group_by
 from analysis.noise import noise_floor
+from analysis.rows import apply_failure_policy, average_seeds
 from analysis.select import select_best
-from analysis.trainings import apply_failure_policy, average_seeds
 from designspace.spec import ModelSpec
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from analysis import load
 from analysis.expressions import parse_map
-from analysis.trainings import apply_failure_policy
+from analysis.rows import apply_failure_policy
 from designspace.study import STATUSES
 
 TOOLS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import load
-from analysis.trainings import apply_failure_policy, average_seeds
+from analysis.rows import apply_failure_policy, average_seeds
 
 MALFORMED = (None, "x", 3, [1], {"a": 1}, [], float("inf"), float("nan"), 10**400, True)
 

@@ -7,7 +7,7 @@ import pytest
 from analysis import load
 from analysis.expressions import parse_map
 from analysis.grouping import group_by, keep_where
-from analysis.trainings import apply_failure_policy, average_seeds
+from analysis.rows import apply_failure_policy, average_seeds
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])

@@ -1,4 +1,4 @@
-"""Trainings of models: the data behind every statistic, how failures count, and the mean over seeds.
+"""Rows of the table, one per training: failure policy, repeated rows, and the mean over seeds.
 
 A network is a *model* of a space under a recipe and data set. A population may draw it more than once, and each *draw*
 counts. A *training* is a model with a training seed. Draws of one model share their trainings; the error of a draw is

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.trainings import FailurePolicy, apply_failure_policy
+from analysis.rows import FailurePolicy, apply_failure_policy
 
 FRAME = pd.DataFrame(
     {
