@@ -34,6 +34,8 @@ COLUMNS = {
 
 A table file provides some of them, at least error_percent; recipe_id and data_id are None if it does not state them."""
 
+COMPLEXITIES = ("macs", "params", "acts")
+
 MODEL = ("space", "recipe_id", "data_id", "spec_id")
 """Columns that identify a model."""
 
@@ -85,6 +87,19 @@ def validation_size(sources: Sequence[Source]) -> int | None:
     sizes = [((source.manifest.get("config") or {}).get("data") or {}).get("validation_size") for source in sources]
     valid = [int(size) for size in sizes if isinstance(size, int) and size > 0]
     return min(valid) if valid and len(valid) == len(sources) else None
+
+
+def complexity_column(match: str | None) -> str | None:
+    """The complexity column to match by, from the argument `match`: None, "" and "none" mean no matching.
+
+    Raises:
+        ValueError: any other name than macs, params and acts.
+    """
+    if match in (None, "", "none"):
+        return None
+    if match not in COMPLEXITIES:
+        raise ValueError(unknown("match", match, (*COMPLEXITIES, "none")))
+    return match
 
 
 @dataclass(frozen=True)
@@ -267,19 +282,3 @@ def average_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     first["status"] = grouped["status"].first().fillna(OK).to_numpy()
     first["seeds"] = grouped.size().to_numpy()
     return first.reset_index(drop=True)
-
-
-COMPLEXITIES = ("macs", "params", "acts")
-
-
-def complexity_column(match: str | None) -> str | None:
-    """The complexity column to match by, from the argument `match`: None, "" and "none" mean no matching.
-
-    Raises:
-        ValueError: any other name than macs, params and acts.
-    """
-    if match in (None, "", "none"):
-        return None
-    if match not in COMPLEXITIES:
-        raise ValueError(unknown("match", match, (*COMPLEXITIES, "none")))
-    return match
