@@ -170,7 +170,7 @@ def test_a_foreign_table_of_one_column_is_a_report(tmp_path):
     findings = find(load(tmp_path / "t.csv"))
     page = Page(whole(findings))
     assert {figure.get("id") for figure in page.all("figure")} == {"edf", "random_search"}
-    assert "the table has no error for it" in page.text
+    assert "no error in the table" in page.text
     text = page.text[: page.text.index("const SVG")]
     assert "alidation" not in text  # of which split the errors are is not known
     assert "test split" not in text
