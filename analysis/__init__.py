@@ -1,56 +1,16 @@
-"""Statistics and pictures over a table of trained models: arrays or frames in, tidy frames or frozen dataclasses out.
+"""Statistics, figures and reports of trained models. A supported interface:
 
-Nothing here trains or imports torch. Names are re-exported lazily, so that importing `analysis` costs nothing
-until a statistic is used. `edf` has the name of its module and is imported from there: `from analysis.edf import edf`.
+    table = analysis.load("runs/demo")          # also .csv, .parquet, .json, or a data frame
+    table.edf().plot()
+    table.compare(match="macs")
+
+`load` returns a `Table` with one method per statistic. The functions behind the methods take arrays or frames and
+return frames or dataclasses; figures are in `analysis.plots`. Nothing here trains or imports torch.
+
+`__init__.pyi` lists the names, which are imported on first use (PEP 562) to keep `import analysis` fast. No submodule
+has the name of a function or class exported here, because importing the submodule would replace it.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import Any
-
-_MODULES = {
-    "table": ["load", "load_table", "Table"],
-    "grouping": ["keep_where", "group_by"],
-    "failures": ["apply_failure_policy", "FailurePolicy"],
-    "seeds": ["average_seeds"],
-    "bands": ["simultaneous_band"],
-    "edf": ["edf_by"],
-    "matching": ["complexity_weights"],
-    "compare": ["compare_spaces", "describe_spaces"],
-    "random_search": ["random_search_curve", "random_search_by", "expected_best", "models_needed"],
-    "quantized_linear_fit": ["fit_quantized_linear", "fit_population"],
-    "profiles": ["width_profiles", "linear_structure"],
-    "ranges": ["best_range"],
-    "trends": ["trend", "rank_trend"],
-    "families": ["space_families", "in_families"],
-    "regimes": ["assign_regimes", "best_by_regime", "regime_trends"],
-    "exponents": ["power_law", "scaling_exponents"],
-    "noise": ["noise_floor"],
-    "fidelity": [
-        "rank_agreement",
-        "order_agreement",
-        "epoch_fidelity",
-        "cheapest_epoch",
-        "recipe_fidelity",
-        "seed_agreement",
-    ],
-    "curves": ["learning_curves"],
-    "pareto": ["pareto_front"],
-    "shrinkage": ["shrink"],
-    "select": ["select_best"],
-    "importance": ["permutation_importance"],
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'analysis' has no attribute {name!r}")
-    return getattr(import_module(f"analysis.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
-    from analysis.table import Study
+    from analysis.rows import Source
 
 TRAINING = {"recipe": "recipe_id", "data": "data_id"}
 """What a training consists of besides the network, and the column that identifies it."""
 
 
-def check_same_training(frame: pd.DataFrame, across: Collection[str] = (), studies: Sequence[Study] = ()) -> list[str]:
+def check_same_training(frame: pd.DataFrame, across: Collection[str] = (), studies: Sequence[Source] = ()) -> list[str]:
     """Require that all models were trained with one recipe on the same data, as far as the table says.
 
     Args:
@@ -53,7 +53,7 @@ def _noun(name: str) -> str:
     return "recipes" if name == "recipe" else "data"
 
 
-def _differences(name: str, ids: Sequence[Any], column: str, studies: Sequence[Study]) -> Iterator[str]:
+def _differences(name: str, ids: Sequence[Any], column: str, studies: Sequence[Source]) -> Iterator[str]:
     """The settings in which the studies' configs differ, e.g. "epochs: 1, 2"."""
     settings = {
         study.manifest[column]: dict(_flat(study.manifest.get("config", {}).get(name) or {}))

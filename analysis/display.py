@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.number_text import NOTHING, alike, interval, is_number, p_text, short, unsigned, whole
+from analysis.formatting import NOTHING, as_integer, format_column, interval, is_number, p_text, si_format, unsigned
 from analysis.style import label
 
 AREA = ("area", "area_lower", "area_upper")
@@ -40,7 +40,7 @@ def columns(frame: pd.DataFrame) -> list[Column]:
 
 
 def _column(name: str, values: list[Any]) -> Column:
-    texts = alike(values)
+    texts = format_column(values)
     right = all(re.fullmatch(r"[-−+]?[\d,.]+|no bound|–", text) for text in texts)
     return Column(name, texts, [float(v) if is_number(v) else None for v in values], right)
 
@@ -116,7 +116,7 @@ def regimes_table(regimes: pd.DataFrame) -> pd.DataFrame:
         {
             "parameter": regimes["parameter"].map(label),
             "space": regimes["space"],
-            "regime of macs": [f"{short(low)} to {short(high)}" for low, high in ends],
+            "regime of macs": [f"{si_format(low)} to {si_format(high)}" for low, high in ends],
             "n": regimes["n"],
             **by_parameter(regimes, {"likely": "best at", "lower": "from", "upper": "to"}),
             "models behind it": regimes["support"],
@@ -156,7 +156,7 @@ def by_parameter(frame: pd.DataFrame, names: dict[str, str]) -> dict[str, pd.Ser
     """
     shown = pd.DataFrame(index=frame.index, columns=list(names.values()), dtype=object)
     for _, part in frame.groupby("parameter", sort=False):
-        texts = alike(whole(pd.Series(part[list(names)].to_numpy().ravel())).astype(object))
+        texts = format_column(as_integer(pd.Series(part[list(names)].to_numpy().ravel())).astype(object))
         shown.loc[part.index] = np.array(texts, dtype=object).reshape(len(part), len(names))
     return {name: shown[name] for name in names.values()}
 
@@ -178,7 +178,7 @@ def best_table(chosen: pd.DataFrame, parameters: Sequence[str] = ()) -> pd.DataF
         "retrained": "retrained error % (95 %)",
     }
     shown = ["rank", "space", "index", "name", *errors, "tied", "seeds", *known, *parameters, *fit]
-    counts = {column: whole(chosen[column]) for column in (*known, *parameters)}
+    counts = {column: as_integer(chosen[column]) for column in (*known, *parameters)}
     frame = chosen.assign(name=name, expected=expected, retrained=retrained, tied=tied, **counts)
     return frame[shown].rename(columns={**errors, "fit_error": "e_fit"})
 
@@ -188,7 +188,7 @@ def sampling_table(frame: pd.DataFrame) -> pd.DataFrame:
     if frame.empty:
         return frame
     return frame.assign(
-        **{name: whole(frame[name]) for name in ("asked", "drawn", "kept", "distinct")},
+        **{name: as_integer(frame[name]) for name in ("asked", "drawn", "kept", "distinct")},
         acceptance=[f"{100 * share:.3g} %" for share in frame["acceptance"].astype(float)],
         duplicates=[_duplicates(*row) for row in frame[["asked", "distinct", "duplicates"]].itertuples(index=False)],
     )

@@ -1,4 +1,4 @@
-"""The best models, or given specs, as spec files or as folders for other tools."""
+"""Export of the best models, or of given specs, as spec files or folders for other tools."""
 
 from __future__ import annotations
 
@@ -8,58 +8,63 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.expression import column_names
+from analysis.expressions import unknown_column
+from analysis.rows import Source, Trainings, validation_size
 from analysis.select import select_best
-from analysis.table import Study, Table, validation_size
 from analysis.words import setting
 from designspace import ModelSpec, save_spec
 from designspace.atomic import check_output
 from designspace.export import FORMATS, check_folder, write
+from designspace.validated import shorten, unknown
 
 SPECS = ("yaml", "json")
 
 
 def export_best(
-    table: Table,
+    table: Trainings,
     folder: Path,
     *,
-    top: int = 3,
-    formats: tuple[str, ...] = ("yaml",),
-    objectives: tuple[str, ...] = (),
-    within: Mapping[str, tuple[float, float]] | None = None,
-    force: bool = False,
+    top: int,
+    formats: tuple[str, ...],
+    pareto: tuple[str, ...],
+    within: Mapping[str, tuple[float, float]],
+    force: bool,
 ) -> list[tuple[Path, dict[str, Any]]]:
-    """Write the best models of a table as RANK-SPEC_ID.yaml with a `provenance` mapping that `load_spec` ignores.
+    """Write the best models as RANK-SPEC_ID.yaml, with a mapping `provenance` that `load_spec` ignores.
 
-    With a format beyond yaml and json each model has a folder RANK-SPEC_ID with spec.yaml and a model card.
+    With formats other than yaml and json, each model gets a folder RANK-SPEC_ID with spec.yaml and a model card.
 
     Args:
-        table: from `load_table`.
-        folder: created if missing; files of the same name that this tool wrote are replaced.
+        table: the trainings.
+        folder: created if missing. Files of this tool are replaced.
         top: number of models, at least 1.
-        formats: of FORMATS.
-        objectives: columns to minimize besides the error; only models that no other beats in all of them are chosen.
-        within: columns with the lowest and highest value of models that can be chosen.
-        force: whether files of other origin may be replaced.
+        formats: names in FORMATS.
+        pareto: columns to minimize besides the error; only models on the Pareto front are written.
+        within: column to its lowest and highest value.
+        force: replace files that this tool did not write.
 
     Returns:
-        The files or folders in order of rank, each with the model's row as a mapping; `refused` in it gives the
-        reasons of formats that cannot express the model.
+        Path and row of each model, best first; `refused` in the row has the reasons of formats that cannot express it.
 
     Raises:
-        ValueError: an unknown format, `top` below 1, no finished model, or a file that this tool did not write.
+        ValueError: an invalid argument, no finished model, or a file that this tool did not write.
     """
     check_formats(formats)
-    studies = {study.name: study for study in table.studies}
-    frame = keep_within(table.frame, within or {})
-    best = select_best(frame, top, objectives=objectives, validation_size=validation_size(table.studies))
+    if top < 1:
+        raise ValueError(f"top = {top}: must be at least 1")
+    for name in pareto:
+        if name not in table.frame:
+            raise ValueError(unknown_column("pareto", name, table.frame))
+    sources = {source.name: source for source in table.sources}
+    frame = keep_within(table.frame, within)
+    best = select_best(frame, top, objectives=pareto, validation_size=validation_size(table.sources))
     written = []
     for row in best.to_dict("records"):
         model = {str(key): value for key, value in row.items()}
         if not isinstance(model["spec"], dict):
-            raise ValueError(f"{model['spec_id']} has no spec; only models of studies and of pycls can be written")
+            raise ValueError(f"model {model['spec_id']}: must be from a study or a pycls sweep, which have specs")
         spec = ModelSpec.from_mapping(model["spec"])
-        origin = provenance(model, studies[model["study"]])
+        origin = provenance(model, sources[model["study"]])
         for path, refused in export_spec(spec, folder, model["rank"], formats, origin, force=force):
             written.append((path, model | {"refused": refused}))
     return written
@@ -74,15 +79,15 @@ def export_spec(
     *,
     force: bool = False,
 ) -> list[tuple[Path, dict[str, str]]]:
-    """Write a spec as NUMBER-SPEC_ID.yaml (and .json), or with other formats as a folder NUMBER-SPEC_ID.
+    """Write a spec as NUMBER-SPEC_ID.yaml or .json, or with other formats as a folder NUMBER-SPEC_ID.
 
-    Nothing else is part of a file name, because names of models and spaces come from files.
+    File names contain nothing else, because names of models and spaces come from files.
 
     Returns:
         The files, or the folder, each with the reasons of formats that cannot express the spec.
 
     Raises:
-        ValueError: an unknown format, or a file that this tool did not write and `force` is not set.
+        ValueError: an unknown format, or a file that this tool did not write without `force`.
     """
     check_formats(formats)
     name = f"{int(number)}-{spec.spec_id[:8]}"
@@ -101,35 +106,36 @@ def check_formats(formats: tuple[str, ...]) -> None:
     """Raise ValueError for an unknown format, or none."""
     for name in formats or ("",):
         if name not in FORMATS:
-            raise ValueError(f"format = {name!r}: must be one of {', '.join(FORMATS)}")
+            raise ValueError(unknown("format", name, FORMATS))
 
 
 def keep_within(frame: pd.DataFrame, within: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
-    """The rows whose columns lie between two values, both included; ValueError for an unknown column or none left."""
+    """The rows within the inclusive range of every column; ValueError for an unknown column or no row left."""
     for column, (low, high) in within.items():
         if column not in frame:
-            raise ValueError(f"within is {column}; the table has {column_names(frame)}")
-        if not frame[column].between(low, high).any():
-            raise ValueError(f"within is {column}={low:g}:{high:g}; no model lies there")
-        frame = frame[frame[column].between(low, high)]
+            raise ValueError(unknown_column("within", column, frame))
+        inside = frame[column].between(low, high)
+        if not inside.any():
+            raise ValueError(f"within = {column}={low:g}:{high:g}: must contain some model")
+        frame = frame[inside]
     return frame
 
 
 def parse_within(text: str) -> dict[str, tuple[float, float]]:
-    """`macs=3e6:5e6,params=0:1e6` as columns with their two ends."""
-    ends = {}
+    """Parse "macs=3e6:5e6,params=0:1e6" as columns with their lowest and highest value."""
+    ranges = {}
     for part in filter(None, text.split(",")):
         column, _, values = part.partition("=")
         try:
             low, high = (float(value) for value in values.split(":"))
         except ValueError:
-            raise ValueError(f"within is {part!r}; it is written COLUMN=LOW:HIGH, like macs=3e6:5e6") from None
-        ends[column] = (low, high)
-    return ends
+            raise ValueError(f"within = {shorten(part)}: must be COLUMN=LOW:HIGH, such as macs=3e6:5e6") from None
+        ranges[column] = (low, high)
+    return ranges
 
 
-def provenance(model: dict[str, Any], study: Study) -> dict[str, Any]:
-    """Where an exported model comes from, how it was trained and how it was chosen, as plain values."""
+def provenance(model: dict[str, Any], source: Source) -> dict[str, Any]:
+    """Origin, training and selection of an exported model, as plain values."""
     keys = (
         "study",
         "space",
@@ -144,20 +150,20 @@ def provenance(model: dict[str, Any], study: Study) -> dict[str, Any]:
         "started_at",
     )
     origin = {key: _plain(model.get(key)) for key in keys}
-    git = (study.manifest.get("environment") or {}).get("git") or {}
+    git = (source.manifest.get("environment") or {}).get("git") or {}
     return {
         **{key: value for key, value in origin.items() if value not in (None, "")},
-        f"{study.error.replace(' ', '_')}_percent": round(float(model["error_percent"]), 4),
+        f"{source.error.replace(' ', '_')}_percent": round(float(model["error_percent"]), 4),
         **_expected(model),
         "chosen": f"rank {model['rank']} of {model['candidates']} by last-epoch error"
         + (", which is optimistic" if model["candidates"] > 1 else ""),
-        "trained": setting(study),
+        "trained": setting(source),
         **({"git_revision": git["revision"]} if git.get("revision") else {}),
     }
 
 
 def _expected(model: dict[str, Any]) -> dict[str, Any]:
-    """Expected error and 95 % prediction interval of one more training, where the noise of a training is known."""
+    """Expected error and 95 % prediction interval of another training, if the noise of one training is known."""
     if pd.isna(model["estimate"]):
         return {}
     columns = {

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.seeds import model_columns
+from analysis.rows import model_columns
 from analysis.trends import rank_trend
 
 Array = NDArray[np.float64]

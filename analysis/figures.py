@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from analysis import plots
 from analysis.fidelity import TRUSTWORTHY
 from analysis.findings import Findings
+from analysis.formatting import interval
 from analysis.importance import MEANS_LITTLE
-from analysis.number_text import interval
 from analysis.picture import WIDTH, Picture
 from analysis.style import label
 from analysis.thinning import thinned, thinned_curves

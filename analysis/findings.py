@@ -12,12 +12,10 @@ import pandas as pd
 from analysis.comparability import check_same_training
 from analysis.compare import compare_spaces, describe_spaces
 from analysis.curves import learning_curves
-from analysis.edf import edf_by
+from analysis.error_distributions import edf_by
 from analysis.exponents import scaling_exponents
-from analysis.failures import FailurePolicy, Resolved, apply_failure_policy
-from analysis.families import in_families, space_families
 from analysis.fidelity import RankAgreement, epoch_fidelity, recipe_fidelity, seed_agreement
-from analysis.grouping import group_by
+from analysis.grouping import group_by, in_families, space_families
 from analysis.importance import Importance, permutation_importance
 from analysis.matching import ComplexityMatch, complexity_weights
 from analysis.noise import NoiseFloor, noise_floor
@@ -27,10 +25,17 @@ from analysis.quantized_linear_fit import fit_population
 from analysis.random_search import random_search_by
 from analysis.ranges import ranges_per_space
 from analysis.regimes import assign_regimes, best_by_regime, regime_trends
-from analysis.seeds import average_seeds
+from analysis.rows import (
+    FailurePolicy,
+    Resolved,
+    Source,
+    Trainings,
+    apply_failure_policy,
+    average_seeds,
+    validation_size,
+)
 from analysis.select import select_best
 from analysis.spaces import varies
-from analysis.table import Study, Table, validation_size
 from analysis.trends import correlations_per_space, trends_per_space
 
 COMPLEXITY = ("macs", "params", "acts")
@@ -79,7 +84,7 @@ class Findings:
             `designspace.population.SamplingReport`), rejected by which constraints.
     """
 
-    table: Table
+    table: Trainings
     resolved: Resolved
     warnings: tuple[str, ...]
     models: pd.DataFrame
@@ -115,12 +120,12 @@ class Findings:
     @property
     def error(self) -> str:
         """What the errors of all studies are."""
-        ours = all(study.manifest for study in self.table.studies)
+        ours = all(study.manifest for study in self.table.sources)
         return "validation error of the last epoch" if ours else "error as the table gives it"
 
 
 def find(
-    table: Table,
+    table: Trainings,
     *,
     policy: FailurePolicy | str = "worst",
     match: str = "macs",
@@ -146,7 +151,7 @@ def find(
     table = group_by(table, by)
     resolved = apply_failure_policy(table.frame, policy)
     frame = _with_fits(average_seeds(resolved.frame))
-    warnings = check_same_training(frame, across, table.studies) if len(set(frame["space"])) > 1 else []
+    warnings = check_same_training(frame, across, table.sources) if len(set(frame["space"])) > 1 else []
     finished = resolved.frame[~resolved.frame["failed"]]  # the error of a failure is the policy's, not a measurement
     cost = match or "macs"
     ok = frame[~frame["failed"]]
@@ -160,8 +165,8 @@ def find(
     free = tuple(name for name in table.parameters if any(varies(part[name]) for part in spaces))
     derived = (*COMPLEXITY, "fit_error")
     names = (*free, *(name for name in derived if any(varies(part[name]) for part in spaces)))
-    size = validation_size(table.studies)
-    designs = space_families(frame, table.studies) if by == "space" else {}
+    size = validation_size(table.sources)
+    designs = space_families(frame, table.sources) if by == "space" else {}
     by_design = in_families(ok, designs)
     regimes = _regimes(by_design, names)
     return Findings(
@@ -198,7 +203,7 @@ def find(
         else pd.DataFrame(),
         profiles=width_profiles(frame),
         failures=_failures(table.frame),
-        sampling=_sampling(table.studies),
+        sampling=_sampling(table.sources),
     )
 
 
@@ -266,7 +271,7 @@ def _failures(frame: pd.DataFrame) -> pd.DataFrame:
     return counted
 
 
-def _sampling(studies: tuple[Study, ...]) -> pd.DataFrame:
+def _sampling(studies: tuple[Source, ...]) -> pd.DataFrame:
     rows = []
     for study in studies:
         for space, report in study.manifest.get("sampling", {}).items():

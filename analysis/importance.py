@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.seeds import distinct_models
+from analysis.rows import distinct_models
 
 TREES = 100
 LARGEST = 1500

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.notes import is_are
-from analysis.number_text import short
+from analysis.formatting import is_are, si_format
 
 MAX_BINS = 10
 MIN_PER_BIN = 3
@@ -61,7 +60,7 @@ class ComplexityMatch:
     @property
     def sentence(self) -> str:
         """How well the spaces are matched."""
-        means = ", ".join(f"{name} {short(mean)}" for name, mean in self.geometric_mean.items())
+        means = ", ".join(f"{name} {si_format(mean)}" for name, mean in self.geometric_mean.items())
         bins = "1 bin" if self.bins == 1 else f"{self.bins} bins"
         return f"Matched in {bins} of log {self.by}; geometric mean {self.by} under the weights: {means}."
 

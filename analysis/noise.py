@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
-from analysis.seeds import distinct_trainings, model_columns
+from analysis.rows import distinct_trainings, model_columns
 
 
 @dataclass(frozen=True)

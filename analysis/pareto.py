@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.expression import column_names
+from analysis.expressions import list_columns
 from analysis.spaces import check_known
 
 
@@ -27,7 +27,7 @@ def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percen
     """
     missing = [name for name in objectives if name not in frame]
     if missing or not objectives:
-        raise ValueError(f"objectives are {', '.join(objectives) or 'none'}; the table has {column_names(frame)}")
+        raise ValueError(f"objectives are {', '.join(objectives) or 'none'}; the table has {list_columns(frame)}")
     if text := [name for name in objectives if not pd.api.types.is_numeric_dtype(frame[name].infer_objects())]:
         raise ValueError(f"objectives are {', '.join(objectives)}; {text[0]} is text, and a front needs numbers")
     values = frame[list(objectives)].to_numpy(dtype=float)

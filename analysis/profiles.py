@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.quantized_linear_fit import fit_quantized_linear
-from analysis.seeds import distinct_models
+from analysis.rows import distinct_models
 
 
 def width_profiles(frame: pd.DataFrame, k: int = 3) -> pd.DataFrame:

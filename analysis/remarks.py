@@ -6,8 +6,8 @@ import numpy as np
 
 from analysis.fidelity import TRUSTWORTHY, cheapest_epoch
 from analysis.findings import Findings
+from analysis.formatting import si_format
 from analysis.importance import MEANS_LITTLE
-from analysis.number_text import short
 from analysis.random_search import models_needed
 from analysis.style import label
 
@@ -71,8 +71,8 @@ def regimes(findings: Findings) -> list[str]:
     for space, rows in findings.regimes.groupby("space", sort=False):
         ends = rows.drop_duplicates("regime")
         first = (
-            f"{space}: {len(ends)} regimes of {ends['n'].min()} models and more, {short(ends['low'].min())} to "
-            f"{short(ends['high'].max())} macs."
+            f"{space}: {len(ends)} regimes of {ends['n'].min()} models and more, {si_format(ends['low'].min())} to "
+            f"{si_format(ends['high'].max())} macs."
         )
         laws = findings.regime_trends[findings.regime_trends["space"] == space]
         if laws.empty:

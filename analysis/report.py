@@ -19,7 +19,7 @@ from analysis.explorer import explorer_json
 from analysis.figures import pictures
 from analysis.findings import COMPLEXITY, Findings
 from analysis.picture import Picture
-from analysis.table import Study
+from analysis.rows import Source
 from analysis.words import setting, summary
 from designspace.atomic import MARK, check_output, write_output
 
@@ -63,8 +63,8 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
     models, left_out = explorer_json(findings)
     return environment.get_template("report.html.j2").render(
         mark=MARK,
-        title=", ".join(study.name for study in findings.table.studies),
-        subtitle=" | ".join(dict.fromkeys(filter(None, map(setting, findings.table.studies)))),
+        title=", ".join(study.name for study in findings.table.sources),
+        subtitle=" | ".join(dict.fromkeys(filter(None, map(setting, findings.table.sources)))),
         error=findings.error,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         summary=summary(findings),
@@ -84,7 +84,7 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
         tables={name: display.columns(frame) for name, frame in _tables(findings).items()},
         meanings=COMPARISON_COLUMNS,
         policy=findings.resolved.sentence,
-        studies=[_study(study) for study in findings.table.studies],
+        studies=[_study(study) for study in findings.table.sources],
         command=command,
         versions=_versions(),
     )
@@ -111,7 +111,7 @@ def _versions() -> str:
     return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in packages)
 
 
-def _study(study: Study) -> dict[str, Any]:
+def _study(study: Source) -> dict[str, Any]:
     manifest = study.manifest
     environment = manifest.get("environment") or {}
     git = environment.get("git") or {}
@@ -119,7 +119,7 @@ def _study(study: Study) -> dict[str, Any]:
     config = manifest.get("config") or {}
     revision = git.get("revision")
     facts = {
-        "from": str(study.folder),
+        "from": str(study.path),
         "seed": config.get("seed"),
         "created": manifest.get("created_at"),
         "config hash": manifest.get("config_hash"),

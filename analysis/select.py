@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.failures import MISSING, OK
 from analysis.noise import TrainingNoise, selection_noise, tie_distance
 from analysis.pareto import pareto_front
 from analysis.regimes import regime_index
-from analysis.seeds import average_seeds, distinct_trainings
+from analysis.rows import MISSING, OK, average_seeds, distinct_trainings
 from analysis.shrinkage import shrink
 from analysis.spaces import check_known
 

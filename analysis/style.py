@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from analysis.number_text import short
+from analysis.formatting import si_format
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe & Ito's palette, told apart with every common colour blindness; yellow is left out as too faint on white."""
@@ -73,7 +73,7 @@ def scale_x(ax: Axes, values: Iterable[float]) -> None:
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if x[-1] / x[0] < 100 else (1.0,)))
     elif np.allclose(x, np.round(x)) and x[-1] < 1e4:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: si_format(value)))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 

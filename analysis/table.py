@@ -1,207 +1,412 @@
-"""The table that every statistic reads: one row per draw and training seed, trained or not."""
+"""The table of trained models, with one method per statistic.
+
+    table = load("runs/demo")
+    table.edf().plot()
+    print(table.compare(match="macs"))
+
+Methods import the statistic they call, because loading a table needs none of them.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.failures import MISSING
-from analysis.foreign import is_foreign, read_foreign
-from analysis.notes import Note, merged
-from analysis.seeds import drop_duplicate_trainings
-from designspace import ModelSpec
-from designspace import study as study_folder
-from designspace.study import COLUMNS as RECORD_COLUMNS
-from designspace.study import damaged_text
+from analysis.expressions import unknown_column
+from analysis.formatting import si_format
+from analysis.grouping import group_by, keep_where
+from analysis.results import Result, html_list, html_table, spaces_summary
+from analysis.rows import (
+    COMPLEXITIES,
+    MISSING,
+    OK,
+    FailurePolicy,
+    Resolved,
+    Trainings,
+    apply_failure_policy,
+    average_seeds,
+    complexity_column,
+    validation_size,
+)
+from designspace.validated import unknown
 
-TABLE_COLUMNS = {
-    "study": "name of the study folder or table",
-    **{name: column.meaning for name, column in RECORD_COLUMNS.items() if name != "parameters"},
-    "status": "as in a record, or 'missing' for a model that was drawn and has no record yet",
-    "draw_id": "with spec_id, one draw of a population: stream and seed of the sampling, earlier draws of the network",
-    "block_widths": "width of each block, a tuple of integers",
-}
-"""Meaning of each column; the space's free parameters follow, flattened (a list becomes name_1, name_2, ...).
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-Other people's tables have those that their file gives (`analysis.foreign`), at least error_percent; recipe_id and
-data_id are None where it does not."""
+    from analysis.findings import Findings
 
-
-@dataclass(frozen=True)
-class Study:
-    """What a study folder or table says besides its models: name, place, manifest ({} for a table)."""
-
-    name: str
-    folder: Path
-    manifest: dict[str, Any]
-
-    @property
-    def error(self) -> str:
-        """What its errors are: of the validation split for our studies; a table does not say of which split."""
-        return "validation error" if self.manifest else "error"
+PREVIEW_ROWS = 5
 
 
-@dataclass(frozen=True)
-class Table:
-    """Models of one or more studies.
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """A report that was written.
 
     Attributes:
-        frame: one row a training (of a model from a seed), columns as in TABLE_COLUMNS and the free parameters.
-        studies: the studies, in the order given.
-        parameters: names of the free-parameter columns, in the order met, `depth` first if there is one.
-        notes: sentences to repeat with every result.
+        page: the HTML file.
+        findings: the statistics on the page.
+        sentences: warnings, main conclusions and notes.
     """
 
-    frame: pd.DataFrame
-    studies: tuple[Study, ...]
-    parameters: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    page: Path
+    findings: Findings
+    sentences: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Report({str(self.page)!r})"
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
 
 
-def load(*paths: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The table of one or more study folders and table files as a frame; see `load_table`."""
-    return load_table(*paths, columns=columns).frame
+class Table(Trainings):
+    """Trained models of one or more studies, files or data frames, made by `load`.
 
+    `frame` has one row per training. `where` and `by` return a new table with fewer rows or other spaces; the other
+    methods compute a statistic from the mean error over the seeds of each model. They share these arguments:
 
-def load_table(*paths: str | Path, columns: Mapping[str, str] | None = None) -> Table:
-    """Read study folders and other people's tables into one table.
+    - failures: error of a failed model: "worst" (the largest error in the table), "drop" (leave it out) or
+      "error=NUMBER" (percent).
+    - match: complexity by which the spaces are matched: "macs", "params", "acts", or None for the models as drawn.
+    - across: "recipe", "data" or both, to compare models with different recipes or data, which is an error otherwise.
 
-    Args:
-        paths: study folders written by `designspace sweep`, complete or not; files (.csv, .tsv, either with .gz,
-            .parquet, NDS or pycls .json).
-        columns: column map of the files, name to expression, e.g. {"error": "100-acc", "macs": "gmacs*1e9"}; names as
-            in `analysis.column_map.TARGETS`, any other name becomes a parameter.
-
-    Returns:
-        The table. If a space of the same name is in several studies with different recipes or data, or in tables that
-        do not state theirs, its label becomes "study/space"; see `_separate` for tables that hold seeds of one recipe.
-
-    Raises:
-        FileNotFoundError: a folder is not a study, or a file is not there.
-        ValueError: no path, the same path twice, a study without models, a column map that does not fit.
+    Invalid arguments raise ValueError.
     """
-    if not paths:
-        raise ValueError("no study folder or table given; name at least one, e.g. runs/demo")
-    places = [Path(path) for path in paths]
-    if len({path.resolve() for path in places}) < len(places):
-        raise ValueError(f"a study folder or table is given twice: {', '.join(map(str, places))}")
-    if columns and not any(map(is_foreign, places)):
-        raise ValueError("map is for tables (.csv, .parquet, .json); study folders name their columns themselves")
-    studies, parts, parameters = [], [], ["depth"]
-    notes: list[Note] = []
-    named: set[str] = set()
-    for path, name in zip(places, _names(places), strict=True):
-        if is_foreign(path):
-            foreign = read_foreign(path, columns or {})
-            part, own_parameters = foreign.frame, foreign.parameters
-            notes += foreign.notes
-            named |= {name} if foreign.trainings_named else set()
-            studies.append(Study(name, path, {}))
-        else:
-            folder = study_folder.Study.open(path)
-            if not folder.models:
-                raise ValueError(f"{path} has no models in models.jsonl; run `designspace sweep` first")
-            part = pd.DataFrame(_rows(folder))
-            own_parameters = [str(key) for key in part if key not in TABLE_COLUMNS]
-            studies.append(Study(name, path, dict(folder.manifest)))
-        parts.append(part.assign(study=name))
-        parameters += [key for key in own_parameters if key not in parameters]
-    frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
-    frame = frame[["study", *(c for c in frame if c != "study")]]
-    frame, pooled = _separate(frame, named)
-    frame, repeated = drop_duplicate_trainings(frame)
-    present = tuple(name for name in parameters if name in frame and frame[name].notna().any())
-    return Table(frame, tuple(studies), present, (*merged([*notes, *pooled]), *repeated))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __getitem__(self, column: str) -> pd.Series:
+        if column not in self.frame:
+            raise KeyError(unknown_column("column", str(column), self.frame))
+        return self.frame[column]
+
+    def __repr__(self) -> str:
+        names = ", ".join(source.name for source in self.sources)
+        status = self.frame["status"]
+        missing, finished = int((status == MISSING).sum()), int((status == OK).sum())
+        spaces = self.frame["space"].nunique()
+        counts = f"{len(self):,} rows in {spaces} space{'s' if spaces != 1 else ''}"
+        failed = len(self) - finished - missing
+        return f"Table({names}: {counts}, {finished:,} finished, {failed:,} failed, {missing:,} not trained yet)"
+
+    def _repr_html_(self) -> str:
+        names = ["space", "index", "status", "error_percent", *COMPLEXITIES, *self.parameters]
+        shown = self.frame[[name for name in dict.fromkeys(names) if name in self.frame]].head(PREVIEW_ROWS)
+        return f"<p>{escape(repr(self))}</p>{html_table(shown)}{html_list(self.notes)}"
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Labels of the spaces in order of appearance."""
+        return tuple(map(str, self.frame["space"].unique()))
+
+    def where(self, *conditions: str) -> Table:
+        """Keep the rows that satisfy all conditions, such as "depth>=12" or "kind=a,b"; see `keep_where`."""
+        return keep_where(self, conditions)
+
+    def by(self, column: str) -> Table:
+        """Use the values of a column as the spaces; "COLUMN:N" splits numbers into N groups. See `group_by`."""
+        return group_by(self, column)
+
+    def models(self, failures: FailurePolicy | str = "worst") -> pd.DataFrame:
+        """One row per draw of a model, with its mean error over seeds, after the failure policy."""
+        return self._models(failures)[0]
+
+    def describe(self, failures: FailurePolicy | str = "worst") -> pd.DataFrame:
+        """Number of models, failures, and quantiles and mean of the error for each space; see `describe_spaces`."""
+        from analysis.compare import describe_spaces
+
+        return describe_spaces(self.models(failures))
+
+    def edf(
+        self, *, match: str | None = None, failures: FailurePolicy | str = "worst", across: Collection[str] = ()
+    ) -> Result:
+        """Empirical distribution function of the error of each space, with a simultaneous band; see `edf_by`."""
+        from analysis.compare import describe_spaces
+        from analysis.error_distributions import edf_by, quantiles
+        from analysis.matching import complexity_weights
+        from analysis.plots import plot_edf
+
+        column = complexity_column(match)
+        models, resolved, warnings = self._comparable_models(failures, across)
+        matching = complexity_weights(models, column) if column else None
+        curves = edf_by(models, weights=matching.weights if matching else None)
+        bands = f"Band: {'; '.join(dict.fromkeys(curves['band']))}."
+        matched = [matching.sentence, *(f"{warning}." for warning in matching.warnings)] if matching else []
+        return Result(
+            "Error EDF",
+            curves,
+            (*warnings, resolved.sentence, bands, *matched, *self.notes),
+            (
+                ("as drawn", spaces_summary(describe_spaces(models))),
+                (f"at equal {column}" if column else "with the band", quantiles(curves)),
+            ),
+            lambda ax: plot_edf(curves, ax=ax),
+        )
+
+    def compare(
+        self, *, match: str | None = "macs", failures: FailurePolicy | str = "worst", across: Collection[str] = ()
+    ) -> Result:
+        """Compare every pair of spaces: differences with simultaneous intervals; see `compare_spaces`."""
+        from analysis.compare import compare_spaces
+        from analysis.display import comparison_table
+        from analysis.plots import plot_differences
+        from analysis.words import comparison_notes, comparison_sentences
+
+        column = complexity_column(match)
+        models, resolved, warnings = self._comparable_models(failures, across)
+        pairs = compare_spaces(models, match=column, across=across)
+        shown = comparison_table(pairs).drop(columns=["matched by", "effective", "area difference, % of box"])
+        statements = (*comparison_sentences(pairs), *comparison_notes(pairs))
+        return Result(
+            "Comparison of spaces",
+            pairs,
+            (*warnings, *statements, resolved.sentence, *self.notes),
+            (("", shown),),
+            lambda ax: plot_differences(pairs, ax=ax),
+        )
+
+    def fit_widths(self, *, failures: FailurePolicy | str = "worst", continuous: bool = False) -> Result:
+        """Fit the quantized linear rule to the block widths of every model; see `fit_population`.
+
+        Args:
+            failures: see the class.
+            continuous: also fit without rounding to 8 channels (column fit_error_continuous), as in the paper.
+        """
+        from analysis.plots import plot_parameter
+        from analysis.profiles import linear_structure
+        from analysis.quantized_linear_fit import FIT_COLUMNS, fit_population
+        from analysis.ranges import best_range
+        from analysis.trends import rank_trend
+
+        models, resolved = self._models(failures)
+        models = models[models["block_widths"].notna()].reset_index(drop=True)
+        if models.empty:
+            raise ValueError("widths: required and missing; map them, such as widths=COLUMN")
+        models = pd.concat([models, fit_population(models["block_widths"])], axis=1)
+        rows = []
+        for space, part in models.groupby("space", sort=False):
+            fits, errors = part["fit_error"], part["error_percent"]
+            line, best = linear_structure(part), best_range(fits, errors)
+            rows.append(
+                {
+                    "space": space,
+                    "n": len(part),
+                    "e_fit mean": float(fits.mean()),
+                    "median": float(fits.median()),
+                    "largest": float(fits.max()),
+                    "of the best": f"{best.lower:.3f} to {best.upper:.3f}",
+                    "rank correlation with error": rank_trend(fits, errors).rho,
+                    "line through the best": "–" if line is None else f"{line.slope:.1f}·j + {line.intercept:.0f}",
+                }
+            )
+        names = ["study", "space", "index", "spec_id", "error_percent", "block_widths", *FIT_COLUMNS]
+        frame = models[names]
+        if continuous:
+            frame = frame.assign(fit_error_continuous=fit_population(models["block_widths"], quantum=1)["fit_error"])
+        return Result(
+            "Width fits",
+            frame,
+            (resolved.sentence, *self.notes),
+            (("", pd.DataFrame(rows)),),
+            lambda ax: plot_parameter(models, "fit_error", ax=ax),
+        )
+
+    def trends(self, parameter: str | None = None, *, failures: FailurePolicy | str = "worst") -> Result:
+        """Trend of the error with every parameter and complexity in each space, importance, and regimes of macs.
+
+        Args:
+            parameter: only this parameter or complexity; required for the figure.
+            failures: see the class.
+        """
+        from analysis.display import powers_table, ranges_table, regimes_table
+        from analysis.grouping import in_families, space_families
+        from analysis.importance import permutation_importance
+        from analysis.plots import plot_parameter
+        from analysis.ranges import ranges_per_space
+        from analysis.regimes import best_by_regime, regime_trends
+        from analysis.trends import correlations_per_space, trends_per_space
+
+        models, resolved = self._models(failures)
+        names = [*self.parameters, *(name for name in COMPLEXITIES if models[name].notna().any())]
+        if parameter not in (None, *names):
+            raise ValueError(unknown("parameter", parameter, names))
+        names = names if parameter is None else [parameter]
+        lines, ranges = trends_per_space(models, names), ranges_per_space(models, names)
+        if lines.empty:
+            raise ValueError(f"parameter = {', '.join(names)}: must be numeric and vary within some space")
+        tables = [("", ranges_table(ranges, correlations_per_space(models, names)))]
+        forest = permutation_importance(models, self.parameters) if parameter is None else None
+        if forest is not None:
+            explained = f"{max(0, forest.explained):.0%} of the variance explained"
+            tables.append((f"importance: increase of the error when shuffled; {explained}", forest.table))
+        families = space_families(models, self.sources) if self.grouped_by == "space" else {}
+        finished = in_families(models[~models["failed"]], families)
+        regimes = best_by_regime(finished, [name for name in names if name != "macs"])
+        if regimes["regime"].max() > 0:
+            laws = powers_table(regime_trends(regimes), "regimes")
+            tables += [("best models by regime of macs", regimes_table(regimes)), ("y ∝ macs^exponent", laws)]
+
+        def draw(ax: Axes | None) -> Axes:
+            if parameter is None:
+                raise ValueError("parameter: required for a figure of trends")
+            return plot_parameter(models, parameter, trend=lines, ranges=ranges, ax=ax)
+
+        return Result("Trends", lines, (resolved.sentence, *self.notes), tuple(tables), draw)
+
+    def best(self, k: int = 5) -> pd.DataFrame:
+        """The k models with the smallest error, best first, with the columns of `select_best`."""
+        return self.select(k).frame
+
+    def select(
+        self,
+        top: int | None = None,
+        *,
+        pareto: Sequence[str] = (),
+        regimes: int | None = None,
+        noise: float | None = None,
+    ) -> Result:
+        """Select the best models, with the expected error of each on retraining; see `select_best`.
+
+        Args:
+            top: number of models, in each regime if `regimes` is given; default 5, or the full front with `pareto`.
+            pareto: columns to minimize besides the error; only models on the Pareto front are selected.
+            regimes: select in each of this many regimes of macs.
+            noise: standard deviation of the error of one training in points, if known.
+        """
+        from analysis.display import best_table
+        from analysis.pareto import pareto_front
+        from analysis.plots import plot_pareto
+        from analysis.select import candidates, select_best
+
+        pareto = tuple(pareto)
+        for name in pareto:
+            if name not in self.frame:
+                raise ValueError(unknown_column("pareto", name, self.frame))
+        if top is not None and top < 1:
+            raise ValueError(f"top = {top}: must be at least 1")
+        if noise is not None and not 0 < noise < np.inf:
+            raise ValueError(f"noise = {noise:g}: must be a positive number of points")
+        best = select_best(
+            self.frame,
+            top if top is not None or pareto else 5,
+            noise_sd=noise,
+            validation_size=validation_size(self.sources),
+            objectives=pareto,
+            regimes=regimes,
+        )
+        models = candidates(self.frame)
+        shown = best_table(best, [name for name in pareto if name not in COMPLEXITIES])
+        if regimes is not None:
+            ends = zip(best["regime_low"], best["regime_high"], strict=True)
+            shown.insert(0, "regime of macs", [f"{si_format(low)} to {si_format(high)}" for low, high in ends])
+        cost = pareto[0] if pareto else "macs"
+        return Result(
+            "Selection",
+            best,
+            (_selection_sentence(best.iloc[0], models["spec_id"].nunique()), *self.notes),
+            (("", shown),),
+            lambda ax: plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax),
+        )
+
+    def report(
+        self,
+        folder: str | Path | None = None,
+        *,
+        match: str | None = "macs",
+        failures: FailurePolicy | str = "worst",
+        across: Collection[str] = (),
+        force: bool = False,
+        command: str = "",
+    ) -> Report:
+        """Write report.html with all statistics, and its figures.
+
+        Args:
+            folder: output folder; default the first study, or NAME-report for a file.
+            match, failures, across: see the class.
+            force: replace files that this tool did not write.
+            command: command line to state on the page.
+        """
+        from analysis.findings import find
+        from analysis.report import PAGE, write_report
+        from analysis.words import headline
+        from designspace.outputs import check_output
+
+        column = complexity_column(match)
+        first = self.sources[0].path
+        folder = Path(folder) if folder else first if first.is_dir() else Path(f"{first.name}-report")
+        force = force or folder == first  # a study folder is our own
+        check_output(folder / PAGE, force=force)
+        findings = find(self, policy=failures, match=column or "", by=self.grouped_by, across=across)
+        page = write_report(findings, folder, command, force=force)
+        sentences = (*findings.warnings, *headline(findings), findings.resolved.sentence, *self.notes)
+        return Report(page, findings, sentences)
+
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        top: int = 3,
+        formats: Sequence[str] = ("yaml",),
+        pareto: Sequence[str] = (),
+        within: Mapping[str, tuple[float, float]] | None = None,
+        force: bool = False,
+    ) -> list[tuple[Path, dict[str, Any]]]:
+        """Write the best models as spec files, or as folders for other tools; see `export_best`.
+
+        Args:
+            folder: output folder.
+            top: number of models.
+            formats: "yaml", "json", or with a folder per model "pycls", "timm", "torchvision", "onnx", "torch".
+            pareto: columns to minimize besides the error; only models on the Pareto front are written.
+            within: column to its lowest and highest value.
+            force: replace files that this tool did not write.
+
+        Returns:
+            The path and the row of each model.
+        """
+        from analysis.export import export_best
+
+        return export_best(
+            self,
+            Path(folder),
+            top=top,
+            formats=tuple(formats),
+            pareto=tuple(pareto),
+            within=within or {},
+            force=force,
+        )
+
+    def _models(self, failures: FailurePolicy | str) -> tuple[pd.DataFrame, Resolved]:
+        resolved = apply_failure_policy(self.frame, failures)
+        return average_seeds(resolved.frame), resolved
+
+    def _comparable_models(
+        self, failures: FailurePolicy | str, across: Collection[str]
+    ) -> tuple[pd.DataFrame, Resolved, list[str]]:
+        """Models trained with one recipe and data set, or else a warning about the differences in `across`."""
+        from analysis.comparability import check_same_training
+
+        models, resolved = self._models(failures)
+        return models, resolved, check_same_training(models, across, self.sources)
 
 
-def validation_size(studies: Sequence[Study]) -> int | None:
-    """Images of the smallest validation split of the studies; None where some study does not say."""
-    sizes = [((study.manifest.get("config") or {}).get("data") or {}).get("validation_size") for study in studies]
-    known = [int(size) for size in sizes if isinstance(size, int) and size > 0]
-    return min(known) if known and len(known) == len(studies) else None
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """Folder names, lengthened by their parents where two are the same."""
-    for parts in range(1, 1 + max(len(path.resolve().parts) for path in paths)):
-        names = ["/".join(path.resolve().parts[-parts:]) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return names
-
-
-def _rows(folder: study_folder.Study) -> list[dict[str, Any]]:
-    """One row per model, with its record where it has one; warns of records that are damaged or of no model."""
-    records, damaged = folder.read_records()
-    if damaged:
-        text = f"{folder.paths.root}: {damaged_text(damaged)}; their models count as missing until the next sweep"
-        warnings.warn(text, stacklevel=4)
-    if foreign := folder.foreign_records():
-        text = f"{folder.paths.root}: {foreign} records belong to no model of models.jsonl and are left out"
-        warnings.warn(text, stacklevel=4)
-    spaces, seed = folder.config["spaces"], folder.config.get("seed")
-    earlier: Counter[tuple[str, str]] = Counter()
-    rows = []
-    for model in folder.models:
-        row: dict[str, Any] = {name: getattr(model, name, None) for name in RECORD_COLUMNS if name != "parameters"}
-        if (record := records.get(model.key)) is None:  # draws of one network share a record
-            row |= {name: folder.manifest[name] for name in ("recipe_id", "data_id")}
-            row |= {"status": MISSING, "message": ""}
-        else:
-            # Origin and complexity of a model are those in models.jsonl, the outcome is the record's.
-            row = {name: getattr(record, name) if value is None else value for name, value in row.items()}
-        stream = spaces.get(model.space, {}).get("name", model.space)
-        row["draw_id"] = f"{stream}/{seed}/{earlier[model.space, model.key]}"
-        earlier[model.space, model.key] += 1
-        row["block_widths"] = ModelSpec.from_mapping(model.spec).block_widths
-        rows.append(row | _flat(model.parameters, row))
-    return rows
-
-
-def _flat(parameters: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in parameters.items():
-        if isinstance(value, list | tuple):
-            flat |= {f"{name}_{stage}": item for stage, item in enumerate(value, start=1)}
-        elif name not in row:  # depth is a parameter and a complexity; they agree
-            flat[name] = value
-    return flat
-
-
-def _separate(frame: pd.DataFrame, named: set[str]) -> tuple[pd.DataFrame, list[Note]]:
-    """Spaces of one name as "study/space", unless their models were trained with one recipe on the same data.
-
-    A table that states no recipe may have any. Its spaces are pooled with those of another table only if both name
-    models and seeds (`named`), share models, and nowhere give one training two errors.
-    """
-    groups = frame.groupby("space", sort=False)
-    settings = groups[["recipe_id", "data_id"]].nunique().max(axis=1)
-    apart, notes = set(settings.index[settings > 1]), []
-    several = groups["study"].nunique()
-    for label in several.index[several > 1].difference(list(apart)):
-        part = frame[frame["space"] == label]
-        if part["recipe_id"].notna().all():
-            continue
-        if set(part["study"]) <= named and _same_trainings(part):
-            text = "its tables share models and count as seeds of one recipe; map recipe_id if the recipes differ"
-            notes.append(Note(str(label), text))
-        else:
-            apart.add(label)
-    mixed = frame["space"].isin(apart)
-    frame.loc[mixed, "space"] = frame["study"] + "/" + frame["space"]
-    return frame, notes
-
-
-def _same_trainings(part: pd.DataFrame) -> bool:
-    """Whether every study shares a model with another one, and equal seeds of a model have equal errors everywhere."""
-    shared = part.groupby("spec_id")["study"].transform("nunique") > 1
-    if part.loc[shared, "study"].nunique() < part["study"].nunique():
-        return False
-    values = part.groupby(["spec_id", "seed"])[["study", "error_percent"]].nunique()
-    return not (values > 1).all(axis=1).any()
+def _selection_sentence(first: pd.Series, number: int) -> str:
+    """How the models were selected, and what the errors of `select_best` mean."""
+    if first["noise_from"] == "unknown":
+        noise = "The noise of one training is unknown. Set noise, or train some models with several seeds."
+    else:
+        source = "given" if first["noise_from"] == "given" else f"from {first['noise_from']}"
+        noise = (
+            f"Expected error: mean over retrainings. Retrained error: one more training, with a standard deviation of "
+            f"{first['noise_sd']:.3g} points ({source}). Tied: the distance to the first is within the noise."
+        )
+    failed = f" ({first['left_out']} more had a failed training)" if first["left_out"] else ""
+    optimistic = ", which is optimistic" if number > 1 else ""
+    return f"Selected from {number:,} model{'s' if number > 1 else ''}{failed} by error{optimistic}. {noise}"

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Findings
-from analysis.notes import left_out
-from analysis.number_text import interval, short, signed
+from analysis.formatting import interval, left_out, si_format, signed
+from analysis.rows import Source
 from analysis.style import label
-from analysis.table import Study
 from designspace.study import FEW_UPDATES
 
 ON_THE_RULE = 0.01
@@ -22,12 +21,12 @@ MOST_PAIRS = 3
 
 def context(findings: Findings) -> str:
     """What stands under every picture: data, epochs, regime, number of models."""
-    parts = list(dict.fromkeys(setting(study) for study in findings.table.studies))
+    parts = list(dict.fromkeys(setting(study) for study in findings.table.sources))
     counts = ", ".join(f"{row['space']} n\xa0=\xa0{row['n']}" for _, row in findings.spaces.iterrows())
     return " · ".join([*(part for part in parts if part), findings.error, counts])
 
 
-def setting(study: Study) -> str:
+def setting(study: Source) -> str:
     """Data set, training images, epochs and complexity regime of a study, as far as its manifest says."""
     config: dict[str, Any] = study.manifest.get("config") or {}
     data, recipe = config.get("data") or {}, config.get("recipe") or {}
@@ -43,7 +42,7 @@ def setting(study: Study) -> str:
         if own and len(own) == len(spaces):  # each space has its own
             limits = [min(low for low, _ in own), max(high for _, high in own)]
         if limits:
-            parts.append(f"{short(limits[0])} to {short(limits[1])} {name}")
+            parts.append(f"{si_format(limits[0])} to {si_format(limits[1])} {name}")
     return " · ".join(part for part in parts if part)
 
 
@@ -217,8 +216,8 @@ def _trends(findings: Findings) -> list[str]:
             if found is not None and spread is not None:
                 parts.append(
                     f"in {space} rank correlation {interval(found['rho'], found['lower'], found['upper'])}, "
-                    f"the best models lie at {short(spread['lower'])} to {short(spread['upper'])} "
-                    f"(most likely {short(spread['likely'])}; {spread['support']} models stand behind this)"
+                    f"the best models lie at {si_format(spread['lower'])} to {si_format(spread['upper'])} "
+                    f"(most likely {si_format(spread['likely'])}; {spread['support']} models stand behind this)"
                 )
         if parts:
             told.append(f"Error against {label(name)}: {'; '.join(parts[:MOST_PAIRS])}.")

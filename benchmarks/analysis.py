@@ -67,11 +67,11 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=100_000)
     rows = parser.parse_args().rows
 
+    from analysis import load
     from analysis.compare import compare_spaces
-    from analysis.edf import edf
+    from analysis.error_distributions import edf
     from analysis.findings import find
     from analysis.report import write_report
-    from analysis.table import load_table
 
     frame = made_up_table(rows)
     help_command = [sys.executable, "-m", "designspace.cli", "--help"]
@@ -81,7 +81,7 @@ def main() -> int:
         columns = {name: name for name in ("depth", "width", "group_width", "bottleneck_ratio")}
 
         def report() -> object:
-            return write_report(find(load_table(path, columns=columns)), Path(folder) / "page")
+            return write_report(find(load(path, columns=columns)), Path(folder) / "page")
 
         times = {
             "edf with band": best_of(5, lambda: edf(frame["error_percent"])),

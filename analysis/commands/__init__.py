@@ -1,8 +1,6 @@
-"""The commands of analysis, each a function of its arguments that returns an exit code."""
+"""Commands of analysis. Each function takes its arguments and returns an exit code."""
 
-from analysis.commands.distributions import compare, edf
 from analysis.commands.pages import export, report
-from analysis.commands.parameters import fit, trends
-from analysis.commands.selection import select
+from analysis.commands.statistics import compare, edf, fit, select, trends
 
 __all__ = ["compare", "edf", "export", "fit", "report", "select", "trends"]

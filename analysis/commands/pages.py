@@ -1,4 +1,4 @@
-"""The commands that write pages and specs: report, export."""
+"""The commands report and export."""
 
 from __future__ import annotations
 
@@ -7,101 +7,90 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from analysis.commands import inputs
+from analysis.commands import common
 from designspace import terminal
-from designspace.atomic import check_output
 
 SPEC_FILES = (".yaml", ".yml")
 
 
 def report(argv: list[str]) -> int:
-    """Write everything about one or more studies or tables as one HTML page: EDFs, differences, trends, best models."""
-    parser = inputs.make_parser(
+    """Write an HTML page about studies or tables: error distributions, differences, trends, best models."""
+    parser = common.make_parser(
         "report",
         report.__doc__,
         "runs/demo",
         "runs/a runs/b --failures error=90",
         "nets.csv --map name=arch,error=100-acc,macs=gmacs*1e9,layers --by layers --out pages",
     )
-    inputs.add_by(parser)
-    inputs.add_failures(parser)
-    inputs.add_match(parser)
-    inputs.add_across(parser)
-    parser.add_argument("--out", metavar="DIR", help="write report.html and figures/ there (default: the first RUN)")
+    common.add_by(parser)
+    common.add_failures(parser)
+    common.add_match(parser)
+    common.add_across(parser)
+    parser.add_argument("--out", metavar="DIR", help="folder for report.html and figures/ (default: the first RUN)")
     terminal.add_force(parser)
     arguments = parser.parse_args(argv)
 
-    from analysis.findings import find
-    from analysis.report import PAGE, write_report
-    from analysis.words import headline
-
-    table = inputs.read(arguments)
-    first = table.studies[0].folder
-    folder = Path(arguments.out) if arguments.out else first if first.is_dir() else Path(f"{first.name}-report")
-    force = arguments.force or folder == first  # a study folder is this tool's own
-    check_output(folder / PAGE, force=force)
-    findings = find(
-        table,
-        policy=arguments.failures,
-        match=inputs.matched_by(arguments),
-        by=arguments.by,
-        across=arguments.across,
+    written = common.read(arguments).report(
+        arguments.out,
+        force=arguments.force,
+        command=shlex.join(["designspace", "report", *argv]),
+        **common.given(arguments, "failures", "match", "across"),
     )
-    page = write_report(findings, folder, shlex.join(["designspace", "report", *argv]), force=force)
-    inputs.print_table(inputs.described(findings.spaces))
-    inputs.print_lines(*findings.warnings, *headline(findings), findings.resolved.sentence, *findings.table.notes)
-    print(f"\nreport: {page}\nfigures: {page.parent / 'figures'}")
+    from analysis.results import spaces_summary
+
+    common.print_table(spaces_summary(written.findings.spaces))
+    common.print_lines(*written.sentences)
+    print(f"\nreport: {written.page}\nfigures: {written.page.parent / 'figures'}")
     return 0
 
 
 def export(argv: list[str]) -> int:
-    """Write the best models of studies, or given specs, as specs and for pycls, timm, torchvision and ONNX."""
-    parser = inputs.make_parser(
+    """Write the best models of studies, or given specs, as spec files or for pycls, timm, torchvision and ONNX."""
+    parser = common.make_parser(
         "export",
         export.__doc__,
         "runs/demo --top 3 --to yaml,timm,onnx --out specs",
-        "RegNetX-400MF_dds_8gpu.yaml --to timm --out specs    # a spec, or a configuration of pycls",
+        "RegNetX-400MF_dds_8gpu.yaml --to timm --out specs    # a spec, or a pycls config",
     )
-    parser.add_argument("--top", type=int, metavar="K", help="how many models (default 3)")
+    parser.add_argument("--top", type=int, default=argparse.SUPPRESS, metavar="K", help="number of models (default 3)")
     parser.add_argument(
         "--to",
         default="yaml",
         metavar="FORMAT,…",
-        help="yaml (default), json; or a folder for each model with any of pycls, timm, torchvision, onnx, torch",
+        help="yaml (default), json; or one folder per model with any of pycls, timm, torchvision, onnx, torch",
     )
     parser.add_argument(
-        "--pareto", default="", metavar="COLUMN,…", help="only models that no other beats in error and these, e.g. macs"
+        "--pareto", default="", metavar="COLUMN,…", help="only the Pareto front of the error and these, such as macs"
     )
     parser.add_argument(
-        "--within", default="", metavar="COLUMN=LOW:HIGH,…", help="only models between two values, e.g. macs=3e6:5e6"
+        "--within", default="", metavar="COLUMN=LOW:HIGH,…", help="only models in these ranges, such as macs=3e6:5e6"
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="where to write; files and folders are named RANK-SPEC_ID"
+        "--out", required=True, metavar="DIR", help="output folder; files and folders are named RANK-SPEC_ID"
     )
     terminal.add_force(parser)
     arguments = parser.parse_args(argv)
 
-    from analysis.export import export_best, parse_within
+    from analysis.export import parse_within
 
-    formats = tuple(arguments.to.split(","))
+    formats = common.split(arguments.to)
     if any(Path(name).suffix in SPEC_FILES for name in arguments.tables):
         return _export_specs(arguments, formats)
-    table = inputs.read(arguments)
-    written = export_best(
-        table,
-        Path(arguments.out),
-        top=3 if arguments.top is None else arguments.top,
+    table = common.read(arguments)
+    written = table.export(
+        arguments.out,
         formats=formats,
-        objectives=tuple(filter(None, arguments.pareto.split(","))),
+        pareto=common.split(arguments.pareto),
         within=parse_within(arguments.within),
         force=arguments.force,
+        **common.given(arguments, "top"),
     )
-    kinds = {study.name: study.error for study in table.studies}
+    errors = {source.name: source.error for source in table.sources}
     for path, model in written:
-        kind = kinds[model["study"]]
-        print(f"{path}  {model['error_percent']:.2f} % {kind}, {model['space']} #{model['index']}")
+        error = f"{model['error_percent']:.2f} % {errors[model['study']]}"
+        print(f"{path}  {error}, {model['space']} #{model['index']}")
         _print_refused(model["refused"])
-    inputs.print_lines(*table.notes)
+    common.print_lines(*table.notes)
     return 0
 
 
@@ -111,10 +100,11 @@ def _export_specs(arguments: argparse.Namespace, formats: tuple[str, ...]) -> in
 
     for name in arguments.tables:
         if Path(name).suffix not in SPEC_FILES:
-            raise ValueError(f"RUN = {name}: must be a YAML file too, specs and studies are exported separately")
-    for option in ("top", "pareto", "within", "map", "where"):
-        if getattr(arguments, option):
-            raise ValueError(f"--{option}: chooses among the models of a study, must be left out with spec files")
+            raise ValueError(f"RUN = {name}: must be a YAML file too; specs and studies are exported separately")
+    for option, value in common.given(arguments, "top", "pareto", "within", "map", "where").items():
+        if value:
+            text = ", ".join(value) if isinstance(value, list) else value
+            raise ValueError(f"{option} = {text}: must be left out with spec files; it selects models of a study")
     specs = [load_spec(name) for name in arguments.tables]
     for number, spec in enumerate(specs, start=1):
         for path, refused in export_spec(spec, Path(arguments.out), number, formats, force=arguments.force):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from analysis.number_text import short
+from analysis.formatting import si_format
 from analysis.style import axes_or_new, label, label_axes, legend_above, look, padded, scale_x, tidy
 
 FEW_VALUES = 12
@@ -139,12 +139,12 @@ def plot_regimes(
             ax.plot(line["complexity"], fitted, color=style["color"], linestyle=":", linewidth=1.4, label=told)
     ax.set_xscale("log")
     centres = max((line["complexity"] for _, line in mine.groupby(by)), key=len)
-    ax.set_xticks(centres, [short(float(f"{centre:.2g}")) for centre in centres])
+    ax.set_xticks(centres, [si_format(float(f"{centre:.2g}")) for centre in centres])
     ax.set_xticks([], minor=True)
     values = mine[["lower", "upper"]].to_numpy(dtype=float)
     if values.min() > 0 and values.max() / values.min() >= 8:
         ax.set_yscale("log", base=2 if values.max() < 1e4 else 10)
-    ax.yaxis.set_major_formatter(lambda value, _: short(value))
+    ax.yaxis.set_major_formatter(lambda value, _: si_format(value))
     whose = " of the best" if parameter == "error_percent" else ""
     label_axes(ax, label("macs"), label(parameter).replace(" (", f"{whose} (", 1))
     legend_above(ax)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.number_text import short
+from analysis.formatting import si_format
 from analysis.style import axes_or_new, legend_above, look, tidy
 
 
@@ -35,7 +35,7 @@ def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             )
             ax.plot(line["block"], line["predicted"], marker=".", markersize=3, linestyle="", color=style["color"])
     ax.set_yscale("log", base=2)
-    ax.yaxis.set_major_formatter(lambda value, _: short(value))
+    ax.yaxis.set_major_formatter(lambda value, _: si_format(value))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="block", ylabel="width (channels)")
     legend_above(ax)
@@ -74,7 +74,7 @@ def plot_linear_structure(
         label=f"w = {slope:.1f}·j {sign} {abs(intercept):.0f}",
     )
     ax.set_yscale("log", base=2)
-    ax.yaxis.set_major_formatter(lambda value, _: short(value))
+    ax.yaxis.set_major_formatter(lambda value, _: si_format(value))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="block", ylabel="width (channels)")
     legend_above(ax)

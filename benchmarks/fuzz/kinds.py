@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from analysis.failures import apply_failure_policy
-from analysis.seeds import average_seeds
-from analysis.table import load_table
+from analysis import load
+from analysis.rows import apply_failure_policy, average_seeds
 from benchmarks.fuzz import strategies
 from designspace import ModelSpec, complexity, load_spec, zoo
 from designspace.export import from_pycls
@@ -231,7 +230,7 @@ def read_table(name: str, content: bytes, columns: dict[str, str] | None = None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)
-        average_seeds(apply_failure_policy(load_table(path, columns=columns).frame).frame)
+        average_seeds(apply_failure_policy(load(path, columns=columns).frame).frame)
 
 
 TEXTS = [to_yaml(mapping) for mapping in SPECS + SPACES]

@@ -9,11 +9,10 @@ import pytest
 import yaml
 
 import analysis.report
-from analysis import commands
+from analysis import commands, load
 from analysis.commands import compare, edf, export, fit, report, select, trends
 from analysis.compare import compare_spaces
-from analysis.failures import apply_failure_policy
-from analysis.table import load
+from analysis.rows import apply_failure_policy
 from designspace import ModelSpec, load_spec, save_spec, zoo
 from designspace.export import to_pycls
 from designspace.files import to_yaml
@@ -61,7 +60,7 @@ def test_report_of_two_studies_with_another_policy(study, tmp_path, make_study, 
 def test_export_writes_specs_that_load_back_to_the_same_networks(study, tmp_path, capsys):
     out = tmp_path / "specs"
     assert export([str(study), "--top", "3", "--to", "yaml", "--out", str(out)]) == 0
-    frame = load(study)
+    frame = load(study).frame
     best = frame[frame["status"] == "ok"].sort_values("error_percent", kind="stable").head(3)
     files = sorted(out.iterdir())
     assert [file.name for file in files] == [f"{i}-{s[:8]}.yaml" for i, s in enumerate(best["spec_id"], start=1)]
@@ -93,7 +92,7 @@ def test_export_to_other_tools_makes_a_folder_for_each_model(study, tmp_path):
         assert "validation error percent" in (folder / "README.md").read_text()
 
 
-def test_export_takes_specs_and_pycls_files_and_names_what_it_writes_itself(tmp_path, capsys):
+def test_export_reads_specs_and_pycls_files_and_sets_the_file_names(tmp_path, capsys):
     spec = ModelSpec.from_mapping(zoo.spec("RegNetX-200MF").to_mapping() | {"name": "../../../outside"})
     save_spec(spec, tmp_path / "ours.yaml")
     (tmp_path / "pycls.yml").write_text(to_yaml(to_pycls(spec)))
@@ -108,15 +107,15 @@ def test_export_takes_specs_and_pycls_files_and_names_what_it_writes_itself(tmp_
     assert written == folders | {out / f"{name}.{suffix}" for name in names for suffix in ("yaml", "json")}
     assert load_spec(out / f"{names[1]}.yaml").spec_id == spec.spec_id
     capsys.readouterr()
-    for words in (["--top", "2"], ["--pareto", "macs"], ["--where", "depth>1"]):
-        with pytest.raises(ValueError, match=f"^{words[0]}: .* must be left out with spec files"):
-            export([given[0], *words, "--out", str(out)])
+    for option, value in (("top", "2"), ("pareto", "macs"), ("where", "depth>1")):
+        with pytest.raises(ValueError, match=f"^{option} = {value}: must be left out with spec files"):
+            export([given[0], f"--{option}", value, "--out", str(out)])
     with pytest.raises(ValueError, match=r"RUN = runs/demo: must be a YAML file too"):
         export([given[0], "runs/demo", "--out", str(out)])
 
 
-def test_export_chooses_within_a_regime_and_on_the_front(study, tmp_path):
-    frame = load(study)
+def test_export_selects_within_ranges_and_on_the_front(study, tmp_path):
+    frame = load(study).frame
     limit = float(frame["macs"].median())
     assert export([str(study), "--within", f"macs=0:{limit}", "--pareto", "macs", "--out", str(tmp_path / "s")]) == 0
     found = [yaml.safe_load(file.read_text())["provenance"] for file in sorted((tmp_path / "s").iterdir())]
@@ -128,32 +127,32 @@ def test_export_chooses_within_a_regime_and_on_the_front(study, tmp_path):
 @pytest.mark.parametrize(
     ("command", "arguments", "sentence"),
     [
-        (export, ["--within", "macs=3", "--out", "x"], "within is 'macs=3'; it is written COLUMN=LOW:HIGH"),
-        (export, ["--within", "macs=1:2", "--out", "x"], "within is macs=1:2; no model lies there"),
-        (report, ["--failures", "best"], "allowed: worst, drop, error=NUMBER"),
-        (report, ["--match", "flops"], "allowed: macs, params, acts, none"),
-        (export, ["--to", "tflite", "--out", "x"], "format = 'tflite': must be one of yaml, json, pycls"),
-        (export, ["--top", "0", "--out", "x"], "k = 0: must be at least 1"),
+        (export, ["--within", "macs=3", "--out", "x"], "within = 'macs=3': must be COLUMN=LOW:HIGH"),
+        (export, ["--within", "macs=1:2", "--out", "x"], "within = macs=1:2: must contain some model"),
+        (report, ["--failures", "best"], "failures = 'best': must be worst, drop or error=NUMBER"),
+        (report, ["--match", "flops"], "match = flops: unknown; must be one of macs, params, acts, none"),
+        (export, ["--to", "tflite", "--out", "x"], "format = tflite: unknown; must be one of yaml, json, pycls"),
+        (export, ["--top", "0", "--out", "x"], "top = 0: must be at least 1"),
     ],
 )
-def test_mistakes_are_one_sentence(study, command, arguments, sentence):
+def test_invalid_options_are_one_line_errors(study, command, arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         command([str(study), *arguments])
 
 
-def test_a_folder_that_is_no_study_is_named(tmp_path):
+def test_a_folder_that_is_not_a_study_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="not a study folder"):
         report([str(tmp_path)])
 
 
 @pytest.mark.parametrize(("command", "default"), [(edf, "none"), (compare, "macs"), (report, "macs")])
-def test_help_says_what_is_matched_by_default(command, default, capsys):
+def test_help_states_the_default_of_match(command, default, capsys):
     with pytest.raises(SystemExit):
         command(["--help"])
     assert f"as drawn (default {default})" in " ".join(capsys.readouterr().out.split())
 
 
-def test_export_takes_no_option_it_would_ignore(study):
+def test_export_rejects_options_without_effect(study, capsys):
     with pytest.raises(ValueError, match="unrecognized arguments: --by"):
         export([str(study), "--by", "depth", "--out", "x"])
 
@@ -203,18 +202,18 @@ def test_edf_prints_quantiles_and_writes_the_curve(study, tmp_path, capsys):
     assert "effective n" in capsys.readouterr().out
 
 
-def test_compare_writes_what_compare_spaces_says(study, tmp_path, capsys):
+def test_compare_writes_the_result_of_compare_spaces(study, tmp_path, capsys):
     assert compare([str(study), "--out", str(tmp_path / "pairs.csv"), "--match", "params"]) == 0
     assert "At equal parameters" in capsys.readouterr().out
     pairs = pd.read_csv(tmp_path / "pairs.csv")
-    known = apply_failure_policy(load(study)).frame
+    known = apply_failure_policy(load(study).frame).frame
     expected = compare_spaces(known, match="params")
     assert pairs["difference"].tolist() == pytest.approx(expected["difference"].tolist())
     assert compare([str(study), "--out", str(tmp_path / "pairs.png")]) == 0
     assert (tmp_path / "pairs.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_fit_writes_a_row_a_model(study, tmp_path, capsys):
+def test_fit_writes_one_row_per_model(study, tmp_path, capsys):
     assert fit([str(study), "--failures", "drop", "--out", str(tmp_path / "fit.csv")]) == 0
     fits = pd.read_csv(tmp_path / "fit.csv")
     assert len(fits) == 43
@@ -224,29 +223,31 @@ def test_fit_writes_a_row_a_model(study, tmp_path, capsys):
     assert "policy drop" in " ".join(capsys.readouterr().out.split())
 
 
-def test_fit_reads_widths_from_a_table_and_what_it_writes(tmp_path, capsys):
+def test_fit_reads_widths_from_a_table_and_its_own_output(tmp_path, capsys):
     rows = "20,8 16 16 32\n30,8 8 16 16\n40,16 8 64 8\n50,24 24\n60,8 16 32 64\n"
     (tmp_path / "nets.csv").write_text("error,w\n" + rows)
     assert fit([str(tmp_path / "nets.csv"), "--map", "error,widths=w", "--out", str(tmp_path / "fit.csv")]) == 0
     assert fit([str(tmp_path / "fit.csv"), "--out", str(tmp_path / "again.csv")]) == 0
     one, two = pd.read_csv(tmp_path / "fit.csv"), pd.read_csv(tmp_path / "again.csv")
     pd.testing.assert_frame_equal(one.drop(columns=["study", "space"]), two.drop(columns=["study", "space"]))
-    with pytest.raises(ValueError, match=r"no block widths to fit; say where they are, e\.g\. --map widths=COLUMN"):
+    with pytest.raises(ValueError, match="widths: required and missing; map them, such as widths=COLUMN"):
         fit([str(tmp_path / "nets.csv"), "--map", "error"])
 
 
-def test_published_regnets_fit_the_rule_they_were_made_by(shared_data, tmp_path):
+def test_published_regnets_follow_the_quantized_linear_rule(shared_data, tmp_path):
     path = str(shared_data("regnet_params.csv"))
     out = ["--out", str(tmp_path / "fit.csv")]
     assert fit([path, "--map", "name,error_percent=d,widths=widths_raw,depths", *out]) == 0
     assert pd.read_csv(tmp_path / "fit.csv")["fit_error"].max() < 1e-9
 
 
-def test_what_select_writes_can_be_read_back(study, tmp_path):
+def test_the_output_of_select_can_be_read_again(study, tmp_path):
     assert select([str(study), "--top", "6", "--out", str(tmp_path / "best.csv")]) == 0
     table, best = load(tmp_path / "best.csv"), pd.read_csv(tmp_path / "best.csv")
     assert table["error_percent"].tolist() == best["error_percent"].tolist()
-    original = load(study).set_index(["spec_id", "space"]).loc[list(zip(best["spec_id"], best["space"], strict=True))]
+    original = (
+        load(study).frame.set_index(["spec_id", "space"]).loc[list(zip(best["spec_id"], best["space"], strict=True))]
+    )
     for column in ("block_widths", "epoch_validation_error_percent", "macs", "recipe_id", "status", "index"):
         assert table[column].tolist() == original[column].tolist()
     for command in (edf, select, fit, compare):
@@ -282,7 +283,7 @@ def test_select_on_the_front_and_by_regime(study, tmp_path, capsys):
     assert capsys.readouterr().out.count(" to ") >= 2
 
 
-def test_a_foreign_table_goes_through_every_command(tmp_path, capsys):
+def test_every_command_reads_a_table_file(tmp_path, capsys):
     rng = np.random.default_rng(0)
     raw = pd.DataFrame(
         {"net": [f"n{i:02}" for i in range(40)], "gmacs": rng.uniform(1, 4, 40), "layers": rng.integers(3, 9, 40)}
@@ -302,7 +303,7 @@ def test_a_foreign_table_goes_through_every_command(tmp_path, capsys):
         assert command(common) == 0
     assert "n" in capsys.readouterr().out
     assert compare([*common, "--where", "layers=3,4,5,6", "--match", "none"]) == 0
-    with pytest.raises(ValueError, match="no block widths"):
+    with pytest.raises(ValueError, match="widths: required and missing"):
         fit(common)
 
 
@@ -325,16 +326,16 @@ def bare(tmp_path):
         (select, ["--pareto", "macs"], "macs is not known for 40 of 40 models"),
         (select, ["--out", "p.png"], "macs is not known for 40 of 40 models"),
         (select, ["--map", "macs=layers", "--regimes", "0"], "regimes is 0; it must be at least 1"),
-        (trends, ["--parameter", "shortcut"], "shortcut: no number that differs between models of a space"),
+        (trends, ["--parameter", "shortcut"], "parameter = shortcut: must be numeric and vary within some space"),
     ],
 )
-def test_what_a_table_does_not_know_is_named(bare, tmp_path, monkeypatch, command, arguments, sentence):
+def test_unknown_complexity_is_an_error(bare, tmp_path, monkeypatch, command, arguments, sentence):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=sentence):
         command([*bare, *arguments])
 
 
-def test_text_and_bools_are_parameters_too(bare, tmp_path, capsys):
+def test_text_and_booleans_are_parameters(bare, tmp_path, capsys):
     assert trends([*bare, "--out", str(tmp_path / "t.csv")]) == 0
     assert set(pd.read_csv(tmp_path / "t.csv")["parameter"]) == {"layers", "wide"}
     assert trends([*bare, "--parameter", "wide", "--out", str(tmp_path / "wide.png")]) == 0
@@ -344,7 +345,7 @@ def test_text_and_bools_are_parameters_too(bare, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["table.csv", "figure.png", "figure.svg"])
-def test_out_spares_files_of_the_user(study, tmp_path, name):
+def test_out_does_not_replace_files_of_the_user(study, tmp_path, name):
     path = tmp_path / name
     arguments = [str(study), "--out", str(path)]
     path.write_text("precious\n")
@@ -357,8 +358,7 @@ def test_out_spares_files_of_the_user(study, tmp_path, name):
         edf([str(study), "--out", "/dev/null"])
 
 
-@pytest.mark.usefixtures("one_picture")
-def test_report_and_export_spare_files_of_the_user(study, tmp_path):
+def test_report_and_export_do_not_replace_files_of_the_user(study, tmp_path):
     out = tmp_path / "out"
     assert report([str(study), "--out", str(out)]) == 0
     assert report([str(study), "--out", str(out)]) == 0

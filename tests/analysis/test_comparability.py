@@ -5,7 +5,7 @@ import pytest
 
 from analysis.comparability import check_same_training
 from analysis.compare import compare_spaces
-from analysis.table import Study
+from analysis.rows import Source
 
 
 def table(**columns):
@@ -13,7 +13,7 @@ def table(**columns):
 
 
 def study(name, recipe_id, **recipe):
-    return Study(name, Path(name), {"recipe_id": recipe_id, "data_id": "d", "config": {"recipe": recipe}})
+    return Source(name, Path(name), {"recipe_id": recipe_id, "data_id": "d", "config": {"recipe": recipe}})
 
 
 def test_models_trained_alike_need_no_permission():

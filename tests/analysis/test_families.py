@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.families import in_families, space_families
+from analysis import load
 from analysis.figures import pictures
 from analysis.findings import find
+from analysis.grouping import in_families, space_families
 from analysis.regimes import assign_regimes
 from analysis.remarks import regimes as told
-from analysis.table import Study, load_table
+from analysis.rows import Source
 from analysis.words import summary
 
 REGIMES = {"small": (2e6, 3e6), "medium": (4e6, 6e6), "large": (8e6, 12e6)}
@@ -23,11 +24,11 @@ def sizes(tmp_path_factory, make_study):
         for name, ratio in (("bottleneck", 1.0), ("inverted", 0.5))
         for size, limits in REGIMES.items()
     }
-    return load_table(make_study(tmp_path_factory.mktemp("sizes") / "study", n=8, spaces=spaces))
+    return load(make_study(tmp_path_factory.mktemp("sizes") / "study", n=8, spaces=spaces))
 
 
 def test_spaces_that_differ_in_their_limits_only_are_one_design_space(sizes):
-    designs = space_families(sizes.frame, sizes.studies)
+    designs = space_families(sizes.frame, sizes.sources)
     assert designs == {f"{name}_{size}": name for name in ("bottleneck", "inverted") for size in REGIMES}
     models = in_families(sizes.frame, designs)
     regime = assign_regimes(models)
@@ -36,18 +37,18 @@ def test_spaces_that_differ_in_their_limits_only_are_one_design_space(sizes):
 
 
 def test_other_settings_recipes_and_tables_are_other_design_spaces(study, make_study, tmp_path):
-    table = load_table(study, make_study(tmp_path / "again", recipe_id="f" * 16))
+    table = load(study, make_study(tmp_path / "again", recipe_id="f" * 16))
     labels = set(table.frame["space"])
     assert labels == {f"{run}/{name}" for run in ("study", "again") for name in ("bottleneck", "inverted")}
-    assert space_families(table.frame, table.studies) == {label: label for label in labels}
+    assert space_families(table.frame, table.sources) == {label: label for label in labels}
     (tmp_path / "t.csv").write_text("error_percent,space\n3,a\n4,b\n")
-    table = load_table(tmp_path / "t.csv")
-    assert space_families(table.frame, table.studies) == {"a": "a", "b": "b"}
+    table = load(tmp_path / "t.csv")
+    assert space_families(table.frame, table.sources) == {"a": "a", "b": "b"}
 
 
 def test_labels_that_begin_differently_are_all_named(sizes):
     frame = sizes.frame.assign(space=sizes.frame["space"].str.replace("bottleneck_", ""))
-    study = Study("study", Path(), {"config": {"spaces": {size: {"base": "regnetx"} for size in REGIMES}}})
+    study = Source("study", Path(), {"config": {"spaces": {size: {"base": "regnetx"} for size in REGIMES}}})
     frame = frame[frame["space"].isin(REGIMES)]
     assert set(space_families(frame, [study]).values()) == {"large, medium, small"}
 
@@ -72,13 +73,13 @@ def test_a_report_of_several_regimes_shows_how_the_best_change(sizes):
 
 def test_a_report_of_one_regime_says_nothing_of_regimes(tmp_path, make_study):
     spaces = {"bottleneck": (1.0, (4e6, 7e6))}
-    findings = find(load_table(make_study(tmp_path / "study", n=30, spaces=spaces)))
+    findings = find(load(make_study(tmp_path / "study", n=30, spaces=spaces)))
     assert findings.regimes.empty
     assert told(findings) == []
     assert "regimes" not in {picture.name for picture in pictures(findings)}
 
 
 def test_a_wide_range_is_cut_into_regimes(tmp_path, make_study):
-    findings = find(load_table(make_study(tmp_path / "study", n=36, spaces={"bottleneck": (1.0, (2e6, 20e6))})))
+    findings = find(load(make_study(tmp_path / "study", n=36, spaces={"bottleneck": (1.0, (2e6, 20e6))})))
     assert findings.regimes["regime"].nunique() == 3  # 2 to 20 million: three factors of two, 12 models each
     assert findings.regimes["n"].unique().tolist() == [12]

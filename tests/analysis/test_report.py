@@ -11,13 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis import plots, remarks
-from analysis.expression import parse_map
+from analysis import load, plots, remarks
+from analysis.expressions import parse_map
 from analysis.figures import _spaces, pictures, scatter_name
 from analysis.findings import find
 from analysis.regimes import best_by_regime
 from analysis.report import render, write_report
-from analysis.table import load_table
 from analysis.words import headline, summary
 
 
@@ -58,7 +57,7 @@ class Laid:
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory, make_study):
     lost = {3: "diverged", 8: "out_of_memory", 10: "diverged"}
-    return find(load_table(make_study(tmp_path_factory.mktemp("report") / "study", failures=lost, untrained=2)))
+    return find(load(make_study(tmp_path_factory.mktemp("report") / "study", failures=lost, untrained=2)))
 
 
 @pytest.fixture(scope="module")
@@ -122,30 +121,30 @@ def test_the_summary_tells_the_numbers_of_the_frames(findings):
 
 
 def test_without_a_difference_none_is_claimed(tmp_path, make_study):
-    told = summary(find(load_table(make_study(tmp_path / "same", n=20, advantage=0.0, seed=3))))
+    told = summary(find(load(make_study(tmp_path / "same", n=20, advantage=0.0, seed=3))))
     assert told[0].startswith(
         "At equal multiply-adds, no difference in mean error between bottleneck and inverted is detected"
     )
 
 
 def test_trainings_too_short_to_tell_models_apart_are_a_caution(tmp_path, make_study):
-    table = load_table(make_study(tmp_path / "short", n=4))
+    table = load(make_study(tmp_path / "short", n=4))
     assert any("had 156 updates (median): below about 500" in sentence for sentence in summary(find(table)))
     long = dataclasses.replace(table, frame=table.frame.assign(updates=5000))
     assert not any("updates (median)" in sentence for sentence in summary(find(long)))
 
 
 def test_one_space_alone_is_a_report_without_comparison(study):
-    table = load_table(study)
+    table = load(study)
     alone = table.frame[table.frame["space"] == "inverted"].reset_index(drop=True)
-    findings = find(type(table)(alone, table.studies, table.parameters))
+    findings = find(type(table)(alone, table.sources, table.parameters))
     assert findings.comparison.empty
     page = Page(whole(findings))
     assert "edf_matched" not in {figure.get("id") for figure in page.all("figure")}
 
 
 def test_a_study_of_two_models_per_space_is_compared_as_drawn(tmp_path, make_study):
-    findings = find(load_table(make_study(tmp_path / "tiny", n=2)))
+    findings = find(load(make_study(tmp_path / "tiny", n=2)))
     assert findings.matching is None
     assert "cannot be matched by macs" in findings.match_problem
     assert findings.comparison["matched_by"].tolist() == ["none"]
@@ -154,24 +153,24 @@ def test_a_study_of_two_models_per_space_is_compared_as_drawn(tmp_path, make_stu
 
 
 def test_one_model_per_space_is_not_an_error(tmp_path, make_study):
-    findings = find(load_table(make_study(tmp_path / "single", n=1)))
+    findings = find(load(make_study(tmp_path / "single", n=1)))
     assert "too few models for an interval" in summary(findings)[0]
     whole(findings)
 
 
 def test_all_models_of_a_space_failing_is_not_an_error(tmp_path, make_study):
     failures = dict.fromkeys(range(0, 12, 2), "diverged")
-    findings = find(load_table(make_study(tmp_path / "lost", n=6, failures=failures)))
+    findings = find(load(make_study(tmp_path / "lost", n=6, failures=failures)))
     assert sorted(findings.spaces["failed"]) == [0, 6]
     render(findings, [])
 
 
 def test_a_foreign_table_of_one_column_is_a_report(tmp_path):
     pd.DataFrame({"error_percent": [3.0, 2.0, 5.0, None]}).to_csv(tmp_path / "t.csv", index=False)
-    findings = find(load_table(tmp_path / "t.csv"))
+    findings = find(load(tmp_path / "t.csv"))
     page = Page(whole(findings))
     assert {figure.get("id") for figure in page.all("figure")} == {"edf", "random_search"}
-    assert "the table has no error for it" in page.text
+    assert "no error in the table" in page.text
     text = page.text[: page.text.index("const SVG")]
     assert "alidation" not in text  # of which split the errors are is not known
     assert "test split" not in text
@@ -185,7 +184,7 @@ def test_spaces_by_a_column_and_seeds_of_a_foreign_table(tmp_path):
     table["one"] = 10 + table["k"] + rng.normal(0, 0.3, 60)
     table["two"] = table["one"] + rng.normal(0, 0.3, 60)
     table.to_csv(tmp_path / "t.csv", index=False)
-    findings = find(load_table(tmp_path / "t.csv", columns=parse_map("error_1=one,error_2=two,macs,k")), by="kind")
+    findings = find(load(tmp_path / "t.csv", columns=parse_map("error_1=one,error_2=two,macs,k")), by="kind")
     assert sorted(findings.spaces["space"]) == ["a", "b"]
     assert findings.noise.seed_sd == pytest.approx(0.3 / np.sqrt(2), rel=0.3)
     assert findings.best["estimate"].notna().all()
@@ -196,7 +195,7 @@ def test_spaces_by_a_column_and_seeds_of_a_foreign_table(tmp_path):
 
 def test_mistakes_are_named(study):
     with pytest.raises(ValueError, match="match is 'flops'; allowed: macs, params, acts, none"):
-        find(load_table(study), match="flops")
+        find(load(study), match="flops")
 
 
 def test_pictures_take_axes_and_return_them(findings):
@@ -225,7 +224,7 @@ def test_pictures_take_axes_and_return_them(findings):
 
 def test_a_dollar_in_a_name_starts_no_formula(study):
     """Every figure is drawn with names that are no valid formula, and shows them as they are."""
-    table = load_table(study)
+    table = load(study)
     names = {"bottleneck": "cost $x^$ y", "inverted": "$\\b$"}
     frame = table.frame.assign(space=table.frame["space"].map(names)).rename(columns={"w_a": "$w^$", "w_0": "a/$_$"})
     findings = find(replace(table, frame=frame, parameters=("depth", "$w^$", "a/$_$")))
@@ -268,7 +267,7 @@ def test_names_of_figures_are_ours_whatever_the_parameters_are_called(study, tmp
     names = [scatter_name(name, ("depth", *HOSTILE_NAMES)) for name in ("depth", *HOSTILE_NAMES)]
     assert all(re.fullmatch(r"error_vs[_-][a-z0-9_]{1,40}", name) for name in names)
     assert len(set(names)) == len(names)
-    table = load_table(study)
+    table = load(study)
     drawn = HOSTILE_NAMES[:3]
     frame = table.frame.assign(**{name: table.frame["w_a"] + number for number, name in enumerate(drawn)})
     findings = find(replace(table, frame=frame, parameters=("depth", *drawn)))
@@ -332,7 +331,7 @@ def test_without_axes_a_figure_is_made(findings):
 
 def test_the_best_finished_from_every_seed_under_any_policy(tmp_path, make_study):
     """The best model from the first seed diverges from the second; that some have one seed only is said."""
-    table = load_table(make_study(tmp_path / "study", n=12))
+    table = load(make_study(tmp_path / "study", n=12))
     best = int(table.frame["error_percent"].idxmin())
     again = table.frame.iloc[[best, best + 2]].assign(seed=1)
     again.loc[best, ["status", "error_percent"]] = "diverged", np.nan
@@ -347,11 +346,11 @@ def test_the_best_finished_from_every_seed_under_any_policy(tmp_path, make_study
 
 
 def test_trainings_of_one_network_from_several_seeds_are_one_model(tmp_path, make_study):
-    table = load_table(make_study(tmp_path / "study", n=12))
+    table = load(make_study(tmp_path / "study", n=12))
     again = table.frame.assign(seed=1, error_percent=table.frame["error_percent"] + 1)
     both = pd.concat([table.frame, again], ignore_index=True)
     once = find(table)
-    twice = find(type(table)(both, table.studies, table.parameters))
+    twice = find(type(table)(both, table.sources, table.parameters))
     assert twice.spaces["n"].tolist() == once.spaces["n"].tolist() == [12, 12]
     np.testing.assert_allclose(twice.spaces["mean"], once.spaces["mean"] + 0.5)
     np.testing.assert_allclose(twice.comparison["detectable"], once.comparison["detectable"])
@@ -359,7 +358,7 @@ def test_trainings_of_one_network_from_several_seeds_are_one_model(tmp_path, mak
 
 
 def test_the_best_model_has_an_expected_error_and_a_range_of_one_more_training(tmp_path, make_study):
-    findings = find(load_table(make_study(tmp_path / "study", n=30)))
+    findings = find(load(make_study(tmp_path / "study", n=30)))
     sentence = headline(findings)[-1]
     row = findings.best.iloc[0]
     assert "the smallest of 60 and therefore optimistic" in sentence
@@ -368,7 +367,7 @@ def test_the_best_model_has_an_expected_error_and_a_range_of_one_more_training(t
 
 
 def test_a_single_model_is_not_the_best_of_anything(tmp_path, make_study):
-    table = load_table(make_study(tmp_path / "study", n=1, spaces={"bottleneck": (1.0, (2e6, 20e6))}))
+    table = load(make_study(tmp_path / "study", n=1, spaces={"bottleneck": (1.0, (2e6, 20e6))}))
     sentence = headline(find(table))[-1]
     assert sentence.startswith("The only model is number 0 of bottleneck")
     assert "optimistic" not in sentence
@@ -376,7 +375,7 @@ def test_a_single_model_is_not_the_best_of_anything(tmp_path, make_study):
 
 
 def test_agreement_of_seeds_says_what_selected_the_best_tenth(tmp_path, make_study):
-    table = load_table(make_study(tmp_path / "study", n=30))
+    table = load(make_study(tmp_path / "study", n=30))
     seeds = [
         table.frame.assign(seed=seed, error_percent=table.frame["error_percent"] + shift)
         for seed, shift in enumerate(np.random.default_rng(0).normal(0, 0.5, (3, len(table.frame))))
@@ -391,11 +390,9 @@ def test_agreement_of_seeds_says_what_selected_the_best_tenth(tmp_path, make_stu
 def test_a_failure_with_one_seed_is_no_noise(tmp_path, make_study):
     """Its error is what the failure policy says, far from that of the other seed."""
     spaces = {"bottleneck": (1.0, (4e6, 7e6))}
-    clean = find(load_table(make_study(tmp_path / "clean", n=10, spaces=spaces, training_seeds=(0, 1))))
+    clean = find(load(make_study(tmp_path / "clean", n=10, spaces=spaces, training_seeds=(0, 1))))
     failed = find(
-        load_table(
-            make_study(tmp_path / "failed", n=10, spaces=spaces, training_seeds=(0, 1), failures={1: "crashed"})
-        ),
+        load(make_study(tmp_path / "failed", n=10, spaces=spaces, training_seeds=(0, 1), failures={1: "crashed"})),
         policy="error=99",
     )
     assert clean.noise is not None

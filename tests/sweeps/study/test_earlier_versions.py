@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.table import load
+from analysis import load
 from designspace.study import Study
 from sweeps.compose import compose
 from sweeps.study.freeze import freeze
@@ -34,7 +34,7 @@ def test_it_is_read_as_it_was_written(folder: Path) -> None:
     assert len(records) == len(study.models) == 6
     assert StudyReader(study).read().total.done == 6
     assert load_any_constants(study.paths.times) is not None
-    frame = load(folder)
+    frame = load(folder).frame
     assert frame["status"].tolist() == ["ok"] * 6
     assert frame["error_percent"].between(50, 95).all()  # one epoch of 300 images
     assert frame["error_percent"].tolist() == [records[model.key].error_percent for model in study.models]

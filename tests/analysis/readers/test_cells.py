@@ -1,4 +1,4 @@
-"""What the cells of other people's CSV and Parquet files mean, and which are rejected with their place."""
+"""Cells of CSV and Parquet files: their meaning, and the errors for cells that have none."""
 
 import gzip
 import math
@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.expression import parse_map
-from analysis.table import load, load_table
+from analysis import load
+from analysis.expressions import parse_map
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def read(tmp_path):
 
     def read(content, columns="", name="nets.csv"):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return load(tmp_path / name, columns=parse_map(columns))
+        return load(tmp_path / name, columns=parse_map(columns)).frame
 
     return read
 
@@ -26,7 +26,7 @@ def read(tmp_path):
     ("cell", "value"),
     [(" 6.5 ", 6.5), ("+7", 7), ("7.", 7), ("1e1", 10), ("6.5\u00a0", 6.5)],
 )
-def test_an_error_is_a_number_however_it_is_written(read, cell, value):
+def test_numbers_are_read_in_common_notations(read, cell, value):
     assert read(f'error\n"{cell}"\n20\n', "error")["error_percent"].tolist() == [value, 20]
 
 
@@ -44,7 +44,7 @@ def test_an_infinite_error_is_a_diverged_model(read, cell):
     assert frame["error_percent"].isna().tolist() == [True, False]
 
 
-def test_infinite_errors_of_parquet_and_of_a_division_are_diverged_models_too(tmp_path):
+def test_infinite_errors_in_parquet_or_from_a_division_are_diverged_models(tmp_path):
     pd.DataFrame({"wrong": [1.0, 3.0, 5.0], "images": [0.0, 20.0, 50.0], "error": [np.inf, 15, np.nan]}).to_parquet(
         tmp_path / "nets.parquet"
     )
@@ -58,13 +58,13 @@ def test_infinite_errors_of_parquet_and_of_a_division_are_diverged_models_too(tm
 @pytest.mark.parametrize(
     "cell", ["6,5", "6.5±0.2", "1.234,5", "1,234", "n/a", "N/A", "-", "6_5", "0x10", "TRUE", "#DIV/0!", "6.5%", "６"]
 )
-def test_any_other_cell_is_rejected_with_line_column_and_text(read, cell):
+def test_other_cells_are_rejected_with_line_column_and_text(read, cell):
     with pytest.raises(ValueError, match=r"nets\.csv, line 3: error = ") as caught:
         read(f'error\n20\n"{cell}"\n', "error")
     assert repr(cell) in str(caught.value)
 
 
-def test_percent_signs_count_if_every_error_has_one(read):
+def test_percent_signs_are_accepted_if_every_error_has_one(read):
     assert read("error\n6.5%\n7 %\n\n8%\n", "error")["error_percent"].tolist() == [6.5, 7, 8]
     assert read("acc\n93.5%\n90%\n", "error=100-acc")["error_percent"].tolist() == [6.5, 10]
     with pytest.raises(ValueError, match="line 2: macs = '50%'"):
@@ -75,28 +75,34 @@ def test_percent_signs_count_if_every_error_has_one(read):
 def test_an_error_outside_0_to_100_is_rejected_with_its_line(read, error, shown):
     with pytest.raises(ValueError, match=rf"line 3: error = {shown}: must be from 0 to 100 percent"):
         read(f"error\n20\n{error}\n", "error")
-    with pytest.raises(ValueError, match=r"line 2: error = 107: .* \(and in 1 more lines\)"):
+    with pytest.raises(ValueError, match=r"line 2: error = 107: .* \(1 more line too\)"):
         read("acc\n-7\n-8\n20\n", "error=100-acc")
 
 
 @pytest.mark.parametrize(
     ("table", "columns", "advice", "corrected", "confirmed"),
     [
-        ("err\n0.065\n0.12\n", "error=err", "no value is above 1", "error=100*err", "error_percent=err"),
+        ("err\n0.065\n0.12\n", "error=err", "no value is above 1; map", "error=100*err", "error_percent=err"),
         (
             "val/acc\n93\n90\n",
             "error=val/acc",
-            "looks like an accuracy",
+            "looks like an accuracy; map",
             "error=100-`val/acc`",
             "error_percent=val/acc",
         ),
-        ("Top1\n.93\n.9\n", "error=Top1", "looks like an accuracy", "error=100-100*Top1", "error_percent=Top1"),
-        ("acc\n.93\n.9\n", "error=1-acc", "no value is above 1", "error=100*(1-acc)", "error_percent=1-acc"),
+        ("Top1\n.93\n.9\n", "error=Top1", "looks like an accuracy; map", "error=100-100*Top1", "error_percent=Top1"),
+        ("acc\n.93\n.9\n", "error=1-acc", "no value is above 1; map", "error=100*(1-acc)", "error_percent=1-acc"),
         ("acc\n.93\n.9\n", "error=100-acc", "no value is below 99", "error=100-100*acc", "error_percent=100-acc"),
-        ("top1\n.5\n.8\n", "error_3=top1", "looks like an accuracy", "error_3=100-100*top1", "error_percent_3=top1"),
+        (
+            "top1\n.5\n.8\n",
+            "error_3=top1",
+            "looks like an accuracy; map",
+            "error_3=100-100*top1",
+            "error_percent_3=top1",
+        ),
     ],
 )
-def test_a_doubtful_unit_is_asked_about_and_can_be_confirmed(read, table, columns, advice, corrected, confirmed):
+def test_a_doubtful_unit_is_rejected_and_can_be_confirmed(read, table, columns, advice, corrected, confirmed):
     with pytest.raises(ValueError, match=advice) as caught:
         read(table, columns)
     assert corrected.replace("100*acc", "100*ACCURACY") in str(caught.value) or corrected in str(caught.value)
@@ -106,7 +112,7 @@ def test_a_doubtful_unit_is_asked_about_and_can_be_confirmed(read, table, column
     assert (raw["status"] == "ok").all()
 
 
-def test_an_error_by_name_or_of_our_own_column_is_not_doubted(read):
+def test_a_column_named_error_is_taken_as_percent(read):
     assert read("top-1 err\n93\n90\n", "error=top-1 err")["error_percent"].tolist() == [93, 90]
     assert read("error_percent\n0.5\n0.25\n")["error_percent"].tolist() == [0.5, 0.25]
 
@@ -124,7 +130,7 @@ def test_an_unknown_complexity_stays_unknown(read):
     assert macs.isna().tolist() == [False, True, True]
 
 
-def test_thousands_separators_are_read_where_they_cannot_be_decimal_commas(read):
+def test_thousands_separators_are_read_if_they_cannot_be_decimal_commas(read):
     table = 'error,macs,width\n20,"1,234,567","1,000.5"\n30,"987,654","2,000.5"\n40,12,3\n'
     frame = read(table, "error,macs,width")
     assert frame["macs"].tolist() == [1234567, 987654, 12]
@@ -133,13 +139,13 @@ def test_thousands_separators_are_read_where_they_cannot_be_decimal_commas(read)
 
 @pytest.mark.parametrize("cell", ["", "1.5", "x"])
 @pytest.mark.parametrize("column", ["seed", "index"])
-def test_seeds_and_indices_are_whole(read, column, cell):
+def test_seeds_and_indices_must_be_integers(read, column, cell):
     with pytest.raises(ValueError, match=rf"line 3: {column} = "):
         read(f"name,{column},error_percent\na,1,20\na,{cell},30\n", "name")
 
 
-def test_a_parameter_of_numbers_rejects_a_text_and_one_of_texts_does_not(read):
-    with pytest.raises(ValueError, match=r"line 4: lr = '0,3': must be a number, as most of the column are"):
+def test_a_numeric_parameter_rejects_text_and_a_text_parameter_does_not(read):
+    with pytest.raises(ValueError, match=r"line 4: lr = '0,3': must be a number, like most of the column"):
         read('error,lr\n20,0.1\n30,0.2\n40,"0,3"\n', "error,lr")
     frame = read("error,kind,wide,se\n20,18,true,0.25\n30,34d,FALSE,none\n40,50d,true,\n", "error,kind,wide,se")
     assert frame["kind"].tolist() == ["18", "34d", "50d"]
@@ -147,7 +153,7 @@ def test_a_parameter_of_numbers_rejects_a_text_and_one_of_texts_does_not(read):
     np.testing.assert_array_equal(frame["se"], [0.25, np.nan, np.nan])
 
 
-def test_digits_that_are_a_name_stay_text(read):
+def test_numeric_identifiers_stay_text(read):
     frame = read("error_percent,arch,hash\n20,007,12345678901234567890\n30,010,12345678901234567891\n")
     assert frame["arch"].tolist() == ["007", "010"]
     assert frame["hash"].nunique() == 2
@@ -176,29 +182,29 @@ def test_encodings_delimiters_and_suffixes(read, name, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("name,error\nb,20\nä,30\n".encode("latin-1"), r"line 3: 'name' = b'\\xe4': not UTF-8"),
-        ("näme,error\nb,20\n".encode("latin-1"), r"header: .*not UTF-8"),
-        ("name,error\nä,20\n".encode("utf-16-le"), r"line 1: a NUL character; save the table as UTF-8"),
-        (gzip.compress(b"name,error\na,20\n", mtime=0)[:-8], r"cannot be read"),
-        (b"name,error,error\na,20,30\n", r"line 1: columns 2, 3 are all named 'error'"),
-        (b'name,error\n"a\nb",20\nc,6,5\n', r"line 4: number of cells = 3: must be 2 as in the header"),
+        ("name,error\nb,20\nä,30\n".encode("latin-1"), r"line 3: 'name' = b'\\xe4': must be UTF-8"),
+        ("näme,error\nb,20\n".encode("latin-1"), r"header: .*must be UTF-8"),
+        ("name,error\nä,20\n".encode("utf-16-le"), r"line 1: NUL character; save the table as UTF-8"),
+        (gzip.compress(b"name,error\na,20\n", mtime=0)[:-8], r"unreadable"),
+        (b"name,error,error\na,20,30\n", r"line 1: column names = 'error' \(columns 2, 3\): must be unique"),
+        (b'name,error\n"a\nb",20\nc,6,5\n', r"line 4: number of cells = 3: must be 2, as in the header"),
         (b"name,error\na,20\nb\n", r"line 3: number of cells = 1"),
-        (b'name,error\n"a,20\nb,30\n', r"line 2: unexpected end of data; check its double quotes"),
-        (b"name,error\n", r"has no rows"),
-        (b"", r"has no rows"),
+        (b'name,error\n"a,20\nb,30\n', r"line 2: unexpected end of data; check the double quotes"),
+        (b"name,error\n", r"no rows"),
+        (b"", r"no rows"),
     ],
 )
-def test_what_cannot_be_read_is_rejected_with_its_place(read, content, message):
+def test_unreadable_files_are_rejected_with_the_line(read, content, message):
     with pytest.raises(ValueError, match=message):
         read(content, "name,error")
 
 
-def test_lines_are_counted_in_the_file(read):
+def test_line_numbers_count_blank_and_quoted_lines(read):
     with pytest.raises(ValueError, match=r"line 8: error = 'x'"):
         read('\nname,error\n"two\nlines",20\n\n,\nb,30\nc,x\n', "name,error")
 
 
-def test_parquet_names_its_rows_and_keeps_a_named_index(tmp_path):
+def test_parquet_errors_state_the_row_and_a_named_index_is_a_column(tmp_path):
     frame = pd.DataFrame({"arch": ["a", "b"], "error": ["20", "6,5"]}).set_index("arch")
     frame.to_parquet(tmp_path / "nets.PARQUET")
     with pytest.raises(ValueError, match=r"nets\.PARQUET, row 2: error = '6,5'"):
@@ -206,56 +212,59 @@ def test_parquet_names_its_rows_and_keeps_a_named_index(tmp_path):
     frame.assign(error=[20, 30]).to_parquet(tmp_path / "nets.PARQUET")
     assert load(tmp_path / "nets.PARQUET", columns=parse_map("name=arch,error"))["spec_id"].tolist() == ["a", "b"]
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match=r"broken\.parquet: not a Parquet file"):
+    with pytest.raises(ValueError, match=r"broken\.parquet: not a readable Parquet file"):
         load(tmp_path / "broken.parquet", columns=parse_map("error"))
 
 
 def test_blank_spaces_are_left_out_and_counted(tmp_path):
     (tmp_path / "nets.csv").write_text("space,error\na,20\n,25\n a ,30\nb,40\n")
-    table = load_table(tmp_path / "nets.csv", columns=parse_map("space,error"))
+    table = load(tmp_path / "nets.csv", columns=parse_map("space,error"))
     assert table.frame["space"].tolist() == ["a", "a", "b"]
     assert table.notes == ("nets.csv: 1 of 4 rows has no space and is left out.",)
     (tmp_path / "nets.csv").write_text("space,error\n,20\n,25\n")
-    with pytest.raises(ValueError, match="space = space: no row has a value"):
+    with pytest.raises(ValueError, match="space = space: must have a value in some row"):
         load(tmp_path / "nets.csv", columns=parse_map("space,error"))
 
 
-def test_a_row_without_a_name_is_a_model_of_its_own(read):
+def test_a_row_without_a_name_is_a_separate_model(read):
     frame = read("name,seed,error\na,1,20\na,2,21\n,1,30\n,2,31\n", "name,error")
     assert frame.groupby("spec_id", sort=False)["error_percent"].apply(list).tolist() == [[20, 21], [30], [31]]
 
 
-def test_rows_that_repeat_are_left_out_and_names_that_repeat_are_reported(tmp_path):
+def test_repeated_rows_are_left_out_and_repeated_names_are_reported(tmp_path):
     rows = "a,20,5\nb,30,6\n"
     path = tmp_path / "nets.csv"
     path.write_text("name,error,depth\n" + 3 * rows)
-    table = load_table(path, columns=parse_map("name,error"))
+    table = load(path, columns=parse_map("name,error"))
     assert table.frame["spec_id"].tolist() == ["a", "b"]
     assert table.notes == ("nets.csv: 4 of 6 rows repeat another in all columns and are left out.",)
     path.write_text("name,error,depth\n" + rows + "a,21,5\n")
-    table = load_table(path, columns=parse_map("name,error"))
+    table = load(path, columns=parse_map("name,error"))
     assert table.frame["spec_id"].tolist() == ["a", "b", "a #2"]
     assert table.notes == (
-        "nets.csv: 1 name repeats; without a seed column each row counts as a model of its own; "
-        "map seed if they are seeds.",
+        "nets.csv: 1 name repeats; without a seed column each row counts as a separate model; "
+        "map seed if the rows are seeds.",
     )
 
 
-def test_equal_errors_alone_are_not_repeats(tmp_path):
+def test_rows_with_equal_errors_and_nothing_else_all_count(tmp_path):
     """Errors counted on few images are often equal by chance; nothing says that these are the same models."""
     (tmp_path / "nets.csv").write_text("space,error\na,20\na,20\nb,30\n")
-    table = load_table(tmp_path / "nets.csv", columns=parse_map("space,error"))
+    table = load(tmp_path / "nets.csv", columns=parse_map("space,error"))
     assert table.frame["error_percent"].tolist() == [20, 20, 30]
-    assert "1 of 3 rows repeats another in all columns; as no column tells models apart, each counts" in table.notes[0]
+    assert (
+        "1 of 3 rows repeats another in all columns; each counts, since no column distinguishes models"
+        in table.notes[0]
+    )
 
 
-def test_a_wide_table_of_texts_is_read_without_warnings(tmp_path):
+def test_a_wide_text_table_is_read_without_warnings(tmp_path):
     wide = pd.DataFrame({f"setting {i}": ["x", "y"] for i in range(200)} | {"error": [20, 30]})
     wide.to_csv(tmp_path / "nets.csv", index=False)
     assert load(tmp_path / "nets.csv", columns=parse_map("error"))["setting 199"].tolist() == ["x", "y"]
 
 
-def test_an_empty_message_column_is_no_message(read):
+def test_empty_messages_are_empty_strings(read):
     assert read("error,message\n20,\n30,\n", "error")["message"].tolist() == ["", ""]
 
 
@@ -271,41 +280,44 @@ def test_widths_and_depths_of_stages(read):
     assert frame["block_widths"].tolist() == [(24, 56, 56), (8, 8, 8)]
     with pytest.raises(ValueError, match=r"line 2: depths = \[1\]: must have as many values as widths \(2\)"):
         read('error,w,d\n20,"24,56",1\n', "error,widths=w,depths=d")
-    with pytest.raises(ValueError, match="names depths without widths"):
+    with pytest.raises(ValueError, match="column map = depths: must also have widths"):
         read('error,w,d\n20,"24,56",1\n', "error,depths=d")
 
 
 @pytest.mark.parametrize("cell", ["24,x", "24,-8", "24.5", "0", "24,nan", "1e9", "[]"])
-def test_widths_that_cannot_be_are_rejected_with_their_line(read, cell):
+def test_impossible_widths_are_rejected_with_their_line(read, cell):
     with pytest.raises(ValueError, match=r"nets\.csv, line 3: w(idths)? = "):
         read(f'error,w\n20,"24,56"\n30,"{cell}"\n', "error,widths=w")
 
 
-def test_a_map_that_fits_one_of_two_files_names_the_other(read, tmp_path):
+def test_an_error_in_the_map_names_the_file_it_does_not_fit(read, tmp_path):
     read("error,depth\n20,3\n", "error,depth", "one.csv")
     read("error,layers\n20,3\n", "error", "two.csv")
-    with pytest.raises(ValueError, match=r"two\.csv: map expression 'depth' names the column 'depth'"):
+    with pytest.raises(ValueError, match=r"two\.csv: depth = depth: column = depth: unknown"):
         load(tmp_path / "one.csv", tmp_path / "two.csv", columns=parse_map("error,depth"))
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ("error=a,error_percent=b", "map names error and error_percent, which mean the same column error_percent"),
-        ("error=a,error_1=b", "map names error and error_1"),
-        ("error=a,rank=b", "map names rank, which is computed"),
-        ("error=a,seed=b,error_1=b", "map names error and error_1"),
-        ("error_1=a,seed=b", "map names seed and error_1"),
+        (
+            "error=a,error_percent=b",
+            "column map = error, error_percent: must have only one of them, both set",
+        ),
+        ("error=a,error_1=b", "column map = error, error_1: must have only one of them"),
+        ("error=a,rank=b", "column map = rank: must not be the name of a computed column"),
+        ("error=a,seed=b,error_1=b", "column map = error, error_1: must have only one of them"),
+        ("error_1=a,seed=b", "column map = seed, error_1: must have only one of them"),
         ("error=a,widths=a+b", "must be a column of lists"),
     ],
 )
-def test_maps_that_contradict_themselves_are_rejected(read, columns, message):
+def test_contradictory_maps_are_rejected(read, columns, message):
     with pytest.raises(ValueError, match=message):
         read("a,b\n20,30\n", columns)
 
 
-def test_errors_of_seeds_replace_an_error_per_model_but_not_seeds(read):
+def test_errors_per_seed_replace_an_error_per_model_but_exclude_seeds(read):
     frame = read("name,error_percent,a,b\nx,10,9,11\ny,20,19,21\n", "name,error_1=a,error_2=b")
     assert frame["error_percent"].tolist() == [9, 19, 11, 21]
-    with pytest.raises(ValueError, match="map names seed and error_1"):
+    with pytest.raises(ValueError, match="column map = seed, error_1: must have only one of them"):
         read("name,seed,a,b\nx,1,9,11\ny,1,19,21\n", "name,error_1=a,error_2=b")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.display import by_parameter, columns
-from analysis.number_text import alike, p_text, short, whole
+from analysis.formatting import as_integer, format_column, p_text, si_format
 
 
 @pytest.mark.parametrize(
@@ -22,13 +22,13 @@ from analysis.number_text import alike, p_text, short, whole
     ],
 )
 def test_a_column_has_one_format(values, texts):
-    assert alike(values) == texts
+    assert format_column(values) == texts
 
 
 def test_counts_in_a_column_of_floats_are_integers():
-    assert alike(whole(pd.Series([8.0, 24.0, np.nan])).astype(object)) == ["8", "24", "–"]
+    assert format_column(as_integer(pd.Series([8.0, 24.0, np.nan])).astype(object)) == ["8", "24", "–"]
     for column in ([8.0, 24.5], ["8", "x"], [np.inf, 1.0]):
-        assert whole(pd.Series(column)).tolist() == column
+        assert as_integer(pd.Series(column)).tolist() == column
 
 
 def test_every_parameter_of_a_mixed_column_has_a_format_of_its_own():
@@ -54,4 +54,4 @@ def test_p_values_are_never_zero(p, text):
 
 
 def test_suffixes():
-    assert [short(v) for v in (12, 4.2e6, 15000, 3.2e9, 0.25)] == ["12", "4.2M", "15k", "3.2G", "0.25"]
+    assert [si_format(v) for v in (12, 4.2e6, 15000, 3.2e9, 0.25)] == ["12", "4.2M", "15k", "3.2G", "0.25"]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from analysis.expression import parse_map
-from analysis.failures import apply_failure_policy
-from analysis.table import load_table
+from analysis import load
+from analysis.expressions import parse_map
+from analysis.rows import apply_failure_policy
 from designspace.study import STATUSES
 
 TOOLS = {
@@ -20,23 +20,23 @@ TOOLS = {
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_words_are_read_as_our_statuses(tmp_path, tool):
+def test_status_words_of_other_tools(tmp_path, tool):
     words = TOOLS[tool]
     rows = "".join(f"{20 + place},{word}\n" for place, word in enumerate(words))
     (tmp_path / "trials.csv").write_text("error,state\n" + rows)
-    table = load_table(tmp_path / "trials.csv", columns=parse_map("error,status=state"))
+    table = load(tmp_path / "trials.csv", columns=parse_map("error,status=state"))
     assert table.frame["status"].tolist() == list(words.values())
     assert (table.frame["error_percent"].notna() == (table.frame["status"] == "ok")).all()
-    assert any("status words are read" in note for note in table.notes) == (tool != "ours")
+    assert any("status words read" in note for note in table.notes) == (tool != "ours")
 
 
-def test_an_intermediate_error_is_not_used_and_a_note_says_how_words_were_read(tmp_path):
+def test_intermediate_errors_are_not_used_and_status_words_are_noted(tmp_path):
     (tmp_path / "trials.csv").write_text(
         "error,state\n10,COMPLETE\n60,PRUNED\n70,RUNNING\n,WAITING\n30,COMPLETE\n900,PRUNED\n"
     )
-    table = load_table(tmp_path / "trials.csv", columns=parse_map("error,status=state"))
+    table = load(tmp_path / "trials.csv", columns=parse_map("error,status=state"))
     assert table.notes == (
-        "trials.csv: status words are read: COMPLETE as ok; RUNNING, WAITING as not trained yet; "
+        "trials.csv: status words read: COMPLETE as ok; RUNNING, WAITING as not trained yet; "
         "PRUNED as pruned (a failure).",
         "trials.csv: 3 errors of models that are not ok are not final and not used.",
     )
@@ -45,7 +45,7 @@ def test_an_intermediate_error_is_not_used_and_a_note_says_how_words_were_read(t
     assert (resolved.failures, resolved.missing) == ({"pruned": 2}, 2)
 
 
-def test_an_unknown_word_is_rejected_with_all_that_are_understood(tmp_path):
+def test_an_unknown_status_word_is_rejected_with_the_list_of_words(tmp_path):
     (tmp_path / "trials.csv").write_text("error,state\n10,COMPLETE\n20,archived\n30,archived\n")
     with pytest.raises(ValueError, match=r"trials\.csv: status = 'archived' \(2\): unknown; .*finished.*pruned"):
-        load_table(tmp_path / "trials.csv", columns=parse_map("error,status=state"))
+        load(tmp_path / "trials.csv", columns=parse_map("error,status=state"))

@@ -11,28 +11,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cells import LARGEST
-from analysis.json_fields import Fields, unread
-from analysis.notes import Note
+from analysis.formatting import Note
+from analysis.readers.cells import LARGEST
+from analysis.readers.fields import Fields, unreadable_note
 
 
 def read_nds(content: Any, name: str) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:
-    """Records of one NDS file as rows.
+    """Read the records of one NDS file.
+
+    The error is the test error of the last epoch if the file has the curve. `min_test_top1`, the smallest over the
+    epochs, which the paper reports, is a column of its own. Unreadable values become unknown, with a note.
 
     Args:
-        content: the parsed file: a list of records, or (`*_reruns`) one for the best and one for the middling.
-        name: of the file, e.g. "ResNeXt-A"; the label of the space. `ResNet_rng1` to `_rng3` are the same networks from
-            three seeds and have one label, so that together they are three trainings of each.
-
-    What cannot be read of a record is unknown, which a note says.
+        content: the parsed file: a list of records, or (`*_reruns`) a mapping with one list per group of models.
+        name: file name without suffix, such as "ResNeXt-A"; the label of the space. `ResNet_rng1` to `_rng3` are three
+            seeds of the same networks and share a label.
 
     Returns:
-        Rows, names of the parameters, notes. The error is the test error of the last epoch where the file has the
-        curve; `min_test_top1`, the number the paper reports, is the smallest over the epochs and kept beside it.
+        Rows, parameter names, notes.
 
-    Source: Radosavovic et al. 2019 (arXiv 1905.13214) and the notebooks beside its data. The lists of a network begin
-    with its stem, and are empty where its blocks have no groups and no bottleneck; `bot_muls` are inner over outer
-    width, the inverse of our bottleneck ratio; `num_gs` are numbers of groups.
+    Source: Radosavovic et al. 2019 (arXiv 1905.13214) and the notebooks published with its data. The lists of a network
+    start with the stem, and are empty for blocks without groups and bottleneck. `bot_muls` is inner over outer width,
+    the inverse of our bottleneck ratio. `num_gs` is the number of groups.
     """
     space = re.sub(r"_rng\d+$", "", name)
     groups: list[tuple[str, Any]] = list(content.items()) if isinstance(content, Mapping) else [("", content)]
@@ -41,7 +41,7 @@ def read_nds(content: Any, name: str) -> tuple[pd.DataFrame, list[str], tuple[No
     for group, members in groups:
         for position, member in enumerate(members if isinstance(members, list) else [members]):
             record = Fields(member)
-            net, optim, seed = record.fields("net"), record.fields("optim"), record.whole("rng_seed", 0)
+            net, optim, seed = record.fields("net"), record.fields("optim"), record.integer("rng_seed", 0)
             own = [] if net.value and seed is not None else [name, group, position]
             key = json.dumps([net.value, optim.value, *own], sort_keys=True)
             row = _training(record, optim) | _network(net)
@@ -55,16 +55,15 @@ def read_nds(content: Any, name: str) -> tuple[pd.DataFrame, list[str], tuple[No
             records.append(record)
             rows.append(row | ({"rerun_group": group} if group else {}))
     frame = pd.DataFrame(rows)
-    known = {"depth", "width", "learning_rate", "weight_decay"}
-    parameters = [str(column) for column in frame if column in known or str(column).rpartition("_")[2].isdigit()]
-    # One learning rate for all is a part of the recipe, not a parameter; the analysis leaves constants out by itself.
-    return frame, parameters, (_note(frame, space), *unread(records, space))
+    settings = {"depth", "width", "learning_rate", "weight_decay"}
+    parameters = [str(column) for column in frame if column in settings or str(column).rpartition("_")[2].isdigit()]
+    return frame, parameters, (_note(frame, space), *unreadable_note(records, space))
 
 
 def _training(record: Fields, optim: Fields) -> dict[str, Any]:
     curve = tuple(record.numbers("test_ep_top1"))
     smallest = record.number("min_test_top1")
-    done = optim.number("max_ep")
+    max_epochs = optim.number("max_ep")
     return {
         "job_id": str(record.value.get("job_id") or ""),
         "macs": record.number("flops", low=1),
@@ -74,14 +73,14 @@ def _training(record: Fields, optim: Fields) -> dict[str, Any]:
         "epoch_validation_error_percent": curve,
         "epoch_train_error_percent": tuple(record.numbers("train_ep_top1")),
         "epoch_train_loss": tuple(record.numbers("train_ep_loss")),
-        "epochs_done": len(curve) or (int(done) if np.isfinite(done) else 0),
+        "epochs_done": len(curve) or (int(max_epochs) if np.isfinite(max_epochs) else 0),
         "learning_rate": optim.number("base_lr"),
         "weight_decay": optim.number("wd"),
     }
 
 
 def _network(net: Fields) -> dict[str, Any]:
-    if "genotype" in net:  # a cell-based space: one width, one depth, one cell
+    if "genotype" in net:  # a cell-based space has one width, one depth and one cell
         return {"depth": net.number("depth"), "width": net.number("width"), "block_widths": None}
     if not net.value:
         return {"block_widths": None}
@@ -89,7 +88,9 @@ def _network(net: Fields) -> dict[str, Any]:
     multipliers = net.numbers("bot_muls")[1:]
     lengths = {len(depths), len(widths)} | {len(values) for values in (groups, multipliers) if values}
     if len(lengths) > 1 or not depths:
-        net.problem("ds", f"ws, num_gs and bot_muls have {len(widths)}, {len(groups)} and {len(multipliers)} values")
+        net.problem(
+            "ds", f"must match ws ({len(widths)}), num_gs ({len(groups)}) and bot_muls ({len(multipliers)} values)"
+        )
         return {"block_widths": None}
     per_stage: dict[str, Sequence[float]] = {
         "depth": depths,
@@ -105,7 +106,7 @@ def _network(net: Fields) -> dict[str, Any]:
 
 
 def _counts(net: Fields, name: str) -> list[int]:
-    """The whole numbers of the stages, without the stem's; empty where there are none or some cannot be read."""
+    """The numbers of the stages, without the stem; empty if absent or unreadable."""
     values = net.numbers(name)[1:]
     if all(1 <= value <= LARGEST and value % 1 == 0 for value in values):
         return [int(value) for value in values]
@@ -117,8 +118,8 @@ def _note(frame: pd.DataFrame, space: str) -> Note:
     if any(len(curve) for curve in frame["epoch_validation_error_percent"]):
         gap = float((frame["error_percent"] - frame["min_test_top1"]).replace(np.inf, np.nan).mean())
         text = (
-            "the error is the test error of the last epoch; min_test_top1, the smallest over the epochs, which the "
-            "paper reports, is smaller because it chooses the epoch by the test split"
+            "the error is the test error of the last epoch; the paper reports min_test_top1, the smallest over the "
+            "epochs, which is optimistic"
         )
         return Note(space, text, f"{gap:.2f} points lower on average", about="error_percent")
     text = "the error is min_test_top1, the smallest test error over the epochs, which is optimistic"

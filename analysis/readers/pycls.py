@@ -1,4 +1,4 @@
-"""The sweep.json that the sweeps of pycls collect (facebookresearch/pycls, docs/SWEEP_INFO.md)."""
+"""The sweep.json of pycls (facebookresearch/pycls, docs/SWEEP_INFO.md)."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.json_fields import Fields, unread
-from analysis.notes import Note
+from analysis.formatting import Note
+from analysis.readers.fields import Fields, unreadable_note
 from designspace import ModelSpec
 from designspace.pycls import PARAMETERS, SECTIONS, from_pycls
 
 NOT_THE_MODEL = ("RNG_SEED", "OUT_DIR", "DESC", "HOST", "PORT")
-"""Settings in which two trainings of one model differ."""
+"""Settings that may differ between trainings of one model."""
 
 NAMES = PARAMETERS | {"OPTIM": {"BASE_LR": "learning_rate", "WEIGHT_DECAY": "weight_decay"}}
-"""Settings of pycls by section with our names; those that are lists have a value per stage."""
+"""pycls settings by section, with our names; lists have one value per stage."""
 
 
 def read_pycls(jobs: Sequence[Any], space: str) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:
-    """Jobs of one sweep as rows; a job that did not finish is a failed model, not a missing one.
+    """Read the jobs of one sweep. A job that did not finish is a failed model.
 
-    What cannot be read of a job is unknown, which a note says; a job whose error cannot be read has crashed.
+    The error is top1_err of the last test epoch, without averaged weights; `min_top1_err` and `ema_error_percent` are
+    further columns. Every numeric setting that differs between jobs is a parameter. Jobs that differ only in the seed
+    are trainings of one model. Unreadable values become unknown, with a note; a job whose error is unreadable crashed.
 
     Args:
         jobs: the parsed sweep.json.
         space: label of the space, usually the name of the sweep.
 
     Returns:
-        Rows, names of the parameters, notes. The error is top1_err of the last test epoch (without the averaged
-        weights); `min_top1_err` and `ema_error_percent` are kept beside it. Every setting whose number differs between
-        jobs is a parameter. Jobs that differ in their seed only are trainings of one model.
+        Rows, parameter names, notes.
     """
     fields = [Fields(job) for job in jobs]
     configs = [job.fields("cfg").value for job in fields]
     settings = _parameters(configs)
     specs = [_spec(config, job.problems) for config, job in zip(configs, fields, strict=True)]
-    seeds = [job.fields("cfg").whole("RNG_SEED", 0) for job in fields]
+    seeds = [job.fields("cfg").integer("RNG_SEED", 0) for job in fields]
     names = _names(fields, configs, seeds, specs, space)
     indices: dict[str, int] = {}
     rows, optimistic = [], False
@@ -57,7 +57,7 @@ def read_pycls(jobs: Sequence[Any], space: str) -> tuple[pd.DataFrame, list[str]
         }
         rows.append(row | ({} if spec is None else {"depth": spec.depth}) | varying)
     parameters = list(dict.fromkeys(key for varying in settings for key in varying))
-    text = "errors are those of the split pycls tests on after every epoch, here of the last epoch"
+    text = "the error is the last epoch's on the split that pycls tests on after each epoch"
     notes = [Note(space, text, about="error_percent")]
     if optimistic:
         text = "some errors are min_top1_err, the smallest over the epochs, which is optimistic"
@@ -65,18 +65,18 @@ def read_pycls(jobs: Sequence[Any], space: str) -> tuple[pd.DataFrame, list[str]
     return (
         pd.DataFrame(rows),
         ["depth", *(name for name in parameters if name != "depth")],
-        (*notes, *unread(fields, space)),
+        (*notes, *unreadable_note(fields, space)),
     )
 
 
 def _training(job: Fields) -> dict[str, Any]:
-    """How the training of a job went, and the complexity it measured."""
+    """Outcome and complexity of a job."""
     test, train, complexity = job.fields("test_epoch"), job.fields("train_epoch"), job.fields("complexity")
     errors, smallest = test.numbers("top1_err"), [e for e in test.numbers("min_top1_err") if np.isfinite(e)]
     error = test.percent("top1_err", errors[-1] if errors else min(smallest, default=np.nan))
     status, message = _status(job, test, error, bool(errors))
     epochs = test.numbers("epoch_ind")
-    each = epochs == list(range(1, len(epochs) + 1))  # pycls may test every few epochs only
+    every_epoch = epochs == list(range(1, len(epochs) + 1))  # pycls can test at longer intervals
     ema = job.fields("test_ema_epoch").numbers("top1_err")
     return {
         "status": status,
@@ -87,7 +87,7 @@ def _training(job: Fields) -> dict[str, Any]:
         "error_percent": error if status == "ok" else np.nan,
         "min_top1_err": min(smallest, default=np.nan),
         "ema_error_percent": ema[-1] if ema else np.nan,
-        "epoch_validation_error_percent": tuple(errors) if each else (),
+        "epoch_validation_error_percent": tuple(errors) if every_epoch else (),
         "epoch_train_error_percent": tuple(train.numbers("top1_err")),
         "epoch_train_loss": tuple(train.numbers("loss")),
         "epochs_done": int(epochs[-1]) if epochs and np.isfinite(epochs[-1]) else 0,
@@ -112,7 +112,7 @@ def _status(job: Fields, test: Fields, error: float, tested: bool) -> tuple[str,
 
 
 def _spec(config: Mapping[str, Any], problems: list[str]) -> ModelSpec | None:
-    """The network of a job; None where it is not expressible as a spec or the job never said what it trains."""
+    """The network of a job; None if a spec cannot express it or the job has no config."""
     if not config:
         return None
     try:
@@ -129,9 +129,9 @@ def _names(
     specs: list[ModelSpec | None],
     space: str,
 ) -> list[str]:
-    """What each job trains: its network where that identifies it, else all of its settings.
+    """The model of each job: its spec_id if that identifies it, otherwise a hash of all its settings.
 
-    A job without settings, or with a seed that cannot be read, is a model of its own.
+    A job without settings, or with an unreadable seed, is a separate model.
     """
     hashes = []
     for position, (job, config, seed) in enumerate(zip(jobs, configs, seeds, strict=True)):
@@ -144,7 +144,7 @@ def _names(
 
 
 def _parameters(configs: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The parameters of each job's model, then all other numbers of its configuration that differ between jobs."""
+    """The parameters of each job's model, then all other numbers in its config that differ between jobs."""
     described, other = [], []
     for config in configs:
         kind = _mapping(config.get("MODEL")).get("TYPE")
@@ -168,7 +168,7 @@ def _parameters(configs: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _numbers_in(name: str, value: Any, joint: str) -> Iterator[tuple[str, float]]:
-    """All finite numbers in a nested setting, by name; those of a list are numbered from 1."""
+    """All finite numbers in a nested setting, by name; list items are numbered from 1."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _numbers_in(f"{name}{joint}{key}" if name else key, item, joint)

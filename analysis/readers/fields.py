@@ -1,4 +1,4 @@
-"""Values of a JSON object; one that is not what it should be is unknown, and noted by its key."""
+"""Fields of JSON records. A value of the wrong kind becomes unknown and is listed by its key."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from analysis.cells import parse_number
-from analysis.notes import Note
+from analysis.formatting import Note
+from analysis.readers.cells import parse_number
 from designspace.validated import shorten
 
 
 class Fields:
-    """A JSON object with the problems met in reading it.
+    """A JSON object and the problems found in it.
 
     Args:
-        value: the parsed JSON; null inside an object is an empty one.
-        key: its place, for the problems; "" at the top.
-        problems: the list they are added to, shared with the objects inside.
+        value: parsed JSON; null inside an object is read as an empty object.
+        key: path of the object, for messages; "" at the top.
+        problems: list to append to, shared with nested objects.
     """
 
     def __init__(self, value: Any, key: str = "", problems: list[str] | None = None) -> None:
@@ -28,17 +28,17 @@ class Fields:
         if isinstance(value, Mapping):
             self.value = value
         elif value is not None or not key:
-            self._note(key or "content", value, "must be a mapping")
+            self._add(key or "content", value, "must be a mapping")
 
     def __contains__(self, name: str) -> bool:
         return name in self.value
 
     def fields(self, name: str) -> Fields:
-        """An object inside."""
-        return Fields(self.value.get(name), self._place(name), self.problems)
+        """A nested object."""
+        return Fields(self.value.get(name), self._path(name), self.problems)
 
     def number(self, name: str, low: float = float("-inf")) -> float:
-        """A number of at least `low`; NaN where it is null or absent."""
+        """A number of at least `low`; NaN if null or absent."""
         value = self.value.get(name)
         number = None if isinstance(value, str) else parse_number(value)
         if number is None or number < low:
@@ -47,7 +47,7 @@ class Fields:
         return number
 
     def numbers(self, name: str) -> list[float]:
-        """A list of numbers, NaN for null; empty where it is null or absent."""
+        """A list of numbers, NaN for null; empty if null or absent."""
         value = self.value.get(name)
         values = [] if value is None else value
         numbers = (
@@ -58,8 +58,8 @@ class Fields:
             return []
         return [number for number in numbers if number is not None]
 
-    def whole(self, name: str, default: int) -> int | None:
-        """A whole number, or the default where it is absent; None where it cannot be read."""
+    def integer(self, name: str, default: int) -> int | None:
+        """A whole number; the default if absent, None if unreadable."""
         if name not in self:
             return default
         number = self.number(name)
@@ -69,31 +69,32 @@ class Fields:
         return None
 
     def percent(self, name: str, value: float) -> float:
-        """A value read from a field, NaN where it is finite and cannot be an error in percent."""
+        """The value read from a field; NaN if it is finite but outside 0 to 100."""
         if np.isfinite(value) and not 0 <= value <= 100:
-            self._note(self._place(name), value, "must be from 0 to 100 percent")
+            self._add(self._path(name), value, "must be from 0 to 100 percent")
             return float("nan")
         return value
 
-    def problem(self, name: str, allowed: str) -> None:
-        """Note that a field is not what it should be."""
-        self._note(self._place(name), self.value.get(name), allowed)
+    def problem(self, name: str, rule: str) -> None:
+        """Record that a field breaks a rule."""
+        self._add(self._path(name), self.value.get(name), rule)
 
-    def _place(self, name: str) -> str:
+    def _path(self, name: str) -> str:
         return f"{self.key}.{name}" if self.key else name
 
-    def _note(self, place: str, value: Any, allowed: str) -> None:
-        problem = f"{place} = {shorten(value)}: {allowed}"
+    def _add(self, path: str, value: Any, rule: str) -> None:
+        problem = f"{path} = {shorten(value)}: {rule}"
         if problem not in self.problems:  # a field may be read twice
             self.problems.append(problem)
 
 
-def unread(records: Sequence[Fields], label: str) -> tuple[Note, ...]:
-    """The note on records of which something could not be read; none if all could."""
+def unreadable_note(records: Sequence[Fields], label: str) -> tuple[Note, ...]:
+    """The note on records with problems; empty without any."""
     bad = [(place, record.problems[0]) for place, record in enumerate(records, start=1) if record.problems]
     if not bad:
         return ()
     place, problem = bad[0]
-    verbs = ("has a value", "is") if len(bad) == 1 else ("have values", "are")
-    text = f"{len(bad):,} of {len(records):,} records {verbs[0]} that cannot be read and {verbs[1]} unknown"
-    return (Note(label, f"{text}; record {place}: {problem}"),)
+    have = "has an unreadable value" if len(bad) == 1 else "have unreadable values"
+    return (
+        Note(label, f"{len(bad):,} of {len(records):,} records {have}, read as unknown; record {place}: {problem}"),
+    )

@@ -1,0 +1,82 @@
+"""Names of `analysis` and their modules; `__init__.py` imports them on first use."""
+
+from . import plots as plots
+from .bands import simultaneous_band
+from .compare import compare_spaces, describe_spaces
+from .curves import learning_curves
+from .error_distributions import edf, edf_by
+from .exponents import power_law, scaling_exponents
+from .fidelity import (
+    cheapest_epoch,
+    epoch_fidelity,
+    order_agreement,
+    rank_agreement,
+    recipe_fidelity,
+    seed_agreement,
+)
+from .grouping import group_by, in_families, keep_where, space_families
+from .importance import permutation_importance
+from .loading import load, load_table
+from .matching import complexity_weights
+from .noise import noise_floor
+from .pareto import pareto_front
+from .profiles import linear_structure, width_profiles
+from .quantized_linear_fit import fit_population, fit_quantized_linear
+from .random_search import expected_best, models_needed, random_search_by, random_search_curve
+from .ranges import best_range
+from .regimes import assign_regimes, best_by_regime, regime_trends
+from .results import Result
+from .rows import FailurePolicy, apply_failure_policy, average_seeds
+from .select import select_best
+from .shrinkage import shrink
+from .table import Table
+from .trends import rank_trend, trend
+
+__all__ = [
+    "FailurePolicy",
+    "Result",
+    "Table",
+    "apply_failure_policy",
+    "assign_regimes",
+    "average_seeds",
+    "best_by_regime",
+    "best_range",
+    "cheapest_epoch",
+    "compare_spaces",
+    "complexity_weights",
+    "describe_spaces",
+    "edf",
+    "edf_by",
+    "epoch_fidelity",
+    "expected_best",
+    "fit_population",
+    "fit_quantized_linear",
+    "group_by",
+    "in_families",
+    "keep_where",
+    "learning_curves",
+    "linear_structure",
+    "load",
+    "load_table",
+    "models_needed",
+    "noise_floor",
+    "order_agreement",
+    "pareto_front",
+    "permutation_importance",
+    "plots",
+    "power_law",
+    "random_search_by",
+    "random_search_curve",
+    "rank_agreement",
+    "rank_trend",
+    "recipe_fidelity",
+    "regime_trends",
+    "scaling_exponents",
+    "seed_agreement",
+    "select_best",
+    "shrink",
+    "simultaneous_band",
+    "space_families",
+    "trend",
+    "width_profiles",
+]
