@@ -1,7 +1,7 @@
 """Statistics and pictures over a table of trained models: arrays or frames in, tidy frames or frozen dataclasses out.
 
 Nothing here trains or imports torch. Names are re-exported lazily, so that importing `analysis` costs nothing
-until a statistic is used. `edf` has the name of its module and is imported from there: `from analysis.edf import edf`.
+until a statistic is used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MODULES = {
     "failures": ["apply_failure_policy", "FailurePolicy"],
     "seeds": ["average_seeds"],
     "bands": ["simultaneous_band"],
-    "edf": ["edf_by"],
+    "error_distributions": ["edf", "edf_by"],
     "matching": ["complexity_weights"],
     "compare": ["compare_spaces", "describe_spaces"],
     "random_search": ["random_search_curve", "random_search_by", "expected_best", "models_needed"],

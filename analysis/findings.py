@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.comparability import check_same_training
 from analysis.compare import compare_spaces, describe_spaces
 from analysis.curves import learning_curves
-from analysis.edf import edf_by
+from analysis.error_distributions import edf_by
 from analysis.exponents import scaling_exponents
 from analysis.failures import FailurePolicy, Resolved, apply_failure_policy
 from analysis.families import in_families, space_families

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.edf import edf
+from analysis.error_distributions import edf
 
 Array = NDArray[np.float64]
 

@@ -68,7 +68,7 @@ def main() -> int:
     rows = parser.parse_args().rows
 
     from analysis.compare import compare_spaces
-    from analysis.edf import edf
+    from analysis.error_distributions import edf
     from analysis.findings import find
     from analysis.report import write_report
     from analysis.table import load_table

@@ -23,7 +23,7 @@ def edf(argv: list[str]) -> int:
     match = inputs.matched_by(arguments)
 
     from analysis.compare import describe_spaces
-    from analysis.edf import edf_by, quantiles
+    from analysis.error_distributions import edf_by, quantiles
     from analysis.matching import complexity_weights
 
     models, resolved, table = inputs.comparable_models_of(arguments)

@@ -25,7 +25,7 @@ def plot_edf(
     """Error distributions with their simultaneous bands.
 
     Args:
-        frame: as made by `analysis.edf.edf_by`.
+        frame: as made by `analysis.error_distributions.edf_by`.
         legend: text of each space in the legend, e.g. with n, min and mean; its label by default.
         limit: right end of the error axis, percent; by default a little beyond the largest error.
         ax: where to draw; a new figure by default.

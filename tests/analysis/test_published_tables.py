@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis.compare import compare_spaces
-from analysis.edf import edf
+from analysis.error_distributions import edf
 from analysis.ranges import best_range
 from analysis.trends import rank_trend
 

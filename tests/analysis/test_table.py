@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.edf import edf
+from analysis.error_distributions import edf
 from analysis.failures import apply_failure_policy
 from analysis.fidelity import seed_agreement
 from analysis.grouping import group_by

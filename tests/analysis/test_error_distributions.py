@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.edf import EDF_COLUMNS, edf, edf_by
+from analysis.error_distributions import EDF_COLUMNS, edf, edf_by
 
 errors_of_models = st.lists(st.integers(0, 40).map(lambda x: x / 2), min_size=1, max_size=30)
 
