@@ -1,29 +1,99 @@
-"""Spaces side by side: one row per space, one row per pair, each with its uncertainty and number of models."""
+"""Pairwise comparison of design spaces at equal complexity."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from analysis.table import Study
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.adjustment import CommonCurve, Contrast, ErrorCurve, smallest_p_values
-from analysis.comparability import check_same_training
-from analysis.kolmogorov_smirnov import (
+from analysis.matching import MIN_MODELS, central_range, common_range, equal_bins, log_complexity
+from analysis.two_sample import (
     PERMUTATIONS,
     curve_order,
     holm,
     kolmogorov_smirnov,
     matched_kolmogorov_smirnov,
+    placements,
+    superiority_interval,
 )
-from analysis.matching import MIN_MODELS, central_range, common_range, equal_bins, log_complexity
-from analysis.superiority import placements, superiority_interval
+
+TRAINING = {"recipe": "recipe_id", "data": "data_id"}
+"""What a training consists of besides the network, and the column that identifies it."""
+
+
+def check_same_training(frame: pd.DataFrame, across: Collection[str] = (), studies: Sequence[Study] = ()) -> list[str]:
+    """Require that all models were trained with one recipe on the same data, as far as the table says.
+
+    Args:
+        frame: columns recipe_id and data_id if they are known; an empty or missing value is unknown, not different.
+        across: "recipe", "data" or both: accept such a difference.
+        studies: where the models come from; their configs say what differs.
+
+    Returns:
+        A warning per accepted difference.
+
+    Raises:
+        ValueError: a difference that `across` does not accept, or an unknown value of `across`.
+    """
+    unknown = [name for name in across if name not in TRAINING]
+    if unknown:
+        raise ValueError(f"across = {unknown[0]}: must be recipe or data")
+    warnings, problems = [], []
+    for name, column in TRAINING.items():
+        ids = list(frame[column].dropna().unique()) if column in frame else []
+        if len(ids) < 2:
+            continue
+        differences = "; ".join(_differences(name, ids, column, studies)) or f"{column} {' and '.join(map(str, ids))}"
+        if name in across:
+            effect = "the errors also differ for that reason" if name == "recipe" else "the errors are not of one task"
+            warnings.append(f"Warning: the models were trained with different {_noun(name)} ({differences}); {effect}.")
+        else:
+            problems.append(f"different {_noun(name)} ({differences})")
+    if problems:
+        needed = ",".join(name for name, column in TRAINING.items() if any(_noun(name) in text for text in problems))
+        raise ValueError(f"the models were trained with {' and '.join(problems)}; to compare anyway: across = {needed}")
+    return warnings
+
+
+def _noun(name: str) -> str:
+    return "recipes" if name == "recipe" else "data"
+
+
+def _differences(name: str, ids: Sequence[Any], column: str, studies: Sequence[Study]) -> Iterator[str]:
+    """The settings in which the studies' configs differ, e.g. "epochs: 1, 2"."""
+    settings = {
+        study.manifest[column]: dict(_flat(study.manifest.get("config", {}).get(name) or {}))
+        for study in studies
+        if study.manifest.get(column) in ids
+    }
+    if len(settings) < len(ids):
+        return
+    for key in dict.fromkeys(key for found in settings.values() for key in found):
+        values = list(dict.fromkeys(json.dumps(found.get(key)) for found in settings.values()))
+        if len(values) > 1:
+            yield f"{key}: {', '.join(values)}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
 
 Array = NDArray[np.float64]
 
@@ -58,36 +128,6 @@ COMPARISON_COLUMNS = {
     "models_needed": "models to train in each space, drawn as these were (some outside the common range), to detect "
     "the observed difference with 80 % power",
 }
-
-
-def describe_spaces(frame: pd.DataFrame, by: str = "space") -> pd.DataFrame:
-    """Error distribution of each space in numbers: n, failed, min, quartiles, mean with its 95 % t-interval, percent.
-
-    Args:
-        frame: columns `by`, `error_percent` (finite) and, if failures are to be counted, `failed` (bool).
-    """
-    rows: list[dict[str, Any]] = []
-    for label, part in frame.groupby(by, sort=False):
-        errors = part["error_percent"].to_numpy(dtype=float)
-        n = len(errors)
-        half = float(stats.t.ppf(0.975, n - 1) * errors.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
-        low, middle, high = np.quantile(errors, [0.25, 0.5, 0.75])
-        rows.append(
-            {
-                by: label,
-                "n": n,
-                "failed": int(part["failed"].sum()) if "failed" in part else 0,
-                "min": errors.min(),
-                "quarter": low,
-                "median": middle,
-                "three_quarters": high,
-                "max": errors.max(),
-                "mean": errors.mean(),
-                "mean_lower": errors.mean() - half,
-                "mean_upper": errors.mean() + half,
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def compare_spaces(

@@ -1,4 +1,4 @@
-"""Frames as tables for a reader, in the terminal and on the page: one column, one format."""
+"""Column labels and tables for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.number_text import NOTHING, alike, interval, is_number, p_text, short, unsigned, whole
-from analysis.style import label
 
 AREA = ("area", "area_lower", "area_upper")
 COMPLEXITY = ("macs", "params", "acts")
@@ -199,3 +198,23 @@ def _duplicates(asked: float, distinct: float, duplicates: float) -> str:
         return NOTHING
     share = f"{100 * duplicates / (distinct + duplicates):.3g} %"
     return f"{share} dropped" if duplicates and asked == distinct else share
+
+
+LABELS = {
+    "error_percent": "error (%)",
+    "depth": "depth (blocks)",
+    "group_width": "group width (channels)",
+    "bottleneck_ratio": "bottleneck ratio b (width / inner)",
+    "w_0": "initial width w₀ (channels)",
+    "w_a": "width slope wₐ (channels per block)",
+    "w_m": "width multiplier wₘ",
+    "macs": "multiply-adds",
+    "params": "parameters",
+    "acts": "activations (conv outputs)",
+    "fit_error": "fit error of the quantized linear rule, e_fit",
+}
+
+
+def label(column: str) -> str:
+    """Axis label of a column; its own name where none is known."""
+    return LABELS.get(column, column)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from analysis.expression import column_names
 from analysis.select import select_best
+from analysis.sentences import setting
 from analysis.table import Study, Table, validation_size
-from analysis.words import setting
 from designspace import ModelSpec, save_spec
 from designspace.export import FORMATS, check_folder, write
 from designspace.outputs import check_output

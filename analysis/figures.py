@@ -1,10 +1,12 @@
-"""The pictures of a report, drawn from findings by `analysis.plots`."""
+"""Figures of the report."""
 
 from __future__ import annotations
 
+import base64
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import plots
-from analysis.fidelity import TRUSTWORTHY
+from analysis.display import label
 from analysis.findings import Findings
-from analysis.importance import MEANS_LITTLE
 from analysis.number_text import interval
-from analysis.picture import WIDTH, Picture
-from analysis.style import label
-from analysis.thinning import thinned, thinned_curves
-from analysis.words import context, shown_pairs
+from analysis.parameters import MEANS_LITTLE
+from analysis.plots.style import WIDTH, figure_bytes
+from analysis.sentences import context, shown_pairs
+from analysis.training import TRUSTWORTHY
 
 HEIGHT = 4.2
 MAX_PAIRS = 12
@@ -253,3 +254,58 @@ def _weighted_mean(findings: Findings, space: str) -> float:
     assert findings.matching is not None
     frame, weights = findings.models, findings.matching.weights
     return float(np.sum((weights * frame["error_percent"])[frame["space"].astype(str) == space]))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its part of the report, file name (without suffix), title, and the sentence below it."""
+
+    part: str
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+    def __post_init__(self) -> None:
+        # Laying out takes as long as drawing, and is the same for both kinds: once is enough.
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
+    @property
+    def inches(self) -> float:
+        """Width of the figure: a page shows all at one scale, so that their letters have one size."""
+        return float(self.figure.get_figwidth())
+
+    def png(self) -> bytes:
+        """The picture as PNG, 150 dots an inch."""
+        return self._bytes("png")
+
+    def data_uri(self) -> str:
+        """The picture as a data URI of SVG."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self._bytes('svg')).decode()}"
+
+    def _bytes(self, kind: str) -> bytes:
+        return figure_bytes(self.figure, kind, self.name)
+
+
+MAX_POINTS = 3000
+"""Models drawn one by one, and steps of a curve."""
+
+
+def thinned(frame: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
+    """At most so many models: the best tenth of that number, the Pareto front, and a random choice of the others."""
+    if len(frame) <= most:
+        return frame
+    best = frame["error_percent"].rank(method="first") <= most // 10
+    kept = best | frame["pareto"]
+    others = frame[~kept].sample(max(0, most - int(kept.sum())), random_state=0)
+    return frame[kept | frame.index.isin(others.index)]
+
+
+def thinned_curves(curves: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
+    """Curves of at most so many steps each: of more the eye sees none, but a page carries all."""
+    parts = []
+    for _, curve in curves.groupby("space", sort=False):
+        rows = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), most)).astype(int))
+        parts.append(curve.iloc[rows])
+    return pd.concat(parts, ignore_index=True)

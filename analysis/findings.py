@@ -9,29 +9,30 @@ from itertools import combinations
 
 import pandas as pd
 
-from analysis.comparability import check_same_training
-from analysis.compare import compare_spaces, describe_spaces
-from analysis.curves import learning_curves
-from analysis.error_distributions import edf_by
-from analysis.exponents import scaling_exponents
+from analysis.compare import check_same_training, compare_spaces
+from analysis.error_distributions import describe_spaces, edf_by
 from analysis.failures import FailurePolicy, Resolved, apply_failure_policy
 from analysis.families import in_families, space_families
-from analysis.fidelity import RankAgreement, epoch_fidelity, recipe_fidelity, seed_agreement
 from analysis.grouping import group_by
-from analysis.importance import Importance, permutation_importance
 from analysis.matching import ComplexityMatch, complexity_weights
-from analysis.noise import NoiseFloor, noise_floor
-from analysis.pareto import pareto_front
-from analysis.profiles import LinearStructure, linear_structure, width_profiles
-from analysis.quantized_linear_fit import fit_population
+from analysis.parameters import Importance, correlations_per_space, permutation_importance, trends_per_space
 from analysis.random_search import random_search_by
 from analysis.ranges import ranges_per_space
-from analysis.regimes import assign_regimes, best_by_regime, regime_trends
+from analysis.regimes import assign_regimes, best_by_regime, regime_trends, scaling_exponents
 from analysis.seeds import average_seeds
-from analysis.select import select_best
+from analysis.select import pareto_front, select_best
 from analysis.spaces import varies
 from analysis.table import Study, Table, validation_size
-from analysis.trends import correlations_per_space, trends_per_space
+from analysis.training import (
+    NoiseFloor,
+    RankAgreement,
+    epoch_fidelity,
+    learning_curves,
+    noise_floor,
+    recipe_fidelity,
+    seed_agreement,
+)
+from analysis.widths import LinearStructure, fit_population, linear_structure, width_profiles
 
 COMPLEXITY = ("macs", "params", "acts")
 MOST_FITS = 2000

@@ -19,9 +19,9 @@ from analysis.expression import column_names, quoted, single_column
 from analysis.nds import read_nds
 from analysis.notes import Note, is_are, left_out
 from analysis.pycls import read_pycls
-from analysis.quantized_linear_fit import FIT_COLUMNS
 from analysis.select import SELECT_COLUMNS
 from analysis.statuses import read_statuses
+from analysis.widths import FIT_COLUMNS
 
 TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".json")

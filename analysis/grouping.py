@@ -16,9 +16,9 @@ from analysis.expression import QUOTED, column_names, split_items, unquoted
 from analysis.failures import MISSING, OK
 from analysis.notes import is_are, left_out
 from analysis.number_text import short
+from analysis.parameters import quantile_groups
 from analysis.seeds import drop_duplicate_trainings
 from analysis.table import Table
-from analysis.trends import quantile_groups
 
 MAX_GROUPS = 12
 """Spaces that can be told apart in a figure and compared pair by pair."""

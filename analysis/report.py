@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a table: findings, figures, tables, failures, and how to reproduce it."""
+"""The HTML report."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from analysis import display, remarks
+from analysis import display, sentences
 from analysis.compare import COMPARISON_COLUMNS
-from analysis.explorer import explorer_json
-from analysis.figures import pictures
+from analysis.display import label
+from analysis.figures import Picture, pictures, thinned
 from analysis.findings import COMPLEXITY, Findings
-from analysis.picture import Picture
+from analysis.plots.style import COLOURS
+from analysis.sentences import setting, summary
 from analysis.table import Study
-from analysis.words import setting, summary
 from designspace.outputs import MARK, check_output, write_output
 
 PAGE = "report.html"
@@ -69,13 +72,13 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         summary=summary(findings),
         remarks={
-            "search": remarks.search(findings),
-            "parameters": remarks.parameters(findings),
-            "structure": remarks.structure(findings),
-            "regimes": remarks.regimes(findings),
-            "exponents": remarks.exponents(findings),
-            "training": remarks.training(findings),
-            "best": remarks.best(findings),
+            "search": sentences.search(findings),
+            "parameters": sentences.parameters(findings),
+            "structure": sentences.structure(findings),
+            "regimes": sentences.regimes(findings),
+            "exponents": sentences.exponents(findings),
+            "training": sentences.training(findings),
+            "best": sentences.best(findings),
         },
         pictures=drawn,
         models=models,
@@ -133,3 +136,55 @@ def _study(study: Study) -> dict[str, Any]:
     text = json.dumps(config, indent=2, ensure_ascii=False) if config else ""
     known = {key: value for key, value in facts.items() if value not in (None, "")}
     return {"name": study.name, "facts": known, "config": text}
+
+
+def explorer_json(findings: Findings) -> tuple[Markup, int]:
+    """The models of a report's scatter plot, and how many were left out of it.
+
+    Returns:
+        JSON, safe inside a script element: axes (column: label), values (column: number or null a model), spaces,
+        colours, models (space, name, failed, facts, widths as runs, spec). The best and a random choice where there are
+        very many.
+    """
+    frame = thinned(findings.models)
+    spaces = list(dict.fromkeys(findings.models["space"].astype(str)))
+    names = list(dict.fromkeys(["error_percent", *COMPLEXITY, *findings.parameters]))
+    names = [name for name in names if frame[name].notna().any()]
+    values = {name: [_plain(v) for v in frame[name].astype(float)] for name in names}
+    content = {
+        "axes": {name: label(name) for name in names},
+        "values": values,
+        "spaces": spaces,
+        "colours": COLOURS,
+        "across": next((name for name in (findings.match, *COMPLEXITY) if name in names), names[-1]),
+        "models": [_model(row, names, spaces) for row in frame.to_dict("records")],
+    }
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # A script element ends at the first "</script", wherever it stands; no other character can close it.
+    return Markup(text.replace("<", "\\u003c")), len(findings.models) - len(frame)
+
+
+def _model(row: dict[Any, Any], names: list[str], spaces: list[str]) -> dict[str, Any]:
+    spec = row["spec"] if isinstance(row["spec"], dict) else None
+    widths = row["block_widths"]
+    facts = {name: _plain(row[name]) for name in names}
+    facts = {name: value for name, value in facts.items() if value is not None}
+    model: dict[str, Any] = {
+        "space": spaces.index(str(row["space"])),
+        "name": f"#{row['index']} {str(row['spec_id'])[:8]}" if spec else str(row["spec_id"]),
+        "facts": facts | {"spec_id": str(row["spec_id"])},
+        "spec": spec,
+    }
+    if row["failed"]:
+        model |= {"failed": True}
+        model["facts"] |= {"status": str(row["status"])}
+    if isinstance(widths, tuple | list | np.ndarray) and len(widths):
+        model["widths"] = [[int(width), len(list(run))] for width, run in groupby(widths)]
+    return model
+
+
+def _plain(value: Any) -> Any:
+    if value is None or (isinstance(value, float | np.floating) and not np.isfinite(value)) or value is pd.NA:
+        return None
+    number = float(value)
+    return int(number) if number == round(number) and abs(number) < 1e15 else float(f"{number:.7g}")

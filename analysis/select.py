@@ -1,19 +1,140 @@
-"""Selection of the best models of a population, with the errors to expect of them."""
+"""Selection of the best models, with their expected error on retraining."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
 
+from analysis.expression import column_names
 from analysis.failures import MISSING, OK
-from analysis.noise import TrainingNoise, selection_noise, tie_distance
-from analysis.pareto import pareto_front
 from analysis.regimes import regime_index
-from analysis.seeds import average_seeds, distinct_trainings
+from analysis.seeds import average_seeds, distinct_trainings, model_columns
 from analysis.shrinkage import shrink
 from analysis.spaces import check_known
+from analysis.training import noise_floor
+
+
+def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percent", "macs")) -> NDArray[np.bool_]:
+    """Whether each model is on the Pareto front: no other is at least as good in every objective and better in one.
+
+    Args:
+        frame: columns `objectives`, all to be small; a row with a value that is not finite is never on the front.
+        objectives: one or more columns.
+
+    Returns:
+        Shape (len(frame),). Models equal in every objective are on the front together.
+
+    Raises:
+        ValueError: no objective, one that is not a column, or one without numbers.
+    """
+    missing = [name for name in objectives if name not in frame]
+    if missing or not objectives:
+        raise ValueError(f"objectives are {', '.join(objectives) or 'none'}; the table has {column_names(frame)}")
+    if text := [name for name in objectives if not pd.api.types.is_numeric_dtype(frame[name].infer_objects())]:
+        raise ValueError(f"objectives are {', '.join(objectives)}; {text[0]} is text, and a front needs numbers")
+    values = frame[list(objectives)].to_numpy(dtype=float)
+    front = np.zeros(len(frame), dtype=bool)
+    known = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if not len(known):
+        for name in objectives:
+            check_known(frame, name)
+    # In lexical order a model can only be beaten by one before it, and comparing with the front so far is enough.
+    order = known[np.lexsort(values[known].T[::-1])]
+    if values.shape[1] == 2:
+        first, second = values[order].T
+        before = np.minimum.accumulate(np.concatenate([[np.inf], second[:-1]]))
+        lowest = second < before
+        # Equal to the one before it in both: on the front if that one is.
+        start = np.append(True, (np.diff(first) != 0) | (np.diff(second) != 0))[: len(order)]
+        front[order] = lowest[np.maximum.accumulate(np.where(start, np.arange(len(order)), 0))]
+        return front
+    best = np.empty((0, values.shape[1]))
+    for row in order:
+        point = values[row]
+        if not np.any(np.all(best <= point, axis=1) & np.any(best < point, axis=1)):
+            front[row] = True
+            best = np.vstack([best, point])
+    return front
+
+
+@dataclass(frozen=True)
+class TrainingNoise:
+    """Standard deviation of one training's error by chance.
+
+    Attributes:
+        sd: points; NaN if unknown.
+        source: "given", "repeated seeds", "the size of the validation split" or "unknown".
+        degrees: degrees of freedom of `sd`; infinite if it was not estimated from repeated seeds.
+    """
+
+    sd: float
+    source: str
+    degrees: float = math.inf
+
+
+def selection_noise(
+    trainings: pd.DataFrame, given: float | None = None, validation_size: int | None = None
+) -> TrainingNoise:
+    """Noise of one training among the better half of the models, where a choice is made.
+
+    Args:
+        trainings: finished ones, as for `noise_floor`.
+        given: a standard deviation from elsewhere, points; takes precedence.
+        validation_size: images of the validation split, used without repeated seeds: the binomial error of counting
+            mistakes, a lower bound, since chance in training adds to it.
+
+    Raises:
+        ValueError: `given` is not positive.
+    """
+    if given is not None:
+        if not 0 < given < math.inf:
+            raise ValueError(f"noise_sd = {given}: must be positive, in points of error")
+        return TrainingNoise(given, "given")
+    if "seed" in trainings:
+        means = trainings.groupby(model_columns(trainings), sort=False, dropna=False)["error_percent"].transform("mean")
+        floor = noise_floor(trainings[means <= means.median()]) or noise_floor(trainings)
+        if floor is not None and floor.seed_sd > 0:
+            return TrainingNoise(floor.seed_sd, "repeated seeds", floor.trainings - floor.models)
+    if validation_size:
+        share = float(trainings["error_percent"].quantile(0.25)) / 100
+        sd = 100 * math.sqrt(max(share * (1 - share), 1e-6) / validation_size)
+        return TrainingNoise(sd, "the size of the validation split")
+    return TrainingNoise(math.nan, "unknown")
+
+
+def tie_distance(models: int, degrees: float = math.inf) -> float:
+    """Distance from the smallest of several equal models' errors that chance exceeds with 5 % probability.
+
+    For two models it is that of the usual two-sided test, 1.96 √2. The first of many is the luckiest of all, and chance
+    puts equal models much further from it.
+
+    Args:
+        models: number of models, at least 2.
+        degrees: degrees of freedom of the noise that the distance is a multiple of.
+
+    Returns:
+        In standard deviations of one model's error: the 95 % quantile of the distance of a model other than the first.
+
+    Source: Gupta, "On some multiple decision (selection and ranking) rules", Technometrics 7 (1965) 225-245; with the
+    chance to be the first left out of the 5 %.
+    """
+    z = np.linspace(-8, 8, 401)
+    density = stats.norm.pdf(z) / stats.norm.pdf(z).sum()
+    shares = (np.arange(40) + 0.5) / 40
+    estimated = np.sqrt(stats.chi2(degrees).ppf(shares) / degrees) if math.isfinite(degrees) else np.ones(1)
+
+    def excess(distance: float) -> float:
+        none_smaller = np.exp((models - 1) * special.log_ndtr(distance * estimated[:, None] - z))
+        return float(np.mean(none_smaller @ density) - (1 - 0.05 * (models - 1) / models))
+
+    return float(optimize.brentq(excess, 0.0, 1e4))
+
 
 OWN_PRIOR = 20
 """A space (in a regime) with at least this many models is judged by itself; smaller ones are judged together."""

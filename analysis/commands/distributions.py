@@ -22,8 +22,7 @@ def edf(argv: list[str]) -> int:
     inputs.check_out(arguments)
     match = inputs.matched_by(arguments)
 
-    from analysis.compare import describe_spaces
-    from analysis.error_distributions import edf_by, quantiles
+    from analysis.error_distributions import describe_spaces, edf_by, quantiles
     from analysis.matching import complexity_weights
 
     models, resolved, table = inputs.comparable_models_of(arguments)
@@ -58,7 +57,7 @@ def compare(argv: list[str]) -> int:
 
     from analysis.compare import compare_spaces
     from analysis.display import comparison_table
-    from analysis.words import comparison_notes, comparison_sentences
+    from analysis.sentences import comparison_notes, comparison_sentences
 
     models, resolved, table = inputs.comparable_models_of(arguments)
     pairs = compare_spaces(models, match=match or None, across=arguments.across)

@@ -117,7 +117,7 @@ def comparable_models_of(arguments: argparse.Namespace) -> tuple[pd.DataFrame, R
 
     Prints a warning first where it does.
     """
-    from analysis.comparability import check_same_training
+    from analysis.compare import check_same_training
 
     models, resolved, table = models_of(arguments)
     print_lines(*check_same_training(models, arguments.across, table.studies))
@@ -150,7 +150,7 @@ def write_out(arguments: argparse.Namespace, frame: pd.DataFrame, draw: Callable
     if path.suffix in FIGURES:
         from matplotlib.figure import Figure
 
-        from analysis.picture import WIDTH, figure_bytes
+        from analysis.plots.style import WIDTH, figure_bytes
 
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         draw(figure.subplots())

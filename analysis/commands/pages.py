@@ -33,7 +33,7 @@ def report(argv: list[str]) -> int:
 
     from analysis.findings import find
     from analysis.report import PAGE, write_report
-    from analysis.words import headline
+    from analysis.sentences import headline
 
     table = inputs.read(arguments)
     first = table.studies[0].folder

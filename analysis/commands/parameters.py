@@ -21,10 +21,9 @@ def fit(argv: list[str]) -> int:
 
     import pandas as pd
 
-    from analysis.profiles import linear_structure
-    from analysis.quantized_linear_fit import FIT_COLUMNS, fit_population
+    from analysis.parameters import rank_trend
     from analysis.ranges import best_range
-    from analysis.trends import rank_trend
+    from analysis.widths import FIT_COLUMNS, fit_population, linear_structure
 
     models, resolved, table = inputs.models_of(arguments)
     models = models[models["block_widths"].notna()].reset_index(drop=True)
@@ -76,10 +75,9 @@ def trends(argv: list[str]) -> int:
 
     from analysis.display import powers_table, ranges_table, regimes_table
     from analysis.families import in_families, space_families
-    from analysis.importance import permutation_importance
+    from analysis.parameters import correlations_per_space, permutation_importance, trends_per_space
     from analysis.ranges import ranges_per_space
     from analysis.regimes import best_by_regime, regime_trends
-    from analysis.trends import correlations_per_space, trends_per_space
 
     models, resolved, table = inputs.models_of(arguments)
     complexity = [name for name in ("macs", "params", "acts") if models[name].notna().any()]

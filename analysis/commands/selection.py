@@ -70,8 +70,8 @@ def select(argv: list[str]) -> int:
     )
 
     def draw(ax: Axes) -> object:
-        from analysis.pareto import pareto_front
         from analysis.plots import plot_pareto
+        from analysis.select import pareto_front
 
         cost = objectives[0] if objectives else "macs"
         return plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax)

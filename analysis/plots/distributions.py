@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.style import axes_or_new, label, legend_above, look, tidy
+from analysis.display import label
+from analysis.plots.style import axes_or_new, legend_above, look, tidy
 
 FEWEST_FOR_A_BAND = 5
 """The band of fewer models covers nearly all of the picture, and says no more."""

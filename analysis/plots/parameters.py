@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
+from analysis.display import label
 from analysis.number_text import short
-from analysis.style import axes_or_new, label, label_axes, legend_above, look, padded, scale_x, tidy
+from analysis.plots.style import axes_or_new, label_axes, legend_above, look, padded, scale_x, tidy
 
 FEW_VALUES = 12
 """Up to this many distinct values a parameter is drawn as columns of points."""

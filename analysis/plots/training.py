@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.style import axes_or_new, label, legend_above, look, tidy
+from analysis.display import label
+from analysis.plots.style import axes_or_new, legend_above, look, tidy
 
 AGREEMENTS = {
     "spearman": "Spearman's ρ",

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.number_text import short
-from analysis.style import axes_or_new, legend_above, look, tidy
+from analysis.plots.style import axes_or_new, legend_above, look, tidy
 
 
 def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.fidelity import rank_agreement, seed_agreement
+from analysis.training import rank_agreement, seed_agreement
 
 
 def run(

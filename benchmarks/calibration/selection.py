@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.noise import selection_noise
+from analysis.select import selection_noise
 from analysis.shrinkage import shrink
 
 Array = NDArray[np.float64]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.bands import dkw_half_width, non_crossing_probability, simultaneous_band
+from analysis.error_distributions import dkw_half_width, non_crossing_probability, simultaneous_band
 
 
 @pytest.mark.parametrize("n", [2, 7, 40, 300])

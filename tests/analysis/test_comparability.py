@@ -3,8 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.comparability import check_same_training
-from analysis.compare import compare_spaces
+from analysis.compare import check_same_training, compare_spaces
 from analysis.table import Study
 
 

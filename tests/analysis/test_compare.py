@@ -4,9 +4,10 @@ import pytest
 from scipy import stats
 
 from analysis.adjustment import CommonCurve
-from analysis.compare import COMPARISON_COLUMNS, compare_spaces, describe_spaces
-from analysis.kolmogorov_smirnov import holm, matched_kolmogorov_smirnov
+from analysis.compare import COMPARISON_COLUMNS, compare_spaces
+from analysis.error_distributions import describe_spaces
 from analysis.matching import complexity_weights, effective_sample_size
+from analysis.two_sample import holm, matched_kolmogorov_smirnov
 
 
 def two_spaces(rng, n=60, effect=0.0, confounded=True):

@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.exponents import power_law, scaling_exponents
-from analysis.regimes import best_by_regime, regime_index, regime_trends
+from analysis.regimes import best_by_regime, power_law, regime_index, regime_trends, scaling_exponents
 
 
 def test_power_law_is_least_squares_on_logarithms():

@@ -2,9 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.importance import permutation_importance
-from analysis.profiles import linear_structure, width_profiles
-from analysis.quantized_linear_fit import fit_population
+from analysis.parameters import permutation_importance
+from analysis.widths import fit_population, linear_structure, width_profiles
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.curves import learning_curves
-from analysis.fidelity import (
+from analysis.select import TrainingNoise, selection_noise
+from analysis.training import (
     cheapest_epoch,
     epoch_fidelity,
+    learning_curves,
+    noise_floor,
     order_agreement,
     rank_agreement,
     recipe_fidelity,
     seed_agreement,
 )
-from analysis.noise import TrainingNoise, noise_floor, selection_noise
 from benchmarks.calibration import agreement
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.posterior_sampling import EFFECTIVE_DRAWS, sample_posterior
+from analysis.shrinkage import EFFECTIVE_DRAWS, sample_posterior
 
 
 def test_a_skewed_and_correlated_posterior_has_its_moments():

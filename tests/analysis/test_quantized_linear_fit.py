@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.quantized_linear_fit import FIT_COLUMNS, fit_population, fit_quantized_linear
+from analysis.widths import FIT_COLUMNS, fit_population, fit_quantized_linear
 from designspace import zoo
 from designspace.quantized_linear import QuantizedLinear
 

@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis import plots, remarks
+from analysis import plots, sentences
 from analysis.expression import parse_map
 from analysis.figures import _spaces, pictures, scatter_name
 from analysis.findings import find
 from analysis.regimes import best_by_regime
 from analysis.report import render, write_report
+from analysis.sentences import headline, summary
 from analysis.table import load_table
-from analysis.words import headline, summary
 
 
 class Page(HTMLParser):
@@ -307,8 +307,8 @@ def test_models_beyond_the_axis_stand_at_its_edge(findings):
 def test_a_forest_that_explains_nothing_is_not_shown(findings):
     little = replace(findings, importance=replace(findings.importance, explained=0.1))
     assert not {"importance", "dependence"} & {picture.name for picture in pictures(little)}
-    assert "explains 10% of the variance" in remarks.parameters(little)[0]
-    assert "too little to say" in remarks.parameters(little)[0]
+    assert "explains 10% of the variance" in sentences.parameters(little)[0]
+    assert "too little to say" in sentences.parameters(little)[0]
 
 
 def test_a_picture_leaves_the_global_style_alone(findings):
@@ -340,7 +340,7 @@ def test_the_best_finished_from_every_seed_under_any_policy(tmp_path, make_study
     for policy in ("worst", "drop", "error=90"):
         found = find(both, policy=policy)
         assert table.frame["spec_id"][best] not in set(found.best["spec_id"]) | set(found.front["spec_id"])
-        assert remarks.best(found)[-1] == "1 model is no candidate because a training of it failed."
+        assert sentences.best(found)[-1] == "1 model is no candidate because a training of it failed."
     lost = found.models[found.models["failed"]].iloc[0]
     assert (lost["spec_id"], lost["status"], lost["seeds"]) == (table.frame["spec_id"][best], "diverged", 2)
     assert "mean over 1 to 2 trainings; 2 of 24 models were trained more than once" in " ".join(summary(found))
@@ -382,10 +382,10 @@ def test_agreement_of_seeds_says_what_selected_the_best_tenth(tmp_path, make_stu
         for seed, shift in enumerate(np.random.default_rng(0).normal(0, 0.5, (3, len(table.frame))))
     ]
     three, two = (find(replace(table, frame=pd.concat(seeds[:n], ignore_index=True))) for n in (3, 2))
-    assert "within the best tenth (selected by a third seed)" in " ".join(remarks.training(three))
-    assert "within the best tenth (selected by one of the two, which lowers it)" in " ".join(remarks.training(two))
+    assert "within the best tenth (selected by a third seed)" in " ".join(sentences.training(three))
+    assert "within the best tenth (selected by one of the two, which lowers it)" in " ".join(sentences.training(two))
     few = find(replace(table, frame=pd.concat([part.iloc[:12] for part in seeds], ignore_index=True)))
-    assert "nan" not in " ".join(remarks.training(few))
+    assert "nan" not in " ".join(sentences.training(few))
 
 
 def test_a_failure_with_one_seed_is_no_noise(tmp_path, make_study):

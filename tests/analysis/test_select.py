@@ -3,9 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.noise import tie_distance
-from analysis.pareto import pareto_front
-from analysis.select import SELECT_COLUMNS, select_best
+from analysis.select import SELECT_COLUMNS, pareto_front, select_best, tie_distance
 from analysis.shrinkage import shrink
 from benchmarks.calibration import selection
 

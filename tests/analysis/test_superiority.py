@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.superiority import placements, superiority_interval
+from analysis.two_sample import placements, superiority_interval
 
 
 def test_mean_placements_give_the_mann_whitney_statistic():

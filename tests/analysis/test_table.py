@@ -6,12 +6,11 @@ import pytest
 
 from analysis.error_distributions import edf
 from analysis.failures import apply_failure_policy
-from analysis.fidelity import seed_agreement
 from analysis.grouping import group_by
-from analysis.noise import noise_floor
 from analysis.seeds import average_seeds
 from analysis.select import select_best
 from analysis.table import load, load_table
+from analysis.training import noise_floor, seed_agreement
 from designspace.spec import ModelSpec
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.trends import TREND_COLUMNS, rank_trend, trend
+from analysis.parameters import TREND_COLUMNS, rank_trend, trend
 
 
 def test_rank_correlation_is_scipys_and_its_interval_covers():

@@ -1,4 +1,4 @@
-"""Rank agreement between epochs, recipes or seeds: whether a cheaper training ranks models alike."""
+"""Training noise, rank agreement between trainings, and learning curves."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.seeds import model_columns
-from analysis.trends import rank_trend
+from analysis.parameters import rank_trend
+from analysis.seeds import distinct_trainings, model_columns
 
 Array = NDArray[np.float64]
 
@@ -242,3 +242,99 @@ def seed_agreement(frame: pd.DataFrame, *, top: float = 0.1) -> RankAgreement | 
         found = [rank_agreement(a, b, top=top, third=third) for a, b, third in triples]
     means = pd.DataFrame(found).drop(columns="top_by").mean()
     return replace(found[0], **means.drop(["n", "n_top"]))
+
+
+CURVE_COLUMNS = {
+    "epoch": "epoch, from 1",
+    "lowest": "smallest validation error of any model, percent",
+    "lower, median, upper": "quartiles over the models, percent",
+    "best": "curve of the model that is best in the end, percent",
+    "n": "models that reached the last epoch",
+}
+
+
+def learning_curves(frame: pd.DataFrame, by: str = "space") -> pd.DataFrame:
+    """Quartiles of the validation error after every epoch, for each space.
+
+    Args:
+        frame: columns `by` and `epoch_validation_error_percent` (a sequence a row); models that stopped early are left
+            out.
+
+    Returns:
+        One row per space and epoch, columns `by` and those of CURVE_COLUMNS; empty without curves of two epochs.
+    """
+    parts = []
+    for label, part in frame.groupby(by, sort=False):
+        curves, _ = curve_matrix(part)
+        if curves.shape[0] < 1 or curves.shape[1] < 2:
+            continue
+        lower, median, upper = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
+        columns = {"lowest": curves.min(axis=0), "lower": lower, "median": median, "upper": upper}
+        columns["best"] = curves[np.argmin(curves[:, -1])]
+        epochs = np.arange(1, curves.shape[1] + 1)
+        parts.append(pd.DataFrame({by: label, "epoch": epochs, **columns, "n": len(curves)}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[by, "epoch"])
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """Variance between architectures and between seeds (a one-way random-effects analysis of variance).
+
+    Attributes:
+        seed_sd, seed_sd_lower, seed_sd_upper: standard deviation of one model's error over seeds, points, with
+            interval.
+        architecture_sd: standard deviation of the models' true errors, points; 0 if the seeds explain all.
+        reliability: share of the variance of a single training that is the architecture's (intraclass correlation).
+        smallest_difference: difference of two models, each trained once, that chance exceeds with 5 % probability only.
+        models: models with at least two seeds; trainings: their trainings.
+    """
+
+    seed_sd: float
+    seed_sd_lower: float
+    seed_sd_upper: float
+    architecture_sd: float
+    reliability: float
+    smallest_difference: float
+    models: int
+    trainings: int
+
+    def difference(self, seeds: int = 1) -> float:
+        """Difference of two models, each the mean of `seeds` trainings, that chance exceeds in one of 20 cases."""
+        return self.smallest_difference / float(np.sqrt(seeds))
+
+
+def noise_floor(frame: pd.DataFrame, *, confidence: float = 0.95) -> NoiseFloor | None:
+    """Separate the variance between architectures from that between seeds.
+
+    The models must not be selected by the errors given: among the best by their mean, the architectures seem more alike
+    than they are.
+
+    Args:
+        frame: columns `error_percent` (finite) and those that name a model (`analysis.seeds`); one row a training.
+        confidence: of the interval of `seed_sd`.
+
+    Returns:
+        None if fewer than two models have several seeds.
+
+    Source: the usual one-way analysis of variance with groups of unequal size, e.g. Searle, Casella & McCulloch,
+    "Variance Components" (1992), Sec. 3.6; a chi-square interval for the seeds.
+    """
+    frame = distinct_trainings(frame)
+    grouped = frame.groupby(model_columns(frame), sort=False, dropna=False)["error_percent"]
+    groups = grouped.agg(["size", "mean", "var"])
+    groups = groups[groups["size"] >= 2]
+    if len(groups) < 2:
+        return None
+    size, mean = groups["size"].to_numpy(dtype=float), groups["mean"].to_numpy(dtype=float)
+    total, k = size.sum(), len(size)
+    within = float(np.sum((size - 1) * groups["var"].to_numpy(dtype=float)) / (total - k))
+    grand = float(np.sum(size * mean) / total)
+    between = float(np.sum(size * (mean - grand) ** 2) / (k - 1))
+    typical = (total - np.sum(size**2) / total) / (k - 1)
+    architecture = max(0.0, (between - within) / typical)
+    degrees = total - k
+    ends = np.sqrt(within * degrees / stats.chi2(degrees).ppf([0.5 + confidence / 2, 0.5 - confidence / 2]))
+    sd = float(np.sqrt(within))
+    share = architecture / (architecture + within) if architecture + within > 0 else np.nan
+    smallest = float(stats.norm.ppf(0.975) * np.sqrt(2) * sd)
+    return NoiseFloor(sd, float(ends[0]), float(ends[1]), float(np.sqrt(architecture)), share, smallest, k, int(total))

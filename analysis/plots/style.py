@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.number_text import short
+from designspace.outputs import MARK
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe & Ito's palette, told apart with every common colour blindness; yellow is left out as too faint on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), "-.", ":", (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
-
-LABELS = {
-    "error_percent": "error (%)",
-    "depth": "depth (blocks)",
-    "group_width": "group width (channels)",
-    "bottleneck_ratio": "bottleneck ratio b (width / inner)",
-    "w_0": "initial width w₀ (channels)",
-    "w_a": "width slope wₐ (channels per block)",
-    "w_m": "width multiplier wₘ",
-    "macs": "multiply-adds",
-    "params": "parameters",
-    "acts": "activations (conv outputs)",
-    "fit_error": "fit error of the quantized linear rule, e_fit",
-}
-
-
-def label(column: str) -> str:
-    """Axis label of a column; its own name where none is known."""
-    return LABELS.get(column, column)
 
 
 def look(position: int) -> dict[str, Any]:
@@ -103,3 +88,16 @@ def padded(values: Iterable[float], *, logarithmic: bool = False) -> tuple[float
     margin = 0.05 * (ends[1] - ends[0]) or 0.5
     low, high = ends[0] - margin, ends[1] + margin
     return (float(np.exp(low)), float(np.exp(high))) if logarithmic else (float(low), float(high))
+
+
+WIDTH = 6.4
+"""Inches of a figure with one panel."""
+
+
+def figure_bytes(figure: Figure, kind: str, salt: str) -> bytes:
+    """A figure as "png" (150 dots per inch) or "svg"; equal figures with one salt give equal bytes."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None, "Creator": MARK} if kind == "svg" else {"Software": MARK}
+    with rc_context({"svg.hashsalt": salt}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    return buffer.getvalue()
