@@ -127,7 +127,7 @@ TREES = 100
 LARGEST = 1500
 """Rows the forest learns from at most; more add time and no insight."""
 SMALLEST = 20
-MEANS_LITTLE = 0.2
+MIN_EXPLAINED = 0.2
 """A forest that explains less of the variance of unseen models says little about its parameters."""
 
 

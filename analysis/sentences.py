@@ -1,4 +1,4 @@
-"""Sentences of the report and of the commands."""
+"""Sentences of the report and the commands. All numbers come from the findings."""
 
 from __future__ import annotations
 
@@ -9,29 +9,37 @@ import pandas as pd
 
 from analysis.display import label
 from analysis.findings import Findings
-from analysis.notes import left_out
 from analysis.number_text import interval, short, signed
-from analysis.parameters import MEANS_LITTLE
+from analysis.parameters import MIN_EXPLAINED
 from analysis.random_search import models_needed
 from analysis.table import Study
-from analysis.training import TRUSTWORTHY, cheapest_epoch
+from analysis.training import RELIABLE, cheapest_epoch
 from designspace.study import FEW_UPDATES
 
-ON_THE_RULE = 0.01
-"""Fit errors below this say that the space was drawn by the rule, which needs no saying."""
-MOST_PAIRS = 3
-"""Pairs described in sentences; the others are in the table."""
+FOLLOWS_RULE = 0.01
+"""A space whose fit errors are all below this was sampled with the quantized linear rule; its e_fit is not reported."""
+MAX_PAIRS = 3
+"""Pairs of spaces described in sentences. The table has the others."""
+WITHIN = 0.5
+"""Distance from the best model, in points, at which random search may stop."""
+PROBABILITY = 0.9
+RECOMMENDED_MODELS = 100
+SELECTED_BY = {
+    "a third seed": "selected by a third seed",
+    "the reference": "selected by one of the two seeds, which lowers the correlation",
+}
+"""Text for `RankAgreement.top_by`."""
 
 
 def context(findings: Findings) -> str:
-    """What stands under every picture: data, epochs, regime, number of models."""
-    parts = list(dict.fromkeys(setting(study) for study in findings.table.studies))
-    counts = ", ".join(f"{row['space']} n\xa0=\xa0{row['n']}" for _, row in findings.spaces.iterrows())
-    return " · ".join([*(part for part in parts if part), findings.error, counts])
+    """The line below every figure: data, recipe, complexity range and number of models."""
+    settings = list(dict.fromkeys(setting(study) for study in findings.table.studies))
+    counts = ", ".join(f"{row['space']} n\xa0=\xa0{row['n']}" for _, row in findings.spaces.summary.iterrows())
+    return " · ".join([*filter(None, settings), findings.error, counts])
 
 
 def setting(study: Study) -> str:
-    """Data set, training images, epochs and complexity regime of a study, as far as its manifest says."""
+    """Data set, number of training images, epochs and complexity range of a study; "" for a table."""
     config: dict[str, Any] = study.manifest.get("config") or {}
     data, recipe = config.get("data") or {}, config.get("recipe") or {}
     parts = [str(data.get("name", ""))]
@@ -43,7 +51,7 @@ def setting(study: Study) -> str:
         limits = (config.get("complexity") or {}).get(name)
         spaces = (config.get("spaces") or {}).values()
         own = [limit for space in spaces if (limit := (space.get("constraints") or {}).get(name))]
-        if own and len(own) == len(spaces):  # each space has its own
+        if own and len(own) == len(spaces):
             limits = [min(low for low, _ in own), max(high for _, high in own)]
         if limits:
             parts.append(f"{short(limits[0])} to {short(limits[1])} {name}")
@@ -51,74 +59,53 @@ def setting(study: Study) -> str:
 
 
 def summary(findings: Findings) -> list[str]:
-    """The findings in words, most important first."""
+    """The main findings, most important first."""
     return [
         *findings.warnings,
         *headline(findings),
-        *_trends(findings),
-        *_fit(findings),
+        *_correlations(findings),
+        *_fit_errors(findings),
         findings.resolved.sentence,
         *cautions(findings),
     ]
 
 
 def headline(findings: Findings) -> list[str]:
-    """The comparison and the best model in words."""
-    unmatched = f"The spaces are compared as drawn, not matched: {findings.match_problem}."
-    pairs = shown_pairs(findings.comparison)
+    """The comparison of the spaces and the best model."""
+    spaces = findings.spaces
+    pairs = matched_pairs(spaces.comparison)
+    unmatched = bool(spaces.match_problem) and len(pairs) and (pairs["matched_by"] == "none").all()
     return [
         *comparison_sentences(pairs),
         *comparison_notes(pairs),
-        *([unmatched] if findings.match_problem and len(pairs) and (pairs["matched_by"] == "none").all() else []),
+        *([f"The comparison is unmatched: {spaces.match_problem}."] if unmatched else []),
         *_designs(findings),
-        _best(findings),
+        _best_model(findings),
     ]
 
 
-def _designs(findings: Findings) -> list[str]:
-    """Spaces that are one design space, and so not compared."""
-    told = []
-    for design in findings.regimes["space"].unique():
-        labels = [label for label, its in findings.designs.items() if its == design]
-        if len(labels) > 1:
-            told.append(f"{', '.join(labels)} are one design space at several complexities; see from regime to regime.")
-    return told
-
-
 def cautions(findings: Findings) -> list[str]:
-    """What a reader should hold against these findings."""
-    found = list(findings.matching.warnings) if findings.matching is not None else []
-    few = findings.spaces.nsmallest(1, "n").iloc[0]
-    if few["n"] < 100:
-        found.append(
-            f"{few['n']} model{'s' if few['n'] != 1 else ''} in {few['space']} {'are' if few['n'] != 1 else 'is'} few: "
-            "100 and more are the rule (arXiv 1905.13214, Fig. 7); read the intervals, not the means"
+    """Limitations of the findings."""
+    matching = findings.spaces.matching
+    warnings = [f"{warning}." for warning in matching.warnings] if matching is not None else []
+    fewest = findings.spaces.summary.nsmallest(1, "n").iloc[0]
+    if fewest["n"] < RECOMMENDED_MODELS:
+        models = "1 model" if fewest["n"] == 1 else f"{fewest['n']} models"
+        warnings.append(
+            f"{fewest['space']} has only {models}. At least {RECOMMENDED_MODELS} are recommended (arXiv 1905.13214, "
+            "Fig. 7). Rely on the intervals, not on the means."
         )
     updates = findings.models.get("updates", pd.Series(dtype=float)).median()
     if updates < FEW_UPDATES:
-        found.append(
-            f"the trainings had {updates:,.0f} updates (median): below about {FEW_UPDATES} the errors say more about "
-            "the recipe than about the models"
+        warnings.append(
+            f"The median training has {updates:,.0f} updates. With fewer than about {FEW_UPDATES}, the errors depend "
+            "more on the recipe than on the models."
         )
-    seeds = findings.models["seeds"]
-    least, most = seeds.min(), seeds.max()
-    if most == 1:
-        found.append("every model was trained once, so chance in training is part of every difference")
-    elif least == most:
-        found.append(f"the error of a model is its mean over {most} trainings from different seeds")
-    else:
-        found.append(
-            f"the error of a model is its mean over {least} to {most} trainings; {int((seeds > 1).sum()):,} of "
-            f"{len(seeds):,} models were trained more than once"
-        )
-    # A sentence that begins with the name of a space leaves the name as it is.
-    names = tuple(findings.spaces["space"].astype(str))
-    told = [f"{text if text.startswith(names) else text[0].upper() + text[1:]}." for text in found]
-    return [*findings.table.notes, *told]
+    return [*findings.table.notes, *warnings, _seeds_per_model(findings.models["seeds"])]
 
 
-def shown_pairs(comparison: pd.DataFrame) -> pd.DataFrame:
-    """The pairs at equal complexity if there are any, else the pairs as drawn."""
+def matched_pairs(comparison: pd.DataFrame) -> pd.DataFrame:
+    """The pairs compared at equal complexity, or all pairs if there are none."""
     if comparison.empty:
         return comparison
     matched = comparison[comparison["matched_by"] != "none"]
@@ -126,7 +113,7 @@ def shown_pairs(comparison: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparison_sentences(pairs: pd.DataFrame) -> list[str]:
-    """The clearest differences in sentences, and how many pairs are left to the table.
+    """Describe the clearest differences between spaces.
 
     Args:
         pairs: from `compare_spaces`, all matched by the same column.
@@ -134,18 +121,18 @@ def comparison_sentences(pairs: pd.DataFrame) -> list[str]:
     if pairs.empty:
         return []
     possible = pairs[pairs["problem"] == ""]
-    clear = (possible["difference"].abs() / possible["detectable"]).sort_values(ascending=False, kind="stable")
-    shown = possible.loc[clear.index[:MOST_PAIRS]] if len(possible) > MOST_PAIRS else possible
+    clearest = (possible["difference"].abs() / possible["detectable"]).sort_values(ascending=False, kind="stable")
+    shown = possible.loc[clearest.index[:MAX_PAIRS]] if len(possible) > MAX_PAIRS else possible
     rest = len(possible) - len(shown)
     return [
         *(pair_sentence(row) for _, row in shown.iterrows()),
-        *([f"The table has {rest} more {'pair' if rest == 1 else 'pairs'} of spaces."] if rest else []),
-        *([f"The intervals hold simultaneously for all {len(possible)} pairs."] if len(possible) > 1 else []),
+        *([f"The table lists {rest} more {'pair' if rest == 1 else 'pairs'}."] if rest else []),
+        *([f"The confidence intervals are simultaneous over all {len(possible)} pairs."] if len(possible) > 1 else []),
     ]
 
 
 def comparison_notes(pairs: pd.DataFrame) -> list[str]:
-    """Pairs that could not be compared, and models that were left out or carry little information."""
+    """List pairs that cannot be compared, excluded models, and pairs with poor overlap."""
     if pairs.empty:
         return []
     impossible = pairs[pairs["problem"] != ""]
@@ -154,14 +141,15 @@ def comparison_notes(pairs: pd.DataFrame) -> list[str]:
         names = ", ".join(f"{row['a']} and {row['b']}" for _, row in impossible.iterrows())
         column = impossible["matched_by"].iloc[0]
         notes = [
-            f"{len(notes)} of {len(pairs)} pairs cannot be matched by {column}, "
-            f"because their ranges overlap too little: {names}."
+            f"{len(notes)} of {len(pairs)} pairs cannot be matched by {column} because their ranges overlap too "
+            f"little: {names}."
         ]
     for _, row in pairs[pairs["problem"] == ""].iterrows():
         for side in "ab":
             if unknown := row[f"unknown_{side}"]:
                 total = row[f"n_{side}"] + unknown
-                notes.append(f"{row[side]}: {left_out(unknown, total, row['matched_by'], 'models')}.")
+                column = row["matched_by"]
+                notes.append(f"{row[side]}: excluded {unknown:,} of {total:,} models because {column} is unknown.")
         if any(row[f"effective_n_{side}"] <= row[f"n_{side}"] / 2 for side in "ab"):
             precision = " and ".join(f"{row[f'effective_n_{side}']:,.0f} of {row[f'n_{side}']:,}" for side in "ab")
             notes.append(
@@ -172,225 +160,242 @@ def comparison_notes(pairs: pd.DataFrame) -> list[str]:
 
 
 def pair_sentence(row: pd.Series) -> str:
-    """The difference of mean errors of one pair; one interval decides the wording."""
+    """Describe the difference of one pair. "Beats" requires that the simultaneous interval excludes zero."""
     a, b, difference = row["a"], row["b"], row["difference"]
     low, high = row["difference_lower"], row["difference_upper"]
-    at = "As drawn" if row["matched_by"] == "none" else f"At equal {label(row['matched_by'])}"
+    start = "Without matching" if row["matched_by"] == "none" else f"At equal {label(row['matched_by'])}"
     if np.isnan(low):
-        return f"{at}, {a} and {b} have too few models for an interval of their difference."
+        return f"{start}, {a} and {b} have too few models for a confidence interval of their difference."
     models = f"{row['n_a']:,} and {row['n_b']:,} models"
     if low > 0 or high < 0:
         better, worse = (a, b) if difference < 0 else (b, a)
         ends = sorted([abs(low), abs(high)])
         return (
-            f"{at}, {better} beats {worse} by {abs(difference):.2f} points of mean error "
-            f"(95 % interval {ends[0]:.2f} to {ends[1]:.2f}; {models})."
+            f"{start}, {better} beats {worse} by {abs(difference):.2f} points of mean error "
+            f"(95 % confidence interval {ends[0]:.2f} to {ends[1]:.2f}, {models})."
         )
     return (
-        f"{at}, no difference in mean error between {a} and {b} is detected: {signed(difference)} points "
-        f"(95 % interval {signed(low)} to {signed(high)}; {models}). A difference of {row['detectable']:.2f} points "
-        "is detectable with 80 % power."
+        f"{start}, the mean errors of {a} and {b} do not differ significantly: {signed(difference)} points "
+        f"(95 % confidence interval {signed(low)} to {signed(high)}, {models}). A difference of "
+        f"{row['detectable']:.2f} points is detectable with 80 % power."
     )
 
 
-def _best(findings: Findings) -> str:
-    row = findings.best.iloc[0]
-    name = f"number {row['index']} of {row['space']}" if isinstance(row["spec"], dict) else f"{row['spec_id']}"
-    kind = "validation error" if "validation" in findings.error else "error"
-    several = row["candidates"] > 1
-    optimistic = f", the smallest of {row['candidates']:,} and therefore optimistic" if several else ""
-    measured = f"The {'best' if several else 'only'} model is {name}, {row['error_percent']:.2f} % {kind}{optimistic}"
+def section_sentences(findings: Findings) -> dict[str, list[str]]:
+    """Sentences of each section of the report."""
+    return {
+        "search": _search(findings),
+        "parameters": _importance(findings),
+        "widths": _structures(findings),
+        "regimes": _regimes(findings),
+        "exponents": _exponents(findings),
+        "training": _training(findings),
+        "best": _selection(findings),
+    }
+
+
+def _designs(findings: Findings) -> list[str]:
+    sentences = []
+    for design in findings.regimes.best["space"].unique():
+        spaces = [space for space, its in findings.regimes.designs.items() if its == design]
+        if len(spaces) > 1:
+            sentences.append(f"{', '.join(spaces)} are one design space at different complexities (see Regimes).")
+    return sentences
+
+
+def _best_model(findings: Findings) -> str:
+    row = findings.selection.best.iloc[0]
+    name = f"number {row['index']} of {row['space']}" if isinstance(row["spec"], dict) else str(row["spec_id"])
+    error = f"{row['error_percent']:.2f} % {'validation ' if 'validation' in findings.error else ''}error"
+    if row["candidates"] > 1:
+        text = f"The best of {row['candidates']:,} models is {name} with {error}, an optimistic value after selection."
+    else:
+        text = f"The only model is {name} with {error}."
     if np.isnan(row["estimate"]):
-        return f"{measured}."
+        return text
     return (
-        f"{measured}. Its expected error on retraining is {row['estimate']:.2f} % (95 % interval "
-        f"{row['estimate_lower']:.2f} to {row['estimate_upper']:.2f}); one more training gives "
-        f"{row['retrained_lower']:.2f} to {row['retrained_upper']:.2f} % with 95 % probability (noise from "
-        f"{row['noise_from']})."
+        f"{text} Its expected error on retraining is {row['estimate']:.2f} % (95 % interval "
+        f"{row['estimate_lower']:.2f} to {row['estimate_upper']:.2f}). The 95 % prediction interval for one retraining "
+        f"is {row['retrained_lower']:.2f} to {row['retrained_upper']:.2f} % (noise from {row['noise_from']})."
     )
 
 
-def _trends(findings: Findings) -> list[str]:
-    told = []
+def _correlations(findings: Findings) -> list[str]:
+    sentences = []
     for name in ("depth", "group_width"):
-        parts = []
-        for space in findings.spaces["space"]:
-            found = _row(findings.correlations, space, name)
-            spread = _row(findings.ranges, space, name)
-            if found is not None and spread is not None:
-                parts.append(
-                    f"in {space} rank correlation {interval(found['rho'], found['lower'], found['upper'])}, "
-                    f"the best models lie at {short(spread['lower'])} to {short(spread['upper'])} "
-                    f"(most likely {short(spread['likely'])}; {spread['support']} models stand behind this)"
+        for space in findings.spaces.summary["space"][:MAX_PAIRS]:
+            rho = _row(findings.parameters.correlations, space, name)
+            best = _row(findings.parameters.ranges, space, name)
+            if rho is not None and best is not None:
+                sentences.append(
+                    f"{space}: rank correlation of error with {label(name)} "
+                    f"{interval(rho['rho'], rho['lower'], rho['upper'])}. Best range {short(best['lower'])} to "
+                    f"{short(best['upper'])}, most likely {short(best['likely'])} ({best['support']} supporting models)."
                 )
-        if parts:
-            told.append(f"Error against {label(name)}: {'; '.join(parts[:MOST_PAIRS])}.")
-    return told
+    return sentences
 
 
-def _fit(findings: Findings) -> list[str]:
-    frame = findings.models
-    parts = []
-    for space in findings.spaces["space"]:
-        mine = frame.loc[frame["space"] == space, "fit_error"]
-        if mine.isna().all():
+def _fit_errors(findings: Findings) -> list[str]:
+    models, sentences = findings.models, []
+    for space in findings.spaces.summary["space"][: 2 * MAX_PAIRS]:
+        errors = models.loc[models["space"] == space, "fit_error"]
+        if errors.isna().all():
             continue
-        found = _row(findings.correlations, space, "fit_error")
-        text = f"{space} median {mine.median():.3f}, largest {mine.max():.3f}"
-        if found is not None and not np.isnan(found["rho"]):
-            text += f", rank correlation with error {interval(found['rho'], found['lower'], found['upper'])}"
-        parts.append(text)
-    if not parts or frame["fit_error"].max() < ON_THE_RULE:
+        rho = _row(findings.parameters.correlations, space, "fit_error")
+        text = f"{space}: median {errors.median():.3f}, maximum {errors.max():.3f}"
+        if rho is not None and not np.isnan(rho["rho"]):
+            text += f", rank correlation with error {interval(rho['rho'], rho['lower'], rho['upper'])}"
+        sentences.append(f"{text}.")
+    if not sentences or models["fit_error"].max() < FOLLOWS_RULE:
         return []
-    what = "Distance of the widths from the quantized linear rule, e_fit (0 is on the rule)"
-    return [f"{what}: {'; '.join(parts[: 2 * MOST_PAIRS])}."]
+    return [f"Deviation of the widths from the quantized linear rule, e_fit (0: no deviation). {' '.join(sentences)}"]
 
 
-def _row(frame: pd.DataFrame, space: str, parameter: str) -> pd.Series | None:
-    mine = frame[(frame["space"] == space) & (frame["parameter"] == parameter)]
-    return None if mine.empty else mine.iloc[0]
-
-
-WITHIN = 0.5
-"""Points of error: near enough to the best to stop searching."""
-SURELY = 0.9
-SELECTED_BY = {"a third seed": "a third seed", "the reference": "one of the two, which lowers it"}
-"""Selection of the best tenth between two seeds, by `RankAgreement.top_by`."""
-
-
-def search(findings: Findings) -> list[str]:
-    """Models needed to come near the best, space by space."""
-    frame, told = findings.models, []
-    for space in findings.spaces["space"]:
-        errors = frame.loc[frame["space"] == space, "error_percent"]
-        if len(errors) < 2:
-            continue
-        found = models_needed(errors, WITHIN, probability=SURELY)
-        most = f"{found.upper:,.0f}" if np.isfinite(found.upper) else "no bound"
-        told.append(f"{space} {found.models:,.0f} ({found.lower:,.0f} to {most})")
-    if not told:
-        return []
-    return [
-        f"Random models needed to be within {WITHIN:g} points of the best known of their space with probability "
-        f"{SURELY:.0%} (95 % interval): {'; '.join(told)}."
-    ]
-
-
-def parameters(findings: Findings) -> list[str]:
-    """What a forest explains, and by which parameter."""
-    found = findings.importance
-    if found is None:
-        return []
-    first = found.table.iloc[0]
-    told = (
-        f"A random forest over the {len(found.table)} parameters that vary explains {max(found.explained, 0):.0%} of "
-        f"the variance of the error of models it has not seen (n = {found.n})"
+def _seeds_per_model(seeds: pd.Series) -> str:
+    least, most = seeds.min(), seeds.max()
+    if most == 1:
+        return "Each model was trained once, so every difference includes training noise."
+    if least == most:
+        return f"The error of a model is the mean over {most} training seeds."
+    return (
+        f"The error of a model is the mean over its {least} to {most} trainings. {int((seeds > 1).sum()):,} of "
+        f"{len(seeds):,} models were trained more than once."
     )
-    if found.explained < MEANS_LITTLE:
-        return [f"{told}: too little to say which parameter matters."]
-    return [
-        f"{told}. The most important is {label(first['parameter'])}: shuffling it adds {first['importance']:.2f} "
-        f"points ({first['lower']:.2f} to {first['upper']:.2f}) to the prediction's error."
-    ]
 
 
-def structure(findings: Findings) -> list[str]:
-    """The line through the widths of the best models."""
-    told = [
-        f"{space} ({found.models} models): w = {found.slope:.1f}·j {'+' if found.intercept >= 0 else '−'} "
-        f"{abs(found.intercept):.0f} (95 % interval of the slope {found.slope_lower:.1f} to {found.slope_upper:.1f}), "
-        f"R² {found.r_squared:.2f}"
-        for space, found in findings.structures.items()
-    ]
-    return [f"Widths of the best models of each space by block number j: {'; '.join(told)}."] if told else []
-
-
-def regimes(findings: Findings) -> list[str]:
-    """Which parameters of the best models change from regime to regime."""
-    told = []
-    for space, rows in findings.regimes.groupby("space", sort=False):
-        ends = rows.drop_duplicates("regime")
-        first = (
-            f"{space}: {len(ends)} regimes of {ends['n'].min()} models and more, {short(ends['low'].min())} to "
-            f"{short(ends['high'].max())} macs."
-        )
-        laws = findings.regime_trends[findings.regime_trends["space"] == space]
-        if laws.empty:
-            told.append(f"{first} Two regimes show no trend.")
-            continue
-        moving = laws[(laws["lower"] > 0) | (laws["upper"] < 0)]
-        parts = [
-            f"{label(row['parameter'])} ∝ macs^{row['exponent']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
-            for _, row in moving.iterrows()
-        ]
-        still = [label(name) for name in laws["parameter"] if name not in set(moving["parameter"])]
-        shown = f" Of the best models {'; '.join(parts)}." if parts else ""
-        rest = ", ".join(still) if parts else "any parameter"
-        told.append(f"{first}{shown}" + (f" No change of the best is shown in {rest}." if still else ""))
-    return told
-
-
-def exponents(findings: Findings) -> list[str]:
-    """How params and acts grow with macs."""
-    if findings.exponents.empty:
+def _search(findings: Findings) -> list[str]:
+    frame, counts = findings.models, []
+    for space in findings.spaces.summary["space"]:
+        errors = frame.loc[frame["space"] == space, "error_percent"]
+        if len(errors) > 1:
+            needed = models_needed(errors, WITHIN, probability=PROBABILITY)
+            upper = f"{needed.upper:,.0f}" if np.isfinite(needed.upper) else "no bound"
+            counts.append(f"{space} {needed.models:,.0f} ({needed.lower:,.0f} to {upper})")
+    if not counts:
         return []
-    told = [
-        f"{row['space']}: {row['of']} ∝ macs^{row['exponent']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
-        for _, row in findings.exponents.head(6).iterrows()
+    return [
+        f"Random models needed to come within {WITHIN:g} points of the best model of the space with probability "
+        f"{PROBABILITY:.0%} (95 % confidence interval): {', '.join(counts)}."
+    ]
+
+
+def _importance(findings: Findings) -> list[str]:
+    forest = findings.parameters.importance
+    if forest is None:
+        return []
+    first = forest.table.iloc[0]
+    explained = (
+        f"A random forest on {len(forest.table)} parameters explains {max(forest.explained, 0):.0%} of the variance "
+        f"of the error on held-out models (n = {forest.n})."
+    )
+    if forest.explained < MIN_EXPLAINED:
+        return [f"{explained} This is too little to rank the parameters."]
+    return [
+        f"{explained} The most important parameter is {label(first['parameter'])}: permuting it increases the mean "
+        f"absolute prediction error by {first['importance']:.2f} points ({first['lower']:.2f} to {first['upper']:.2f})."
+    ]
+
+
+def _structures(findings: Findings) -> list[str]:
+    lines = [
+        f"{space} ({line.models} models): w = {line.slope:.1f}·j {'+' if line.intercept >= 0 else '−'} "
+        f"{abs(line.intercept):.0f}, 95 % confidence interval of the slope {line.slope_lower:.1f} to "
+        f"{line.slope_upper:.1f}, R² {line.r_squared:.2f}."
+        for space, line in findings.widths.structures.items()
+    ]
+    return [f"Line through the widths w of the best models, by block number j. {' '.join(lines)}"] if lines else []
+
+
+def _regimes(findings: Findings) -> list[str]:
+    sentences = []
+    for space, rows in findings.regimes.best.groupby("space", sort=False):
+        regimes = rows.drop_duplicates("regime")
+        text = (
+            f"{space}: {len(regimes)} regimes of at least {regimes['n'].min()} models, from "
+            f"{short(regimes['low'].min())} to {short(regimes['high'].max())} macs."
+        )
+        trends = findings.regimes.trends[findings.regimes.trends["space"] == space]
+        significant = trends[(trends["lower"] > 0) | (trends["upper"] < 0)]
+        if trends.empty:
+            text += " Two regimes are too few for a trend."
+        if len(significant):
+            laws = [_power_law(label(row["parameter"]), row) for _, row in significant.iterrows()]
+            text += f" The best models follow {', '.join(laws)}."
+        others = [label(name) for name in trends["parameter"] if name not in set(significant["parameter"])]
+        if others:
+            text += f" No significant trend in {', '.join(others) if len(significant) else 'any parameter'}."
+        sentences.append(text)
+    return sentences
+
+
+def _exponents(findings: Findings) -> list[str]:
+    if findings.regimes.exponents.empty:
+        return []
+    laws = [
+        f"{row['space']}: {_power_law(row['of'], row)}." for _, row in findings.regimes.exponents.head(6).iterrows()
     ]
     return [
-        f"{'; '.join(told)}. For RegNet's best models params grow in proportion and acts as the root "
+        f"{' '.join(laws)} For RegNet's best models, params grow in proportion to macs and acts with their square root "
         "(arXiv 2003.13678, Fig. 12)."
     ]
 
 
-def training(findings: Findings) -> list[str]:
-    """Noise between seeds, and agreement of rankings between seeds, epochs and recipes."""
+def _power_law(name: str, row: pd.Series) -> str:
+    return f"{name} ∝ macs^{row['exponent']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
+
+
+def _training(findings: Findings) -> list[str]:
     sentences = []
-    noise, seeds = findings.noise, findings.seeds
+    noise, seeds, epochs = findings.training.noise, findings.training.seeds, findings.training.epochs
     if noise is None:
-        sentences.append("No model was trained with several seeds, so the noise floor is unknown.")
+        sentences.append("No model was trained with several seeds, so the training noise is unknown.")
     else:
         sentences.append(
-            f"One training differs from the model's mean by {noise.seed_sd:.2f} points (standard deviation over seeds, "
-            f"{noise.seed_sd_lower:.2f} to {noise.seed_sd_upper:.2f}), architectures differ by "
-            f"{noise.architecture_sd:.2f}: two single trainings have to differ by {noise.smallest_difference:.2f} "
-            "points before it is more than chance."
+            f"The standard deviation of the error is {noise.seed_sd:.2f} points between seeds (95 % confidence "
+            f"interval {noise.seed_sd_lower:.2f} to {noise.seed_sd_upper:.2f}) and {noise.architecture_sd:.2f} points between "
+            f"architectures. Two models trained once must differ by {noise.smallest_difference:.2f} points to be "
+            "significantly different (5 % level)."
         )
     if seeds is not None:
-        within = f", and {seeds.top_spearman:.2f} within the best tenth" if np.isfinite(seeds.top_spearman) else ""
-        by = f" (selected by {SELECTED_BY[seeds.top_by]})" if within else ""
-        sentences.append(f"Two seeds rank the models with Spearman's ρ = {seeds.spearman:.2f}{within}{by}.")
-    if len(findings.fidelity) > 1:
-        epoch, last = cheapest_epoch(findings.fidelity), int(findings.fidelity["epoch"].iloc[-1])
+        top = f", and {seeds.top_spearman:.2f} within the top 10 % ({SELECTED_BY[seeds.top_by]})"
+        sentences.append(
+            f"Two seeds rank the models with Spearman's ρ = {seeds.spearman:.2f}"
+            f"{top if np.isfinite(seeds.top_spearman) else ''}."
+        )
+    if len(epochs) > 1:
+        epoch, last = cheapest_epoch(epochs), int(epochs["epoch"].iloc[-1])
         if epoch is None:
-            text = f"No epoch before the last ({last}) ranks the models well enough to stop there"
+            text = f"No epoch before the last ({last}) ranks the models reliably"
         else:
-            text = f"From epoch {epoch} of {last}, the ranking agrees with that of the last epoch"
+            text = f"From epoch {epoch} of {last} on, the models are ranked reliably"
         sentences.append(
-            f"{text} (interval of Spearman's ρ with the last epoch above {TRUSTWORTHY:g}, spaces in the same order)."
+            f"{text} (criterion: 95 % confidence interval of Spearman's ρ with the last epoch above {RELIABLE:g}, "
+            "spaces in the same order)."
         )
-    for _, row in findings.recipes.iterrows():
+    for _, row in findings.training.recipes.iterrows():
         sentences.append(
-            f"{row['cheap']} and {row['reference']} rank their {row['n']} common networks with ρ = "
-            f"{row['spearman']:.2f} ({row['spearman_lower']:.2f} to {row['spearman_upper']:.2f}); "
-            f"{row['top_overlap']:.0%} of the best tenth agree."
+            f"{row['cheap']} and {row['reference']} rank their {row['n']} common networks with Spearman's ρ = "
+            f"{row['spearman']:.2f} ({row['spearman_lower']:.2f} to {row['spearman_upper']:.2f}). Their top 10 % have "
+            f"{row['top_overlap']:.0%} of the networks in common."
         )
     return sentences
 
 
-def best(findings: Findings) -> list[str]:
-    """How many of the best models differ from the first by more than chance, and models that failed."""
-    frame = findings.best
-    first, sentences = frame.iloc[0], []
-    if len(frame) > 1 and np.isfinite(first["noise_sd"]):
+def _selection(findings: Findings) -> list[str]:
+    best = findings.selection.best
+    first, sentences = best.iloc[0], []
+    if len(best) > 1 and np.isfinite(first["noise_sd"]):
         sentences.append(
-            f"Of the {len(frame)} best, {int(frame['tied'].sum()) - 1} differ from the first by no more than chance "
-            f"puts between the first of {first['candidates']:,} equal models and another "
-            f"(noise {first['noise_sd']:.2f} points, from {first['noise_from']})."
+            f"{int(best['tied'].sum()) - 1} of the {len(best) - 1} other selected models are tied with the best: they "
+            f"are within the 5 % critical distance for {first['candidates']:,} equally good models (noise "
+            f"{first['noise_sd']:.2f} points from {first['noise_from']})."
         )
-    if first["left_out"] == 1:
-        sentences.append("1 model is no candidate because a training of it failed.")
-    elif first["left_out"]:
-        sentences.append(f"{first['left_out']:,} models are no candidates because a training of each failed.")
+    if first["left_out"]:
+        models = "1 model was" if first["left_out"] == 1 else f"{first['left_out']:,} models were"
+        sentences.append(f"{models} not eligible because a training failed.")
     return sentences
+
+
+def _row(frame: pd.DataFrame, space: str, parameter: str) -> pd.Series | None:
+    rows = frame[(frame["space"] == space) & (frame["parameter"] == parameter)]
+    return None if rows.empty else rows.iloc[0]

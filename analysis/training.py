@@ -16,7 +16,7 @@ from analysis.seeds import distinct_trainings, model_columns
 Array = NDArray[np.float64]
 
 CURVE = "epoch_validation_error_percent"
-TRUSTWORTHY = 0.9
+RELIABLE = 0.9
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def curve_matrix(frame: pd.DataFrame) -> tuple[Array, NDArray[np.int64]]:
     return np.array([curves[place] for place in kept], dtype=float).reshape(len(kept), longest), kept
 
 
-def cheapest_epoch(fidelity: pd.DataFrame, threshold: float = TRUSTWORTHY) -> int | None:
+def cheapest_epoch(fidelity: pd.DataFrame, threshold: float = RELIABLE) -> int | None:
     """The first epoch from which on the interval of Spearman's rho stays above a threshold and the spaces keep their
     order; None if only the last epoch itself does (or there are no curves).
 
@@ -152,7 +152,7 @@ def cheapest_epoch(fidelity: pd.DataFrame, threshold: float = TRUSTWORTHY) -> in
         threshold: in (0, 1).
     """
     if not 0 < threshold < 1:
-        raise ValueError(f"threshold = {threshold}: must be between 0 and 1, e.g. {TRUSTWORTHY}")
+        raise ValueError(f"threshold = {threshold}: must be between 0 and 1, e.g. {RELIABLE}")
     good = (fidelity["spearman_lower"] >= threshold) & ~(fidelity["order"] < 1)
     stays = good[::-1].cummin()[::-1]
     epochs = fidelity.loc[stays.astype(bool), "epoch"]

@@ -48,7 +48,7 @@ def report(argv: list[str]) -> int:
         across=arguments.across,
     )
     page = write_report(findings, folder, shlex.join(["designspace", "report", *argv]), force=force)
-    inputs.print_table(inputs.described(findings.spaces))
+    inputs.print_table(inputs.described(findings.spaces.summary))
     inputs.print_lines(*findings.warnings, *headline(findings), findings.resolved.sentence, *findings.table.notes)
     print(f"\nreport: {page}\nfigures: {page.parent / 'figures'}")
     return 0

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from analysis.number_text import short
 from designspace.outputs import MARK
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe & Ito's palette, told apart with every common colour blindness; yellow is left out as too faint on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), "-.", ":", (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
@@ -23,10 +23,10 @@ LINES: tuple[Any, ...] = ("-", (0, (5, 2)), "-.", ":", (0, (3, 1, 1, 1)), (0, (1
 
 def look(position: int) -> dict[str, Any]:
     """Colour, marker and line style of the space at this position: three cues, so that print and any eye can tell."""
-    turn, place = divmod(position, len(COLOURS))
+    turn, place = divmod(position, len(COLORS))
     # Beyond seven colours come round again, with another marker and line.
-    other = (place + turn) % len(COLOURS)
-    return {"color": COLOURS[place], "marker": MARKERS[other], "linestyle": LINES[other]}
+    other = (place + turn) % len(COLORS)
+    return {"color": COLORS[place], "marker": MARKERS[other], "linestyle": LINES[other]}
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
