@@ -10,6 +10,7 @@ from itertools import combinations
 import pandas as pd
 
 from analysis.compare import check_same_training, compare_spaces
+from analysis.display import COMPLEXITY
 from analysis.error_distributions import describe_spaces, edf_by
 from analysis.failures import FailurePolicy, Resolved, apply_failure_policy
 from analysis.families import in_families, space_families
@@ -35,7 +36,6 @@ from analysis.training import (
 from analysis.widths import LinearStructure, fit_population, linear_structure, width_profiles
 from designspace.validated import unknown
 
-COMPLEXITY = ("macs", "params", "acts")
 MAX_FITS = 2000
 """Maximum number of distinct networks whose widths are fitted. One fit takes a few milliseconds."""
 

@@ -14,17 +14,17 @@ from analysis.seeds import distinct_models
 from analysis.spaces import per_space
 
 TREND_COLUMNS = {
-    "value": "the parameter's value, or the median value of the group",
-    "low, high": "smallest and largest value in the group",
-    "n": "models in the group",
-    "best": "smallest error in the group, percent",
-    "mean, lower, upper": "mean error and its 95 % t-interval, percent; NaN ends for a single model",
+    "value": "value of the parameter, or median value of the group",
+    "low, high": "smallest and largest value of the group",
+    "n": "number of models in the group",
+    "best": "smallest error of the group, percent",
+    "mean, lower, upper": "mean error with its 95 % t-interval, percent; bounds NaN for a single model",
 }
 
 
 @dataclass(frozen=True)
 class RankTrend:
-    """Spearman's rank correlation of error with a parameter; positive means larger values go with larger errors."""
+    """Spearman's rank correlation of error and parameter. Positive: larger values have larger errors."""
 
     rho: float
     lower: float
@@ -34,79 +34,81 @@ class RankTrend:
 
 
 def rank_trend(values: ArrayLike, errors: ArrayLike, *, confidence: float = 0.95) -> RankTrend:
-    """Spearman's rho between a parameter and the error with its interval.
+    """Spearman's rho between a parameter and the error, with a confidence interval.
 
     Args:
-        values, errors: shape (N,); N of at least 4 and a parameter that varies, else everything but n is NaN.
+        values, errors: shape (N,). With N < 4 or a constant parameter or error, all fields but n are NaN.
+        confidence: confidence of the interval.
 
-    Source: interval by Fisher's z with the variance of Bonett & Wright, Psychometrika 65 (2000) 23-28; p by scipy.
+    Source: interval by Fisher's z with the variance of Bonett & Wright, Psychometrika 65 (2000) 23-28; p-value by
+    scipy.
     """
     x, e = _pairs(values, errors)
     n = len(x)
     if n < 4 or np.ptp(x) == 0 or np.ptp(e) == 0:
         return RankTrend(np.nan, np.nan, np.nan, np.nan, n)
-    found = stats.spearmanr(x, e)
-    rho = float(found.statistic)
+    test = stats.spearmanr(x, e)
+    rho = float(test.statistic)
     z = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
     half = stats.norm.ppf(0.5 + confidence / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
-    return RankTrend(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), float(found.pvalue), n)
+    return RankTrend(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), float(test.pvalue), n)
 
 
 def trend(values: ArrayLike, errors: ArrayLike, *, groups: int | None = None, confidence: float = 0.95) -> pd.DataFrame:
-    """Mean and best error over groups of similar parameter values.
+    """Mean and smallest error of groups of similar parameter values.
 
     Args:
-        values, errors: shape (N,); rows with a value that is not finite are left out.
-        groups: number of groups of about equal size; a parameter with no more distinct values is grouped by value.
-            By default as many as leave five models a group, 1 to 6: fewer models have an interval of no use.
-        confidence: of the interval of the mean.
+        values, errors: shape (N,). Pairs with a nonfinite value are excluded.
+        groups: number of groups of about equal size; by default 1 to 6 with at least five models each. A parameter with
+            at most that many distinct values has one group per value.
+        confidence: confidence of the interval of the mean.
 
     Returns:
-        A frame with the columns of TREND_COLUMNS, by increasing value.
+        A frame with the columns of TREND_COLUMNS, sorted by value.
     """
     x, e = _pairs(values, errors)
     groups = int(np.clip(len(x) // 5, 1, 6)) if groups is None else groups
     if groups < 1:
-        raise ValueError(f"groups is {groups}; it must be at least 1")
+        raise ValueError(f"groups = {groups}: must be at least 1")
     index = quantile_groups(x, groups)
     rows = []
     for group in np.unique(index):
-        mine, at = e[index == group], x[index == group]
-        n = len(mine)
-        half = stats.t.ppf(0.5 + confidence / 2, n - 1) * mine.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+        group_errors, group_values = e[index == group], x[index == group]
+        n = len(group_errors)
+        half = stats.t.ppf(0.5 + confidence / 2, n - 1) * group_errors.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
         rows.append(
             {
-                "value": float(np.median(at)),
-                "low": float(at.min()),
-                "high": float(at.max()),
+                "value": float(np.median(group_values)),
+                "low": float(group_values.min()),
+                "high": float(group_values.max()),
                 "n": n,
-                "best": float(mine.min()),
-                "mean": float(mine.mean()),
-                "lower": float(mine.mean() - half),
-                "upper": float(mine.mean() + half),
+                "best": float(group_errors.min()),
+                "mean": float(group_errors.mean()),
+                "lower": float(group_errors.mean() - half),
+                "upper": float(group_errors.mean() + half),
             }
         )
     return pd.DataFrame(rows)
 
 
 def quantile_groups(values: ArrayLike, groups: int) -> NDArray[np.int64]:
-    """The group of each value, from 0, in groups of about equal size; equal values are in one group.
+    """Assign values to groups of about equal size, numbered from 0. Equal values share a group.
 
     Args:
-        values: shape (N,), finite; with no more distinct values than groups, each is a group.
+        values: shape (N,), finite. With at most `groups` distinct values, each value is a group.
         groups: at least 1.
     """
     x = np.asarray(values, dtype=float)
     distinct, index = np.unique(x, return_inverse=True)
     if len(distinct) > groups:
-        # Equal values stay together: the group is that of the mean rank, not of the row.
+        # Average ranks keep equal values together.
         ranks = stats.rankdata(x, method="average")
         index = np.minimum((ranks - 0.5) / len(x) * groups, groups - 1).astype(int)
     return index.astype(np.int64)
 
 
 def correlations_per_space(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """`rank_trend` of every parameter in every space; one row each, the fields of `RankTrend`."""
+    """`rank_trend` of every parameter in every space, one row each."""
     return per_space(frame, names, lambda x, e: pd.DataFrame([asdict(rank_trend(x, e))]))
 
 
@@ -118,30 +120,32 @@ def trends_per_space(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 def _pairs(values: ArrayLike, errors: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x, e = np.asarray(values, dtype=float), np.asarray(errors, dtype=float)
     if x.shape != e.shape or x.ndim != 1:
-        raise ValueError(f"values has shape {x.shape} and errors {e.shape}; both must be one-dimensional and the same")
+        raise ValueError(
+            f"values = array of shape {x.shape}: must be one-dimensional with the shape of errors, {e.shape}"
+        )
     known = np.isfinite(x)
     return x[known], e[known]
 
 
 TREES = 100
 LARGEST = 1500
-"""Rows the forest learns from at most; more add time and no insight."""
+"""Maximum number of training rows. More rows take longer and hardly change the result."""
 SMALLEST = 20
 MIN_EXPLAINED = 0.2
-"""A forest that explains less of the variance of unseen models says little about its parameters."""
+"""Minimum R^2 on held-out models for meaningful importances."""
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What a forest has learnt about the error.
+    """Random-forest analysis of the error.
 
     Attributes:
-        table: one row a parameter, most important first: parameter, importance (points of mean absolute error that
-            shuffling it adds to the prediction), lower, upper (its spread over folds and shuffles).
-        dependence: partial dependence: parameter, value, error (mean predicted error with the parameter set to the
-            value, percent).
-        explained: R^2 of predictions for models the forest has not seen; with little of it the rest means little.
-        n: models it learnt from.
+        table: one row per parameter, most important first: parameter, importance (increase of the mean absolute error
+            when the parameter is permuted, points), lower, upper (its range over folds and permutations).
+        dependence: partial dependence: parameter, value, error (mean prediction with the parameter set to the value in
+            all models, percent).
+        explained: R^2 on held-out models. The rest is not meaningful if it is small.
+        n: number of models.
     """
 
     table: pd.DataFrame
@@ -153,36 +157,37 @@ class Importance:
 def permutation_importance(
     frame: pd.DataFrame, parameters: Sequence[str], *, repeats: int = 4, points: int = 12, seed: int = 0
 ) -> Importance | None:
-    """Permutation importance, always measured on held-out models, and partial dependence of the error.
+    """Permutation importance of each parameter on held-out models, and partial dependence of the error.
 
-    Parameters that go together share their importance, so that each of two twins seems unimportant.
+    Correlated parameters share their importance, so both can seem unimportant.
 
     Args:
-        frame: columns `parameters` (numbers) and `error_percent` (finite); rows without a value are left out. With more
-            than 1,500 rows a random 1,500.
-        parameters: columns to explain by; constant ones are left out.
-        repeats: shuffles of each parameter in each of five folds.
-        points: values at which the partial dependence is computed.
-        seed: of the forest, the folds and the shuffles.
+        frame: columns `parameters` (numeric) and `error_percent` (finite). Rows with missing values are excluded. A
+            random sample of 1,500 rows is used from larger tables.
+        parameters: candidate columns. Constant columns are excluded.
+        repeats: permutations of each parameter in each of five folds.
+        points: number of values for the partial dependence.
+        seed: seed of the sample, forest, folds and permutations.
 
     Returns:
-        None with fewer than 20 models or no parameter that varies.
+        None with fewer than 20 models or no varying parameter.
 
-    Source: Breiman, "Random Forests" (2001), Sec. 10, on held-out folds; Friedman (2001) for partial dependence; both
-    by scikit-learn.
+    Source: Breiman, "Random Forests" (2001), Sec. 10; Friedman (2001) for partial dependence. Implementation by
+    scikit-learn.
     """
     names = [p for p in parameters if p in frame and pd.api.types.is_numeric_dtype(frame[p])]
-    # A network drawn twice must not be in both parts of a fold.
+    # A network drawn twice must not be in both the training and the test part of a fold.
     known = distinct_models(frame)[[*names, "error_percent"]].astype(float).dropna()
     names = [name for name in names if np.ptp(known[name].to_numpy()) > 0]
     if len(known) < SMALLEST or not names:
         return None
+    from sklearn import inspection
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.model_selection import KFold
 
-    rng = np.random.default_rng(seed)
     if len(known) > LARGEST:
-        known = known.iloc[np.sort(rng.choice(len(known), LARGEST, replace=False))]
+        rows = np.random.default_rng(seed).choice(len(known), LARGEST, replace=False)
+        known = known.iloc[np.sort(rows)]
     x, y = known[names].to_numpy(), known["error_percent"].to_numpy()
 
     def forest() -> RandomForestRegressor:
@@ -191,23 +196,18 @@ def permutation_importance(
         )
 
     predicted = np.empty(len(y))
-    added: list[list[float]] = [[] for _ in names]
+    increases, random_state = [], np.random.RandomState(seed)
     for learn, test in KFold(5, shuffle=True, random_state=seed).split(x):
         model = forest().fit(x[learn], y[learn])
         predicted[test] = model.predict(x[test])
-        missed = np.abs(predicted[test] - y[test]).mean()
-        for column in range(len(names)):
-            shuffled = np.tile(x[test], (repeats, 1))
-            shuffled[:, column] = np.concatenate([rng.permutation(x[test, column]) for _ in range(repeats)])
-            losses = np.abs(model.predict(shuffled) - np.tile(y[test], repeats)).reshape(repeats, -1).mean(axis=1)
-            added[column] += list(losses - missed)
+        scores = inspection.permutation_importance(
+            model, x[test], y[test], scoring="neg_mean_absolute_error", n_repeats=repeats, random_state=random_state
+        )
+        increases.append(scores.importances)
+    by_parameter = np.concatenate(increases, axis=1)
+    lower, upper = np.quantile(by_parameter, [0.025, 0.975], axis=1)
     table = pd.DataFrame(
-        {
-            "parameter": names,
-            "importance": [float(np.mean(values)) for values in added],
-            "lower": [float(np.quantile(values, 0.025)) for values in added],
-            "upper": [float(np.quantile(values, 0.975)) for values in added],
-        }
+        {"parameter": names, "importance": by_parameter.mean(axis=1), "lower": lower, "upper": upper}
     ).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
     explained = float(1 - np.sum((y - predicted) ** 2) / np.sum((y - y.mean()) ** 2)) if np.ptp(y) > 0 else 0.0
     dependence = _dependence(forest().fit(x, y), x, names, points)
@@ -215,16 +215,16 @@ def permutation_importance(
 
 
 def _dependence(model: object, x: np.ndarray, names: Sequence[str], points: int) -> pd.DataFrame:
-    # Two hundred models say the same as all; the average is over them with one parameter set.
+    # About two hundred models suffice for the average.
     some = x[:: max(1, len(x) // 200)]
     rows = []
     for column, name in enumerate(names):
         distinct = np.unique(x[:, column])
-        # The outermost twentieths hold few models; a forest is constant beyond what it has seen.
-        places = np.quantile(x[:, column], np.linspace(0.05, 0.95, points))
-        values = distinct if len(distinct) <= points else np.unique(places)
-        grid = np.tile(some, (len(values), 1))
-        grid[:, column] = np.repeat(values, len(some))
-        error = model.predict(grid).reshape(len(values), -1).mean(axis=1)  # type: ignore[attr-defined]
+        # The outer 5 % on both sides have few models.
+        grid = np.quantile(x[:, column], np.linspace(0.05, 0.95, points))
+        values = distinct if len(distinct) <= points else np.unique(grid)
+        inputs = np.tile(some, (len(values), 1))
+        inputs[:, column] = np.repeat(values, len(some))
+        error = model.predict(inputs).reshape(len(values), -1).mean(axis=1)  # type: ignore[attr-defined]
         rows.append(pd.DataFrame({"parameter": name, "value": values, "error": error}))
     return pd.concat(rows, ignore_index=True)

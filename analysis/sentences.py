@@ -227,10 +227,11 @@ def _correlations(findings: Findings) -> list[str]:
             rho = _row(findings.parameters.correlations, space, name)
             best = _row(findings.parameters.ranges, space, name)
             if rho is not None and best is not None:
+                lower, likely, upper = (short(best[end]) for end in ("lower", "likely", "upper"))
                 sentences.append(
                     f"{space}: rank correlation of error with {label(name)} "
-                    f"{interval(rho['rho'], rho['lower'], rho['upper'])}. Best range {short(best['lower'])} to "
-                    f"{short(best['upper'])}, most likely {short(best['likely'])} ({best['support']} supporting models)."
+                    f"{interval(rho['rho'], rho['lower'], rho['upper'])}. Best range {lower} to {upper}, most likely "
+                    f"{likely} ({best['support']} supporting models)."
                 )
     return sentences
 
@@ -352,9 +353,9 @@ def _training(findings: Findings) -> list[str]:
     else:
         sentences.append(
             f"The standard deviation of the error is {noise.seed_sd:.2f} points between seeds (95 % confidence "
-            f"interval {noise.seed_sd_lower:.2f} to {noise.seed_sd_upper:.2f}) and {noise.architecture_sd:.2f} points between "
-            f"architectures. Two models trained once must differ by {noise.smallest_difference:.2f} points to be "
-            "significantly different (5 % level)."
+            f"interval {noise.seed_sd_lower:.2f} to {noise.seed_sd_upper:.2f}) and {noise.architecture_sd:.2f} points "
+            f"between architectures. Two models trained once must differ by {noise.smallest_difference:.2f} points to "
+            "be significantly different (5 % level)."
         )
     if seeds is not None:
         top = f", and {seeds.top_spearman:.2f} within the top 10 % ({SELECTED_BY[seeds.top_by]})"

@@ -1,4 +1,4 @@
-"""Training noise, rank agreement between trainings, and learning curves."""
+"""Training noise, rank agreement between epochs, recipes and seeds, and learning curves."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ Array = NDArray[np.float64]
 
 CURVE = "epoch_validation_error_percent"
 RELIABLE = 0.9
+"""Rank correlation with the last epoch above which a ranking counts as reliable."""
 
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """How well one measurement of the same models ranks them like another.
+    """Agreement of two rankings of the same models.
 
     Attributes:
-        spearman, spearman_lower, spearman_upper: rank correlation with interval.
+        spearman, spearman_lower, spearman_upper: rank correlation with its confidence interval.
         kendall: Kendall's tau-b.
-        top_overlap: share of the best tenth (`top`) by `top_by` that is also in the best tenth by the other.
-        top_spearman: rank correlation within the best tenth by `top_by`; NaN for fewer than four models.
-        n: models.
-        n_top: models in the best tenth.
-        top_by: the measurement that selects the best tenth: "the reference", or "a third seed" that is neither of the
-            two. Selection by the reference restricts its range only, which lowers the correlation differently: compare
-            only values with the same `top_by`.
+        top_overlap: overlap of the best fraction (`top`) by `top_by` with the best fraction by the other measurement.
+        top_spearman: rank correlation within the best fraction by `top_by`; NaN for fewer than four models.
+        n: number of models.
+        n_top: number of models in the best fraction.
+        top_by: measurement that selects the best fraction: "the reference", or "a third seed" different from both.
+            Selection by the reference restricts its range and lowers the correlation, so compare only values with the
+            same `top_by`.
     """
 
     spearman: float
@@ -52,21 +53,21 @@ def rank_agreement(
     """Compare two rankings of the same models.
 
     Args:
-        cheap, reference: shape (N,), errors of the same models; pairs with a value that is not finite are left out.
-        top: share of the models that are the best ones, in (0, 1]; at least one model.
-        third: shape (N,), errors from a third seed, which then select the best models instead of the reference.
+        cheap, reference: shape (N,), errors of the same models. Pairs with a nonfinite value are excluded.
+        top: best fraction of the models, in (0, 1]; at least one model.
+        third: shape (N,), errors from a third seed, which then select the best fraction instead of the reference.
 
     Raises:
-        ValueError: shapes that differ, `top` outside (0, 1].
+        ValueError: different shapes, or `top` outside (0, 1].
     """
     a, b = np.asarray(cheap, dtype=float), np.asarray(reference, dtype=float)
     selecting = b if third is None else np.asarray(third, dtype=float)
     if not a.shape == b.shape == selecting.shape or a.ndim != 1:
         raise ValueError(
-            f"cheap has shape {a.shape} and reference {b.shape}; both must be one-dimensional and the same"
+            f"cheap = array of shape {a.shape}: must be one-dimensional with the shape of reference, {b.shape}"
         )
     if not 0 < top <= 1:
-        raise ValueError(f"top = {top}: must be a share in (0, 1], e.g. 0.1")
+        raise ValueError(f"top = {top}: must be in (0, 1], for example 0.1")
     finite = np.isfinite(a) & np.isfinite(b) & np.isfinite(selecting)
     a, b, selecting = a[finite], b[finite], selecting[finite]
     n = len(a)
@@ -82,10 +83,9 @@ def rank_agreement(
 
 
 def order_agreement(cheap: ArrayLike, reference: ArrayLike, spaces: ArrayLike) -> float:
-    """Share of the pairs of spaces whose error distributions are in the same order by both measurements.
+    """Fraction of pairs of spaces with the same order by both measurements; NaN for a single space.
 
-    The order of two spaces is that of the probability that a random model of one beats one of the other; NaN for a
-    single space.
+    The order of two spaces follows from the probability that a random model of one beats a random model of the other.
     """
     a, b, labels = np.asarray(cheap, dtype=float), np.asarray(reference, dtype=float), np.asarray(spaces).astype(str)
     finite = np.isfinite(a) & np.isfinite(b)
@@ -99,23 +99,26 @@ def order_agreement(cheap: ArrayLike, reference: ArrayLike, spaces: ArrayLike) -
 
 
 def _advantage(a: Array, b: Array) -> float:
-    """P(a < b) + P(a = b) / 2 - 1/2, from ranks: in [-1/2, 1/2], positive where a has the smaller errors."""
+    """P(a < b) + P(a = b) / 2 - 1/2: in [-1/2, 1/2], positive if a has smaller errors."""
     u = stats.mannwhitneyu(a, b, method="asymptotic").statistic
     return float(0.5 - u / (len(a) * len(b)))
 
 
 def epoch_fidelity(frame: pd.DataFrame, *, space: str = "space", top: float = 0.1) -> pd.DataFrame:
-    """Agreement of every epoch with the last one.
+    """Agreement of the ranking after each epoch with the ranking after the last.
+
+    With a schedule that ends at a small learning rate, a short training ranks the models at least about as well as the
+    same epoch of a longer one.
 
     Args:
-        frame: columns `space` and `epoch_validation_error_percent` (a sequence a row); models that did not reach the
-            last epoch of the longest training are left out.
+        frame: columns `space` and `epoch_validation_error_percent` (one sequence per row). Models that stopped before
+            the last epoch of the longest training are excluded.
+        space: column that defines the spaces.
         top: as in `rank_agreement`.
 
     Returns:
-        One row an epoch: epoch (from 1), the fields of `RankAgreement`, `order` (`order_agreement`). Empty when fewer
-        than four models have curves of at least two epochs. Under a schedule that ends at a small learning rate an
-        early epoch is not what a training of that many epochs would give, only a lower bound of its worth.
+        One row per epoch: epoch (from 1), the fields of `RankAgreement`, `order` (`order_agreement`). Empty with fewer
+        than four models or two epochs.
     """
     curves, kept = curve_matrix(frame)
     if curves.shape[0] < 4 or curves.shape[1] < 2:
@@ -134,25 +137,26 @@ def epoch_fidelity(frame: pd.DataFrame, *, space: str = "space", top: float = 0.
 
 
 def curve_matrix(frame: pd.DataFrame) -> tuple[Array, NDArray[np.int64]]:
-    """Validation errors by model and epoch, shape (models, epochs), and the positions of those models in the frame."""
+    """Validation errors, shape (models, epochs), and the row numbers of these models in the frame."""
     if CURVE not in frame:
         return np.empty((0, 0)), np.empty(0, dtype=np.int64)
     curves = [tuple(curve) if isinstance(curve, tuple | list | np.ndarray) else () for curve in frame[CURVE]]
     longest = max(map(len, curves), default=0)
-    kept = np.array([place for place, curve in enumerate(curves) if len(curve) == longest > 0], dtype=np.int64)
-    return np.array([curves[place] for place in kept], dtype=float).reshape(len(kept), longest), kept
+    kept = np.array([row for row, curve in enumerate(curves) if len(curve) == longest > 0], dtype=np.int64)
+    return np.array([curves[row] for row in kept], dtype=float).reshape(len(kept), longest), kept
 
 
 def cheapest_epoch(fidelity: pd.DataFrame, threshold: float = RELIABLE) -> int | None:
-    """The first epoch from which on the interval of Spearman's rho stays above a threshold and the spaces keep their
-    order; None if only the last epoch itself does (or there are no curves).
+    """First epoch from which the ranking is reliable; None if only the last epoch is.
+
+    Reliable: the lower bound of Spearman's rho stays at or above the threshold, and the spaces keep their order.
 
     Args:
         fidelity: from `epoch_fidelity`.
         threshold: in (0, 1).
     """
     if not 0 < threshold < 1:
-        raise ValueError(f"threshold = {threshold}: must be between 0 and 1, e.g. {RELIABLE}")
+        raise ValueError(f"threshold = {threshold}: must be between 0 and 1, for example {RELIABLE}")
     good = (fidelity["spearman_lower"] >= threshold) & ~(fidelity["order"] < 1)
     stays = good[::-1].cummin()[::-1]
     epochs = fidelity.loc[stays.astype(bool), "epoch"]
@@ -161,19 +165,20 @@ def cheapest_epoch(fidelity: pd.DataFrame, threshold: float = RELIABLE) -> int |
 
 
 def recipe_fidelity(frame: pd.DataFrame, *, top: float = 0.1) -> pd.DataFrame:
-    """Agreement between trainings of the same networks under different recipes or on different data.
+    """Agreement between trainings of the same networks with different recipes or data.
 
-    Recipes differ if their known recipe_id or data_id differ. A study that does not state its recipe counts as another
-    one only if it has another result for the same network and seed; otherwise it may hold seeds of the same recipe.
+    Recipes differ if their known recipe_id or data_id differ. A study with unknown recipe counts as a different one
+    only if it has another result for the same network and seed; otherwise it may contain other seeds of the same
+    recipe.
 
     Args:
-        frame: columns `study`, `space`, `spec_id`, `error_percent` (finite), and `recipe_id`, `data_id`, `seed` as far
-            as known. Networks are matched by spec_id, seeds averaged.
+        frame: columns `study`, `space`, `spec_id`, `error_percent` (finite), and optionally `recipe_id`, `data_id`,
+            `seed`. Networks are matched by spec_id and averaged over seeds.
         top: as in `rank_agreement`.
 
     Returns:
-        One row per pair of recipes that share at least four networks: cheap, reference (names of their studies), fields
-        of `RankAgreement`, `order`.
+        One row per pair of recipes with at least four common networks: cheap, reference (names of their studies),
+        fields of `RankAgreement`, `order`.
     """
     absent = {name: None for name in ("recipe_id", "data_id", "seed") if name not in frame}
     frame = frame.assign(**absent)
@@ -208,21 +213,20 @@ def _recipes_differ(a: pd.DataFrame, b: pd.DataFrame) -> bool:
 
 
 def seed_agreement(frame: pd.DataFrame, *, top: float = 0.1) -> RankAgreement | None:
-    """Agreement of two trainings that differ in the seed only, averaged over pairs of seeds.
+    """Agreement of two trainings that differ only in the seed, averaged over pairs of seeds.
 
-    The best tenth is selected by a third seed, so that neither of the two is biased by the selection: its rank
-    correlation is that of two new trainings of the models that one training selects. With two seeds only, the reference
-    selects, in both directions, which restricts the range of one of the two and gives a lower correlation. Within the
-    truly best tenth, whose expected errors differ less, the correlation is lower than both
-    (`benchmarks.calibration.agreement`).
+    A third seed selects the best fraction, so the selection biases neither of the two: the rank correlation is that of
+    two new trainings of models selected by one training. With only two seeds, the reference selects (in both
+    directions), which restricts its range and lowers the correlation. Within the truly best fraction, whose expected
+    errors differ less, the correlation is lower than both (`benchmarks.calibration.agreement`).
 
     Args:
-        frame: columns that name a model (`analysis.seeds`), `seed`, `error_percent` (finite).
+        frame: columns that identify a model (`analysis.seeds`), `seed`, `error_percent` (finite).
         top: as in `rank_agreement`.
 
     Returns:
-        Means of `RankAgreement` over the pairs, of the models that have as many seeds as at least half of the repeated
-        ones have; None where fewer than four models were trained with several seeds.
+        Means of `RankAgreement` over the pairs, for the models with at least the median number of seeds of the repeated
+        models; None if fewer than four models have several seeds.
     """
     seeds = frame.groupby([*model_columns(frame), "seed"], dropna=False)["error_percent"].mean().reset_index()
     model = seeds.groupby(model_columns(frame), sort=False, dropna=False)
@@ -236,32 +240,33 @@ def seed_agreement(frame: pd.DataFrame, *, top: float = 0.1) -> RankAgreement | 
     number = int(np.quantile(repeated, 0.5, method="lower"))
     columns = wide.loc[counts >= number, range(number)].to_numpy().T
     if number == 2:
-        found = [rank_agreement(a, b, top=top) for a, b in permutations(columns)]
+        pairs = [rank_agreement(a, b, top=top) for a, b in permutations(columns)]
     else:
         triples = zip(columns, np.roll(columns, -1, axis=0), np.roll(columns, -2, axis=0), strict=True)
-        found = [rank_agreement(a, b, top=top, third=third) for a, b, third in triples]
-    means = pd.DataFrame(found).drop(columns="top_by").mean()
-    return replace(found[0], **means.drop(["n", "n_top"]))
+        pairs = [rank_agreement(a, b, top=top, third=third) for a, b, third in triples]
+    means = pd.DataFrame(pairs).drop(columns="top_by").mean()
+    return replace(pairs[0], **means.drop(["n", "n_top"]))
 
 
 CURVE_COLUMNS = {
     "epoch": "epoch, from 1",
-    "lowest": "smallest validation error of any model, percent",
+    "lowest": "smallest validation error over the models, percent",
     "lower, median, upper": "quartiles over the models, percent",
-    "best": "curve of the model that is best in the end, percent",
-    "n": "models that reached the last epoch",
+    "best": "curve of the model that is best after the last epoch, percent",
+    "n": "number of models that reached the last epoch",
 }
 
 
 def learning_curves(frame: pd.DataFrame, by: str = "space") -> pd.DataFrame:
-    """Quartiles of the validation error after every epoch, for each space.
+    """Quartiles of the validation error after every epoch in each space.
 
     Args:
-        frame: columns `by` and `epoch_validation_error_percent` (a sequence a row); models that stopped early are left
-            out.
+        frame: columns `by` and `epoch_validation_error_percent` (one sequence per row). Models that stopped early are
+            excluded.
+        by: column that defines the spaces.
 
     Returns:
-        One row per space and epoch, columns `by` and those of CURVE_COLUMNS; empty without curves of two epochs.
+        One row per space and epoch, columns `by` and those of CURVE_COLUMNS; empty with fewer than two epochs.
     """
     parts = []
     for label, part in frame.groupby(by, sort=False):
@@ -278,15 +283,17 @@ def learning_curves(frame: pd.DataFrame, by: str = "space") -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """Variance between architectures and between seeds (a one-way random-effects analysis of variance).
+    """Variance between architectures and between seeds (one-way random-effects analysis of variance).
 
     Attributes:
-        seed_sd, seed_sd_lower, seed_sd_upper: standard deviation of one model's error over seeds, points, with
-            interval.
-        architecture_sd: standard deviation of the models' true errors, points; 0 if the seeds explain all.
-        reliability: share of the variance of a single training that is the architecture's (intraclass correlation).
-        smallest_difference: difference of two models, each trained once, that chance exceeds with 5 % probability only.
-        models: models with at least two seeds; trainings: their trainings.
+        seed_sd, seed_sd_lower, seed_sd_upper: standard deviation of a model's error over seeds, points, with its
+            confidence interval.
+        architecture_sd: standard deviation of the models' expected errors, points; 0 if seeds explain the whole
+            variance.
+        reliability: fraction of the variance of a single training due to the architecture (intraclass correlation).
+        smallest_difference: difference of two models trained once that noise exceeds with 5 % probability.
+        models: models with at least two seeds.
+        trainings: trainings of these models.
     """
 
     seed_sd: float
@@ -299,25 +306,26 @@ class NoiseFloor:
     trainings: int
 
     def difference(self, seeds: int = 1) -> float:
-        """Difference of two models, each the mean of `seeds` trainings, that chance exceeds in one of 20 cases."""
+        """Difference of two models, each averaged over `seeds` trainings, that noise exceeds with 5 % probability."""
         return self.smallest_difference / float(np.sqrt(seeds))
 
 
 def noise_floor(frame: pd.DataFrame, *, confidence: float = 0.95) -> NoiseFloor | None:
-    """Separate the variance between architectures from that between seeds.
+    """Separate the variance between architectures from the variance between seeds.
 
-    The models must not be selected by the errors given: among the best by their mean, the architectures seem more alike
-    than they are.
+    The models must not be selected by these errors: the best models by mean error have a smaller apparent variance
+    between architectures.
 
     Args:
-        frame: columns `error_percent` (finite) and those that name a model (`analysis.seeds`); one row a training.
-        confidence: of the interval of `seed_sd`.
+        frame: columns `error_percent` (finite) and those that identify a model (`analysis.seeds`); one row per
+            training.
+        confidence: confidence of the interval of `seed_sd`.
 
     Returns:
         None if fewer than two models have several seeds.
 
-    Source: the usual one-way analysis of variance with groups of unequal size, e.g. Searle, Casella & McCulloch,
-    "Variance Components" (1992), Sec. 3.6; a chi-square interval for the seeds.
+    Source: one-way analysis of variance with groups of unequal size, e.g. Searle, Casella & McCulloch, "Variance
+    Components" (1992), Sec. 3.6; chi-square interval for the seed variance.
     """
     frame = distinct_trainings(frame)
     grouped = frame.groupby(model_columns(frame), sort=False, dropna=False)["error_percent"]

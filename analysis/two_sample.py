@@ -1,4 +1,4 @@
-"""Comparison of two error distributions: Kolmogorov-Smirnov tests and the probability of superiority."""
+"""Tests for two error distributions: Kolmogorov-Smirnov and the probability of superiority."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from analysis.matching import effective_sample_size
 Array = NDArray[np.float64]
 
 EXACT_UP_TO = 2000
-"""Up to this many models of both spaces scipy's exact p-value is fast and reliable."""
+"""Maximum number of models of both spaces for scipy's exact p-value."""
 PERMUTATIONS = 2000
 PERMUTE_UP_TO = 2000
-"""At matched complexity with more models than this the asymptotic distribution is used."""
+"""Maximum number of models for the permutation test. The asymptotic distribution is used above."""
 
 
 @dataclass(frozen=True)
 class KolmogorovSmirnov:
-    """Largest distance between two (weighted) EDFs, its p-value, and how the p-value was made.
+    """Kolmogorov-Smirnov distances between two (weighted) EDFs with p-values.
 
     Attributes:
-        statistic, p_value: two-sided.
-        above, above_p: largest lead of the first curve over the second (0 if it never leads) with its one-sided
-            p-value.
-        below, below_p: the same for the second over the first.
-        method: how the p-values were made.
+        statistic, p_value: largest distance, two-sided.
+        above, above_p: largest lead of the first EDF over the second (0 if it never leads), one-sided.
+        below, below_p: largest lead of the second EDF over the first, one-sided.
+        method: method of the p-values.
     """
 
     statistic: float
@@ -45,10 +44,9 @@ class KolmogorovSmirnov:
 
 
 def curve_order(a: str, b: str, a_leads: bool, b_leads: bool) -> str:
-    """Stochastic order in words: the first (in errors: the smaller ones) dominates, they cross, or nothing is shown.
+    """Stochastic order of two EDFs as text: one dominates, they cross, or the order is undecided.
 
-    "a dominates" says that a's curve is shown to lead somewhere and b's nowhere: consistent with dominance, which no
-    test can prove.
+    "a dominates" means that a leads significantly somewhere and b nowhere. No test can prove dominance everywhere.
     """
     if a_leads and b_leads:
         return "the curves cross"
@@ -58,19 +56,19 @@ def curve_order(a: str, b: str, a_leads: bool, b_leads: bool) -> str:
 
 
 def kolmogorov_smirnov(errors: Array, first: NDArray[np.bool_]) -> KolmogorovSmirnov:
-    """Test whether two spaces have the same error distribution, as drawn; scipy's test, exact for small samples.
+    """Two-sample Kolmogorov-Smirnov test without matching (scipy), exact for small samples.
 
     Args:
         errors: shape (N,), of both spaces.
-        first: shape (N,), True for the models of the first space.
+        first: shape (N,), True for models of the first space.
     """
     method: Literal["exact", "asymp"] = "exact" if len(errors) <= EXACT_UP_TO else "asymp"
     sides: tuple[Literal["two-sided", "greater", "less"], ...] = ("two-sided", "greater", "less")
     with warnings.catch_warnings():
-        # For some pairs of sizes scipy's exact sum overflows; it warns and uses the asymptotic distribution.
+        # For some sample sizes scipy's exact sum overflows. It then warns and uses the asymptotic distribution.
         warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning)
         tests = [stats.ks_2samp(errors[first], errors[~first], alternative=side, method=method) for side in sides]
-    # scipy's "greater" is about the first distribution function, which is large where errors are small.
+    # scipy's "greater" refers to the distribution functions: a larger function means smaller errors.
     distances = [float(test.statistic) for test in tests]
     return _result(distances, [float(test.pvalue) for test in tests], f"scipy, {method}")
 
@@ -83,20 +81,21 @@ def matched_kolmogorov_smirnov(
     rng: np.random.Generator,
     permutations: int = PERMUTATIONS,
 ) -> KolmogorovSmirnov:
-    """Test whether two spaces have the same error distribution at equal complexity.
+    """Two-sample Kolmogorov-Smirnov test at equal complexity.
 
-    The trend over complexity is removed from the errors, and they are weighted so that every bin weighs the same. The
-    p-values come from permutations, within bins, of the residuals of the curve without a difference between the spaces.
-    The curve is fitted again to each, because its uncertainty is part of the distance (Freedman & Lane, Journal of
-    Business & Economic Statistics 1 (1983) 292-298).
+    The trend over complexity is removed from the errors, and the models are weighted such that all bins have equal
+    weight. The p-values come from permutations, within bins, of the residuals under the null hypothesis. The curve is
+    refitted for every permutation to include its uncertainty (Freedman & Lane, Journal of Business & Economic
+    Statistics 1 (1983) 292-298).
 
     Args:
         errors: shape (N,), of both spaces.
-        first: shape (N,), True for the models of the first space.
-        strata: shape (N,), complexity bin of each model with both spaces in every bin, -1 outside the common range.
-        curve: of the same models.
-        rng: for the permutations.
-        permutations: their number; the smallest p-value is one over it.
+        first: shape (N,), True for models of the first space.
+        strata: shape (N,), complexity bin of each model, -1 outside the common range. Each bin has models of both
+            spaces.
+        curve: common error curve of the same models.
+        rng: generator for the permutations.
+        permutations: number of permutations.
     """
     bins, index = np.unique(strata, return_inverse=True)
     inside = strata >= 0
@@ -134,14 +133,14 @@ def _distances(errors: Array, signed: Array) -> Array:
     order = np.argsort(errors, axis=-1)
     e = np.take_along_axis(errors, order, axis=-1)
     gap = np.cumsum(signed[order], axis=-1)
-    # The curves may be compared only after the last of a run of ties.
+    # Compare the curves only after the last of a run of ties.
     gap[..., :-1][e[..., 1:] - e[..., :-1] <= 1e-9] = 0
     lead, lag = np.maximum(gap.max(axis=-1), 0), np.maximum(-gap.min(axis=-1), 0)
     return np.stack([np.maximum(lead, lag), lead, lag])
 
 
 def holm(p_values: Array) -> Array:
-    """Holm's step-down correction: p-values of m tests, made safe to read together.
+    """Adjust p-values for multiple tests with Holm's step-down method.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
     """
@@ -154,14 +153,14 @@ def holm(p_values: Array) -> Array:
 
 
 def placements(errors: Array, first: NDArray[np.bool_]) -> Array:
-    """Share of the models with a smaller error, ties counted half, averaged over the two spaces; shape (N,).
+    """Fraction of models with a smaller error (ties count half), averaged over the two spaces, shape (N,).
 
-    The mean placement of the second space minus that of the first is P(a model of the first has the smaller error)
-    minus 1/2, which turns questions about this probability into questions about means.
+    The mean placement of the second space minus that of the first is P(first has the smaller error) - 1/2, so tests of
+    means apply to this probability.
 
     Args:
         errors: shape (N,), of both spaces.
-        first: shape (N,), True for the models of the first space.
+        first: shape (N,), True for models of the first space.
     """
     below = np.zeros(len(errors))
     for mine in (first, ~first):
@@ -172,7 +171,7 @@ def placements(errors: Array, first: NDArray[np.bool_]) -> Array:
 
 
 def superiority_interval(theta: float, n_a: float, n_b: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval for a probability of superiority that stays sensible at 0 and 1, where a bootstrap collapses.
+    """Confidence interval for a probability of superiority, valid up to 0 and 1.
 
     Args:
         theta: observed probability, in [0, 1].
@@ -188,7 +187,7 @@ def superiority_interval(theta: float, n_a: float, n_b: float, confidence: float
         spread = t * (1 - t) * (1 + larger * ((1 - t) / (2 - t) + t / (1 + t))) / (n_a * n_b)
         return (theta - t) ** 2 - z**2 * spread
 
-    # At theta = 0 and 1 the spread vanishes and theta itself is a root, but not the end of the interval.
+    # At theta = 0 and 1 the variance is 0, and theta is a root but not the end of the interval.
     tiny = 1e-9
     low = 0.0 if theta <= tiny else optimize.brentq(excess, tiny / 2, min(theta, 1 - tiny))
     high = 1.0 if theta >= 1 - tiny else optimize.brentq(excess, max(theta, tiny), 1 - tiny / 2)

@@ -1,4 +1,10 @@
-"""Block widths: fits of RegNet's quantized linear rule, profiles and the line through the best networks."""
+"""Block widths: fits of RegNet's quantized linear rule, width profiles, and the line through the best networks.
+
+The rule (designspace.quantized_linear) is w_j = w_0 * w_m ** round(log(1 + r * j) / log(w_m)), r = w_a / w_0, rounded
+to a multiple of q. For given (r, w_m), the levels round(...) are the same for all networks of a depth, and the best w_0
+is a median of log-ratios. The paper's three-dimensional grid therefore reduces to a two-dimensional one, computed once
+per depth.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +15,15 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import qmc
 
 from analysis.seeds import distinct_models
+from designspace.validated import shorten
 
 Array = NDArray[np.float64]
 
 MULTIPLIERS = (1.1, 4.0)
-"""Range of w_m searched; RegNet samples 1.5 to 3."""
+"""Search range of w_m. RegNet samples 1.5 to 3."""
 SLOPES = 72
 FACTORS = 48
 STARTS = 24
@@ -23,7 +31,7 @@ ROUNDS = 12
 
 FIT_COLUMNS = {
     "fit_w_0": "initial width of the fitted rule, channels",
-    "fit_w_a": "slope of the fitted rule, channels a block",
+    "fit_w_a": "slope of the fitted rule, channels per block",
     "fit_w_m": "width multiplier of the fitted rule",
     "fit_error": "e_fit: mean over blocks of |log(predicted / observed width)|",
 }
@@ -31,13 +39,13 @@ FIT_COLUMNS = {
 
 @dataclass(frozen=True)
 class QuantizedLinearFit:
-    """The quantized linear rule nearest to a network. Many rules give the same widths: the parameters are one of them.
+    """Best-fitting quantized linear rule. Its parameters are not unique: many rules give the same widths.
 
     Attributes:
-        w_0, w_a, w_m: its parameters (channels, channels a block, factor).
-        quantum: predicted widths are multiples of it.
+        w_0, w_a, w_m: parameters (channels, channels per block, factor).
+        quantum: the predicted widths are multiples of it.
         error: e_fit, mean over blocks of |log(predicted / observed)|; 0 is a perfect fit.
-        predicted: widths of the rule, one a block.
+        predicted: predicted width of each block.
     """
 
     w_0: float
@@ -49,25 +57,25 @@ class QuantizedLinearFit:
 
 
 def fit_quantized_linear(widths: Sequence[int] | NDArray[np.int64], *, quantum: int = 8) -> QuantizedLinearFit:
-    """Fit the quantized linear rule to the widths of one network's blocks.
+    """Fit the quantized linear rule to the block widths of one network.
 
     Args:
-        widths: shape (d,), positive width of every block, in order; d of at least 1.
-        quantum: the prediction is rounded to multiples of it (8 as in the official code; 1 for the continuous reading).
+        widths: shape (d,), positive width of each block in order, d >= 1.
+        quantum: predictions are rounded to multiples of it (8 in the official code, 1 for no rounding).
 
     Raises:
-        ValueError: no block, a width that is not positive, a quantum below 1.
+        ValueError: no block, a width that is not positive, or a quantum below 1.
 
-    Source: Radosavovic et al. 2020 (arXiv 2003.13678), Sec. 3.3, Eqs. 2-4: d is set to the network's depth and a grid
-    over w_0, w_a, w_m is searched for the least mean log-ratio of predicted to observed widths (absolute value: our
-    reading; the grid's spacing is not published). Here a grid over w_a / w_0 and w_m with the exact w_0 is followed by
-    a shrinking local search.
+    Source: Radosavovic et al. 2020 (arXiv 2003.13678), Sec. 3.3, Eqs. 2-4: d is the depth of the network, and a grid
+    over w_0, w_a, w_m is searched for the smallest mean log-ratio of predicted to observed widths (the absolute value
+    is our interpretation; the grid spacing is not published). Here, a grid over w_a / w_0 and w_m with the optimal w_0
+    is followed by a local search.
     """
     w = np.asarray(widths, dtype=float)
     if w.ndim != 1 or not len(w) or not np.all(w > 0):
-        raise ValueError(f"widths is {list(widths)}; one positive width a block is needed")
+        raise ValueError(f"widths = {shorten(list(widths))}: must have one positive width per block")
     if quantum < 1:
-        raise ValueError(f"quantum is {quantum}; it must be at least 1")
+        raise ValueError(f"quantum = {quantum}: must be at least 1")
     point, error = _refine(w, _starts(w), quantum)
     w_0, slope, w_m = (float(x) for x in point)
     predicted = _predict(point[None], len(w), quantum)[0]
@@ -77,20 +85,21 @@ def fit_quantized_linear(widths: Sequence[int] | NDArray[np.int64], *, quantum: 
 def fit_population(
     block_widths: Iterable[Sequence[int] | None], *, quantum: int = 8, most: int | None = None
 ) -> pd.DataFrame:
-    """Fit every network of a population; one row each, columns as in FIT_COLUMNS.
+    """Fit the quantized linear rule to every network of a population.
 
     Args:
-        block_widths: the widths of each network's blocks, None where they are not known (a row of NaN); equal networks
-            are fitted once.
+        block_widths: block widths of each network, None if unknown (a row of NaN). Equal networks are fitted once.
         quantum: as in `fit_quantized_linear`.
-        most: fit at most so many different networks, spread evenly over the population; the others are NaN. A fit takes
-            some milliseconds.
+        most: maximum number of distinct networks to fit, spread evenly over the population; NaN for the others.
+
+    Returns:
+        One row per network, columns of FIT_COLUMNS.
     """
-    done: dict[tuple[int, ...], dict[str, float]] = {}
+    fits: dict[tuple[int, ...], dict[str, float]] = {}
     keys = [None if widths is None else tuple(int(w) for w in widths) for widths in block_widths]
     wanted = list(dict.fromkeys(key for key in keys if key))
     if most is not None and len(wanted) > most:
-        wanted = [wanted[place] for place in np.linspace(0, len(wanted) - 1, most).astype(int)]
+        wanted = [wanted[position] for position in np.linspace(0, len(wanted) - 1, most).astype(int)]
     chosen = set(wanted)
     unknown = dict.fromkeys(FIT_COLUMNS, np.nan)
     rows: list[dict[str, float]] = []
@@ -98,10 +107,10 @@ def fit_population(
         if key is None or key not in chosen:
             rows.append(unknown)
             continue
-        if key not in done:
+        if key not in fits:
             fit = fit_quantized_linear(key, quantum=quantum)
-            done[key] = {"fit_w_0": fit.w_0, "fit_w_a": fit.w_a, "fit_w_m": fit.w_m, "fit_error": fit.error}
-        rows.append(done[key])
+            fits[key] = {"fit_w_0": fit.w_0, "fit_w_a": fit.w_a, "fit_w_m": fit.w_m, "fit_error": fit.error}
+        rows.append(fits[key])
     return pd.DataFrame(rows, columns=list(FIT_COLUMNS), dtype=float)
 
 
@@ -112,7 +121,7 @@ def _levels(slope: Array, w_m: Array, depth: int) -> Array:
 
 
 def _predict(points: Array, depth: int, quantum: int) -> Array:
-    """Widths of the rule, shape (points, depth), at least one quantum so that a logarithm exists."""
+    """Widths of the rule, shape (points, depth), at least one quantum."""
     w_0, slope, w_m = points.T
     raw = w_0[:, None] * w_m[:, None] ** _levels(slope, w_m, depth)
     return np.maximum(np.round(raw / quantum) * quantum, quantum)
@@ -120,8 +129,8 @@ def _predict(points: Array, depth: int, quantum: int) -> Array:
 
 @lru_cache(maxsize=128)
 def _grid(depth: int) -> tuple[Array, Array, Array]:
-    """Slopes r = w_a / w_0, multipliers w_m, and log(w_j / w_0); slopes that give the same levels are kept once."""
-    # Slope 0 is the constant network; 1 / 64 doubles the width over 64 blocks; 32 = 256 / 8 is the steepest RegNet.
+    """Slopes r = w_a / w_0, multipliers w_m, and log(w_j / w_0), without slopes that give the same levels."""
+    # Slope 0 is a network of constant width, 1 / 64 doubles the width over 64 blocks, 32 = 256 / 8 is RegNet's maximum.
     slopes = np.concatenate([[0.0], np.geomspace(1 / 64, 32, SLOPES)])
     factors = np.geomspace(*MULTIPLIERS, FACTORS)
     r, m = (axis.ravel() for axis in np.meshgrid(slopes, factors, indexing="ij"))
@@ -131,22 +140,22 @@ def _grid(depth: int) -> tuple[Array, Array, Array]:
 
 
 def _starts(widths: Array) -> Array:
-    """The best grid points (w_0, r, w_m) in the continuous reading, each again with w_0 the first width."""
+    """Best grid points (w_0, r, w_m) without rounding, and the same with w_0 set to the first width."""
     slope, w_m, rise = _grid(len(widths))
     gap = np.log(widths) - rise
-    # The sum of absolute gaps is least at their median: the best w_0 for these levels.
+    # The median minimizes the sum of absolute gaps, so it is the best w_0 for these levels.
     log_w_0 = np.median(gap, axis=1)
     loss = np.abs(gap - log_w_0[:, None]).mean(axis=1)
     best = np.argsort(loss, kind="stable")[:STARTS]
     points = np.column_stack([np.exp(log_w_0[best]), slope[best], w_m[best]])
-    # Where widths are a few quanta, rounding hides the continuous optimum; the first width is a good second guess.
+    # For small widths, rounding moves the optimum. The first width is another good start.
     first = points.copy()
     first[:, 0] = widths[0]
     return np.concatenate([points, first])
 
 
 def _refine(widths: Array, points: Array, quantum: int) -> tuple[Array, float]:
-    """Search ever smaller boxes around the best points; deterministic. Returns the best point and its e_fit."""
+    """Search shrinking boxes around the best points. Returns the best point and its e_fit."""
     log_widths = np.log(widths)
 
     def losses(candidates: Array) -> Array:
@@ -156,7 +165,7 @@ def _refine(widths: Array, points: Array, quantum: int) -> tuple[Array, float]:
     loss = losses(points)
     keep = np.argsort(loss, kind="stable")[:STARTS]
     points, loss = points[keep], loss[keep]
-    scale = np.array([0.1, 0.1, 0.03])  # about the spacing of the grid, in log w_0, log r, log w_m
+    scale = np.array([0.1, 0.1, 0.03])  # grid spacing in log w_0, log r, log w_m
     for _ in range(ROUNDS):
         tried = (points[:, None, :] * np.exp(offsets * scale)).reshape(-1, 3)
         tried[:, 2] = np.clip(tried[:, 2], *MULTIPLIERS)
@@ -172,31 +181,20 @@ def _refine(widths: Array, points: Array, quantum: int) -> tuple[Array, float]:
 
 @lru_cache(maxsize=1)
 def _offsets() -> Array:
-    """Sixty-four points that fill the cube [-1, 1]^3 evenly (Halton), fixed so that a fit never depends on chance."""
-    columns = []
-    for base in (2, 3, 5):
-        values = []
-        for index in range(1, 65):
-            value, fraction = 0.0, 1.0
-            while index:
-                fraction /= base
-                index, digit = divmod(index, base)
-                value += digit * fraction
-            values.append(value)
-        columns.append(values)
-    return 2 * np.array(columns).T - 1
+    """The first 64 points of the Halton sequence in the cube [-1, 1]^3."""
+    return 2 * np.asarray(qmc.Halton(3, scramble=False).fast_forward(1).random(64)) - 1
 
 
 def width_profiles(frame: pd.DataFrame, k: int = 3) -> pd.DataFrame:
-    """Block widths of the k best and the k worst finished models, long.
+    """Block widths of the k best and the k worst finished models, one row per block.
 
     Args:
         frame: columns `space`, `index`, `status`, `error_percent`, `block_widths`.
-        k: models at each end; fewer where the table is short, so that no model is in both groups.
+        k: models per group; fewer in small tables, where the groups must not overlap.
 
     Returns:
-        One row a block: model ("space #index"), group ("best", "worst"), error_percent, block (from 0), width,
-        predicted (by the fitted rule), fit_error.
+        model ("space #index"), group ("k best", "k worst"), error_percent, block (from 0), width, predicted (by the
+        fitted rule), fit_error.
 
     Source: Radosavovic et al. 2020 (arXiv 2003.13678), Figs. 6 and 8.
     """
@@ -226,14 +224,14 @@ def width_profiles(frame: pd.DataFrame, k: int = 3) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class LinearStructure:
-    """A straight line through the widths of the best networks: w_j = slope * j + intercept.
+    """Straight line through the block widths of the best networks: w_j = slope * j + intercept.
 
     Attributes:
-        slope, slope_lower, slope_upper: channels a block, with a bootstrap interval over networks.
-        intercept, intercept_lower, intercept_upper: width at block 0, channels, with the same.
-        r_squared: of the pooled line.
-        models: networks.
-        widths: one row a block: model, block, width.
+        slope, slope_lower, slope_upper: channels per block, with a bootstrap interval over networks.
+        intercept, intercept_lower, intercept_upper: width at block 0, channels, with a bootstrap interval.
+        r_squared: R^2 of the pooled line.
+        models: number of networks.
+        widths: one row per block: model, block, width.
     """
 
     slope: float
@@ -254,12 +252,12 @@ def linear_structure(
 
     Args:
         frame: columns `space`, `index`, `status`, `error_percent`, `block_widths`; models of one space.
-        k: number of best models; by default a quarter of them, 5 to 20.
-        confidence: of the intervals, by resampling whole networks.
-        seed: of the resampling.
+        k: number of best models; by default a quarter of the models, 5 to 20.
+        confidence: confidence of the intervals, from resampling networks.
+        seed: seed of the resampling.
 
     Returns:
-        None without a network of two blocks and more among the best.
+        None if no best network has at least two blocks.
 
     Source: Radosavovic et al. 2020 (arXiv 2003.13678), Sec. 3.3 and Fig. 8 (top left): the best 20 AnyNetX_E follow
     w_j = 48 * (j + 1).
@@ -279,8 +277,8 @@ def linear_structure(
     table = np.array(sums)
     slope, intercept, fitted = _line(table.sum(axis=0))
     drawn = np.random.default_rng(seed).integers(len(table), size=(2000, len(table)))
-    again = np.array([_line(total)[:2] for total in table[drawn].sum(axis=1)])
-    ends = np.quantile(again, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
+    resampled = np.array([_line(total)[:2] for total in table[drawn].sum(axis=1)])
+    ends = np.quantile(resampled, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
     return LinearStructure(
         slope,
         float(ends[0, 0]),
