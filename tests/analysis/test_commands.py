@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import tomllib
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from analysis import commands
 from analysis.commands import compare, edf, export, fit, report, select, trends
 from analysis.compare import compare_spaces
 from analysis.failures import apply_failure_policy
+from analysis.figures import report_figures
 from analysis.table import load
 from designspace import ModelSpec, load_spec, save_spec, zoo
 from designspace.export import to_pycls
@@ -25,10 +27,7 @@ ALL = (report, edf, compare, fit, trends, select, export)
 def one_picture(monkeypatch):
     """Reports with their first picture only: drawing takes most of the time and is tested elsewhere."""
 
-    def first(findings):
-        return [next(iter(analysis.figures._spaces(findings)))]
-
-    monkeypatch.setattr(analysis.report, "pictures", first)
+    monkeypatch.setattr(analysis.report, "report_figures", lambda findings: islice(report_figures(findings), 1))
 
 
 @pytest.mark.usefixtures("one_picture")
@@ -266,7 +265,7 @@ def test_select_shows_every_objective(tmp_path, capsys):
 def test_trends_of_all_and_of_one_parameter(study, tmp_path, capsys):
     assert trends([str(study), "--out", str(tmp_path / "t.csv")]) == 0
     printed = capsys.readouterr().out
-    for part in ("depth", "importance", "behind it"):
+    for part in ("depth", "importance", "supporting"):
         assert part in printed
     assert set(pd.read_csv(tmp_path / "t.csv")["parameter"]) >= {"depth", "w_a", "macs"}
     assert trends([str(study), "--parameter", "depth", "--out", str(tmp_path / "d.png")]) == 0
@@ -325,7 +324,7 @@ def bare(tmp_path):
         (select, ["--regimes", "3"], "macs is not known for 40 of 40 models"),
         (select, ["--pareto", "macs"], "macs is not known for 40 of 40 models"),
         (select, ["--out", "p.png"], "macs is not known for 40 of 40 models"),
-        (select, ["--map", "macs=layers", "--regimes", "0"], "regimes is 0; it must be at least 1"),
+        (select, ["--map", "macs=layers", "--regimes", "0"], "regimes = 0: must be at least 1"),
         (trends, ["--parameter", "shortcut"], "shortcut: no number that differs between models of a space"),
     ],
 )

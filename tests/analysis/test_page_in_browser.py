@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-import analysis.figures
 import analysis.report
+from analysis.figures import report_figures
 from analysis.findings import find
 from analysis.report import write_report
 from analysis.table import load_table
@@ -26,7 +27,7 @@ def page(tmp_path_factory, make_study):
     folder = tmp_path_factory.mktemp("browser")
     findings = find(load_table(make_study(folder / "study", n=16, failures={2: "diverged"})))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(analysis.report, "pictures", lambda f: [next(iter(analysis.figures._spaces(f)))])
+        patch.setattr(analysis.report, "report_figures", lambda f: islice(report_figures(f), 1))
         return write_report(findings, folder / "page"), findings
 
 

@@ -5,7 +5,7 @@ import pytest
 from analysis.random_search import expected_best, models_needed, random_search_by, random_search_curve
 
 
-def test_expected_best_is_what_repeated_draws_give():
+def test_expected_best_equals_monte_carlo():
     rng = np.random.default_rng(0)
     errors = rng.integers(5, 30, 40).astype(float)  # with ties
     weights = rng.random(40)
@@ -18,7 +18,7 @@ def test_expected_best_is_what_repeated_draws_give():
 
 
 @pytest.mark.parametrize("n", [1, 7, 61])
-def test_curve_and_band_are_those_of_opda(n):
+def test_curve_and_band_agree_with_opda(n):
     opda = pytest.importorskip("opda.nonparametric")
     errors = np.random.default_rng(n).normal(20, 3, n)
     draws = np.array([1.0, 2, 5, 16])
@@ -35,7 +35,7 @@ def test_curve_and_band_are_those_of_opda(n):
     assert off <= 0.15  # opda simulates its level: a quantile may fall on the next model
 
 
-def test_the_true_curve_lies_in_the_band():
+def test_simultaneous_coverage_of_the_band():
     rng, covered = np.random.default_rng(1), 0
     for _ in range(200):
         found = random_search_curve(rng.random(60) * 100)
@@ -53,13 +53,13 @@ def test_models_needed():
     assert found.lower < 22 < found.upper
     assert models_needed(errors, 1000).models == 1
     assert models_needed(errors, 0).upper > 5 * models_needed(errors, 0).models
-    with pytest.raises(ValueError, match="within is -1"):
+    with pytest.raises(ValueError, match="within = -1: must be"):
         models_needed(errors, -1)
-    with pytest.raises(ValueError, match="probability is 1"):
+    with pytest.raises(ValueError, match="probability = 1: must be"):
         models_needed(errors, 1, probability=1)
 
 
-def test_one_curve_a_space():
+def test_random_search_by_has_one_curve_per_space():
     frame = pd.DataFrame({"space": ["a"] * 8 + ["b"] * 4, "error_percent": np.arange(12.0)})
     found = random_search_by(frame)
     assert found.groupby("space")["draws"].max().to_dict() == {"a": 8, "b": 4}

@@ -185,7 +185,7 @@ def test_nothing_to_select_is_said(study):
     frame = load(study)
     with pytest.raises(ValueError, match="k = 0: must be at least 1"):
         select_best(frame, 0)
-    with pytest.raises(ValueError, match="no model finished in all its trainings"):
+    with pytest.raises(ValueError, match="no model can be selected"):
         select_best(frame[frame["status"] != "ok"], 1)
 
 

@@ -36,12 +36,12 @@ def test_timm_exponents(shared_data):
     assert found.loc[("RegNetX", "acts"), "upper"] < efficient["lower"]
 
 
-def test_a_narrow_regime_has_no_exponent():
+def test_narrow_range_has_no_exponent():
     frame = pd.DataFrame({"space": "a", "macs": [4.0, 5, 6, 7], "params": [1.0, 2, 3, 4], "acts": [1.0, 2, 3, 4]})
     assert scaling_exponents(frame).empty
 
 
-def test_regimes_have_equal_numbers():
+def test_regimes_have_equal_sizes():
     x = np.random.default_rng(0).permutation(np.geomspace(1, 64, 60))
     assert np.bincount(regime_index(x)).tolist() == [12] * 5  # six factors of two, but 12 models each
     assert np.bincount(regime_index(x, 3)).tolist() == [20] * 3
@@ -51,7 +51,7 @@ def test_regimes_have_equal_numbers():
     assert regime_index(x[:5]).max() == 0
 
 
-def test_the_best_parameter_is_followed_over_the_regimes():
+def test_best_parameter_by_regime():
     rng = np.random.default_rng(1)
     macs = 10 ** rng.uniform(6, 9, 600)
     width = 10 ** rng.uniform(1, 3, 600)

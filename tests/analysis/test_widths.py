@@ -1,10 +1,8 @@
-from time import perf_counter
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.widths import FIT_COLUMNS, fit_population, fit_quantized_linear
+from analysis.widths import FIT_COLUMNS, fit_population, fit_quantized_linear, linear_structure, width_profiles
 from designspace import zoo
 from designspace.quantized_linear import QuantizedLinear
 
@@ -13,16 +11,16 @@ def stages(widths: str, depths: str) -> list[int]:
     return [int(w) for w, d in zip(widths.split(), depths.split(), strict=True) for _ in range(int(d))]
 
 
-def test_all_published_regnets_come_back_from_their_raw_widths(shared_data):
+def test_published_regnets_fit_the_rule(shared_data):
     table = pd.read_csv(shared_data("regnet_params.csv"))
     assert len(table) == 24
     for row in table.itertuples():
         assert fit_quantized_linear(stages(row.widths_raw, row.depths)).error <= 0.005, row.name
-        # After the widths were made to fit whole groups the rule still fits, a little worse (found: 0.065 at most).
+        # Group-width compatibility increases e_fit to at most 0.065.
         assert fit_quantized_linear(stages(row.widths, row.depths)).error <= 0.07, row.name
 
 
-def test_random_networks_of_the_rule_are_found_again():
+def test_networks_of_the_rule_fit_the_rule():
     rng = np.random.default_rng(0)
     for _ in range(150):
         rule = QuantizedLinear(
@@ -34,7 +32,7 @@ def test_random_networks_of_the_rule_are_found_again():
         assert fit_quantized_linear(rule.block_widths()).error <= 0.005, rule
 
 
-def test_the_fit_reported_is_the_rule_itself():
+def test_reported_parameters_reproduce_the_prediction():
     widths = zoo.spec("RegNetX-200MF").block_widths
     for quantum in (1, 8):
         fit = fit_quantized_linear(widths, quantum=quantum)
@@ -43,8 +41,8 @@ def test_the_fit_reported_is_the_rule_itself():
         assert fit.error == pytest.approx(np.abs(np.log(again / np.array(widths))).mean())
 
 
-def test_no_finer_search_finds_better_for_resnet_50():
-    """An independent brute force over 60 x 60 x 60 rules, as the paper describes it, must not win."""
+def test_brute_force_finds_no_better_fit_for_resnet_50():
+    """The brute force is a grid of 60 x 60 x 60 rules, as described in the paper."""
     widths = np.array(zoo.spec("ResNet-50").block_widths)
     found = fit_quantized_linear(widths).error
     j = np.arange(len(widths))
@@ -69,7 +67,7 @@ def test_one_block_and_constant_widths_fit_exactly():
     assert fit_quantized_linear([48] * 20).error == 0
 
 
-def test_a_population_has_a_row_per_network_and_equal_networks_equal_rows():
+def test_fit_population_has_one_row_per_network():
     frame = fit_population([(64, 128, 256), (512, 64, 8), (64, 128, 256)])
     assert list(frame) == list(FIT_COLUMNS)
     assert frame.iloc[0].equals(frame.iloc[2])
@@ -77,19 +75,54 @@ def test_a_population_has_a_row_per_network_and_equal_networks_equal_rows():
     assert fit_population([]).empty
 
 
-def test_five_hundred_networks_in_seconds():
-    rng = np.random.default_rng(0)
-    networks = [np.sort(8 * rng.integers(1, 128, rng.integers(4, 40))) for _ in range(100)]
-    start = perf_counter()
-    for network in networks:
-        fit_quantized_linear(network)
-    assert perf_counter() - start < 5 * 100 / 500 * 2  # twice the promise, for a busy machine
-
-
 @pytest.mark.parametrize(
     ("widths", "quantum", "sentence"),
-    [([], 8, "one positive width"), ([8, 0], 8, "one positive"), ([8], 0, "quantum is 0")],
+    [
+        ([], 8, "must have one positive width per block"),
+        ([8, 0], 8, "must have one positive width per block"),
+        ([8], 0, "quantum = 0: must be"),
+    ],
 )
-def test_mistakes_are_named(widths, quantum, sentence):
+def test_invalid_widths_and_quantum(widths, quantum, sentence):
     with pytest.raises(ValueError, match=sentence):
         fit_quantized_linear(widths, quantum=quantum)
+
+
+def line_of(rng, slope, n=25):
+    rows = []
+    for index in range(n):
+        depth = int(rng.integers(6, 20))
+        widths = tuple(int(w) for w in np.round(slope * (np.arange(depth) + 1) + rng.normal(0, 4, depth)))
+        rows.append(
+            {"space": "e", "index": index, "status": "ok", "error_percent": float(index), "block_widths": widths}
+        )
+    return pd.DataFrame(rows)
+
+
+def test_line_through_the_best_networks():
+    frame = line_of(np.random.default_rng(2), 48)
+    found = linear_structure(frame, 20)
+    assert found.models == 20
+    again = frame.assign(spec_id=frame["index"].astype(str))
+    assert linear_structure(pd.concat([again] * 3), 20).slope_lower == found.slope_lower
+    assert width_profiles(pd.concat([again] * 3))["model"].nunique() == 6
+    assert found.slope_lower < 48 < found.slope_upper
+    assert found.intercept_lower < 48 < found.intercept_upper  # w_j = 48 (j + 1)
+    assert found.r_squared > 0.99
+    x = np.concatenate([np.arange(len(w)) for w in frame["block_widths"].head(20)])
+    slope, intercept = np.polyfit(x, np.concatenate(frame["block_widths"].head(20).to_list()), 1)
+    assert (found.slope, found.intercept) == pytest.approx((slope, intercept))
+    assert len(found.widths) == frame["block_widths"].head(20).map(len).sum()
+
+
+def test_networks_without_widths_are_excluded():
+    frame = line_of(np.random.default_rng(3), 48, n=4)
+    frame["block_widths"] = frame["block_widths"].astype(object)
+    frame.loc[0, "block_widths"] = None
+    assert linear_structure(frame.head(1)) is None
+    assert linear_structure(frame).models == 3
+    assert width_profiles(frame.head(1)).empty
+    fits = fit_population(frame["block_widths"])
+    assert fits["fit_error"].isna().tolist() == [True, False, False, False]
+    some = fit_population(frame["block_widths"], most=2)
+    assert some["fit_error"].notna().sum() == 2

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.select import TrainingNoise, selection_noise
 from analysis.training import (
     cheapest_epoch,
     epoch_fidelity,
@@ -26,7 +25,7 @@ def repeated(rng, models=200, seeds=3, sd=0.4, spread=2.0):
     return pd.DataFrame({"space": "a", "spec_id": index, "seed": seed, "error_percent": errors.ravel()})
 
 
-def test_noise_floor_finds_both_variances():
+def test_noise_floor_recovers_both_variances():
     found = noise_floor(repeated(np.random.default_rng(0)))
     assert found.seed_sd_lower < 0.4 < found.seed_sd_upper
     assert found.architecture_sd == pytest.approx(2.0, rel=0.15)
@@ -36,7 +35,7 @@ def test_noise_floor_finds_both_variances():
     assert (found.models, found.trainings) == (200, 600)
 
 
-def test_noise_floor_is_the_analysis_of_variance():
+def test_noise_floor_equals_the_analysis_of_variance():
     frame = repeated(np.random.default_rng(1), models=12)
     groups = [part["error_percent"].to_numpy() for _, part in frame.groupby("spec_id")]
     found = noise_floor(frame)
@@ -44,43 +43,16 @@ def test_noise_floor_is_the_analysis_of_variance():
     assert 1 + 3 * (found.architecture_sd / found.seed_sd) ** 2 == pytest.approx(f)
 
 
-def test_two_equal_models_differ_by_more_than_the_floor_in_one_of_twenty_cases():
+def test_smallest_difference_has_5_percent_false_positives():
     frame = repeated(np.random.default_rng(2), models=3000, seeds=2, spread=1.0)
     floor = noise_floor(frame)
     wide = frame.pivot_table(index="spec_id", columns="seed", values="error_percent")
     assert np.mean(np.abs(wide[0] - wide[1]) > floor.smallest_difference) == pytest.approx(0.05, abs=0.012)
 
 
-def test_without_repeats_the_noise_is_unknown():
+def test_noise_floor_needs_repeated_seeds():
     frame = repeated(np.random.default_rng(3), seeds=1)
     assert noise_floor(frame) is None
-    assert selection_noise(frame).source == "unknown"
-    assert np.isnan(selection_noise(frame).sd)
-    found = selection_noise(frame, validation_size=10_000)
-    share = frame["error_percent"].quantile(0.25) / 100
-    assert found.sd == pytest.approx(100 * stats.binom(10_000, share).std() / 10_000)
-    assert "validation" in found.source
-    assert selection_noise(frame, 0.3) == TrainingNoise(0.3, "given")
-    with pytest.raises(ValueError, match="noise_sd = 0: must be positive"):
-        selection_noise(frame, 0)
-
-
-def test_the_noise_of_a_selection_is_that_of_the_better_half():
-    rng = np.random.default_rng(8)
-    frame = repeated(rng, models=400, seeds=2)
-    worse = frame["spec_id"] >= 200
-    frame["error_percent"] += worse * (20 + rng.normal(0, 5, len(frame)))
-    found = selection_noise(frame)
-    assert found.source == "repeated seeds"
-    assert found.sd == pytest.approx(0.4, rel=0.15)
-    assert found.degrees == 200
-
-
-def test_few_repeated_models_among_the_best_all_count_for_the_noise():
-    frame = repeated(np.random.default_rng(9), models=60)
-    best = frame.groupby("spec_id")["error_percent"].mean().nsmallest(3).index
-    found = selection_noise(frame[(frame["seed"] == 0) | frame["spec_id"].isin(best)])
-    assert found.degrees == 6
 
 
 def test_rank_agreement():
@@ -98,11 +70,11 @@ def test_rank_agreement():
     same = rank_agreement(reference, reference)
     assert (same.spearman, same.kendall, same.top_overlap) == pytest.approx((1, 1, 1))
     assert np.isnan(rank_agreement([1.0, 2], [1.0, 2]).spearman)
-    with pytest.raises(ValueError, match="top = 0: must be a share"):
+    with pytest.raises(ValueError, match="top = 0: must be in"):
         rank_agreement([1.0], [1.0], top=0)
 
 
-def test_order_of_spaces():
+def test_order_agreement_of_spaces():
     spaces = np.repeat(["a", "b", "c"], 10)
     reference = np.concatenate([np.arange(10), np.arange(10) + 3, np.arange(10) + 6.0])
     swapped = np.concatenate([np.arange(10) + 3, np.arange(10), np.arange(10) + 6.0])
@@ -120,7 +92,7 @@ def curves(rng, n=80, epochs=6):
     return frame, errors
 
 
-def test_epochs_agree_with_the_last_one_more_and_more():
+def test_agreement_increases_over_epochs():
     frame, errors = curves(np.random.default_rng(5))
     frame.loc[0, "error_percent"] = np.nan
     frame.at[0, "epoch_validation_error_percent"] = (90.0,)  # noqa: PD008 - a tuple in a cell
@@ -151,7 +123,7 @@ def test_learning_curves_are_quantiles():
     assert learning_curves(frame.drop(columns="epoch_validation_error_percent")).empty
 
 
-def test_recipes_are_compared_on_the_networks_they_share():
+def test_recipes_are_compared_on_common_networks():
     rng = np.random.default_rng(7)
     error = rng.normal(20, 2, 30)
     long = pd.DataFrame({"study": "long", "space": "a", "spec_id": range(30), "error_percent": error})
@@ -186,17 +158,17 @@ def studies(**columns):
         ({"seed": (1, 1), "recipe_id": ("r", None), "data_id": ("d", None)}, True),
     ],
 )
-def test_seeds_in_files_of_their_own_are_not_recipes(columns, compared):
+def test_seeds_in_separate_files_are_not_recipes(columns, compared):
     found = recipe_fidelity(studies(**columns))
     assert len(found) == compared
 
 
-def test_recipes_within_one_study_are_told_apart_by_their_id():
+def test_recipes_within_one_study_differ_by_id():
     frame = studies(seed=(1, 1), recipe_id=("r", "s")).assign(study="both")
     assert recipe_fidelity(frame)[["cheap", "reference"]].iloc[0].tolist() == ["both (r)", "both (s)"]
 
 
-def test_selecting_the_best_tenth_does_not_bias_its_rank_correlation():
+def test_selection_of_the_top_10_percent_does_not_bias_the_rank_correlation():
     """Seeds that are pure chance agree in nothing; with selection by the mean of both their correlation is −0.7."""
     table = agreement.run(20, reliabilities=(0.0, 0.8)).set_index("reliability")
     assert table.loc[0, ["third_seed", "reference"]].to_numpy() == pytest.approx(0, abs=0.08)
@@ -207,7 +179,7 @@ def test_selecting_the_best_tenth_does_not_bias_its_rank_correlation():
     assert chance["expected_error"] < chance["reference"] < chance["third_seed"]
 
 
-def test_a_cheaper_training_with_less_noise_agrees_better_than_a_second_seed():
+def test_cheap_training_with_less_noise_agrees_better_than_a_second_seed():
     rng = np.random.default_rng(11)
     expected = rng.normal(20, 1, 2000)
     one, other = expected + rng.normal(0, 0.5, (2, 2000))
@@ -215,7 +187,7 @@ def test_a_cheaper_training_with_less_noise_agrees_better_than_a_second_seed():
     assert rank_agreement(cheap, one).spearman > rank_agreement(other, one).spearman
 
 
-def test_seeds_agree_whatever_their_numbers_and_as_far_as_models_have_them():
+def test_seed_agreement_ignores_seed_values_and_uses_common_seed_counts():
     frame = repeated(np.random.default_rng(12), models=100)
     found = seed_agreement(frame)
     assert (found.n, found.n_top, found.top_by) == (100, 10, "a third seed")
@@ -227,7 +199,7 @@ def test_seeds_agree_whatever_their_numbers_and_as_far_as_models_have_them():
     assert np.isnan(seed_agreement(frame[frame["spec_id"] < 20]).top_spearman)
 
 
-def test_seeds_on_a_real_table(shared_data):
+def test_seed_agreement_on_nas_bench_macro(shared_data):
     macro = pd.read_csv(shared_data("nas-bench-macro.csv"), dtype={"arch": str})
     frame = pd.concat(
         [
@@ -242,4 +214,3 @@ def test_seeds_on_a_real_table(shared_data):
     assert seed_agreement(frame[frame["seed"] < 3]).top_spearman == pytest.approx(0.44, abs=0.01)
     assert noise_floor(frame).reliability > 0.99
     assert noise_floor(frame).seed_sd == pytest.approx(0.213, abs=0.001)
-    assert selection_noise(frame).sd == pytest.approx(0.188, abs=0.001)  # smaller among the better half
