@@ -123,7 +123,7 @@ COMPARISON_COLUMNS = {
     "up to area_limit, with a confidence interval; positive values favor a",
     "area_limit": "error up to which areas are compared, percent; by default the median of the pair, which restricts "
     "the comparison to the better half (the area up to the largest error is equivalent to the mean)",
-    "ks, ks_p, ks_p_holm, ks_method": "Kolmogorov-Smirnov distance, p-value, p-value adjusted for all pairs (Holm), and "
+    "ks, ks_p, ks_p_holm, ks_method": "Kolmogorov-Smirnov distance, p-value, p-value adjusted for all pairs (Holm), "
     "method",
     "lead, lead_p, lag, lag_p": "largest lead of the EDF of a over that of b, and the reverse, with one-sided p-values",
     "order": "stochastic order: one dominates (leads significantly somewhere, the other nowhere), they cross, or not "
