@@ -19,8 +19,7 @@ _MODULES = {
     "compare": ["compare_spaces"],
     "random_search": ["random_search_curve", "random_search_by", "expected_best", "models_needed"],
     "widths": ["fit_quantized_linear", "fit_population", "width_profiles", "linear_structure"],
-    "ranges": ["best_range"],
-    "parameters": ["trend", "rank_trend", "permutation_importance"],
+    "parameters": ["best_range", "trend", "rank_trend", "permutation_importance"],
     "families": ["space_families", "in_families"],
     "regimes": ["assign_regimes", "best_by_regime", "regime_trends", "power_law", "scaling_exponents"],
     "training": [

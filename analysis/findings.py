@@ -16,13 +16,18 @@ from analysis.failures import FailurePolicy, Resolved, apply_failure_policy
 from analysis.families import in_families, space_families
 from analysis.grouping import group_by
 from analysis.matching import ComplexityMatch, complexity_weights
-from analysis.parameters import Importance, correlations_per_space, permutation_importance, trends_per_space
+from analysis.parameters import (
+    Importance,
+    correlations_per_space,
+    permutation_importance,
+    ranges_per_space,
+    trends_per_space,
+    varies,
+)
 from analysis.random_search import random_search_by
-from analysis.ranges import ranges_per_space
 from analysis.regimes import assign_regimes, best_by_regime, regime_trends, scaling_exponents
 from analysis.seeds import average_seeds
 from analysis.select import pareto_front, select_best
-from analysis.spaces import varies
 from analysis.table import Study, Table, validation_size
 from analysis.training import (
     NoiseFloor,

@@ -1,8 +1,8 @@
-"""Effect of each parameter on the error: trends, rank correlations and permutation importance."""
+"""Relation of the error to each parameter: best ranges, trends, rank correlations and permutation importance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,7 +11,131 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from analysis.seeds import distinct_models
-from analysis.spaces import per_space
+from designspace.validated import shorten
+
+Array = NDArray[np.float64]
+
+
+def varies(column: pd.Series) -> bool:
+    """Whether a column has different finite numbers."""
+    if not pd.api.types.is_numeric_dtype(column):
+        return False
+    known = column[np.isfinite(column.astype(float))]
+    return bool(known.min() < known.max())
+
+
+def per_space(
+    frame: pd.DataFrame, names: Sequence[str], statistic: Callable[[Array, Array], pd.DataFrame]
+) -> pd.DataFrame:
+    """Apply a statistic of (values, errors) to every parameter of every space.
+
+    Args:
+        frame: columns `space`, `error_percent` and `names`.
+        names: parameters. Text columns and parameters constant or unknown within a space are skipped there.
+        statistic: maps values and errors, both of shape (N,), to a frame.
+
+    Returns:
+        The stacked frames with the columns `space` and `parameter` first.
+    """
+    parts = []
+    for space, part in frame.groupby("space", sort=False):
+        for name in names:
+            if varies(part[name]):
+                known = part[np.isfinite(part[name].astype(float))]
+                result = statistic(known[name].to_numpy(dtype=float), known["error_percent"].to_numpy(dtype=float))
+                parts.append(result.assign(space=space, parameter=name))
+    if not parts:
+        return pd.DataFrame(columns=["space", "parameter"])
+    stacked = pd.concat(parts, ignore_index=True)
+    return stacked[["space", "parameter", *(c for c in stacked if c not in ("space", "parameter"))]]
+
+
+FRACTION = 0.25
+
+
+@dataclass(frozen=True)
+class BestRange:
+    """Range of a parameter's most likely best values.
+
+    This is a weighted range over about the top dozen models, independent of the population size. It does NOT narrow
+    with 1 / sqrt(n) like a confidence interval, so show `support` with it.
+
+    Attributes:
+        lower, likely, upper: percentiles (2.5, 50, 97.5 at confidence 0.95) of the parameter of the selected model.
+        n: models in the population.
+        draws: models per bootstrap sample, round(n / 4), at least 1.
+        support: number of distinct models with `confidence` of the selections.
+    """
+
+    lower: float
+    likely: float
+    upper: float
+    n: int
+    draws: int
+    support: int
+
+
+def selection_probabilities(errors: ArrayLike, draws: int) -> NDArray[np.float64]:
+    """Probability that each model is the best of `draws` models drawn with replacement.
+
+    For rank i of n (1 is the best): ((n - i + 1) / n)^m - ((n - i) / n)^m. Tied models share their probability equally.
+
+    Args:
+        errors: shape (N,), percent.
+        draws: m, at least 1.
+
+    Returns:
+        Shape (N,), summing to 1.
+    """
+    e = np.asarray(errors, dtype=float)
+    if e.ndim != 1 or not len(e) or not np.all(np.isfinite(e)):
+        raise ValueError(f"errors = {shorten(e.tolist())}: must be one-dimensional and finite with at least one value")
+    if draws < 1:
+        raise ValueError(f"draws = {draws}: must be at least 1")
+    _, group, size = np.unique(e, return_inverse=True, return_counts=True)
+    above = 1 - np.concatenate([[0], np.cumsum(size)]) / len(e)
+    share = -np.diff(np.clip(above, 0, 1) ** draws) / size
+    return share[group]
+
+
+def best_range(values: ArrayLike, errors: ArrayLike, *, confidence: float = 0.95) -> BestRange:
+    """Range of a parameter over the models selected as best from a random quarter of the population.
+
+    Args:
+        values: shape (N,), parameter or complexity of each model.
+        errors: shape (N,), percent.
+        confidence: probability within the range, in (0, 1).
+
+    Raises:
+        ValueError: different shapes, no model, or nonfinite errors.
+
+    Source: Radosavovic et al. 2020 (arXiv 2003.13678), footnote 4: sample 25 % of the pairs with replacement, select
+    the pair with the smallest error, repeat 10^4 times, report the 95 % interval and the median. Here the exact
+    distribution of the selected rank replaces the repetitions.
+    """
+    x, e = np.asarray(values, dtype=float), np.asarray(errors, dtype=float)
+    if x.shape != e.shape:
+        raise ValueError(f"values = array of shape {x.shape}: must have the shape of errors, {e.shape}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence = {confidence}: must be between 0 and 1, for example 0.95")
+    # Footnote 4 does not specify how to round halves. Python rounds them to even.
+    draws = max(1, round(FRACTION * len(e)))
+    probability = selection_probabilities(e, draws)
+    order = np.argsort(x, kind="stable")
+    cumulative = np.cumsum(probability[order])
+    targets = np.array([0.5 - confidence / 2, 0.5, 0.5 + confidence / 2])
+    # The tolerance absorbs rounding errors of the cumulative sum.
+    rows = np.minimum(np.searchsorted(cumulative, targets - 1e-12), len(x) - 1)
+    lower, likely, upper = x[order][rows]
+    best_first = np.argsort(e, kind="stable")
+    support = int(np.searchsorted(np.cumsum(probability[best_first]), confidence - 1e-12)) + 1
+    return BestRange(float(lower), float(likely), float(upper), len(e), draws, support)
+
+
+def ranges_per_space(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """`best_range` of every parameter in every space, one row each."""
+    return per_space(frame, names, lambda x, e: pd.DataFrame([asdict(best_range(x, e))]))
+
 
 TREND_COLUMNS = {
     "value": "value of the parameter, or median value of the group",

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.ranges import BestRange, best_range
+from analysis.parameters import BestRange, best_range
 
 
 @dataclass(frozen=True)

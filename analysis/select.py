@@ -15,7 +15,6 @@ from analysis.failures import MISSING, OK
 from analysis.regimes import regime_index
 from analysis.seeds import average_seeds, distinct_trainings, model_columns
 from analysis.shrinkage import shrink
-from analysis.spaces import check_known
 from analysis.training import noise_floor
 from designspace.validated import unknown
 
@@ -45,7 +44,7 @@ def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percen
     known = np.flatnonzero(np.isfinite(values).all(axis=1))
     if not len(known):
         for name in objectives:
-            check_known(frame, name)
+            _check_known(frame, name)
     # In lexicographic order, only earlier models can dominate a model, so comparing with the front so far suffices.
     order = known[np.lexsort(values[known].T[::-1])]
     if values.shape[1] == 2:
@@ -217,7 +216,7 @@ def select_best(
     models["pareto"] = pareto_front(models, ("error_percent", *objectives)) if objectives else False
     regime = pd.Series(0, index=models.index)
     if regimes is not None:
-        check_known(models, complexity)
+        _check_known(models, complexity)
         regime[:] = regime_index(models[complexity].to_numpy(dtype=float), regimes)
         ends = models[complexity].groupby(regime)
         models = models.assign(regime=regime, regime_low=ends.transform("min"), regime_high=ends.transform("max"))
@@ -257,3 +256,10 @@ def _tied(best: pd.DataFrame, regime: pd.Series, degrees: float) -> pd.Series:
     reach = best["candidates"].map({n: tie_distance(n, degrees) if n > 1 else 0.0 for n in best["candidates"].unique()})
     sd = best["noise_sd"] * np.sqrt((1 / best["seeds"] + 1 / first["seeds"]) / 2)
     return best["error_percent"] - first["error_percent"] <= reach * sd
+
+
+def _check_known(frame: pd.DataFrame, column: str) -> None:
+    """Require a number in every row of a column."""
+    missing = int((~np.isfinite(frame[column].to_numpy(dtype=float))).sum())
+    if missing:
+        raise ValueError(f"{column}: required and missing for {missing:,} of {len(frame):,} models")

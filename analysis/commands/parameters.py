@@ -21,8 +21,7 @@ def fit(argv: list[str]) -> int:
 
     import pandas as pd
 
-    from analysis.parameters import rank_trend
-    from analysis.ranges import best_range
+    from analysis.parameters import best_range, rank_trend
     from analysis.widths import FIT_COLUMNS, fit_population, linear_structure
 
     models, resolved, table = inputs.models_of(arguments)
@@ -75,8 +74,7 @@ def trends(argv: list[str]) -> int:
 
     from analysis.display import powers_table, ranges_table, regimes_table
     from analysis.families import in_families, space_families
-    from analysis.parameters import correlations_per_space, permutation_importance, trends_per_space
-    from analysis.ranges import ranges_per_space
+    from analysis.parameters import correlations_per_space, permutation_importance, ranges_per_space, trends_per_space
     from analysis.regimes import best_by_regime, regime_trends
 
     models, resolved, table = inputs.models_of(arguments)

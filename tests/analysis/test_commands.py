@@ -321,9 +321,9 @@ def bare(tmp_path):
     [
         (compare, ["--by", "shortcut"], "0 models of known macs"),
         (edf, ["--by", "shortcut", "--match", "acts"], "0 models of known acts"),
-        (select, ["--regimes", "3"], "macs is not known for 40 of 40 models"),
-        (select, ["--pareto", "macs"], "macs is not known for 40 of 40 models"),
-        (select, ["--out", "p.png"], "macs is not known for 40 of 40 models"),
+        (select, ["--regimes", "3"], "macs: required and missing for 40 of 40 models"),
+        (select, ["--pareto", "macs"], "macs: required and missing for 40 of 40 models"),
+        (select, ["--out", "p.png"], "macs: required and missing for 40 of 40 models"),
         (select, ["--map", "macs=layers", "--regimes", "0"], "regimes = 0: must be at least 1"),
         (trends, ["--parameter", "shortcut"], "shortcut: no number that differs between models of a space"),
     ],

@@ -5,7 +5,74 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.parameters import TREND_COLUMNS, permutation_importance, rank_trend, trend
+from analysis.parameters import (
+    TREND_COLUMNS,
+    best_range,
+    permutation_importance,
+    rank_trend,
+    selection_probabilities,
+    trend,
+)
+
+
+def empirical_bootstrap(values, errors, rng, repeats=20000):
+    """Footnote 4 of RegNet: the best of a 25 % sample with replacement, repeatedly."""
+    n = len(errors)
+    draws = max(1, round(n / 4))
+    rows = rng.integers(n, size=(repeats, draws))
+    best = rows[np.arange(repeats), np.argmin(errors[rows], axis=1)]
+    return values[best], best
+
+
+@pytest.mark.parametrize("n", [16, 100, 500])
+def test_closed_form_equals_the_empirical_bootstrap(n):
+    rng = np.random.default_rng(n)
+    errors, values = rng.random(n), rng.random(n)
+    chosen, best = empirical_bootstrap(values, errors, rng)
+    probability = selection_probabilities(errors, round(n / 4))
+    observed = np.bincount(best, minlength=n) / len(best)
+    assert np.abs(observed - probability).max() < 4 * np.sqrt(0.25 * 0.75 / len(best))
+    exact = best_range(values, errors)
+    ends = np.sort(values)
+    for quantile, found in ((0.025, exact.lower), (0.5, exact.likely), (0.975, exact.upper)):
+        place, simulated = np.searchsorted(ends, found), np.quantile(chosen, quantile)
+        slack = 0.01  # of probability
+        low, high = np.quantile(chosen, [max(0, quantile - slack), min(1, quantile + slack)])
+        assert low <= ends[place] <= high, (quantile, found, simulated)
+
+
+def test_published_selection_probabilities():
+    ranked = np.arange(100.0)
+    probability = selection_probabilities(ranked, 25)
+    assert probability[0] == pytest.approx(0.221, abs=2e-3)
+    assert probability[:12].sum() == pytest.approx(0.959, abs=1e-3)
+    assert best_range(ranked, ranked).support == 12
+    assert best_range(np.arange(5000.0), np.arange(5000.0)).support == 12  # does not grow with n
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 20))
+def test_selection_probabilities_sum_to_one_and_ties_share(errors, draws):
+    probability = selection_probabilities(errors, draws)
+    assert probability.sum() == pytest.approx(1)
+    for value in set(errors):
+        part = probability[np.array(errors) == value]
+        assert np.ptp(part) < 1e-15
+    order = np.argsort(errors, kind="stable")
+    assert (np.diff(probability[order]) <= 1e-15).all()
+
+
+def test_best_range_has_the_number_of_supporting_models():
+    errors = np.arange(100.0)
+    found = best_range(np.where(errors < 40, 7.0, 1.0), errors)
+    assert (found.lower, found.likely, found.upper) == (7, 7, 7)
+    assert (found.n, found.draws, found.support) == (100, 25, 12)
+
+
+def test_invalid_best_range_arguments():
+    with pytest.raises(ValueError, match="must have the shape of errors"):
+        best_range([1, 2], [1.0])
+    with pytest.raises(ValueError, match=r"errors = \[1.0, nan\]: must be one-dimensional and finite"):
+        best_range([1, 2], [1.0, np.nan])
 
 
 def test_rank_correlation_equals_scipy_and_its_interval_covers():

@@ -7,8 +7,7 @@ from scipy import stats
 
 from analysis.compare import compare_spaces
 from analysis.error_distributions import edf
-from analysis.parameters import rank_trend
-from analysis.ranges import best_range
+from analysis.parameters import best_range, rank_trend
 
 
 @pytest.fixture
