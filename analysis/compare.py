@@ -234,10 +234,10 @@ class _Space:
         if match is None:
             return cls(errors, np.zeros(len(errors)), 0, ErrorCurve(errors))
         position = log_complexity(frame, match)
-        known = np.isfinite(position)
-        errors, position = errors[known], position[known]
+        finite = np.isfinite(position)
+        errors, position = errors[finite], position[finite]
         curve = ErrorCurve(errors, position) if len(errors) >= MIN_MODELS else None
-        return cls(errors, position, int(np.sum(~known)), curve)
+        return cls(errors, position, int(np.sum(~finite)), curve)
 
 
 @dataclass(frozen=True)
@@ -334,7 +334,10 @@ def _distributions(
         errors = common.remove(errors)
 
     def contrast(values: Array) -> Contrast:
-        curves = [ErrorCurve(values[mine], None if pair.match is None else position[mine]) for mine in (first, ~first)]
+        curves = [
+            ErrorCurve(values[members], None if pair.match is None else position[members])
+            for members in (first, ~first)
+        ]
         return Contrast(curves[0], curves[1], pair.low, pair.high)
 
     limit = float(np.median(errors)) if area_limit is None else area_limit

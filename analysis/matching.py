@@ -97,24 +97,24 @@ def complexity_weights(
     position = log_complexity(frame, by)
     labels = frame[space].astype(str).to_numpy()
     names = list(dict.fromkeys(labels))
-    known = np.isfinite(position)
-    low, high = common_range({name: position[known & (labels == name)] for name in names}, by, minimum)
-    inside = known & (position >= low) & (position <= high)
+    finite = np.isfinite(position)
+    low, high = common_range({name: position[finite & (labels == name)] for name in names}, by, minimum)
+    inside = finite & (position >= low) & (position <= high)
     count = {name: int(np.sum(inside & (labels == name))) for name in names}
 
     edges, strata = equal_bins(position, labels, low, high, minimum=minimum, bins=bins)
     number = len(edges) - 1
     weights = np.zeros(len(frame))
     for name in names:
-        mine = inside & (labels == name)
-        weights[mine] = 1 / (np.bincount(strata[mine], minlength=number)[strata[mine]] * number)
+        members = inside & (labels == name)
+        weights[members] = 1 / (np.bincount(strata[members], minlength=number)[strata[members]] * number)
     per_space = {name: labels == name for name in names}
-    effective = {name: effective_sample_size(weights[mine]) for name, mine in per_space.items()}
-    outside = {name: int(np.sum(known & ~inside & mine)) for name, mine in per_space.items()}
-    unknown = {name: int(np.sum(~known & mine)) for name, mine in per_space.items()}
+    effective = {name: effective_sample_size(weights[members]) for name, members in per_space.items()}
+    outside = {name: int(np.sum(finite & ~inside & members)) for name, members in per_space.items()}
+    unknown = {name: int(np.sum(~finite & members)) for name, members in per_space.items()}
     center = {
-        name: float(np.exp(np.sum(weights[inside & mine] * position[inside & mine])))
-        for name, mine in per_space.items()
+        name: float(np.exp(np.sum(weights[inside & members] * position[inside & members])))
+        for name, members in per_space.items()
     }
     warnings = _warnings(by, number, count, effective, outside, unknown)
     return ComplexityMatch(
@@ -148,14 +148,14 @@ def equal_bins(
     """
     inside = (position >= low) & (position <= high)
     spaces = [inside & (labels == name) for name in np.unique(labels)]
-    most = min(MAX_BINS, min(int(mine.sum()) for mine in spaces) // minimum)
+    most = min(MAX_BINS, min(int(members.sum()) for members in spaces) // minimum)
     for number in [bins] if bins is not None else range(most, 0, -1):
         if number < 1:
             raise ValueError(f"bins = {number}: must be at least 1")
         edges = np.linspace(low, high, number + 1)
         # The range includes both ends.
         index = np.clip(np.searchsorted(edges, position, side="right") - 1, 0, number - 1)
-        if all(np.bincount(index[mine], minlength=number).min() >= minimum for mine in spaces):
+        if all(np.bincount(index[members], minlength=number).min() >= minimum for members in spaces):
             return edges, np.where(inside, index, -1)
     raise ValueError(f"bins = {bins}: must be smaller; some space has fewer than {minimum} models in one of them")
 

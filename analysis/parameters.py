@@ -20,8 +20,8 @@ def varies(column: pd.Series) -> bool:
     """Whether a column has different finite numbers."""
     if not pd.api.types.is_numeric_dtype(column):
         return False
-    known = column[np.isfinite(column.astype(float))]
-    return bool(known.min() < known.max())
+    finite = column[np.isfinite(column.astype(float))]
+    return bool(finite.min() < finite.max())
 
 
 def per_space(
@@ -41,8 +41,8 @@ def per_space(
     for space, part in frame.groupby("space", sort=False):
         for name in names:
             if varies(part[name]):
-                known = part[np.isfinite(part[name].astype(float))]
-                result = statistic(known[name].to_numpy(dtype=float), known["error_percent"].to_numpy(dtype=float))
+                finite = part[np.isfinite(part[name].astype(float))]
+                result = statistic(finite[name].to_numpy(dtype=float), finite["error_percent"].to_numpy(dtype=float))
                 parts.append(result.assign(space=space, parameter=name))
     if not parts:
         return pd.DataFrame(columns=["space", "parameter"])
@@ -247,8 +247,8 @@ def _pairs(values: ArrayLike, errors: ArrayLike) -> tuple[NDArray[np.float64], N
         raise ValueError(
             f"values = array of shape {x.shape}: must be one-dimensional with the shape of errors, {e.shape}"
         )
-    known = np.isfinite(x)
-    return x[known], e[known]
+    finite = np.isfinite(x)
+    return x[finite], e[finite]
 
 
 TREES = 100
@@ -301,18 +301,18 @@ def permutation_importance(
     """
     names = [p for p in parameters if p in frame and pd.api.types.is_numeric_dtype(frame[p])]
     # A network drawn twice must not be in both the training and the test part of a fold.
-    known = distinct_models(frame)[[*names, "error_percent"]].astype(float).dropna()
-    names = [name for name in names if np.ptp(known[name].to_numpy()) > 0]
-    if len(known) < SMALLEST or not names:
+    data = distinct_models(frame)[[*names, "error_percent"]].astype(float).dropna()
+    names = [name for name in names if np.ptp(data[name].to_numpy()) > 0]
+    if len(data) < SMALLEST or not names:
         return None
     from sklearn import inspection
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.model_selection import KFold
 
-    if len(known) > LARGEST:
-        rows = np.random.default_rng(seed).choice(len(known), LARGEST, replace=False)
-        known = known.iloc[np.sort(rows)]
-    x, y = known[names].to_numpy(), known["error_percent"].to_numpy()
+    if len(data) > LARGEST:
+        rows = np.random.default_rng(seed).choice(len(data), LARGEST, replace=False)
+        data = data.iloc[np.sort(rows)]
+    x, y = data[names].to_numpy(), data["error_percent"].to_numpy()
 
     def forest() -> RandomForestRegressor:
         return RandomForestRegressor(
@@ -335,7 +335,7 @@ def permutation_importance(
     ).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
     explained = float(1 - np.sum((y - predicted) ** 2) / np.sum((y - y.mean()) ** 2)) if np.ptp(y) > 0 else 0.0
     dependence = _dependence(forest().fit(x, y), x, names, points)
-    return Importance(table, dependence, explained, len(known))
+    return Importance(table, dependence, explained, len(data))
 
 
 def _dependence(model: object, x: np.ndarray, names: Sequence[str], points: int) -> pd.DataFrame:

@@ -42,8 +42,8 @@ def power_law(x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95) -> PowerL
     a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"x = array of shape {a.shape}: must be one-dimensional with the shape of y, {b.shape}")
-    known = np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)
-    u, v = np.log10(a[known]), np.log10(b[known])
+    valid = np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)
+    u, v = np.log10(a[valid]), np.log10(b[valid])
     n = len(u)
     if n < 3 or np.ptp(u) < 1e-12:
         return PowerLaw(np.nan, np.nan, np.nan, np.nan, np.nan, n)
@@ -92,14 +92,14 @@ def regime_index(complexity: Sequence[float] | NDArray[np.float64], regimes: int
             at least 12 models each. The regimes of RegNet are about a factor of two apart.
     """
     x = np.asarray(complexity, dtype=float)
-    known = np.isfinite(x)
-    number = _number(x[known]) if regimes is None else regimes
+    finite = np.isfinite(x)
+    number = _number(x[finite]) if regimes is None else regimes
     if number < 1:
         raise ValueError(f"regimes = {number}: must be at least 1")
     index = np.full(len(x), -1, dtype=np.int64)
-    if known.any():
-        inner = np.quantile(x[known], np.linspace(0, 1, number + 1)[1:-1])
-        index[known] = np.searchsorted(inner, x[known], side="right")
+    if finite.any():
+        inner = np.quantile(x[finite], np.linspace(0, 1, number + 1)[1:-1])
+        index[finite] = np.searchsorted(inner, x[finite], side="right")
     return index
 
 
@@ -112,11 +112,11 @@ def _number(x: NDArray[np.float64]) -> int:
 
 def _populations(complexity: NDArray[np.float64], names: NDArray[np.object_]) -> NDArray[np.int64] | None:
     """Populations with disjoint complexity ranges as regimes; None for one population or overlapping ranges."""
-    known = np.isfinite(complexity)
-    ends = pd.Series(complexity[known]).groupby(names[known]).agg(["min", "max"]).sort_values("min")
+    finite = np.isfinite(complexity)
+    ends = pd.Series(complexity[finite]).groupby(names[finite]).agg(["min", "max"]).sort_values("min")
     if len(ends) < 2 or (ends["max"].to_numpy()[:-1] > ends["min"].to_numpy()[1:]).any():
         return None
-    return np.where(known, ends.index.get_indexer(pd.Index(names)), -1).astype(np.int64)
+    return np.where(finite, ends.index.get_indexer(pd.Index(names)), -1).astype(np.int64)
 
 
 def assign_regimes(
@@ -176,10 +176,12 @@ def best_by_regime(
             row |= {"low": float(ends.min()), "high": float(ends.max())}
             for name in parameters:
                 values = pd.to_numeric(models[name], errors="coerce").to_numpy(dtype=float)
-                known = np.isfinite(values)
-                if known.any():
+                finite = np.isfinite(values)
+                if finite.any():
                     errors = models["error_percent"].to_numpy(dtype=float)
-                    rows.append({by: label, "parameter": name} | row | asdict(best_range(values[known], errors[known])))
+                    rows.append(
+                        {by: label, "parameter": name} | row | asdict(best_range(values[finite], errors[finite]))
+                    )
     columns = [by, "parameter", "regime", "complexity", "low", "high", *BestRange.__dataclass_fields__]
     return pd.DataFrame(rows, columns=columns)
 

@@ -127,8 +127,8 @@ def _study(study: Study) -> dict[str, Any]:
         "packages": ", ".join(f"{name} {number}" for name, number in packages.items() if number),
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) if config else ""
-    known = {name: value for name, value in facts.items() if value not in (None, "")}
-    return {"name": study.name, "facts": known, "config": text}
+    present = {name: value for name, value in facts.items() if value not in (None, "")}
+    return {"name": study.name, "facts": present, "config": text}
 
 
 def explorer_json(findings: Findings) -> tuple[Markup, int]:

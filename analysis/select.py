@@ -41,12 +41,12 @@ def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percen
             raise ValueError(f"objectives = {name}: must be a column of numbers")
     values = frame[list(objectives)].to_numpy(dtype=float)
     front = np.zeros(len(frame), dtype=bool)
-    known = np.flatnonzero(np.isfinite(values).all(axis=1))
-    if not len(known):
+    finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if not len(finite):
         for name in objectives:
             _check_known(frame, name)
     # In lexicographic order, only earlier models can dominate a model, so comparing with the front so far suffices.
-    order = known[np.lexsort(values[known].T[::-1])]
+    order = finite[np.lexsort(values[finite].T[::-1])]
     if values.shape[1] == 2:
         first, second = values[order].T
         before = np.minimum.accumulate(np.concatenate([[np.inf], second[:-1]]))
@@ -239,13 +239,13 @@ def _estimates(models: pd.DataFrame, regime: pd.Series, noise: TrainingNoise, ro
     group = group.where(group.groupby(group).transform("size") >= OWN_PRIOR, "")
     for label in group[rows].unique():
         population = models[group == label]
-        mine = rows[group[rows] == label]
-        estimates.loc[mine] = shrink(
+        chosen = rows[group[rows] == label]
+        estimates.loc[chosen] = shrink(
             population["error_percent"],
             noise.sd,
             seeds=population["seeds"],
             degrees=noise.degrees,
-            rows=population.index.get_indexer(mine),
+            rows=population.index.get_indexer(chosen),
         ).to_numpy()
     return estimates
 

@@ -99,11 +99,11 @@ def matched_kolmogorov_smirnov(
     """
     bins, index = np.unique(strata, return_inverse=True)
     inside = strata >= 0
-    sizes = np.array([np.bincount(index[mine], minlength=len(bins)) for mine in (first, ~first)])
+    sizes = np.array([np.bincount(index[members], minlength=len(bins)) for members in (first, ~first)])
     signed = np.where(first, 1.0, -1.0) / sizes[np.where(first, 0, 1), index] / np.sum(bins >= 0)
     observed = _distances(curve.remove(errors)[inside], signed[inside])
     if len(errors) > PERMUTE_UP_TO:
-        n, m = (effective_sample_size(signed[inside & mine]) for mine in (first, ~first))
+        n, m = (effective_sample_size(signed[inside & members]) for members in (first, ~first))
         scaled = np.sqrt(n * m / (n + m)) * observed
         p = [float(stats.kstwobign.sf(scaled[0])), *np.exp(-2 * scaled[1:] ** 2)]
         return _result(observed, p, "asymptotic at the effective sample sizes")
@@ -163,8 +163,8 @@ def placements(errors: Array, first: NDArray[np.bool_]) -> Array:
         first: shape (N,), True for models of the first space.
     """
     below = np.zeros(len(errors))
-    for mine in (first, ~first):
-        ordered = np.sort(errors[mine])
+    for members in (first, ~first):
+        ordered = np.sort(errors[members])
         ranks = np.searchsorted(ordered, errors, side="left") + np.searchsorted(ordered, errors, side="right")
         below += ranks / len(ordered) / 4
     return below

@@ -199,8 +199,8 @@ def width_profiles(frame: pd.DataFrame, k: int = 3) -> pd.DataFrame:
     Source: Radosavovic et al. 2020 (arXiv 2003.13678), Figs. 6 and 8.
     """
     frame = distinct_models(frame)
-    known = frame[(frame["status"] == "ok") & frame["block_widths"].notna()]
-    ordered = known.sort_values("error_percent", kind="stable")
+    finished = frame[(frame["status"] == "ok") & frame["block_widths"].notna()]
+    ordered = finished.sort_values("error_percent", kind="stable")
     k = min(k, len(ordered) // 2)
     rows = []
     for group, part in (("best", ordered.head(k)), ("worst", ordered.tail(k))):
@@ -263,9 +263,9 @@ def linear_structure(
     w_j = 48 * (j + 1).
     """
     frame = distinct_models(frame)
-    known = frame[(frame["status"] == "ok") & frame["block_widths"].map(lambda w: w is not None and len(w) > 1)]
-    k = min(20, max(5, len(known) // 4)) if k is None else k
-    best = known.sort_values("error_percent", kind="stable").head(k)
+    finished = frame[(frame["status"] == "ok") & frame["block_widths"].map(lambda w: w is not None and len(w) > 1)]
+    k = min(20, max(5, len(finished) // 4)) if k is None else k
+    best = finished.sort_values("error_percent", kind="stable").head(k)
     if best.empty:
         return None
     rows, sums = [], []

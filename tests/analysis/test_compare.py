@@ -77,8 +77,8 @@ def test_estimand_is_the_mean_over_log_complexity():
 def test_coverage_of_the_difference(match):
     rng, covered, trials = np.random.default_rng(3), 0, 200
     for _ in range(trials):
-        found = compare_spaces(two_spaces(rng, n=24, effect=1.0, confounded=False), match=match).iloc[0]
-        covered += found["difference_lower"] <= -1.0 <= found["difference_upper"]
+        result = compare_spaces(two_spaces(rng, n=24, effect=1.0, confounded=False), match=match).iloc[0]
+        covered += result["difference_lower"] <= -1.0 <= result["difference_upper"]
     assert 0.95 - 3 * np.sqrt(0.05 * 0.95 / trials) <= covered / trials
 
 
@@ -98,9 +98,9 @@ def test_models_needed_counts_models_outside_the_common_range(n_a, n_b):
 
     def needed(difference):
         moved = frame["error_percent"] + a * (difference - before["difference"])
-        found = compare_spaces(frame.assign(error_percent=moved)).iloc[0]
-        assert found["detectable"] == pytest.approx(before["detectable"])
-        return found["models_needed"]
+        result = compare_spaces(frame.assign(error_percent=moved)).iloc[0]
+        assert result["detectable"] == pytest.approx(before["detectable"])
+        return result["models_needed"]
 
     seen = needed(before["detectable"])
     assert needed(before["detectable"] / 2) == pytest.approx(4 * seen, abs=4)
@@ -113,17 +113,17 @@ def test_models_needed_counts_models_outside_the_common_range(n_a, n_b):
 
 def test_unmatched_comparison_equals_scipy():
     frame = two_spaces(np.random.default_rng(5), n=50)
-    found = compare_spaces(frame, match=None)
+    result = compare_spaces(frame, match=None)
     promised = [name for names in COMPARISON_COLUMNS for name in names.split(", ")]
-    assert sorted(found.columns) == sorted(promised)
-    row = found.iloc[0]
+    assert sorted(result.columns) == sorted(promised)
+    row = result.iloc[0]
     a, b = (frame.loc[frame["space"] == name, "error_percent"] for name in "ab")
     assert row["difference"] == pytest.approx(a.mean() - b.mean())
     assert row["ks"] == pytest.approx(stats.ks_2samp(a, b).statistic)
     assert row["ks_p"] == pytest.approx(stats.ks_2samp(a, b).pvalue)
     assert row["difference_p"] == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
     assert (row["min_a"], row["n_a"], row["effective_n_a"]) == pytest.approx((a.min(), 50, 50))
-    pd.testing.assert_frame_equal(found, compare_spaces(frame, match=None))  # no hidden chance
+    pd.testing.assert_frame_equal(result, compare_spaces(frame, match=None))  # no hidden chance
 
 
 def test_power_at_the_detectable_difference_is_80_percent():
@@ -142,9 +142,9 @@ def test_power_at_the_detectable_difference_is_80_percent():
 def test_all_pairs_are_compared_with_adjusted_p_values():
     rng = np.random.default_rng(7)
     frame = pd.concat([two_spaces(rng), two_spaces(rng).assign(space="c")])
-    found = compare_spaces(frame)
-    assert list(zip(found["a"], found["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert (found["ks_p_holm"] >= found["ks_p"]).all()
+    result = compare_spaces(frame)
+    assert list(zip(result["a"], result["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert (result["ks_p_holm"] >= result["ks_p"]).all()
 
 
 def test_comparison_needs_two_spaces():
@@ -199,14 +199,14 @@ def test_pair_without_overlap_does_not_affect_other_pairs():
 
 def test_area_is_the_area_between_the_edfs():
     frame = two_spaces(np.random.default_rng(9), n=80)
-    found = compare_spaces(frame, match=None, area_limit=14.0).iloc[0]
+    result = compare_spaces(frame, match=None, area_limit=14.0).iloc[0]
     grid = np.linspace(0, 14, 200_001)
     areas = []
     for name in "ab":
         e = np.sort(frame.loc[frame["space"] == name, "error_percent"])
         areas.append(np.mean(np.searchsorted(e, grid, side="left") / len(e)))
-    assert found["area"] == pytest.approx(areas[0] - areas[1], abs=1e-4)
-    assert found["area_lower"] < found["area"] < found["area_upper"]
+    assert result["area"] == pytest.approx(areas[0] - areas[1], abs=1e-4)
+    assert result["area_lower"] < result["area"] < result["area_upper"]
     worst = frame["error_percent"].max()
     whole = compare_spaces(frame, match=None, area_limit=worst).iloc[0]
     assert whole["area"] == pytest.approx(-whole["difference"] / worst)
@@ -220,25 +220,25 @@ def test_order_of_the_edfs(match):
     n = 200
     macs = rng.uniform(1, 3, 2 * n)
 
-    def told(a, b):
+    def compared(a, b):
         frame = pd.DataFrame({"space": np.repeat(["a", "b"], n), "macs": macs, "error_percent": np.concatenate([a, b])})
         return compare_spaces(frame, match=match).iloc[0]
 
-    shifted = told(rng.normal(10, 1, n), rng.normal(11, 1, n))
+    shifted = compared(rng.normal(10, 1, n), rng.normal(11, 1, n))
     assert shifted["order"] == "a dominates"
     assert shifted["lead_p"] < 0.001 < shifted["lag_p"]
-    assert told(rng.normal(11, 1, n), rng.normal(10, 1, n))["order"] == "b dominates"
-    assert told(rng.normal(10, 3, n), rng.normal(10, 0.5, n))["order"] == "the curves cross"
-    assert told(rng.normal(10, 1, n), rng.normal(10, 1, n))["order"] == "not decided"
+    assert compared(rng.normal(11, 1, n), rng.normal(10, 1, n))["order"] == "b dominates"
+    assert compared(rng.normal(10, 3, n), rng.normal(10, 0.5, n))["order"] == "the curves cross"
+    assert compared(rng.normal(10, 1, n), rng.normal(10, 1, n))["order"] == "not decided"
 
 
 def test_one_sided_distances_equal_scipy():
     rng = np.random.default_rng(11)
     frame = two_spaces(rng, n=60, effect=0.3, confounded=False)
-    found = compare_spaces(frame, match=None).iloc[0]
+    result = compare_spaces(frame, match=None).iloc[0]
     a, b = (frame.loc[frame["space"] == name, "error_percent"] for name in "ab")
-    assert found["lead"] == pytest.approx(stats.ks_2samp(a, b, alternative="greater").statistic)
-    assert found["lag_p"] == pytest.approx(stats.ks_2samp(a, b, alternative="less").pvalue)
+    assert result["lead"] == pytest.approx(stats.ks_2samp(a, b, alternative="greater").statistic)
+    assert result["lag_p"] == pytest.approx(stats.ks_2samp(a, b, alternative="less").pvalue)
 
 
 def table(**columns):

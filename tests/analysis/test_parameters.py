@@ -34,11 +34,11 @@ def test_closed_form_equals_the_empirical_bootstrap(n):
     assert np.abs(observed - probability).max() < 4 * np.sqrt(0.25 * 0.75 / len(best))
     exact = best_range(values, errors)
     ends = np.sort(values)
-    for quantile, found in ((0.025, exact.lower), (0.5, exact.likely), (0.975, exact.upper)):
-        place, simulated = np.searchsorted(ends, found), np.quantile(chosen, quantile)
+    for quantile, result in ((0.025, exact.lower), (0.5, exact.likely), (0.975, exact.upper)):
+        place, simulated = np.searchsorted(ends, result), np.quantile(chosen, quantile)
         slack = 0.01  # of probability
         low, high = np.quantile(chosen, [max(0, quantile - slack), min(1, quantile + slack)])
-        assert low <= ends[place] <= high, (quantile, found, simulated)
+        assert low <= ends[place] <= high, (quantile, result, simulated)
 
 
 def test_published_selection_probabilities():
@@ -63,9 +63,9 @@ def test_selection_probabilities_sum_to_one_and_ties_share(errors, draws):
 
 def test_best_range_has_the_number_of_supporting_models():
     errors = np.arange(100.0)
-    found = best_range(np.where(errors < 40, 7.0, 1.0), errors)
-    assert (found.lower, found.likely, found.upper) == (7, 7, 7)
-    assert (found.n, found.draws, found.support) == (100, 25, 12)
+    result = best_range(np.where(errors < 40, 7.0, 1.0), errors)
+    assert (result.lower, result.likely, result.upper) == (7, 7, 7)
+    assert (result.n, result.draws, result.support) == (100, 25, 12)
 
 
 def test_invalid_best_range_arguments():
@@ -82,10 +82,10 @@ def test_rank_correlation_equals_scipy_and_its_interval_covers():
     for _ in range(trials):
         x = rng.normal(size=32)
         y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=32)
-        found = rank_trend(x, y)
-        covered += found.lower <= truth <= found.upper
-    assert found.rho == pytest.approx(stats.spearmanr(x, y).statistic)
-    assert found.p_value == pytest.approx(stats.spearmanr(x, y).pvalue)
+        result = rank_trend(x, y)
+        covered += result.lower <= truth <= result.upper
+    assert result.rho == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert result.p_value == pytest.approx(stats.spearmanr(x, y).pvalue)
     assert covered / trials == pytest.approx(0.95, abs=0.025)
 
 
@@ -98,25 +98,25 @@ def test_constant_values_have_no_trend():
 @given(st.lists(st.tuples(st.integers(0, 20), st.floats(0, 100)), min_size=1, max_size=60), st.integers(1, 8))
 def test_groups_partition_the_models(pairs, groups):
     values, errors = np.array(pairs).T
-    found = trend(values, errors, groups=groups)
-    assert found["n"].sum() == len(pairs)
-    assert len(found) <= groups
-    assert (found["high"].to_numpy()[:-1] < found["low"].to_numpy()[1:]).all()
-    assert np.sum(found["n"] * found["mean"]) == pytest.approx(errors.sum())
-    assert found["best"].min() == errors.min()
+    result = trend(values, errors, groups=groups)
+    assert result["n"].sum() == len(pairs)
+    assert len(result) <= groups
+    assert (result["high"].to_numpy()[:-1] < result["low"].to_numpy()[1:]).all()
+    assert np.sum(result["n"] * result["mean"]) == pytest.approx(errors.sum())
+    assert result["best"].min() == errors.min()
 
 
 def test_few_distinct_values_are_separate_groups_with_t_intervals():
-    found = trend([1, 1, 1, 2], [3.0, 4.0, 8.0, 1.0], groups=2)
+    result = trend([1, 1, 1, 2], [3.0, 4.0, 8.0, 1.0], groups=2)
     columns = [name for names in TREND_COLUMNS for name in names.split(", ")]
-    assert sorted(found.columns) == sorted(columns)
+    assert sorted(result.columns) == sorted(columns)
     interval = stats.ttest_1samp([3.0, 4.0, 8.0], 0).confidence_interval()
-    assert found.loc[0, ["value", "n", "mean", "lower", "upper"]].tolist() == pytest.approx([1, 3, 5, *interval])
-    assert np.isnan(found["lower"][1])
+    assert result.loc[0, ["value", "n", "mean", "lower", "upper"]].tolist() == pytest.approx([1, 3, 5, *interval])
+    assert np.isnan(result["lower"][1])
 
 
 @pytest.fixture(scope="module")
-def found():
+def result():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {"depth": rng.integers(4, 24, 150), "w_a": rng.uniform(4, 64, 150), "b": rng.choice([1, 2], 150)}
@@ -126,21 +126,21 @@ def found():
     return permutation_importance(frame, ["depth", "w_a", "b", "constant", "name", "absent"])
 
 
-def test_most_important_parameter(found):
-    assert found.table["parameter"].tolist() == ["depth", "w_a", "b"]
-    importance = found.table.set_index("parameter")
+def test_most_important_parameter(result):
+    assert result.table["parameter"].tolist() == ["depth", "w_a", "b"]
+    importance = result.table.set_index("parameter")
     assert importance.loc["depth", "lower"] > importance.loc["w_a", "upper"]
     assert importance.loc["b", "lower"] <= 0.02
     assert abs(importance.loc["b", "importance"]) < 0.02
-    assert found.explained > 0.7
-    assert found.n == 150
+    assert result.explained > 0.7
+    assert result.n == 150
 
 
-def test_partial_dependence_follows_the_true_effect(found):
-    depth = found.dependence[found.dependence["parameter"] == "depth"]
+def test_partial_dependence_follows_the_true_effect(result):
+    depth = result.dependence[result.dependence["parameter"] == "depth"]
     assert depth.loc[depth["error"].idxmin(), "value"] == pytest.approx(14, abs=3)
     assert depth["error"].iloc[0] > depth["error"].min() + 1.5
-    assert found.dependence.groupby("parameter").size().to_dict()["b"] == 2
+    assert result.dependence.groupby("parameter").size().to_dict()["b"] == 2
 
 
 def test_forest_explains_no_noise():
@@ -156,6 +156,6 @@ def test_duplicate_draws_do_not_leak_between_folds():
     frame = pd.DataFrame({"space": "x", "spec_id": [*map(str, range(60))], "a": rng.random(60)})
     frame["error_percent"] = rng.random(60)
     drawn = pd.concat([frame] * 4, ignore_index=True)
-    found = permutation_importance(drawn, ["a"])
-    assert found.explained < 0.1
-    assert found.n == 60
+    result = permutation_importance(drawn, ["a"])
+    assert result.explained < 0.1
+    assert result.n == 60

@@ -27,11 +27,11 @@ def test_distance_of_the_space_without_identity_in_layer_one(macro):
     stacked = pd.concat(
         [macro.assign(space="all"), macro[macro["restricted"]].assign(space="layer 1 not identity")]
     ).rename(columns={"flops": "macs"})
-    found = compare_spaces(stacked, match=None).iloc[0]
-    assert found["ks"] == pytest.approx(0.187, abs=0.001)
+    result = compare_spaces(stacked, match=None).iloc[0]
+    assert result["ks"] == pytest.approx(0.187, abs=0.001)
     matched = compare_spaces(stacked, match="macs").iloc[0]
-    assert matched["ks"] < found["ks"]  # a part of it was complexity
-    assert 0 < matched["difference"] < found["difference"]
+    assert matched["ks"] < result["ks"]  # a part of it was complexity
+    assert 0 < matched["difference"] < result["difference"]
 
 
 @pytest.mark.parametrize(("n", "power"), [(25, 0.22), (50, 0.43), (100, 0.77), (200, 0.97)])
@@ -58,6 +58,6 @@ def test_coverage_of_the_full_space_by_the_band_of_a_sample(macro):
 
 
 def test_best_models_have_few_identities(macro):
-    found = best_range(macro["n_id"], macro["error_percent"])
-    assert found.upper <= 3 < macro["n_id"].median() + 1
-    assert found.support <= 13
+    result = best_range(macro["n_id"], macro["error_percent"])
+    assert result.upper <= 3 < macro["n_id"].median() + 1
+    assert result.support <= 13

@@ -108,22 +108,25 @@ def test_figures_are_reproducible(findings):
 
 
 def test_summary_has_the_numbers_of_the_frames(findings):
-    told = " ".join(summary(findings))
+    sentences = summary(findings)
     row = findings.spaces.comparison.iloc[0]
     assert row["matched_by"] == "macs"
-    better = "bottleneck" if row["difference"] < 0 else "inverted"
-    assert f"{better} beats" in told or "do not differ significantly" in told
-    assert f"{abs(row['difference']):.2f} points" in told or "do not differ" in told
-    assert f"{abs(row['difference_lower']):.2f}" in told
-    assert f"{findings.selection.best['error_percent'][0]:.2f} % validation error" in told
-    assert findings.resolved.sentence in told
-    assert "supporting models" in told
-    assert "At least 100 are recommended" in told
+    better, worse = (row["a"], row["b"]) if row["difference"] < 0 else (row["b"], row["a"])
+    ends = sorted(abs(row[["difference_lower", "difference_upper"]]))
+    assert sentences[0] == (
+        f"At equal multiply-adds, {better} beats {worse} by {abs(row['difference']):.2f} points of mean error "
+        f"(95 % confidence interval {ends[0]:.2f} to {ends[1]:.2f}, {row['n_a']} and {row['n_b']} models)."
+    )
+    assert findings.resolved.sentence in sentences
+    text = " ".join(sentences)
+    assert f"{findings.selection.best['error_percent'][0]:.2f} % validation error" in text
+    assert "supporting models" in text
+    assert "At least 100 are recommended" in text
 
 
 def test_no_difference_is_claimed_without_evidence(tmp_path, make_study):
-    told = summary(find(load_table(make_study(tmp_path / "same", n=20, advantage=0.0, seed=3))))
-    assert told[0].startswith(
+    sentences = summary(find(load_table(make_study(tmp_path / "same", n=20, advantage=0.0, seed=3))))
+    assert sentences[0].startswith(
         "At equal multiply-adds, the mean errors of bottleneck and inverted do not differ significantly"
     )
 
@@ -340,14 +343,14 @@ def test_models_that_failed_with_one_seed_are_not_selected_under_any_policy(tmp_
     again.loc[best, ["status", "error_percent"]] = "diverged", np.nan
     both = replace(table, frame=pd.concat([table.frame, again], ignore_index=True))
     for policy in ("worst", "drop", "error=90"):
-        found = find(both, policy=policy)
-        assert table.frame["spec_id"][best] not in set(found.selection.best["spec_id"]) | set(
-            found.selection.front["spec_id"]
+        result = find(both, policy=policy)
+        assert table.frame["spec_id"][best] not in set(result.selection.best["spec_id"]) | set(
+            result.selection.front["spec_id"]
         )
-        assert section_sentences(found)["best"][-1] == "1 model was not eligible because a training failed."
-    lost = found.models[found.models["failed"]].iloc[0]
+        assert section_sentences(result)["best"][-1] == "1 model was not eligible because a training failed."
+    lost = result.models[result.models["failed"]].iloc[0]
     assert (lost["spec_id"], lost["status"], lost["seeds"]) == (table.frame["spec_id"][best], "diverged", 2)
-    assert "mean over its 1 to 2 trainings. 2 of 24 models were trained more than once" in " ".join(summary(found))
+    assert "mean over its 1 to 2 trainings. 2 of 24 models were trained more than once" in " ".join(summary(result))
 
 
 def test_trainings_with_several_seeds_are_one_model(tmp_path, make_study):

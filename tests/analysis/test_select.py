@@ -91,9 +91,9 @@ def test_pareto_front_by_definition():
     assert pareto_front(frame).tolist() == [True, True, True, False, True, False]
     rng = np.random.default_rng(4)
     values = rng.integers(0, 8, (200, 3)).astype(float)
-    found = pareto_front(pd.DataFrame(values, columns=["a", "b", "c"]), ["a", "b", "c"])
+    result = pareto_front(pd.DataFrame(values, columns=["a", "b", "c"]), ["a", "b", "c"])
     beaten = [any((other <= row).all() and (other < row).any() for other in values) for row in values]
-    assert found.tolist() == [not b for b in beaten]
+    assert result.tolist() == [not b for b in beaten]
     with pytest.raises(ValueError, match="objectives = flops: unknown"):
         pareto_front(frame, ["flops"])
     with pytest.raises(ValueError, match="objectives = block: must be a column of numbers"):
@@ -145,14 +145,14 @@ def test_selection_noise_uses_the_better_half():
     frame = repeated(rng, models=400, seeds=2)
     worse = frame["spec_id"] >= 200
     frame["error_percent"] += worse * (20 + rng.normal(0, 5, len(frame)))
-    found = selection_noise(frame)
-    assert found.source == "repeated seeds"
-    assert found.sd == pytest.approx(0.4, rel=0.15)
-    assert found.degrees == 200
+    result = selection_noise(frame)
+    assert result.source == "repeated seeds"
+    assert result.sd == pytest.approx(0.4, rel=0.15)
+    assert result.degrees == 200
 
 
 def test_selection_noise_uses_all_of_few_repeated_models():
     frame = repeated(np.random.default_rng(9), models=60)
     best = frame.groupby("spec_id")["error_percent"].mean().nsmallest(3).index
-    found = selection_noise(frame[(frame["seed"] == 0) | frame["spec_id"].isin(best)])
-    assert found.degrees == 6
+    result = selection_noise(frame[(frame["seed"] == 0) | frame["spec_id"].isin(best)])
+    assert result.degrees == 6

@@ -36,13 +36,13 @@ def test_large_normal_population_agrees_with_normal_theory():
     rng = np.random.default_rng(1)
     truth = rng.normal(20, 1, 5000)
     measured = truth + rng.normal(0, 1, 5000)
-    found = shrink(measured, 1.0)
+    result = shrink(measured, 1.0)
     middle = np.abs(measured - 20) < 2
     mean = 20 + (measured - 20)[middle] / 2
-    np.testing.assert_allclose(found["estimate"][middle], mean, atol=0.15)
-    np.testing.assert_allclose(found["lower"][middle], mean - 1.96 * np.sqrt(0.5), atol=0.25)
-    np.testing.assert_allclose(found["retrained_upper"][middle], mean + 1.96 * np.sqrt(1.5), atol=0.25)
-    assert np.mean((found["estimate"] - truth) ** 2) == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_allclose(result["estimate"][middle], mean, atol=0.15)
+    np.testing.assert_allclose(result["lower"][middle], mean - 1.96 * np.sqrt(0.5), atol=0.25)
+    np.testing.assert_allclose(result["retrained_upper"][middle], mean + 1.96 * np.sqrt(1.5), atol=0.25)
+    assert np.mean((result["estimate"] - truth) ** 2) == pytest.approx(0.5, abs=0.05)
 
 
 def test_estimates_predict_a_second_training_on_nas_bench_macro(shared_data):
@@ -52,11 +52,11 @@ def test_estimates_predict_a_second_training_on_nas_bench_macro(shared_data):
     for _ in range(15):
         some = errors[rng.choice(len(errors), 400, replace=False)]
         best = np.argsort(some[:, 0])[:5]
-        found = shrink(some[:, 0], 0.188, rows=best)
+        result = shrink(some[:, 0], 0.188, rows=best)
         retrained = some[best, 1]
         measured += list(some[best, 0] - retrained)
-        estimated += list(found["estimate"] - retrained)
-        covered += list((found["retrained_lower"] <= retrained) & (retrained <= found["retrained_upper"]))
+        estimated += list(result["estimate"] - retrained)
+        covered += list((result["retrained_lower"] <= retrained) & (retrained <= result["retrained_upper"]))
     assert np.mean(measured) < -0.15
     assert abs(np.mean(estimated)) < 0.25 * abs(np.mean(measured))
     assert np.mean(covered) > 0.88
@@ -65,28 +65,28 @@ def test_estimates_predict_a_second_training_on_nas_bench_macro(shared_data):
 @pytest.mark.parametrize("n", [1, 3])
 def test_up_to_three_models_have_a_flat_prior(n):
     x = np.random.default_rng(n).normal(10, 2, n)
-    found = shrink(x, 0.3, seeds=4, degrees=5)
-    np.testing.assert_array_equal(found["estimate"], x)
+    result = shrink(x, 0.3, seeds=4, degrees=5)
+    np.testing.assert_array_equal(result["estimate"], x)
     t = stats.t(5).ppf(0.975)
-    np.testing.assert_allclose(found["upper"] - x, t * 0.3 / 2)
-    np.testing.assert_allclose(x - found["retrained_lower"], t * np.hypot(0.3, 0.3 / 2))
+    np.testing.assert_allclose(result["upper"] - x, t * 0.3 / 2)
+    np.testing.assert_allclose(x - result["retrained_lower"], t * np.hypot(0.3, 0.3 / 2))
 
 
 @pytest.mark.parametrize("n", [4, 5, 12])
 def test_estimates_of_few_models(n):
     x = np.random.default_rng(n).normal(10, 2, n)
-    found = shrink(x, 0.3)
-    assert len(found) == n
-    assert (found["lower"] < found["estimate"]).all()
-    assert (found["estimate"] < found["upper"]).all()
-    assert (found["retrained_upper"] - found["retrained_lower"] > found["upper"] - found["lower"]).all()
-    assert np.abs(found["estimate"] - x).max() < 0.5
+    result = shrink(x, 0.3)
+    assert len(result) == n
+    assert (result["lower"] < result["estimate"]).all()
+    assert (result["estimate"] < result["upper"]).all()
+    assert (result["retrained_upper"] - result["retrained_lower"] > result["upper"] - result["lower"]).all()
+    assert np.abs(result["estimate"] - x).max() < 0.5
 
 
 def test_equal_errors_have_intervals_of_positive_width():
-    found = shrink(np.full(30, 8.0), 0.5).iloc[0]
-    assert found["upper"] - found["lower"] > 0.1
-    assert found["retrained_upper"] - found["retrained_lower"] == pytest.approx(2 * 1.96 * 0.5, rel=0.15)
+    result = shrink(np.full(30, 8.0), 0.5).iloc[0]
+    assert result["upper"] - result["lower"] > 0.1
+    assert result["retrained_upper"] - result["retrained_lower"] == pytest.approx(2 * 1.96 * 0.5, rel=0.15)
 
 
 def test_diverged_networks_do_not_affect_the_best():
@@ -102,8 +102,8 @@ def test_uncertain_noise_and_fewer_seeds_widen_the_intervals():
     x = np.random.default_rng(4).normal(10, 1, 40)
 
     def widths(**settings):
-        found = shrink(x, 0.5, rows=[0], **settings).iloc[0]
-        return found["upper"] - found["lower"], found["retrained_upper"] - found["retrained_lower"]
+        result = shrink(x, 0.5, rows=[0], **settings).iloc[0]
+        return result["upper"] - result["lower"], result["retrained_upper"] - result["retrained_lower"]
 
     known = widths()
     assert widths(degrees=3)[1] > 1.1 * known[1]

@@ -26,21 +26,21 @@ def repeated(rng, models=200, seeds=3, sd=0.4, spread=2.0):
 
 
 def test_noise_floor_recovers_both_variances():
-    found = noise_floor(repeated(np.random.default_rng(0)))
-    assert found.seed_sd_lower < 0.4 < found.seed_sd_upper
-    assert found.architecture_sd == pytest.approx(2.0, rel=0.15)
-    assert found.reliability == pytest.approx(4 / 4.16, abs=0.02)
-    assert found.smallest_difference == pytest.approx(1.96 * np.sqrt(2) * found.seed_sd, rel=1e-3)
-    assert found.difference(4) == pytest.approx(found.smallest_difference / 2)
-    assert (found.models, found.trainings) == (200, 600)
+    result = noise_floor(repeated(np.random.default_rng(0)))
+    assert result.seed_sd_lower < 0.4 < result.seed_sd_upper
+    assert result.architecture_sd == pytest.approx(2.0, rel=0.15)
+    assert result.reliability == pytest.approx(4 / 4.16, abs=0.02)
+    assert result.smallest_difference == pytest.approx(1.96 * np.sqrt(2) * result.seed_sd, rel=1e-3)
+    assert result.difference(4) == pytest.approx(result.smallest_difference / 2)
+    assert (result.models, result.trainings) == (200, 600)
 
 
 def test_noise_floor_equals_the_analysis_of_variance():
     frame = repeated(np.random.default_rng(1), models=12)
     groups = [part["error_percent"].to_numpy() for _, part in frame.groupby("spec_id")]
-    found = noise_floor(frame)
+    result = noise_floor(frame)
     f = stats.f_oneway(*groups).statistic  # = between / within
-    assert 1 + 3 * (found.architecture_sd / found.seed_sd) ** 2 == pytest.approx(f)
+    assert 1 + 3 * (result.architecture_sd / result.seed_sd) ** 2 == pytest.approx(f)
 
 
 def test_smallest_difference_has_5_percent_false_positives():
@@ -59,14 +59,14 @@ def test_rank_agreement():
     rng = np.random.default_rng(4)
     reference = rng.normal(size=100)
     cheap = reference + rng.normal(0, 0.5, 100)
-    found = rank_agreement(cheap, reference)
-    assert found.spearman == pytest.approx(stats.spearmanr(cheap, reference).statistic)
-    assert found.kendall == pytest.approx(stats.kendalltau(cheap, reference).statistic)
+    result = rank_agreement(cheap, reference)
+    assert result.spearman == pytest.approx(stats.spearmanr(cheap, reference).statistic)
+    assert result.kendall == pytest.approx(stats.kendalltau(cheap, reference).statistic)
     best, mine = set(np.argsort(reference)[:10]), set(np.argsort(cheap)[:10])
-    assert found.top_overlap == len(best & mine) / 10
-    assert found.n_top == 10
+    assert result.top_overlap == len(best & mine) / 10
+    assert result.n_top == 10
     top = list(best)
-    assert found.top_spearman == pytest.approx(stats.spearmanr(cheap[top], reference[top]).statistic)
+    assert result.top_spearman == pytest.approx(stats.spearmanr(cheap[top], reference[top]).statistic)
     same = rank_agreement(reference, reference)
     assert (same.spearman, same.kendall, same.top_overlap) == pytest.approx((1, 1, 1))
     assert np.isnan(rank_agreement([1.0, 2], [1.0, 2]).spearman)
@@ -96,26 +96,26 @@ def test_agreement_increases_over_epochs():
     frame, errors = curves(np.random.default_rng(5))
     frame.loc[0, "error_percent"] = np.nan
     frame.at[0, "epoch_validation_error_percent"] = (90.0,)  # noqa: PD008 - a tuple in a cell
-    found = epoch_fidelity(frame)
-    assert found["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert found["n"].tolist() == [79] * 6
-    assert found["spearman"].iloc[-1] == pytest.approx(1)
-    assert found["spearman"][1] == pytest.approx(stats.spearmanr(errors[1:, 1], errors[1:, -1]).statistic)
-    assert all(a < b + 0.02 for a, b in pairwise(found["spearman"]))
-    epoch = cheapest_epoch(found, 0.9)
+    result = epoch_fidelity(frame)
+    assert result["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert result["n"].tolist() == [79] * 6
+    assert result["spearman"].iloc[-1] == pytest.approx(1)
+    assert result["spearman"][1] == pytest.approx(stats.spearmanr(errors[1:, 1], errors[1:, -1]).statistic)
+    assert all(a < b + 0.02 for a, b in pairwise(result["spearman"]))
+    epoch = cheapest_epoch(result, 0.9)
     assert epoch is not None
-    assert (found.loc[found["epoch"] >= epoch, "spearman_lower"] >= 0.9).all()
-    assert found.loc[found["epoch"] == epoch - 1, "spearman_lower"].item() < 0.9
-    assert cheapest_epoch(found, 0.9999) is None
+    assert (result.loc[result["epoch"] >= epoch, "spearman_lower"] >= 0.9).all()
+    assert result.loc[result["epoch"] == epoch - 1, "spearman_lower"].item() < 0.9
+    assert cheapest_epoch(result, 0.9999) is None
     assert epoch_fidelity(frame.assign(epoch_validation_error_percent=None)).empty
     with pytest.raises(ValueError, match="threshold = 2: must be between"):
-        cheapest_epoch(found, 2)
+        cheapest_epoch(result, 2)
 
 
 def test_learning_curves_are_quantiles():
     frame, errors = curves(np.random.default_rng(6))
-    found = learning_curves(frame)
-    mine = found[found["space"] == "a"]
+    result = learning_curves(frame)
+    mine = result[result["space"] == "a"]
     rows = errors[1::2]
     np.testing.assert_allclose(mine["median"], np.median(rows, axis=0))
     np.testing.assert_allclose(mine["best"], rows[np.argmin(rows[:, -1])])
@@ -129,9 +129,9 @@ def test_recipes_are_compared_on_common_networks():
     long = pd.DataFrame({"study": "long", "space": "a", "spec_id": range(30), "error_percent": error})
     short = long.assign(study="short", error_percent=error + 10 + rng.normal(0, 0.5, 30)).iloc[:20]
     for ids in ({}, {"recipe_id": None, "data_id": None, "seed": 0}):
-        found = recipe_fidelity(pd.concat([short, long]).assign(**ids)).iloc[0]
-        assert (found["cheap"], found["reference"], found["n"]) == ("short", "long", 20)
-        assert found["spearman"] == pytest.approx(stats.spearmanr(short["error_percent"], error[:20]).statistic)
+        result = recipe_fidelity(pd.concat([short, long]).assign(**ids)).iloc[0]
+        assert (result["cheap"], result["reference"], result["n"]) == ("short", "long", 20)
+        assert result["spearman"] == pytest.approx(stats.spearmanr(short["error_percent"], error[:20]).statistic)
     assert recipe_fidelity(long).empty
 
 
@@ -159,8 +159,8 @@ def studies(**columns):
     ],
 )
 def test_seeds_in_separate_files_are_not_recipes(columns, compared):
-    found = recipe_fidelity(studies(**columns))
-    assert len(found) == compared
+    result = recipe_fidelity(studies(**columns))
+    assert len(result) == compared
 
 
 def test_recipes_within_one_study_differ_by_id():
@@ -189,9 +189,9 @@ def test_cheap_training_with_less_noise_agrees_better_than_a_second_seed():
 
 def test_seed_agreement_ignores_seed_values_and_uses_common_seed_counts():
     frame = repeated(np.random.default_rng(12), models=100)
-    found = seed_agreement(frame)
-    assert (found.n, found.n_top, found.top_by) == (100, 10, "a third seed")
-    assert seed_agreement(frame.assign(seed=frame["seed"] + 10 * frame["spec_id"])) == found
+    result = seed_agreement(frame)
+    assert (result.n, result.n_top, result.top_by) == (100, 10, "a third seed")
+    assert seed_agreement(frame.assign(seed=frame["seed"] + 10 * frame["spec_id"])) == result
     few_thirds = frame[(frame["seed"] < 2) | (frame["spec_id"] < 30)]
     assert seed_agreement(few_thirds) == seed_agreement(frame[frame["seed"] < 2])
     assert seed_agreement(few_thirds).top_by == "the reference"
@@ -207,10 +207,10 @@ def test_seed_agreement_on_nas_bench_macro(shared_data):
             for seed in (1, 2, 3)
         ]
     )
-    found = seed_agreement(frame)
-    assert found.spearman == pytest.approx(0.98, abs=0.005)
-    assert found.top_spearman == pytest.approx(0.50, abs=0.01)
-    assert (found.n, found.n_top, found.top_by) == (6561, 656, "a third seed")
+    result = seed_agreement(frame)
+    assert result.spearman == pytest.approx(0.98, abs=0.005)
+    assert result.top_spearman == pytest.approx(0.50, abs=0.01)
+    assert (result.n, result.n_top, result.top_by) == (6561, 656, "a third seed")
     assert seed_agreement(frame[frame["seed"] < 3]).top_spearman == pytest.approx(0.44, abs=0.01)
     assert noise_floor(frame).reliability > 0.99
     assert noise_floor(frame).seed_sd == pytest.approx(0.213, abs=0.001)

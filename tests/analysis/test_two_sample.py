@@ -66,15 +66,15 @@ def test_matched_kolmogorov_smirnov_statistic_by_hand():
     strata = np.array([0, 1, 0, 0, 0, 1])
     # Weights: bin 0 holds two of each space (1/4 each), bin 1 one of each (1/2 each); all complexities are the same.
     curve = CommonCurve(np.zeros(6), first)
-    found = matched_kolmogorov_smirnov(errors, first, strata, curve, np.random.default_rng(0))
-    assert found.statistic == pytest.approx(0.75)  # after error 2: 1/4 + 1/2 of the first, none of the second
-    assert found.above == pytest.approx(0.75)
-    assert found.below == 0
+    result = matched_kolmogorov_smirnov(errors, first, strata, curve, np.random.default_rng(0))
+    assert result.statistic == pytest.approx(0.75)  # after error 2: 1/4 + 1/2 of the first, none of the second
+    assert result.above == pytest.approx(0.75)
+    assert result.below == 0
 
 
 def test_tied_errors_do_not_separate_the_curves():
     errors = np.array([1.0, 1.0, 2.0, 2.0])
     first = np.array([True, False, True, False])
     curve = CommonCurve(np.zeros(4), first)
-    found = matched_kolmogorov_smirnov(errors, first, np.zeros(4, dtype=int), curve, np.random.default_rng(0))
-    assert (found.statistic, found.p_value) == (0, 1)
+    result = matched_kolmogorov_smirnov(errors, first, np.zeros(4, dtype=int), curve, np.random.default_rng(0))
+    assert (result.statistic, result.p_value) == (0, 1)

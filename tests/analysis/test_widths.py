@@ -44,7 +44,7 @@ def test_reported_parameters_reproduce_the_prediction():
 def test_brute_force_finds_no_better_fit_for_resnet_50():
     """The brute force is a grid of 60 x 60 x 60 rules, as described in the paper."""
     widths = np.array(zoo.spec("ResNet-50").block_widths)
-    found = fit_quantized_linear(widths).error
+    result = fit_quantized_linear(widths).error
     j = np.arange(len(widths))
     best = np.inf
     for w_m in np.linspace(1.5, 3, 60):
@@ -52,8 +52,8 @@ def test_brute_force_finds_no_better_fit_for_resnet_50():
         level = np.round(np.log(1 + w_a[..., None] / w_0[..., None] * j) / np.log(w_m))
         predicted = np.round(w_0[..., None] * w_m**level / 8) * 8
         best = min(best, np.abs(np.log(predicted / widths)).mean(axis=-1).min())
-    assert found <= best + 1e-9
-    assert found == pytest.approx(0.056, abs=0.002)
+    assert result <= best + 1e-9
+    assert result == pytest.approx(0.056, abs=0.002)
 
 
 @pytest.mark.parametrize("depths", ["1 1 1 1", "3 3 3 3", "2 4 4 2"])
@@ -101,18 +101,18 @@ def line_of(rng, slope, n=25):
 
 def test_line_through_the_best_networks():
     frame = line_of(np.random.default_rng(2), 48)
-    found = linear_structure(frame, 20)
-    assert found.models == 20
+    result = linear_structure(frame, 20)
+    assert result.models == 20
     again = frame.assign(spec_id=frame["index"].astype(str))
-    assert linear_structure(pd.concat([again] * 3), 20).slope_lower == found.slope_lower
+    assert linear_structure(pd.concat([again] * 3), 20).slope_lower == result.slope_lower
     assert width_profiles(pd.concat([again] * 3))["model"].nunique() == 6
-    assert found.slope_lower < 48 < found.slope_upper
-    assert found.intercept_lower < 48 < found.intercept_upper  # w_j = 48 (j + 1)
-    assert found.r_squared > 0.99
+    assert result.slope_lower < 48 < result.slope_upper
+    assert result.intercept_lower < 48 < result.intercept_upper  # w_j = 48 (j + 1)
+    assert result.r_squared > 0.99
     x = np.concatenate([np.arange(len(w)) for w in frame["block_widths"].head(20)])
     slope, intercept = np.polyfit(x, np.concatenate(frame["block_widths"].head(20).to_list()), 1)
-    assert (found.slope, found.intercept) == pytest.approx((slope, intercept))
-    assert len(found.widths) == frame["block_widths"].head(20).map(len).sum()
+    assert (result.slope, result.intercept) == pytest.approx((slope, intercept))
+    assert len(result.widths) == frame["block_widths"].head(20).map(len).sum()
 
 
 def test_networks_without_widths_are_excluded():
