@@ -115,7 +115,7 @@ def ranges_table(ranges: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFra
         {
             "parameter": both["parameter"].map(label),
             "space": both["space"],
-            **by_parameter(both, {"likely": "best at", "lower": "from", "upper": "to"}),
+            **by_parameter(both, {"likely": "most likely", "lower": "from", "upper": "to"}),
             "supporting models": both["support"],
             "rank correlation (95 % CI)": [
                 interval(*row) if pd.notna(row[0]) else NOTHING for row in zip(*rho, strict=True)
@@ -136,7 +136,7 @@ def regimes_table(regimes: pd.DataFrame) -> pd.DataFrame:
             "space": regimes["space"],
             "regime of macs": [f"{short(low)} to {short(high)}" for low, high in ends],
             "n": regimes["n"],
-            **by_parameter(regimes, {"likely": "best at", "lower": "from", "upper": "to"}),
+            **by_parameter(regimes, {"likely": "most likely", "lower": "from", "upper": "to"}),
             "supporting models": regimes["support"],
         }
     ).sort_values("parameter", kind="stable")

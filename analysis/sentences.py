@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.display import label
 from analysis.findings import Findings
-from analysis.number_text import interval, short, signed
+from analysis.number_text import MINUS, interval, short, signed
 from analysis.parameters import MIN_EXPLAINED
 from analysis.random_search import models_needed
 from analysis.table import Study
@@ -206,11 +206,14 @@ def _designs(findings: Findings) -> list[str]:
 def _best_model(findings: Findings) -> str:
     row = findings.selection.best.iloc[0]
     name = f"number {row['index']} of {row['space']}" if isinstance(row["spec"], dict) else str(row["spec_id"])
-    error = f"{row['error_percent']:.2f} % {'validation ' if 'validation' in findings.error else ''}error"
+    kind = "a validation error" if "validation" in findings.error else "an error"
+    error = f"{kind} of {row['error_percent']:.2f} %"
     if row["candidates"] > 1:
-        text = f"The best of {row['candidates']:,} models is {name} with {error}, an optimistic value after selection."
+        text = (
+            f"The best of {row['candidates']:,} models is {name}, with {error} (optimistic because of the selection)."
+        )
     else:
-        text = f"The only model is {name} with {error}."
+        text = f"The only model is {name}, with {error}."
     if np.isnan(row["estimate"]):
         return text
     return (
@@ -321,7 +324,7 @@ def _regimes(findings: Findings) -> list[str]:
             text += " Two regimes are too few for a trend."
         if len(significant):
             laws = [_power_law(label(row["parameter"]), row) for _, row in significant.iterrows()]
-            text += f" The best models follow {', '.join(laws)}."
+            text += f" For the best models, {', '.join(laws)}."
         others = [label(name) for name in trends["parameter"] if name not in set(significant["parameter"])]
         if others:
             text += f" No significant trend in {', '.join(others) if len(significant) else 'any parameter'}."
@@ -342,7 +345,8 @@ def _exponents(findings: Findings) -> list[str]:
 
 
 def _power_law(name: str, row: pd.Series) -> str:
-    return f"{name} ∝ macs^{row['exponent']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
+    numbers = "{exponent:.2f} ({lower:.2f} to {upper:.2f})".format_map(row).replace("-", MINUS)
+    return f"{name} ∝ macs^{numbers}"
 
 
 def _training(findings: Findings) -> list[str]:

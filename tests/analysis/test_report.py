@@ -119,7 +119,7 @@ def test_summary_has_the_numbers_of_the_frames(findings):
     )
     assert findings.resolved.sentence in sentences
     text = " ".join(sentences)
-    assert f"{findings.selection.best['error_percent'][0]:.2f} % validation error" in text
+    assert f"with a validation error of {findings.selection.best['error_percent'][0]:.2f} %" in text
     assert "supporting models" in text
     assert "At least 100 are recommended" in text
 
@@ -370,7 +370,7 @@ def test_best_model_has_an_expected_error_and_a_prediction_interval(tmp_path, ma
     sentence = headline(findings)[-1]
     row = findings.selection.best.iloc[0]
     assert sentence.startswith("The best of 60 models is number ")
-    assert "an optimistic value after selection" in sentence
+    assert "(optimistic because of the selection)" in sentence
     assert f"expected error on retraining is {row['estimate']:.2f} %" in sentence
     assert f"retraining is {row['retrained_lower']:.2f} to {row['retrained_upper']:.2f} %" in sentence
 
