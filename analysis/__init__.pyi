@@ -1,36 +1,30 @@
 """Names of `analysis` and their modules; `__init__.py` imports them on first use."""
 
 from . import plots as plots
-from .bands import simultaneous_band
-from .compare import compare_spaces, describe_spaces
-from .curves import learning_curves
-from .error_distributions import edf, edf_by
-from .exponents import power_law, scaling_exponents
-from .fidelity import (
+from .compare import compare_spaces
+from .error_distributions import describe_spaces, edf, edf_by, simultaneous_band
+from .grouping import group_by, in_families, keep_where, space_families
+from .loading import load, load_table
+from .matching import complexity_weights
+from .parameters import best_range, permutation_importance, rank_trend, trend
+from .random_search import expected_best, models_needed, random_search_by, random_search_curve
+from .regimes import assign_regimes, best_by_regime, power_law, regime_trends, scaling_exponents
+from .results import Result
+from .rows import FailurePolicy, apply_failure_policy, average_seeds
+from .select import pareto_front, select_best
+from .shrinkage import shrink
+from .table import Table
+from .training import (
     cheapest_epoch,
     epoch_fidelity,
+    learning_curves,
+    noise_floor,
     order_agreement,
     rank_agreement,
     recipe_fidelity,
     seed_agreement,
 )
-from .grouping import group_by, in_families, keep_where, space_families
-from .importance import permutation_importance
-from .loading import load, load_table
-from .matching import complexity_weights
-from .noise import noise_floor
-from .pareto import pareto_front
-from .profiles import linear_structure, width_profiles
-from .quantized_linear_fit import fit_population, fit_quantized_linear
-from .random_search import expected_best, models_needed, random_search_by, random_search_curve
-from .ranges import best_range
-from .regimes import assign_regimes, best_by_regime, regime_trends
-from .results import Result
-from .rows import FailurePolicy, apply_failure_policy, average_seeds
-from .select import select_best
-from .shrinkage import shrink
-from .table import Table
-from .trends import rank_trend, trend
+from .widths import fit_population, fit_quantized_linear, linear_structure, width_profiles
 
 __all__ = [
     "FailurePolicy",

@@ -1,12 +1,13 @@
-"""Spaces side by side: one row per space, one row per pair, each with its uncertainty and number of models."""
+"""Pairwise comparison of design spaces at equal complexity."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,80 +15,124 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.adjustment import CommonCurve, Contrast, ErrorCurve, smallest_p_values
-from analysis.comparability import check_same_training
-from analysis.kolmogorov_smirnov import (
+from analysis.matching import MIN_MODELS, central_range, common_range, equal_bins, log_complexity
+from analysis.two_sample import (
     PERMUTATIONS,
     curve_order,
     holm,
     kolmogorov_smirnov,
     matched_kolmogorov_smirnov,
+    placements,
+    superiority_interval,
 )
-from analysis.matching import MIN_MODELS, central_range, common_range, equal_bins, log_complexity
-from analysis.superiority import placements, superiority_interval
+from designspace.validated import unknown
+
+if TYPE_CHECKING:
+    from analysis.rows import Source
+
+TRAINING = {"recipe": "recipe_id", "data": "data_id"}
+"""Components of a training besides the network, and the columns that identify them."""
+
+
+def check_same_training(frame: pd.DataFrame, across: Collection[str] = (), studies: Sequence[Source] = ()) -> list[str]:
+    """Require that all models were trained with the same recipe on the same data.
+
+    Args:
+        frame: columns recipe_id and data_id, if known. Missing values are unknown, not different.
+        across: "recipe", "data" or both: differences to accept.
+        studies: studies of the models; their configurations provide the differing settings for the message.
+
+    Returns:
+        One warning per accepted difference.
+
+    Raises:
+        ValueError: a difference not in `across`, or an unknown value of `across`.
+    """
+    for name in across:
+        if name not in TRAINING:
+            raise ValueError(unknown("across", name, TRAINING))
+    warnings, problems = [], {}
+    for name, column in TRAINING.items():
+        ids = list(frame[column].dropna().unique()) if column in frame else []
+        if len(ids) < 2:
+            continue
+        differences = "; ".join(_differences(name, ids, column, studies)) or f"{column} {' and '.join(map(str, ids))}"
+        if name in across:
+            effect = "affects the errors" if name == "recipe" else "makes the errors those of different tasks"
+            warnings.append(
+                f"Warning: the models were trained with different {_noun(name)} ({differences}), which {effect}."
+            )
+        else:
+            problems[name] = f"different {_noun(name)} ({differences})"
+    if problems:
+        raise ValueError(
+            f"across = {','.join(across) or 'none'}: must include {','.join(problems)} to compare models trained with "
+            f"{' and '.join(problems.values())}"
+        )
+    return warnings
+
+
+def _noun(name: str) -> str:
+    return "recipes" if name == "recipe" else "data"
+
+
+def _differences(name: str, ids: Sequence[Any], column: str, studies: Sequence[Source]) -> Iterator[str]:
+    """Settings that differ between the configurations, such as "epochs: 1, 2"."""
+    settings = {
+        study.manifest[column]: dict(_flat(study.manifest.get("config", {}).get(name) or {}))
+        for study in studies
+        if study.manifest.get(column) in ids
+    }
+    if len(settings) < len(ids):
+        return
+    for key in dict.fromkeys(key for config in settings.values() for key in config):
+        values = list(dict.fromkeys(json.dumps(config.get(key)) for config in settings.values()))
+        if len(values) > 1:
+            yield f"{key}: {', '.join(values)}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
 
 Array = NDArray[np.float64]
 
 POWER = 0.8
 
 COMPARISON_COLUMNS = {
-    "a, b": "the two spaces; differences are a - b, so that negative means a is better",
-    "matched_by": "complexity column on which the two were matched, or 'none'",
-    "problem": "why the pair could not be compared, or ''; all numbers below are then unknown",
+    "a, b": "the two spaces; differences are a - b, so negative values favor a",
+    "matched_by": "complexity column used for matching, or 'none'",
+    "problem": "why the pair cannot be compared (its other columns are empty), or ''",
     "n_a, n_b": "models of known complexity",
-    "unknown_a, unknown_b": "models of unknown complexity, left out",
-    "inside_a, inside_b": "models within the common complexity range, which holds the central 90 % of both spaces",
-    "effective_n_a, effective_n_b": "models whose plain mean would be as precise as the adjusted mean",
+    "unknown_a, unknown_b": "excluded models of unknown complexity",
+    "inside_a, inside_b": "models within the common range, which contains the central 90 % of both spaces",
+    "effective_n_a, effective_n_b": "number of models whose plain mean would be as precise as the adjusted mean",
     "mean_a, mean_b": "mean error at equal complexity, percent: averaged uniformly over log complexity across the "
     "common range; the plain mean without matching",
-    "difference, difference_lower, difference_upper": "mean_a - mean_b, points, with an interval simultaneous over all "
-    "pairs",
-    "difference_p": "p-value of no difference, adjusted for all pairs; below 0.05 exactly when the 95 % interval "
+    "difference, difference_lower, difference_upper": "mean_a - mean_b, points, with a confidence interval "
+    "simultaneous over all pairs",
+    "difference_p": "p-value of zero difference, adjusted for all pairs; below 0.05 exactly if the 95 % interval "
     "excludes 0",
-    "bins": "complexity bins, equally weighted, of the statistics below; 1 without matching",
+    "bins": "equally weighted complexity bins of the statistics below; 1 without matching",
     "min_a, min_b": "smallest error within the bins, percent",
-    "area, area_lower, area_upper": "area under the matched EDF of a minus that of b, as a share of the area up to "
-    "area_limit, with an interval; positive means a is better",
-    "area_limit": "error up to which areas are taken, percent; by default the pair's median, so that it is about the "
-    "good half (the area up to the worst error says the same as the mean)",
-    "ks, ks_p, ks_p_holm, ks_method": "Kolmogorov-Smirnov distance, p-value, p-value corrected for the number of pairs",
-    "lead, lead_p, lag, lag_p": "largest lead of a's curve over b's and the reverse, with one-sided p-values",
-    "order": "stochastic order shown: one dominates (leads somewhere, not shown to lag), they cross, not decided",
-    "a_better, a_better_lower, a_better_upper": "P(a random model of a beats one of b of equal complexity), ties half, "
-    "with an interval",
-    "detectable": "smallest difference of means, points, detectable with 80 % power at this spread and n",
-    "models_needed": "models to train in each space, drawn as these were (some outside the common range), to detect "
-    "the observed difference with 80 % power",
+    "area, area_lower, area_upper": "area under the matched EDF of a minus that of b, as a fraction of the area "
+    "up to area_limit, with a confidence interval; positive values favor a",
+    "area_limit": "error up to which areas are compared, percent; by default the median of the pair, which restricts "
+    "the comparison to the better half (the area up to the largest error is equivalent to the mean)",
+    "ks, ks_p, ks_p_holm, ks_method": "Kolmogorov-Smirnov distance, p-value, p-value adjusted for all pairs (Holm), "
+    "method",
+    "lead, lead_p, lag, lag_p": "largest lead of the EDF of a over that of b, and the reverse, with one-sided p-values",
+    "order": "stochastic order: one dominates (leads significantly somewhere, the other nowhere), they cross, or not "
+    "decided",
+    "a_better, a_better_lower, a_better_upper": "P(a random model of a beats one of b at equal complexity), ties "
+    "counted half, with a confidence interval",
+    "detectable": "difference of means, points, detectable with 80 % power",
+    "models_needed": "models per space, sampled like these, needed to detect the observed difference with 80 % power",
 }
-
-
-def describe_spaces(frame: pd.DataFrame, by: str = "space") -> pd.DataFrame:
-    """Error distribution of each space in numbers: n, failed, min, quartiles, mean with its 95 % t-interval, percent.
-
-    Args:
-        frame: columns `by`, `error_percent` (finite) and, if failures are to be counted, `failed` (bool).
-    """
-    rows: list[dict[str, Any]] = []
-    for label, part in frame.groupby(by, sort=False):
-        errors = part["error_percent"].to_numpy(dtype=float)
-        n = len(errors)
-        half = float(stats.t.ppf(0.975, n - 1) * errors.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
-        low, middle, high = np.quantile(errors, [0.25, 0.5, 0.75])
-        rows.append(
-            {
-                by: label,
-                "n": n,
-                "failed": int(part["failed"].sum()) if "failed" in part else 0,
-                "min": errors.min(),
-                "quarter": low,
-                "median": middle,
-                "three_quarters": high,
-                "max": errors.max(),
-                "mean": errors.mean(),
-                "mean_lower": errors.mean() - half,
-                "mean_upper": errors.mean() + half,
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def compare_spaces(
@@ -104,29 +149,29 @@ def compare_spaces(
 ) -> pd.DataFrame:
     """Compare pairs of spaces, at equal complexity by default.
 
-    The difference is estimated by regression adjustment: one smooth curve of error over log complexity per space
-    (`analysis.adjustment.ErrorCurve`), the difference of the curves averaged uniformly over the common range, a
-    heteroscedasticity-robust variance. Models outside the common range inform the curves; models of unknown complexity
-    are left out and counted. All intervals of a column hold simultaneously over the pairs: by the joint distribution
-    of the differences (max-t), and by Bonferroni for areas and probabilities.
+    The difference is estimated by regression adjustment: each space has a smooth curve of error over log complexity
+    (`analysis.adjustment.ErrorCurve`), and the difference of the curves is averaged uniformly over the common range,
+    with a heteroscedasticity-robust variance. Models outside the common range inform the curves. Models of unknown
+    complexity are excluded and counted. All intervals of a column are simultaneous over the pairs: differences by
+    max-t, areas and probabilities by Bonferroni.
 
-    Area, Kolmogorov-Smirnov distance and P(better) describe errors from which the trend over complexity is removed,
-    with one curve for both spaces. Area and P(better) are adjusted like the difference; the Kolmogorov-Smirnov
-    distance weighs complexity bins equally (`analysis.matching`).
+    Area, Kolmogorov-Smirnov distance and P(better) use errors whose trend over complexity is removed with one curve for
+    both spaces. Area and P(better) are then adjusted like the difference. The Kolmogorov-Smirnov distance weights
+    complexity bins equally (`analysis.matching`).
 
     Args:
-        frame: columns `by`, `error_percent` (finite; apply a failure policy first) and `match`; one row per model.
-        by: the column that names the spaces; at least two of them.
-        match: complexity column to match on, None to compare the spaces as drawn.
-        confidence: simultaneous, of every interval.
-        area_limit: error up to which EDF areas are compared, percent; the median of each pair by default.
-        seed: of the permutations and of the joint distribution.
-        permutations: of the Kolmogorov-Smirnov test at matched complexity.
-        pairs: the pairs to compare; all by default.
-        across: "recipe", "data" or both to compare spaces although they were trained differently.
+        frame: columns `by`, `error_percent` (finite; apply a failure policy first) and `match`, one row per model.
+        by: column that defines the spaces, at least two.
+        match: complexity column to match on; None for an unmatched comparison.
+        confidence: simultaneous confidence of all intervals.
+        area_limit: error up to which EDF areas are compared, percent; by default the median of each pair.
+        seed: seed of the permutations and of the joint distribution.
+        permutations: permutations of the matched Kolmogorov-Smirnov test.
+        pairs: pairs to compare; all by default.
+        across: "recipe", "data" or both to compare spaces trained differently.
 
     Returns:
-        One row per pair, columns as in COMPARISON_COLUMNS. A pair that cannot be matched has its reason in `problem`.
+        One row per pair, columns of COMPARISON_COLUMNS. `problem` says why a pair cannot be matched.
 
     Raises:
         ValueError: fewer than two spaces, no pair that can be matched, or spaces trained differently.
@@ -158,7 +203,7 @@ def compare_spaces(
         result |= _distributions(pair, 1 - (1 - confidence) / len(possible), area_limit, seed, permutations)
         results.append(result)
     holm_p = holm(np.array([result["ks_p"] for result in results]))
-    # Two one-sided tests per pair decide the order of its curves.
+    # The order of the curves of a pair follows from two one-sided tests.
     shown = holm(np.array([[result["lead_p"], result["lag_p"]] for result in results]).ravel()) < 1 - confidence
     for pair, result, p_value, leads in zip(possible, results, holm_p, shown.reshape(-1, 2), strict=True):
         result |= {"ks_p_holm": p_value, "order": curve_order(pair.a, pair.b, *leads)}
@@ -169,13 +214,13 @@ def compare_spaces(
 
 @dataclass(frozen=True)
 class _Space:
-    """Models of one space whose complexity is known.
+    """Models of known complexity of one space.
 
     Attributes:
         errors: shape (n,), percent.
         position: shape (n,), log complexity; zeros without matching.
-        unknown: models of unknown complexity, left out.
-        curve: None with too few models for one.
+        unknown: number of excluded models of unknown complexity.
+        curve: None with too few models.
     """
 
     errors: Array
@@ -189,10 +234,10 @@ class _Space:
         if match is None:
             return cls(errors, np.zeros(len(errors)), 0, ErrorCurve(errors))
         position = log_complexity(frame, match)
-        known = np.isfinite(position)
-        errors, position = errors[known], position[known]
+        finite = np.isfinite(position)
+        errors, position = errors[finite], position[finite]
         curve = ErrorCurve(errors, position) if len(errors) >= MIN_MODELS else None
-        return cls(errors, position, int(np.sum(~known)), curve)
+        return cls(errors, position, int(np.sum(~finite)), curve)
 
 
 @dataclass(frozen=True)
@@ -200,8 +245,8 @@ class _Pair:
     """Two spaces, or the problem that prevents their comparison.
 
     Attributes:
-        low, high: ends of the common range of log complexity, over which curves are averaged.
-        covered: ends of the range that both spaces cover at all, which is cut into bins.
+        low, high: common range of log complexity over which the curves are averaged.
+        covered: range covered by both spaces, which is divided into bins.
     """
 
     a: str
@@ -227,32 +272,32 @@ class _Pair:
 
     @cached_property
     def contrast(self) -> Contrast:
-        """The difference of the spaces' error curves over the common range."""
+        """Difference of the error curves over the common range."""
         assert self.first.curve is not None
         assert self.second.curve is not None
         return Contrast(self.first.curve, self.second.curve, self.low, self.high)
 
     def inside(self, space: _Space) -> NDArray[np.bool_]:
-        """Which models lie in the common range."""
+        """Mask of the models in the common range."""
         return (space.position >= self.low) & (space.position <= self.high)
 
     def counts(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"a": self.a, "b": self.b, "matched_by": self.match or "none", "problem": self.problem}
+        counts: dict[str, Any] = {"a": self.a, "b": self.b, "matched_by": self.match or "none", "problem": self.problem}
         for side, space in (("a", self.first), ("b", self.second)):
-            found |= {f"n_{side}": len(space.errors), f"unknown_{side}": space.unknown}
-            found[f"inside_{side}"] = 0 if self.problem else int(np.sum(self.inside(space)))
-        return found
+            counts |= {f"n_{side}": len(space.errors), f"unknown_{side}": space.unknown}
+            counts[f"inside_{side}"] = 0 if self.problem else int(np.sum(self.inside(space)))
+        return counts
 
 
 def _difference(pair: _Pair, level: float, smallest: Array | None) -> dict[str, Any]:
-    """The regression-adjusted difference; `smallest` are null draws of the smallest p-value of all pairs."""
+    """Regression-adjusted difference; `smallest` are null draws of the smallest p-value over all pairs."""
     contrast = pair.contrast
     half = contrast.half_width(level)
     detectable = (contrast.quantile(level) + float(stats.norm.ppf(POWER))) * contrast.standard_error
     p_value = contrast.p_value
     if smallest is not None and np.isfinite(p_value):
         p_value = float(np.mean(smallest <= p_value))
-    # A variance falls as one over the models drawn: with m in each space `detectable` is `one` / sqrt(m).
+    # The variance is inversely proportional to the number of models: `detectable` is `one` / sqrt(m) for m per space.
     drawn = [len(space.errors) + space.unknown for space in (pair.first, pair.second)]
     variance = drawn[0] * contrast.a.variance + drawn[1] * contrast.b.variance
     one = detectable * np.sqrt(variance) / contrast.standard_error if contrast.standard_error else 0.0
@@ -273,7 +318,7 @@ def _difference(pair: _Pair, level: float, smallest: Array | None) -> dict[str, 
 def _distributions(
     pair: _Pair, confidence: float, area_limit: float | None, seed: int, permutations: int
 ) -> dict[str, Any]:
-    """Area, Kolmogorov-Smirnov and P(better) of the error distributions at equal complexity."""
+    """Area, Kolmogorov-Smirnov distance and P(better) at equal complexity."""
     errors, position = (
         np.concatenate(parts)
         for parts in zip(*((s.errors, s.position) for s in (pair.first, pair.second)), strict=True)
@@ -289,11 +334,14 @@ def _distributions(
         errors = common.remove(errors)
 
     def contrast(values: Array) -> Contrast:
-        curves = [ErrorCurve(values[mine], None if pair.match is None else position[mine]) for mine in (first, ~first)]
+        curves = [
+            ErrorCurve(values[members], None if pair.match is None else position[members])
+            for members in (first, ~first)
+        ]
         return Contrast(curves[0], curves[1], pair.low, pair.high)
 
     limit = float(np.median(errors)) if area_limit is None else area_limit
-    # The area under an EDF up to a limit (NDS) is a mean too: of how far below the limit each error is.
+    # The area under an EDF up to a limit (NDS) is the mean distance of the errors below the limit.
     area = contrast(1 - np.minimum(1, errors / limit))
     area_half = area.half_width(1 - confidence)
     ranks = contrast(placements(errors, first))

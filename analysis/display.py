@@ -1,4 +1,4 @@
-"""Frames as tables for a reader, in the terminal and on the page: one column, one format."""
+"""Column labels, and frames as tables for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -11,21 +11,39 @@ import numpy as np
 import pandas as pd
 
 from analysis.formatting import NOTHING, as_integer, format_column, interval, is_number, p_text, si_format, unsigned
-from analysis.style import label
 
 AREA = ("area", "area_lower", "area_upper")
 COMPLEXITY = ("macs", "params", "acts")
 
+LABELS = {
+    "error_percent": "error (%)",
+    "depth": "depth (blocks)",
+    "group_width": "group width (channels)",
+    "bottleneck_ratio": "bottleneck ratio b (width / inner)",
+    "w_0": "initial width w₀ (channels)",
+    "w_a": "width slope wₐ (channels per block)",
+    "w_m": "width multiplier wₘ",
+    "macs": "multiply-adds",
+    "params": "parameters",
+    "acts": "activations (conv outputs)",
+    "fit_error": "fit error of the quantized linear rule, e_fit",
+}
+
+
+def label(column: str) -> str:
+    """Axis label of a column; its name if there is none."""
+    return LABELS.get(column, column)
+
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table as it is shown.
+    """A table column as shown.
 
     Attributes:
-        name: its heading.
-        texts: one a row.
-        values: the numbers behind them, to sort by; None where there is no number.
-        right: whether the texts are numbers and stand to the right.
+        name: heading.
+        texts: text of each row.
+        values: number of each row for sorting; None without a number.
+        right: whether the column is right-aligned.
     """
 
     name: str
@@ -35,7 +53,7 @@ class Column:
 
 
 def columns(frame: pd.DataFrame) -> list[Column]:
-    """The columns of a frame as they are shown; none for a frame without rows."""
+    """Format the columns of a frame, one format per column; [] for a frame without rows."""
     return [_column(str(name), frame[name].astype(object).tolist()) for name in frame] if len(frame) else []
 
 
@@ -49,13 +67,13 @@ def spaces_table(spaces: pd.DataFrame) -> pd.DataFrame:
     """`describe_spaces` with the interval of the mean as text."""
     percent = {"min": "min", "quarter": "25 %", "median": "median", "three_quarters": "75 %", "max": "max"}
     ends = zip(spaces["mean_lower"], spaces["mean_upper"], strict=True)
-    told = [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else NOTHING for low, high in ends]
+    intervals = [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else NOTHING for low, high in ends]
     shown = spaces[["space", "n", "failed", *percent, "mean"]].rename(columns=percent)
-    return shown.assign(**{"95 % of the mean": told})
+    return shown.assign(**{"mean (95 % CI)": intervals})
 
 
 def comparison_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of spaces that could be compared: values and intervals as text."""
+    """Comparable pairs of spaces, with values and intervals as text."""
     if frame.empty:
         return frame
     frame = frame[frame["problem"] == ""]
@@ -67,12 +85,12 @@ def comparison_table(frame: pd.DataFrame) -> pd.DataFrame:
             "models": _two(frame, "n", "d"),
             "effective": np.where(frame["matched_by"] == "none", NOTHING, _two(frame, "effective_n", ".1f")),
             "mean error": _two(frame, "mean", ".2f"),
-            "difference (95 %)": _with_ends(frame, "difference", interval),
+            "difference (95 % CI)": _with_ends(frame, "difference", interval),
             "area difference, % of box": _with_ends(area, "area", interval),
-            "curves": frame["order"],
+            "EDF order": frame["order"],
             "KS D": frame["ks"].map("{:.2f}".format) + ", " + frame["ks_p"].map(p_text),
             "P(first better)": _with_ends(frame, "a_better", unsigned),
-            "Holm": frame["ks_p_holm"].map(p_text),
+            "KS p (Holm)": frame["ks_p_holm"].map(p_text),
             "detectable": frame["detectable"].map("{:.2f}".format),
         }
     )
@@ -97,9 +115,9 @@ def ranges_table(ranges: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFra
         {
             "parameter": both["parameter"].map(label),
             "space": both["space"],
-            **by_parameter(both, {"likely": "best at", "lower": "from", "upper": "to"}),
-            "models behind it": both["support"],
-            "rank correlation (95 %)": [
+            **by_parameter(both, {"likely": "most likely", "lower": "from", "upper": "to"}),
+            "supporting models": both["support"],
+            "rank correlation (95 % CI)": [
                 interval(*row) if pd.notna(row[0]) else NOTHING for row in zip(*rho, strict=True)
             ],
         }
@@ -108,7 +126,7 @@ def ranges_table(ranges: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFra
 
 
 def regimes_table(regimes: pd.DataFrame) -> pd.DataFrame:
-    """`best_by_regime` for a reader."""
+    """Table of `best_by_regime`."""
     if regimes.empty:
         return regimes
     ends = zip(regimes["low"], regimes["high"], strict=True)
@@ -118,18 +136,18 @@ def regimes_table(regimes: pd.DataFrame) -> pd.DataFrame:
             "space": regimes["space"],
             "regime of macs": [f"{si_format(low)} to {si_format(high)}" for low, high in ends],
             "n": regimes["n"],
-            **by_parameter(regimes, {"likely": "best at", "lower": "from", "upper": "to"}),
-            "models behind it": regimes["support"],
+            **by_parameter(regimes, {"likely": "most likely", "lower": "from", "upper": "to"}),
+            "supporting models": regimes["support"],
         }
     ).sort_values("parameter", kind="stable")
 
 
 def powers_table(laws: pd.DataFrame, counted: str) -> pd.DataFrame:
-    """Power laws against macs for a reader.
+    """Table of power laws against macs.
 
     Args:
         laws: fields of `PowerLaw`, with the columns `space` and either `parameter` or `of`.
-        counted: what the law goes through: models, regimes.
+        counted: heading of the number of points: models or regimes.
     """
     if laws.empty:
         return laws
@@ -141,18 +159,18 @@ def powers_table(laws: pd.DataFrame, counted: str) -> pd.DataFrame:
             "exponent": laws["exponent"],
             "from": laws["lower"],
             "to": laws["upper"],
-            "scatter of log10 y": laws["scatter"],
+            "sd of log10 y": laws["scatter"],
             counted: laws["n"],
         }
     ).sort_values("y", kind="stable")
 
 
 def by_parameter(frame: pd.DataFrame, names: dict[str, str]) -> dict[str, pd.Series]:
-    """Columns of a frame with a row for each parameter, as text; one format for all values of one parameter.
+    """Format columns as text, with one format for all values of a parameter.
 
     Args:
         frame: column `parameter` and the keys of `names`.
-        names: column to heading.
+        names: headings by column.
     """
     shown = pd.DataFrame(index=frame.index, columns=list(names.values()), dtype=object)
     for _, part in frame.groupby("parameter", sort=False):
@@ -163,7 +181,7 @@ def by_parameter(frame: pd.DataFrame, names: dict[str, str]) -> dict[str, pd.Ser
 
 def best_table(chosen: pd.DataFrame, parameters: Sequence[str] = ()) -> pd.DataFrame:
     """Selected models: measured, expected and retrained error, complexity and parameters."""
-    known = [n for n in COMPLEXITY if chosen[n].notna().any()]
+    complexity = [name for name in COMPLEXITY if chosen[name].notna().any()]
     fit = ["fit_error"] if "fit_error" in chosen and chosen["fit_error"].notna().any() else []
     intervals = chosen[["estimate", "estimate_lower", "estimate_upper"]].itertuples(index=False)
     expected = [unsigned(*row) if pd.notna(row[0]) else NOTHING for row in intervals]
@@ -177,14 +195,14 @@ def best_table(chosen: pd.DataFrame, parameters: Sequence[str] = ()) -> pd.DataF
         "expected": "expected error % (95 %)",
         "retrained": "retrained error % (95 %)",
     }
-    shown = ["rank", "space", "index", "name", *errors, "tied", "seeds", *known, *parameters, *fit]
-    counts = {column: as_integer(chosen[column]) for column in (*known, *parameters)}
+    shown = ["rank", "space", "index", "name", *errors, "tied", "seeds", *complexity, *parameters, *fit]
+    counts = {column: as_integer(chosen[column]) for column in (*complexity, *parameters)}
     frame = chosen.assign(name=name, expected=expected, retrained=retrained, tied=tied, **counts)
     return frame[shown].rename(columns={**errors, "fit_error": "e_fit"})
 
 
 def sampling_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Candidates, acceptance, distinct networks and share of duplicate draws of each space."""
+    """Candidates, acceptance, distinct networks and duplicate draws of each space."""
     if frame.empty:
         return frame
     return frame.assign(
@@ -195,7 +213,7 @@ def sampling_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _duplicates(asked: float, distinct: float, duplicates: float) -> str:
-    if pd.isna(duplicates):  # frozen by an earlier version
+    if pd.isna(duplicates):  # studies of earlier versions
         return NOTHING
     share = f"{100 * duplicates / (distinct + duplicates):.3g} %"
     return f"{share} dropped" if duplicates and asked == distinct else share

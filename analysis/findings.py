@@ -1,30 +1,29 @@
-"""Everything a report says about a table, computed once, as frames."""
+"""Findings of a report: every number it shows, computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 
 import pandas as pd
 
-from analysis.comparability import check_same_training
-from analysis.compare import compare_spaces, describe_spaces
-from analysis.curves import learning_curves
-from analysis.error_distributions import edf_by
-from analysis.exponents import scaling_exponents
-from analysis.fidelity import RankAgreement, epoch_fidelity, recipe_fidelity, seed_agreement
+from analysis.compare import check_same_training, compare_spaces
+from analysis.display import COMPLEXITY
+from analysis.error_distributions import describe_spaces, edf_by
 from analysis.grouping import group_by, in_families, space_families
-from analysis.importance import Importance, permutation_importance
 from analysis.matching import ComplexityMatch, complexity_weights
-from analysis.noise import NoiseFloor, noise_floor
-from analysis.pareto import pareto_front
-from analysis.profiles import LinearStructure, linear_structure, width_profiles
-from analysis.quantized_linear_fit import fit_population
+from analysis.parameters import (
+    Importance,
+    correlations_per_space,
+    permutation_importance,
+    ranges_per_space,
+    trends_per_space,
+    varies,
+)
 from analysis.random_search import random_search_by
-from analysis.ranges import ranges_per_space
-from analysis.regimes import assign_regimes, best_by_regime, regime_trends
+from analysis.regimes import assign_regimes, best_by_regime, regime_trends, scaling_exponents
 from analysis.rows import (
     FailurePolicy,
     Resolved,
@@ -34,94 +33,163 @@ from analysis.rows import (
     average_seeds,
     validation_size,
 )
-from analysis.select import select_best
-from analysis.spaces import varies
-from analysis.trends import correlations_per_space, trends_per_space
+from analysis.select import pareto_front, select_best
+from analysis.training import (
+    NoiseFloor,
+    RankAgreement,
+    epoch_fidelity,
+    learning_curves,
+    noise_floor,
+    recipe_fidelity,
+    seed_agreement,
+)
+from analysis.widths import LinearStructure, fit_population, linear_structure, width_profiles
+from designspace.validated import unknown
 
-COMPLEXITY = ("macs", "params", "acts")
-MOST_FITS = 2000
-"""Different networks whose widths are fitted; a fit takes some milliseconds."""
+MAX_FITS = 2000
+"""Maximum number of distinct networks whose widths are fitted. One fit takes a few milliseconds."""
+
+
+@dataclass(frozen=True)
+class SpaceFindings:
+    """Error distributions of the spaces and their comparison.
+
+    Attributes:
+        summary: `describe_spaces`, one row per space.
+        curves: `edf_by`, unweighted.
+        match: complexity column used for matching; "" for none.
+        matching: weights that match all spaces; None for one space, no common range, or no `match`.
+        match_problem: reason why `matching` failed; "" otherwise.
+        matched_curves: `edf_by` with the matching weights; empty without `matching`.
+        comparison: `compare_spaces`, matched pairs first, then unmatched pairs. Pairs of regimes of one design space
+            are excluded. Empty for one space.
+        search: `random_search_by`.
+    """
+
+    summary: pd.DataFrame
+    curves: pd.DataFrame
+    match: str
+    matching: ComplexityMatch | None
+    match_problem: str
+    matched_curves: pd.DataFrame
+    comparison: pd.DataFrame
+    search: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class ParameterFindings:
+    """Relation of the error to each parameter.
+
+    Attributes:
+        names: numeric columns that vary within a space: free parameters, then complexity, then fit_error.
+        ranges: one row per space and parameter, fields of `BestRange`.
+        correlations: one row per space and parameter, fields of `RankTrend`.
+        trends: rows of `trend` per space and parameter.
+        importance: of the free parameters over all spaces; None with too few models.
+    """
+
+    names: tuple[str, ...]
+    ranges: pd.DataFrame
+    correlations: pd.DataFrame
+    trends: pd.DataFrame
+    importance: Importance | None
+
+
+@dataclass(frozen=True)
+class RegimeFindings:
+    """Best models by complexity regime.
+
+    Attributes:
+        designs: design space by space label (`analysis.families`); empty if a column defines the spaces.
+        best: `best_by_regime` of the error and every parameter, for design spaces with several regimes of macs.
+        trends: `regime_trends`; empty with fewer than three regimes.
+        exponents: `scaling_exponents` of all models and of the best quarter of each regime ("NAME, best quarter").
+    """
+
+    designs: dict[str, str]
+    best: pd.DataFrame
+    trends: pd.DataFrame
+    exponents: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class WidthFindings:
+    """Block widths of the best networks.
+
+    Attributes:
+        profiles: `width_profiles`.
+        structures: `linear_structure` by space.
+    """
+
+    profiles: pd.DataFrame
+    structures: dict[str, LinearStructure]
+
+
+@dataclass(frozen=True)
+class TrainingFindings:
+    """Training noise and rank agreement between trainings.
+
+    Attributes:
+        curves: `learning_curves`; empty without epoch errors.
+        epochs: `epoch_fidelity`; empty without epoch errors.
+        recipes: `recipe_fidelity`.
+        noise: `noise_floor`; None without repeated seeds.
+        seeds: `seed_agreement`; None without repeated seeds.
+    """
+
+    curves: pd.DataFrame
+    epochs: pd.DataFrame
+    recipes: pd.DataFrame
+    noise: NoiseFloor | None
+    seeds: RankAgreement | None
+
+
+@dataclass(frozen=True)
+class SelectionFindings:
+    """Selected models.
+
+    Attributes:
+        best: `select_best` by error.
+        front: `select_best` on the Pareto front of error and complexity; empty if the complexity is unknown.
+    """
+
+    best: pd.DataFrame
+    front: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a table says, under one failure policy.
+    """All findings of a table under one failure policy.
 
     Attributes:
-        table: as loaded, its spaces those asked for.
-        resolved: the trainings that count.
-        warnings: accepted differences between the trainings, which every comparison contains.
-        models: one row per network, its error the mean over seeds, with the width-fit columns and `pareto`.
-        match: complexity column the spaces were matched by, "" if they were not.
-        matching: weights of the matching of all spaces together; None with one space or without overlap.
-        match_problem: why there is no matching, "" if there is or none was wanted.
-        spaces: `describe_spaces`, one row a space.
-        curves, matched_curves: `edf_by` as drawn and at matched complexity (empty without matching).
-        comparison: `compare_spaces`, pairs at equal complexity first, then as drawn; without the pairs that are one
-            design space in two regimes, which differ for that reason alone; empty with one space.
-        search: `random_search_by`, as drawn.
-        parameters: numbers that vary within some space: free parameters, then complexity, then fit_error.
-        ranges: one row per space and parameter, fields of `BestRange`.
-        correlations: one row per space and parameter, fields of `RankTrend`.
-        trends: rows of `trend` per space and parameter.
-        importance: of the free parameters, all spaces together; None with few models.
-        designs: the design space of each space, by label (`analysis.families`); empty if the spaces are a column's.
-        regimes: `best_by_regime` of the error and every parameter in each design space that spans
-            several regimes of macs; empty if none does.
-        regime_trends: `regime_trends`; empty with fewer than three regimes.
-        exponents: `scaling_exponents` of all models and (space "…, best quarter") of the best quarter of each regime.
-        structures: `linear_structure` of each space.
-        learning: `learning_curves`; empty without curves.
-        fidelity: `epoch_fidelity`; empty without curves.
-        recipes: `recipe_fidelity`.
-        noise: `noise_floor`; None without repeated seeds.
-        seeds: `seed_agreement`; None without repeated seeds.
-        best: the best models, `select_best`.
-        front: the Pareto front of error and `match` (or macs), best first; empty without complexity.
-        profiles: `width_profiles`.
-        failures: one row per space and status that is not ok: count and one message.
-        sampling: one row per study and space: asked, drawn, kept, acceptance, distinct and duplicates (as in
-            `designspace.population.SamplingReport`), rejected by which constraints.
+        table: the table, grouped into the requested spaces.
+        resolved: the trainings after the failure policy.
+        warnings: accepted differences between trainings (`check_same_training`).
+        models: one row per model with its mean error over seeds, the columns of `fit_population`, and `pareto`.
+        spaces, parameters, regimes, widths, training, selection: the parts of the report.
+        failures: one row per space and status other than ok: number of models and one message.
+        sampling: one row per study and space: asked, drawn, kept, acceptance, distinct, duplicates
+            (`designspace.population.SamplingReport`), and the number of rejections by constraint.
     """
 
     table: Trainings
     resolved: Resolved
     warnings: tuple[str, ...]
     models: pd.DataFrame
-    match: str
-    matching: ComplexityMatch | None
-    match_problem: str
-    spaces: pd.DataFrame
-    curves: pd.DataFrame
-    matched_curves: pd.DataFrame
-    comparison: pd.DataFrame
-    search: pd.DataFrame
-    parameters: tuple[str, ...]
-    ranges: pd.DataFrame
-    correlations: pd.DataFrame
-    trends: pd.DataFrame
-    importance: Importance | None
-    designs: dict[str, str]
-    regimes: pd.DataFrame
-    regime_trends: pd.DataFrame
-    exponents: pd.DataFrame
-    structures: dict[str, LinearStructure]
-    learning: pd.DataFrame
-    fidelity: pd.DataFrame
-    recipes: pd.DataFrame
-    noise: NoiseFloor | None
-    seeds: RankAgreement | None
-    best: pd.DataFrame
-    front: pd.DataFrame
-    profiles: pd.DataFrame
+    spaces: SpaceFindings
+    parameters: ParameterFindings
+    regimes: RegimeFindings
+    widths: WidthFindings
+    training: TrainingFindings
+    selection: SelectionFindings
     failures: pd.DataFrame
     sampling: pd.DataFrame
 
     @property
     def error(self) -> str:
-        """What the errors of all studies are."""
+        """Which error the report shows."""
         ours = all(study.manifest for study in self.table.sources)
-        return "validation error of the last epoch" if ours else "error as the table gives it"
+        return "validation error of the last epoch" if ours else "error from the table"
 
 
 def find(
@@ -137,94 +205,82 @@ def find(
 
     Args:
         table: from `load_table`.
-        policy: what a failed model counts as.
-        match: "macs", "params" or "acts" to compare at equal complexity, "" to compare only as drawn.
-        by: the column whose values are the spaces.
+        policy: error assigned to failed models.
+        match: "macs", "params" or "acts" to compare spaces at equal complexity; "" to compare them unmatched.
+        by: column that defines the spaces.
         top: number of best models.
-        across: "recipe", "data" or both to compare spaces although they were trained differently.
+        across: "recipe", "data" or both to compare spaces trained differently.
 
     Raises:
-        ValueError: no model finished, an unknown `match`, a `by` that names no spaces, or models trained differently.
+        ValueError: no finished model, an unknown `match` or `by`, or spaces trained differently.
     """
     if match not in ("", *COMPLEXITY):
-        raise ValueError(f"match is {match!r}; allowed: {', '.join(COMPLEXITY)}, none")
+        raise ValueError(unknown("match", match, [*COMPLEXITY, "none"]))
     table = group_by(table, by)
     resolved = apply_failure_policy(table.frame, policy)
-    frame = _with_fits(average_seeds(resolved.frame))
-    warnings = check_same_training(frame, across, table.sources) if len(set(frame["space"])) > 1 else []
-    finished = resolved.frame[~resolved.frame["failed"]]  # the error of a failure is the policy's, not a measurement
-    cost = match or "macs"
-    ok = frame[~frame["failed"]]
-    priced = ok[cost].notna().any()
-    frame["pareto"] = False
-    if priced:
-        frame.loc[ok.index, "pareto"] = pareto_front(ok, ("error_percent", cost))
-    matching, problem = _match(frame, match)
-    weights = None if matching is None else matching.weights
-    spaces = [part for _, part in frame.groupby("space", sort=False)]
-    free = tuple(name for name in table.parameters if any(varies(part[name]) for part in spaces))
-    derived = (*COMPLEXITY, "fit_error")
-    names = (*free, *(name for name in derived if any(varies(part[name]) for part in spaces)))
-    size = validation_size(table.sources)
-    designs = space_families(frame, table.sources) if by == "space" else {}
-    by_design = in_families(ok, designs)
-    regimes = _regimes(by_design, names)
+    models = _with_fits(average_seeds(resolved.frame))
+    warnings = check_same_training(models, across, table.sources) if len(set(models["space"])) > 1 else []
+    objectives = ("error_percent", match or "macs")
+    finished = models[~models["failed"]]
+    models["pareto"] = False
+    has_complexity = bool(finished[objectives[1]].notna().any())
+    if has_complexity:
+        models.loc[finished.index, "pareto"] = pareto_front(finished, objectives)
+    names = _varying(models, table.parameters)
+    designs = space_families(models, table.sources) if by == "space" else {}
     return Findings(
         table=table,
         resolved=resolved,
         warnings=tuple(warnings),
-        models=frame,
-        match=match,
-        matching=matching,
-        match_problem=problem,
-        spaces=describe_spaces(frame),
-        curves=edf_by(frame),
-        matched_curves=pd.DataFrame() if matching is None else edf_by(frame, weights=weights),
-        comparison=_comparison(frame, match, designs, across),
-        search=random_search_by(frame),
-        parameters=names,
-        ranges=ranges_per_space(frame, names),
-        correlations=correlations_per_space(frame, names),
-        trends=trends_per_space(frame, names),
-        importance=permutation_importance(frame, _across(frame, table.parameters)),
-        designs=designs,
-        regimes=regimes,
-        regime_trends=regime_trends(regimes),
-        exponents=_exponents(by_design),
-        structures=_structures(ok),
-        learning=learning_curves(ok),
-        fidelity=epoch_fidelity(ok),
-        recipes=recipe_fidelity(finished),
-        noise=noise_floor(finished),
-        seeds=seed_agreement(finished),
-        best=_with_fits(select_best(table.frame, top, validation_size=size)),
-        front=_with_fits(select_best(table.frame, None, objectives=(cost,), validation_size=size))
-        if priced
-        else pd.DataFrame(),
-        profiles=width_profiles(frame),
+        models=models,
+        spaces=_spaces(models, match, designs, across),
+        parameters=_parameters(models, names, table.parameters),
+        regimes=_regimes(finished, names, designs),
+        widths=WidthFindings(width_profiles(models), _structures(finished)),
+        # The error of a failed training comes from the policy and is not a measurement.
+        training=_training(finished, resolved.frame[~resolved.frame["failed"]]),
+        selection=_selection(table, top, objectives[1] if has_complexity else ""),
         failures=_failures(table.frame),
         sampling=_sampling(table.sources),
     )
 
 
 def _with_fits(models: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat([models, fit_population(models["block_widths"], most=MOST_FITS)], axis=1)
+    return pd.concat([models, fit_population(models["block_widths"], most=MAX_FITS)], axis=1)
 
 
-def _match(frame: pd.DataFrame, match: str) -> tuple[ComplexityMatch | None, str]:
-    if not match or len(frame["space"].unique()) < 2:
+def _varying(models: pd.DataFrame, free: Sequence[str]) -> tuple[str, ...]:
+    spaces = [part for _, part in models.groupby("space", sort=False)]
+    return tuple(name for name in (*free, *COMPLEXITY, "fit_error") if any(varies(part[name]) for part in spaces))
+
+
+def _spaces(models: pd.DataFrame, match: str, designs: Mapping[str, str], across: Collection[str]) -> SpaceFindings:
+    matching, problem = _match(models, match)
+    return SpaceFindings(
+        summary=describe_spaces(models),
+        curves=edf_by(models),
+        match=match,
+        matching=matching,
+        match_problem=problem,
+        matched_curves=pd.DataFrame() if matching is None else edf_by(models, weights=matching.weights),
+        comparison=_comparison(models, match, designs, across),
+        search=random_search_by(models),
+    )
+
+
+def _match(models: pd.DataFrame, match: str) -> tuple[ComplexityMatch | None, str]:
+    if not match or len(set(models["space"])) < 2:
         return None, ""
     try:
-        return complexity_weights(frame, match), ""
+        return complexity_weights(models, match), ""
     except ValueError as reason:
         return None, str(reason)
 
 
-def _comparison(frame: pd.DataFrame, match: str, designs: Mapping[str, str], across: Collection[str]) -> pd.DataFrame:
-    """Pairs at equal complexity, then the pairs as drawn; each kind simultaneous over all its pairs."""
-    ends = frame.groupby("space")["macs"].agg(["min", "max"])
+def _comparison(models: pd.DataFrame, match: str, designs: Mapping[str, str], across: Collection[str]) -> pd.DataFrame:
+    ends = models.groupby("space")["macs"].agg(["min", "max"])
     pairs = []
-    for a, b in combinations(dict.fromkeys(frame["space"]), 2):
+    for a, b in combinations(dict.fromkeys(models["space"]), 2):
         apart = ends["max"][a] < ends["min"][b] or ends["max"][b] < ends["min"][a]
         if not (apart and a in designs and designs[a] == designs.get(b)):
             pairs.append((a, b))
@@ -232,52 +288,74 @@ def _comparison(frame: pd.DataFrame, match: str, designs: Mapping[str, str], acr
         return pd.DataFrame()
     parts = []
     if match:
-        with suppress(ValueError):  # no pair has a common range: all are compared as drawn only
-            parts.append(compare_spaces(frame, match=match, pairs=pairs, across=across))
-    parts.append(compare_spaces(frame, match=None, pairs=pairs, across=across))
+        with suppress(ValueError):  # no pair has a common range
+            parts.append(compare_spaces(models, match=match, pairs=pairs, across=across))
+    parts.append(compare_spaces(models, match=None, pairs=pairs, across=across))
     return pd.concat(parts, ignore_index=True)
 
 
-def _across(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
-    """Parameters every model has; one that differs between spaces only is a parameter here, too."""
-    return [name for name in names if varies(frame[name]) and frame[name].notna().mean() > 0.9]
+def _parameters(models: pd.DataFrame, names: tuple[str, ...], free: Sequence[str]) -> ParameterFindings:
+    # Over all spaces, a parameter may also differ between spaces only, but almost every model must have it.
+    common = [name for name in free if varies(models[name]) and models[name].notna().mean() > 0.9]
+    return ParameterFindings(
+        names=names,
+        ranges=ranges_per_space(models, names),
+        correlations=correlations_per_space(models, names),
+        trends=trends_per_space(models, names),
+        importance=permutation_importance(models, common),
+    )
 
 
-def _regimes(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+def _regimes(finished: pd.DataFrame, names: tuple[str, ...], designs: dict[str, str]) -> RegimeFindings:
+    models = in_families(finished, designs)
     wanted = ["error_percent", *(name for name in names if name not in ("macs", "fit_error"))]
-    found = best_by_regime(frame, wanted)
-    several = found.groupby("space")["regime"].transform("max") > 0
-    return found[several].reset_index(drop=True)
+    best = best_by_regime(models, wanted)
+    best = best[best.groupby("space")["regime"].transform("max") > 0].reset_index(drop=True)
+    # The best quarter of all models would come mostly from the largest regime.
+    errors = models.groupby(["space", assign_regimes(models)])["error_percent"]
+    top = models[models["error_percent"] <= errors.transform(lambda values: values.quantile(0.25))]
+    exponents = [scaling_exponents(models), scaling_exponents(top.assign(space=top["space"] + ", best quarter"))]
+    return RegimeFindings(designs, best, regime_trends(best), pd.concat(exponents, ignore_index=True))
 
 
-def _exponents(frame: pd.DataFrame) -> pd.DataFrame:
-    # The best of all would be the best of the largest regime.
-    groups = frame.groupby(["space", assign_regimes(frame)])["error_percent"]
-    best = frame[frame["error_percent"] <= groups.transform(lambda errors: errors.quantile(0.25))]
-    parts = [scaling_exponents(frame), scaling_exponents(best.assign(space=best["space"] + ", best quarter"))]
-    return pd.concat(parts, ignore_index=True)
+def _structures(models: pd.DataFrame) -> dict[str, LinearStructure]:
+    lines = {str(space): linear_structure(part) for space, part in models.groupby("space", sort=False)}
+    return {space: line for space, line in lines.items() if line is not None}
 
 
-def _structures(frame: pd.DataFrame) -> dict[str, LinearStructure]:
-    found = {str(space): linear_structure(part) for space, part in frame.groupby("space", sort=False)}
-    return {space: line for space, line in found.items() if line is not None}
+def _training(models: pd.DataFrame, trainings: pd.DataFrame) -> TrainingFindings:
+    return TrainingFindings(
+        curves=learning_curves(models),
+        epochs=epoch_fidelity(models),
+        recipes=recipe_fidelity(trainings),
+        noise=noise_floor(trainings),
+        seeds=seed_agreement(trainings),
+    )
+
+
+def _selection(table: Trainings, top: int, complexity: str) -> SelectionFindings:
+    size = validation_size(table.sources)
+    best = _with_fits(select_best(table.frame, top, validation_size=size))
+    if not complexity:
+        return SelectionFindings(best, pd.DataFrame())
+    front = select_best(table.frame, None, objectives=(complexity,), validation_size=size)
+    return SelectionFindings(best, _with_fits(front))
 
 
 def _failures(frame: pd.DataFrame) -> pd.DataFrame:
-    lost = frame[frame["status"] != "ok"]
-    grouped = lost.groupby(["space", "status"], sort=False)["message"]
-    counted = grouped.agg(models="size", example="first").reset_index()
-    counted["example"] = counted["example"].fillna("").astype(str).str.split("\n").str[0].str.slice(0, 200)
-    return counted
+    grouped = frame[frame["status"] != "ok"].groupby(["space", "status"], sort=False)["message"]
+    counts = grouped.agg(models="size", example="first").reset_index()
+    counts["example"] = counts["example"].fillna("").astype(str).str.split("\n").str[0].str.slice(0, 200)
+    return counts
 
 
-def _sampling(studies: tuple[Source, ...]) -> pd.DataFrame:
+def _sampling(studies: Sequence[Source]) -> pd.DataFrame:
     rows = []
     for study in studies:
         for space, report in study.manifest.get("sampling", {}).items():
-            reasons = ", ".join(f"{name} {count:,}" for name, count in report.get("rejected", {}).items())
+            rejected = ", ".join(f"{name} {count:,}" for name, count in report.get("rejected", {}).items())
             counts = {
                 key: report.get(key) for key in ("asked", "drawn", "kept", "acceptance", "distinct", "duplicates")
             }
-            rows.append({"study": study.name, "space": space, **counts, "rejected": reasons})
+            rows.append({"study": study.name, "space": space, **counts, "rejected": rejected})
     return pd.DataFrame(rows)

@@ -15,9 +15,9 @@ import pandas as pd
 
 from analysis.expressions import QUOTED, split_items, unknown_column, unquoted
 from analysis.formatting import is_are, left_out, si_format
+from analysis.parameters import quantile_groups
 from analysis.readers.cells import as_text, parse_number
 from analysis.rows import COMPLEXITIES, MISSING, OK, Source, Trainings, drop_duplicate_trainings
-from analysis.trends import quantile_groups
 from designspace.validated import shorten
 
 MAX_GROUPS = 12

@@ -1,4 +1,4 @@
-"""What random search gets from a space: the best of n draws, in closed form from the error distribution."""
+"""Random-search efficiency: error of the best of m random models, in closed form from the EDF."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from analysis.error_distributions import edf
 Array = NDArray[np.float64]
 
 RANDOM_SEARCH_COLUMNS = {
-    "draws": "models drawn (with replacement, as from an endless space)",
-    "expected": "expected error of the best of them, percent",
-    "median": "median error of the best of them, percent",
-    "lower, upper": "simultaneous band of that median; lower is 0 and upper 100 where the models at hand set no bound",
-    "n": "models behind the curve",
-    "band": "how the band was made",
+    "draws": "number of random models (with replacement, as from an infinite space)",
+    "expected": "expected error of the best model, percent",
+    "median": "median error of the best model, percent",
+    "lower, upper": "simultaneous confidence band of the median; 0 and 100 where the models give no bound",
+    "n": "number of models",
+    "band": "kind and confidence of the band",
 }
 
 
 @dataclass(frozen=True)
 class ModelsNeeded:
-    """Random draws needed to come within a distance of the best known model.
+    """Number of random models needed to come within a distance of the best known model.
 
     Attributes:
-        within: the distance, points of error.
-        best: the smallest error known, percent.
-        probability: how surely the draws have to contain such a model.
-        share: part of the space within that distance of the best.
-        models, lower, upper: draws needed, and its ends by the confidence band of the share (inf: no bound).
+        within: distance, points of error.
+        best: smallest known error, percent.
+        probability: probability that at least one of the models is within the distance.
+        share: fraction of the space within the distance.
+        models, lower, upper: number of models, with bounds from the confidence band of `share` (inf: no bound).
     """
 
     within: float
@@ -44,7 +44,7 @@ class ModelsNeeded:
 
 
 def expected_best(errors: ArrayLike, draws: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """Expected smallest error among m random models: sum over i of e_(i) [(1 - W_(i-1))^m - (1 - W_i)^m].
+    """Expected smallest error of m random models: sum over i of e_(i) [(1 - W_(i-1))^m - (1 - W_i)^m].
 
     Args:
         errors: shape (N,), percent.
@@ -52,14 +52,14 @@ def expected_best(errors: ArrayLike, draws: ArrayLike, weights: ArrayLike | None
         weights: shape (N,), nonnegative; None for equal weights.
 
     Returns:
-        The shape of `draws`.
+        Array of the shape of `draws`.
 
-    Source: the law of a minimum; NDS (arXiv 1905.13214) estimates it by repeated sampling.
+    Source: distribution of a minimum. NDS (arXiv 1905.13214) estimates it by repeated sampling.
     """
     curve = edf(errors, weights, band="dkw")
     m = np.asarray(draws, dtype=float)
     if not np.all(m >= 1):
-        raise ValueError(f"draws is {draws!r}; at least 1 model is drawn")
+        raise ValueError(f"draws = {m.min():g}: must be at least 1")
     above = 1 - curve["fraction"].to_numpy()  # before each distinct error, then 0
     chance = above[:-1] ** m[..., None] - above[1:] ** m[..., None]
     return np.asarray(chance @ curve["error"].to_numpy()[:-1])
@@ -73,26 +73,26 @@ def random_search_curve(
     confidence: float = 0.95,
     worst: float = 100.0,
 ) -> pd.DataFrame:
-    """Error of the best model against the number of models drawn.
+    """Error of the best model by number of random models.
 
     Args:
         errors: shape (N,), percent.
-        weights: shape (N,), e.g. of a complexity match; None for equal weights.
-        draws: numbers of draws; powers of two up to N by default.
-        confidence: that the whole curve of medians lies within the band.
-        worst: largest error there can be, percent.
+        weights: shape (N,), for example from complexity matching; None for equal weights.
+        draws: numbers of models; by default powers of two up to N.
+        confidence: simultaneous coverage of the band over the curve of medians.
+        worst: largest possible error, percent.
 
     Returns:
         A frame with the columns of RANDOM_SEARCH_COLUMNS.
 
-    Source: the curve, RegNet (arXiv 2003.13678) Fig. 9; the band, Lourie, Cho & He 2023 (arXiv 2311.09480): the best
-    of m has the distribution 1 - (1 - F)^m, so that a band for F is a band for every quantile of it at once. It is put
-    around the median and not around the mean, whose lower end would rest on errors below all that were seen.
+    Source: curve, RegNet (arXiv 2003.13678) Fig. 9. Band, Lourie, Cho & He 2023 (arXiv 2311.09480): the best of m has
+    the distribution 1 - (1 - F)^m, so a band for F is a simultaneous band for all its quantiles. The band is for the
+    median because the lower bound of the mean would depend on errors below all observed ones.
     """
     curve = edf(errors, weights, confidence=confidence)
     n = int(curve["n"].iloc[0])
     m = 2.0 ** np.arange(int(np.log2(n)) + 1) if draws is None else np.asarray(draws, dtype=float)
-    level = 1 - 0.5 ** (1 / m)  # the quantile of F that is the median of the best of m
+    level = 1 - 0.5 ** (1 / m)  # quantile of F that equals the median of the best of m
     return pd.DataFrame(
         {
             "draws": m,
@@ -109,7 +109,9 @@ def random_search_curve(
 def random_search_by(
     frame: pd.DataFrame, by: str = "space", *, weights: ArrayLike | None = None, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """One random-search curve per value of a column, stacked, that column in front; models of weight 0 left out."""
+    """Random-search curves of all groups of a column, stacked, with that column first. Models of weight 0 are
+    excluded.
+    """
     w = np.ones(len(frame)) if weights is None else np.asarray(weights, dtype=float)
     errors = frame["error_percent"].to_numpy(dtype=float)
     parts = []
@@ -129,22 +131,22 @@ def models_needed(
     probability: float = 0.9,
     confidence: float = 0.95,
 ) -> ModelsNeeded:
-    """How many random models have to be drawn to be within `within` points of the best that is known.
+    """Number of random models needed to come within `within` points of the best known model.
 
     Args:
         errors: shape (N,), percent.
-        within: points of error, not negative.
+        within: points of error, at least 0.
         weights: shape (N,); None for equal weights.
-        probability: that at least one of the drawn models is that good, in (0, 1).
-        confidence: of the interval.
+        probability: probability that at least one of the models is within the distance, in (0, 1).
+        confidence: confidence of the bounds.
     """
     if within < 0:
-        raise ValueError(f"within is {within}; it must be a distance of at least 0 points")
+        raise ValueError(f"within = {within}: must be at least 0")
     if not 0 < probability < 1:
-        raise ValueError(f"probability is {probability}; it must be between 0 and 1, e.g. 0.9")
+        raise ValueError(f"probability = {probability}: must be between 0 and 1, for example 0.9")
     curve = edf(errors, weights, confidence=confidence)
     best = float(curve["error"].iloc[0])
-    # The step that begins right after the last error within reach: models at exactly that distance count.
+    # The step right after the last error within the distance, inclusive.
     step = int(np.searchsorted(curve["error"].to_numpy(), best + within + 1e-12, side="right"))
     share, low, high = (float(curve[name].iloc[step]) for name in ("fraction", "lower", "upper"))
     return ModelsNeeded(within, best, probability, share, *(_draws(q, probability) for q in (share, high, low)))
@@ -159,8 +161,8 @@ def _draws(share: float, probability: float) -> float:
 
 
 def _quantile(curve: pd.DataFrame, column: str, level: Array, worst: float) -> Array:
-    """The smallest error up to which a distribution function (a column of an EDF) has reached the level."""
-    # The value of row k holds just after the error of row k - 1; row 0 before any error, the worst after the last.
+    """Smallest error at which a distribution function (a column of an EDF) reaches the level."""
+    # The value of row k holds just after the error of row k - 1: row 0 before all errors, `worst` after the last.
     reached = np.maximum.accumulate(curve[column].to_numpy())
     at = np.concatenate([[0.0], curve["error"].to_numpy()[:-1], [worst]])
     return at[np.minimum(np.searchsorted(reached, level - 1e-12), len(reached))]

@@ -1,26 +1,28 @@
-"""One self-contained HTML page about a table: findings, figures, tables, failures, and how to reproduce it."""
+"""The HTML report: one self-contained page and its figures."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from analysis import display, remarks
+from analysis import display
 from analysis.compare import COMPARISON_COLUMNS
-from analysis.explorer import explorer_json
-from analysis.figures import pictures
-from analysis.findings import COMPLEXITY, Findings
-from analysis.picture import Picture
+from analysis.figures import ReportFigure, report_figures, thin_models
+from analysis.findings import Findings
+from analysis.plots.style import COLORS
 from analysis.rows import Source
-from analysis.words import setting, summary
+from analysis.sentences import section_sentences, setting, summary
 from designspace.atomic import MARK, check_output, write_output
 
 PAGE = "report.html"
@@ -28,30 +30,31 @@ FIGURES = "figures"
 
 
 def write_report(findings: Findings, folder: str | Path, command: str = "", *, force: bool = False) -> Path:
-    """Write report.html and figures/*.png into a folder; return the path of the page.
+    """Write report.html and figures/*.png into a folder and return the path of the page.
 
     Args:
         findings: from `analysis.findings.find`.
         folder: usually the study folder.
-        command: the command line that made the report, shown on the page.
-        force: whether files of other origin may be replaced.
+        command: the command line, shown on the page.
+        force: overwrite files that this tool did not write.
+
     Raises:
-        ValueError: a file of that name exists that this tool did not write.
+        ValueError: a file exists that this tool did not write. No file is written then.
     """
     folder = Path(folder)
-    drawn = pictures(findings)
+    figures = list(report_figures(findings))
     page = folder / PAGE
-    files = {folder / FIGURES / f"{picture.name}.png": picture.png() for picture in drawn}
-    files[page] = render(findings, drawn, command).encode()
-    for path in files:  # all or none
+    files = {folder / FIGURES / f"{figure.name}.png": figure.png() for figure in figures}
+    files[page] = render(findings, figures, command).encode()
+    for path in files:
         check_output(path, force=force)
     for path, content in files.items():
         write_output(path, content, force=force)
     return page
 
 
-def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> str:
-    """The page as HTML; everything in it is escaped, nothing in it is fetched."""
+def render(findings: Findings, figures: Iterable[ReportFigure], command: str = "") -> str:
+    """Render the page as HTML. All content is escaped and embedded."""
     environment = Environment(
         loader=PackageLoader("analysis"),
         autoescape=True,
@@ -68,16 +71,8 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
         error=findings.error,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         summary=summary(findings),
-        remarks={
-            "search": remarks.search(findings),
-            "parameters": remarks.parameters(findings),
-            "structure": remarks.structure(findings),
-            "regimes": remarks.regimes(findings),
-            "exponents": remarks.exponents(findings),
-            "training": remarks.training(findings),
-            "best": remarks.best(findings),
-        },
-        pictures=drawn,
+        sentences=section_sentences(findings),
+        figures=list(figures),
         models=models,
         left_out=left_out,
         all_models=len(findings.models),
@@ -91,16 +86,17 @@ def render(findings: Findings, drawn: Sequence[Picture], command: str = "") -> s
 
 
 def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
-    numbers = [name for name in findings.parameters if name not in (*COMPLEXITY, "fit_error")]
+    parameters, regimes, selection = findings.parameters, findings.regimes, findings.selection
+    numbers = [name for name in parameters.names if name not in (*display.COMPLEXITY, "fit_error")]
     return {
-        "spaces": display.spaces_table(findings.spaces),
-        "comparison": display.comparison_table(findings.comparison),
-        "ranges": display.ranges_table(findings.ranges, findings.correlations),
-        "regimes": display.regimes_table(findings.regimes),
-        "regime_trends": display.powers_table(findings.regime_trends, "regimes"),
-        "exponents": display.powers_table(findings.exponents, "models"),
-        "best": display.best_table(findings.best, numbers),
-        "front": display.best_table(findings.front, numbers) if len(findings.front) else findings.front,
+        "spaces": display.spaces_table(findings.spaces.summary),
+        "comparison": display.comparison_table(findings.spaces.comparison),
+        "ranges": display.ranges_table(parameters.ranges, parameters.correlations),
+        "regimes": display.regimes_table(regimes.best),
+        "regime_trends": display.powers_table(regimes.trends, "regimes"),
+        "exponents": display.powers_table(regimes.exponents, "models"),
+        "best": display.best_table(selection.best, numbers),
+        "front": display.best_table(selection.front, numbers) if len(selection.front) else selection.front,
         "failures": findings.failures,
         "sampling": display.sampling_table(findings.sampling),
     }
@@ -119,17 +115,69 @@ def _study(study: Source) -> dict[str, Any]:
     config = manifest.get("config") or {}
     revision = git.get("revision")
     facts = {
-        "from": str(study.path),
+        "path": str(study.path),
         "seed": config.get("seed"),
         "created": manifest.get("created_at"),
         "config hash": manifest.get("config_hash"),
         "recipe": manifest.get("recipe_id"),
         "data": manifest.get("data_id"),
         "git revision": revision and revision + (" with uncommitted changes" if git.get("dirty") else ""),
-        "machine": environment.get("platform"),
+        "platform": environment.get("platform"),
         "cores": environment.get("cores"),
-        "packages": ", ".join(f"{k} {v}" for k, v in packages.items() if v),
+        "packages": ", ".join(f"{name} {number}" for name, number in packages.items() if number),
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) if config else ""
-    known = {key: value for key, value in facts.items() if value not in (None, "")}
-    return {"name": study.name, "facts": known, "config": text}
+    present = {name: value for name, value in facts.items() if value not in (None, "")}
+    return {"name": study.name, "facts": present, "config": text}
+
+
+def explorer_json(findings: Findings) -> tuple[Markup, int]:
+    """Data of the interactive scatter plot, and the number of models left out.
+
+    Returns:
+        JSON, safe inside a script element: axes (column: label), values (column: number or null per model), spaces,
+        colors, and models (space, name, failed, facts, run-length encoded widths, spec). Large tables are thinned with
+        `thin_models`.
+    """
+    frame = thin_models(findings.models)
+    spaces = list(dict.fromkeys(findings.models["space"].astype(str)))
+    names = list(dict.fromkeys(["error_percent", *display.COMPLEXITY, *findings.parameters.names]))
+    names = [name for name in names if frame[name].notna().any()]
+    values = {name: [_number(value) for value in frame[name].astype(float)] for name in names}
+    content = {
+        "axes": {name: display.label(name) for name in names},
+        "values": values,
+        "spaces": spaces,
+        "colors": COLORS,
+        "x": next((name for name in (findings.spaces.match, *display.COMPLEXITY) if name in names), names[-1]),
+        "models": [_model(row, names, spaces) for row in frame.to_dict("records")],
+    }
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Only "</script" can end a script element.
+    return Markup(text.replace("<", "\\u003c")), len(findings.models) - len(frame)
+
+
+def _model(row: dict[Any, Any], names: list[str], spaces: list[str]) -> dict[str, Any]:
+    spec = row["spec"] if isinstance(row["spec"], dict) else None
+    widths = row["block_widths"]
+    facts = {name: _number(row[name]) for name in names}
+    facts = {name: value for name, value in facts.items() if value is not None}
+    model: dict[str, Any] = {
+        "space": spaces.index(str(row["space"])),
+        "name": f"#{row['index']} {str(row['spec_id'])[:8]}" if spec else str(row["spec_id"]),
+        "facts": facts | {"spec_id": str(row["spec_id"])},
+        "spec": spec,
+    }
+    if row["failed"]:
+        model |= {"failed": True}
+        model["facts"] |= {"status": str(row["status"])}
+    if isinstance(widths, tuple | list | np.ndarray) and len(widths):
+        model["widths"] = [[int(width), len(list(run))] for width, run in groupby(widths)]
+    return model
+
+
+def _number(value: Any) -> Any:
+    if value is None or (isinstance(value, float | np.floating) and not np.isfinite(value)) or value is pd.NA:
+        return None
+    number = float(value)
+    return int(number) if number == round(number) and abs(number) < 1e15 else float(f"{number:.7g}")

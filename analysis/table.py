@@ -120,7 +120,7 @@ class Table(Trainings):
 
     def describe(self, failures: FailurePolicy | str = "worst") -> pd.DataFrame:
         """Number of models, failures, and quantiles and mean of the error for each space; see `describe_spaces`."""
-        from analysis.compare import describe_spaces
+        from analysis.error_distributions import describe_spaces
 
         return describe_spaces(self.models(failures))
 
@@ -128,8 +128,7 @@ class Table(Trainings):
         self, *, match: str | None = None, failures: FailurePolicy | str = "worst", across: Collection[str] = ()
     ) -> Result:
         """Empirical distribution function of the error of each space, with a simultaneous band; see `edf_by`."""
-        from analysis.compare import describe_spaces
-        from analysis.error_distributions import edf_by, quantiles
+        from analysis.error_distributions import describe_spaces, edf_by, quantiles
         from analysis.matching import complexity_weights
         from analysis.plots import plot_edf
 
@@ -157,7 +156,7 @@ class Table(Trainings):
         from analysis.compare import compare_spaces
         from analysis.display import comparison_table
         from analysis.plots import plot_differences
-        from analysis.words import comparison_notes, comparison_sentences
+        from analysis.sentences import comparison_notes, comparison_sentences
 
         column = complexity_column(match)
         models, resolved, warnings = self._comparable_models(failures, across)
@@ -179,11 +178,9 @@ class Table(Trainings):
             failures: see the class.
             continuous: also fit without rounding to 8 channels (column fit_error_continuous), as in the paper.
         """
+        from analysis.parameters import best_range, rank_trend
         from analysis.plots import plot_parameter
-        from analysis.profiles import linear_structure
-        from analysis.quantized_linear_fit import FIT_COLUMNS, fit_population
-        from analysis.ranges import best_range
-        from analysis.trends import rank_trend
+        from analysis.widths import FIT_COLUMNS, fit_population, linear_structure
 
         models, resolved = self._models(failures)
         models = models[models["block_widths"].notna()].reset_index(drop=True)
@@ -227,11 +224,14 @@ class Table(Trainings):
         """
         from analysis.display import powers_table, ranges_table, regimes_table
         from analysis.grouping import in_families, space_families
-        from analysis.importance import permutation_importance
+        from analysis.parameters import (
+            correlations_per_space,
+            permutation_importance,
+            ranges_per_space,
+            trends_per_space,
+        )
         from analysis.plots import plot_parameter
-        from analysis.ranges import ranges_per_space
         from analysis.regimes import best_by_regime, regime_trends
-        from analysis.trends import correlations_per_space, trends_per_space
 
         models, resolved = self._models(failures)
         names = [*self.parameters, *(name for name in COMPLEXITIES if models[name].notna().any())]
@@ -281,9 +281,8 @@ class Table(Trainings):
             noise: standard deviation of the error of one training in points, if known.
         """
         from analysis.display import best_table
-        from analysis.pareto import pareto_front
         from analysis.plots import plot_pareto
-        from analysis.select import candidates, select_best
+        from analysis.select import candidates, pareto_front, select_best
 
         pareto = tuple(pareto)
         for name in pareto:
@@ -335,8 +334,8 @@ class Table(Trainings):
         """
         from analysis.findings import find
         from analysis.report import PAGE, write_report
-        from analysis.words import headline
-        from designspace.outputs import check_output
+        from analysis.sentences import headline
+        from designspace.atomic import check_output
 
         column = complexity_column(match)
         first = self.sources[0].path
@@ -391,7 +390,7 @@ class Table(Trainings):
         self, failures: FailurePolicy | str, across: Collection[str]
     ) -> tuple[pd.DataFrame, Resolved, list[str]]:
         """Models trained with one recipe and data set, or else a warning about the differences in `across`."""
-        from analysis.comparability import check_same_training
+        from analysis.compare import check_same_training
 
         models, resolved = self._models(failures)
         return models, resolved, check_same_training(models, across, self.sources)

@@ -1,8 +1,7 @@
-"""How long the analysis of 100,000 models takes: python -m benchmarks.analysis
+"""Time the analysis of 100,000 models: python -m benchmarks.analysis
 
-The table is made up: two spaces, 100,000 different networks, errors with an effect of depth and macs. Each time is the
-best of the repetitions; all work is done on one core, and on a machine with other work the processor time beside it is
-what an idle one would need.
+The synthetic table has two spaces of distinct networks whose errors depend on depth and macs. Each time is the minimum
+over repetitions on one core. On a busy machine, compare the processor time with the limit.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 LIMITS = {"edf with band": 0.1, "compare_spaces, two spaces": 3.0, "whole report": 20.0, "designspace --help": 0.5}
-"""Seconds allowed."""
+"""Limits in seconds."""
 
 
-def made_up_table(rows: int) -> pd.DataFrame:
-    """A table of two spaces with four parameters, complexities and a last-epoch error."""
+def synthetic_table(rows: int) -> pd.DataFrame:
+    """A table of two spaces with four parameters, complexities and errors."""
     rng = np.random.default_rng(0)
     depth, width = rng.integers(4, 40, rows), 8 * rng.integers(1, 128, rows)
     macs = 1e4 * depth * width * rng.uniform(0.8, 1.2, rows)
@@ -47,7 +46,7 @@ def made_up_table(rows: int) -> pd.DataFrame:
 
 
 def best_of(repetitions: int, work: Callable[[], object]) -> tuple[float, float]:
-    """Smallest wall time of a function and smallest processor time of it and its child processes, seconds."""
+    """Minimum wall time of a function, and minimum processor time including child processes, in seconds."""
     times = []
     for _ in range(repetitions):
         start, busy = time.perf_counter(), _processor_time()
@@ -62,7 +61,7 @@ def _processor_time() -> float:
 
 
 def main() -> int:
-    """Print times beside their limits; 1 if one is over."""
+    """Print times and limits. Returns 1 if a time exceeds its limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     rows = parser.parse_args().rows
@@ -73,7 +72,7 @@ def main() -> int:
     from analysis.findings import find
     from analysis.report import write_report
 
-    frame = made_up_table(rows)
+    frame = synthetic_table(rows)
     help_command = [sys.executable, "-m", "designspace.cli", "--help"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.csv"
@@ -92,10 +91,10 @@ def main() -> int:
     print(f"{rows:,} rows, Python {platform.python_version()}, {platform.processor() or platform.machine()}")
     over = False
     for name, (wall, busy) in times.items():
-        # What is over its limit only because the machine was busy with other work is not too slow.
+        # On a busy machine the processor time decides.
         verdict = "ok" if wall <= LIMITS[name] else "ok by processor time" if busy <= LIMITS[name] else "OVER"
         over |= verdict == "OVER"
-        print(f"{name:<28} {wall:8.3f} s, processor {busy:7.3f} s   allowed {LIMITS[name]:5.1f} s   {verdict}")
+        print(f"{name:<28} {wall:8.3f} s, processor {busy:7.3f} s   limit {LIMITS[name]:5.1f} s   {verdict}")
     return int(over)
 
 

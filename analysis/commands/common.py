@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from designspace import terminal
-from designspace.outputs import check_output, write_output
+from designspace.atomic import check_output, write_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ def show(result: Result, arguments: argparse.Namespace) -> int:
     if path.suffix in FIGURES:
         from matplotlib.figure import Figure
 
-        from analysis.picture import WIDTH, figure_bytes
+        from analysis.plots.style import WIDTH, figure_bytes
 
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         result.plot(figure.subplots())

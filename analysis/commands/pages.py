@@ -38,7 +38,7 @@ def report(argv: list[str]) -> int:
     )
     from analysis.results import spaces_summary
 
-    common.print_table(spaces_summary(written.findings.spaces))
+    common.print_table(spaces_summary(written.findings.spaces.summary))
     common.print_lines(*written.sentences)
     print(f"\nreport: {written.page}\nfigures: {written.page.parent / 'figures'}")
     return 0

@@ -1,4 +1,4 @@
-"""Pictures of what the statistics found: each draws a frame onto Axes and returns them, and computes nothing."""
+"""Plots of statistics. Each function draws a frame onto Axes, computes nothing, and returns the Axes."""
 
 from analysis.plots.distributions import plot_differences, plot_edf, plot_random_search
 from analysis.plots.parameters import plot_dependence, plot_importance, plot_parameter, plot_pareto, plot_regimes

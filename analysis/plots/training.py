@@ -1,4 +1,4 @@
-"""Pictures of training: learning curves, and how early they tell the end."""
+"""Plots of learning curves and of rank agreement."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.style import axes_or_new, label, legend_above, look, tidy
+from analysis.display import label
+from analysis.plots.style import axes_or_new, legend_above, series_style, tidy
 
 AGREEMENTS = {
     "spearman": "Spearman's ρ",
     "kendall": "Kendall's τ",
-    "top_overlap": "overlap of the best tenths",
+    "top_overlap": "overlap of the top 10 %",
     "order": "pairs of spaces in the same order",
 }
 
 
 def plot_learning_curves(frame: pd.DataFrame, *, by: str = "space", ax: Axes | None = None) -> Axes:
-    """Median validation error of every epoch with a ribbon from quartile to quartile, and the best model's curve, thin.
+    """Median and quartiles of the validation error by epoch, and the curve of the best model (thin).
 
     Args:
-        frame: as made by `analysis.curves.learning_curves`.
-        by: the column that names the spaces.
-        ax: where to draw; a new figure by default.
+        frame: from `learning_curves`.
+        by: column that defines the spaces.
+        ax: Axes to draw on; by default a new figure.
     """
     ax = tidy(axes_or_new(ax))
     for position, name in enumerate(frame[by].unique()):
-        style, line = look(position), frame[frame[by] == name]
+        style, line = series_style(position), frame[frame[by] == name]
         ax.fill_between(line["epoch"], line["lower"], line["upper"], color=style["color"], alpha=0.18, linewidth=0)
         ax.plot(line["epoch"], line["median"], **style, linewidth=1.8, markersize=4, label=f"{name}: median")
         ax.plot(line["epoch"], line["best"], color=style["color"], linestyle=style["linestyle"], linewidth=0.8)
@@ -41,22 +42,22 @@ def plot_learning_curves(frame: pd.DataFrame, *, by: str = "space", ax: Axes | N
 
 
 def plot_rank_agreement(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
-    """How well each epoch ranks the models as the last one does.
+    """Agreement of the ranking after each epoch with the ranking after the last.
 
     Args:
-        frame: as made by `analysis.fidelity.epoch_fidelity`.
-        threshold: drawn as a horizontal line.
-        ax: where to draw; a new figure by default.
+        frame: from `epoch_fidelity`.
+        threshold: horizontal line.
+        ax: Axes to draw on; by default a new figure.
     """
     ax = tidy(axes_or_new(ax))
     for position, (column, name) in enumerate(AGREEMENTS.items()):
         if frame[column].notna().any():
-            ax.plot(frame["epoch"], frame[column], **look(position), linewidth=1.8, markersize=4, label=name)
+            ax.plot(frame["epoch"], frame[column], **series_style(position), linewidth=1.8, markersize=4, label=name)
     ax.fill_between(
         frame["epoch"],
         frame["spearman_lower"],
         frame["spearman_upper"],
-        color=look(0)["color"],
+        color=series_style(0)["color"],
         alpha=0.15,
         linewidth=0,
     )

@@ -1,4 +1,4 @@
-"""Pictures of networks by the widths of their blocks."""
+"""Plots of block widths."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.formatting import si_format
-from analysis.style import axes_or_new, legend_above, look, tidy
+from analysis.plots.style import axes_or_new, legend_above, series_style, tidy
 
 
 def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Widths of networks block by block with the quantized linear rule fitted to them, on a logarithmic axis.
+    """Block widths with the fitted quantized linear rule, on a logarithmic axis.
 
     Args:
-        frame: as made by `analysis.profiles.width_profiles`: columns model, block, width, predicted, group,
-            error_percent.
-        ax: where to draw; a new figure by default.
+        frame: from `width_profiles`.
+        ax: Axes to draw on; by default a new figure.
     """
     ax = tidy(axes_or_new(ax))
     for position, group in enumerate(frame["group"].unique()):
-        style = look(position)
-        for place, (_, line) in enumerate(frame[frame["group"] == group].groupby("model", sort=False)):
+        style = series_style(position)
+        for number, (_, line) in enumerate(frame[frame["group"] == group].groupby("model", sort=False)):
             ax.step(
                 line["block"],
                 line["width"],
@@ -31,7 +30,7 @@ def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 linestyle=style["linestyle"],
                 linewidth=1.6,
                 alpha=0.85,
-                label=_told(group, frame[frame["group"] == group]["error_percent"]) if place == 0 else None,
+                label=_group_label(group, frame[frame["group"] == group]["error_percent"]) if number == 0 else None,
             )
             ax.plot(line["block"], line["predicted"], marker=".", markersize=3, linestyle="", color=style["color"])
     ax.set_yscale("log", base=2)
@@ -42,26 +41,32 @@ def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _told(group: str, errors: pd.Series) -> str:
+def _group_label(group: str, errors: pd.Series) -> str:
     return f"{group}: {errors.min():.2f} to {errors.max():.2f} %"
 
 
 def plot_linear_structure(
     widths: pd.DataFrame, slope: float, intercept: float, *, name: str = "best models", ax: Axes | None = None
 ) -> Axes:
-    """Widths of the best networks block by block and the straight line through them, on a logarithmic axis.
+    """Block widths of the best networks and the line through them, on a logarithmic axis.
 
     Args:
-        widths: `analysis.profiles.LinearStructure.widths`: columns model, block, width.
+        widths: `LinearStructure.widths`.
         slope, intercept: of the line.
-        name: what the networks are, for the legend.
-        ax: where to draw; a new figure by default.
+        name: legend entry of the networks.
+        ax: Axes to draw on; by default a new figure.
     """
     ax = tidy(axes_or_new(ax))
-    for place, (_, line) in enumerate(widths.groupby("model", sort=False)):
-        told = name if place == 0 else None
+    for number, (_, line) in enumerate(widths.groupby("model", sort=False)):
+        text = name if number == 0 else None
         ax.step(
-            line["block"], line["width"], where="mid", color=look(0)["color"], alpha=0.35, linewidth=1.2, label=told
+            line["block"],
+            line["width"],
+            where="mid",
+            color=series_style(0)["color"],
+            alpha=0.35,
+            linewidth=1.2,
+            label=text,
         )
     blocks = np.arange(widths["block"].max() + 1)
     fitted = slope * blocks + intercept
@@ -69,7 +74,7 @@ def plot_linear_structure(
     ax.plot(
         blocks[fitted > 0],
         fitted[fitted > 0],
-        color=look(1)["color"],
+        color=series_style(1)["color"],
         linewidth=2.2,
         label=f"w = {slope:.1f}·j {sign} {abs(intercept):.0f}",
     )

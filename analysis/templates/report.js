@@ -1,5 +1,5 @@
 "use strict";
-/* Sortable tables, and a scatter plot of all models whose details appear beside it. No library, no network. */
+/* Sortable tables and an interactive scatter plot of the models. No dependencies, no network access. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const byId = (id) => document.getElementById(id);
@@ -52,7 +52,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-/* ---- YAML of a network: mappings, lists and scalars, which is all a spec has ---- */
+/* ---- YAML of a spec, which has only mappings, lists and scalars ---- */
 
 function scalar(value) {
   if (typeof value !== "string") return JSON.stringify(value);
@@ -76,7 +76,7 @@ function yaml(value, indent = "") {
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-  } catch (refused) { // pages from a file may not use the clipboard everywhere
+  } catch (refused) { // some browsers deny the clipboard to file:// pages
     const area = element(document.body, "textarea");
     area.value = text;
     area.select();
@@ -85,7 +85,7 @@ async function copy(text) {
   }
 }
 
-/* ---- the scatter ---- */
+/* ---- scatter plot ---- */
 
 const data = JSON.parse(byId("models").textContent);
 const BOX = { left: 62, right: 12, top: 10, bottom: 46, width: 640, height: 420 };
@@ -121,8 +121,8 @@ const SHAPES = [
 ];
 
 function draw() {
-  const [across, up] = [byId("across").value, byId("up").value];
-  const x = scale(across, BOX.left, BOX.width - BOX.right), y = scale(up, BOX.height - BOX.bottom, BOX.top);
+  const [xAxis, yAxis] = [byId("across").value, byId("up").value];
+  const x = scale(xAxis, BOX.left, BOX.width - BOX.right), y = scale(yAxis, BOX.height - BOX.bottom, BOX.top);
   scatter.replaceChildren();
   for (const tick of x.ticks) {
     const at = x.at(tick).toFixed(1);
@@ -134,18 +134,18 @@ function draw() {
     element(scatter, "path", { class: "grid", d: `M${BOX.left} ${at.toFixed(1)}H${BOX.width - BOX.right}` });
     element(scatter, "text", { x: BOX.left - 6, y: at + 4, "text-anchor": "end" }, short(tick));
   }
-  element(scatter, "text", { x: (BOX.left + BOX.width) / 2, y: BOX.height - 8, "text-anchor": "middle" }, data.axes[across]);
+  element(scatter, "text", { x: (BOX.left + BOX.width) / 2, y: BOX.height - 8, "text-anchor": "middle" }, data.axes[xAxis]);
   const middle = (BOX.height - BOX.bottom) / 2;
-  element(scatter, "text", { transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, data.axes[up]);
+  element(scatter, "text", { transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, data.axes[yAxis]);
   places = data.models.map((model, index) => {
-    const [a, b] = [data.values[across][index], data.values[up][index]];
+    const [a, b] = [data.values[xAxis][index], data.values[yAxis][index]];
     return a === null || b === null ? null : [x.at(a), y.at(b)];
   });
   places.forEach((place, index) => {
     if (!place) return;
-    const model = data.models[index], colour = data.colours[model.space % data.colours.length];
+    const model = data.models[index], color = data.colors[model.space % data.colors.length];
     const shape = model.failed ? SHAPES[6] : SHAPES[model.space % 6];
-    const paint = model.failed ? { stroke: colour, fill: "none" } : { fill: colour, "fill-opacity": 0.6 };
+    const paint = model.failed ? { stroke: color, fill: "none" } : { fill: color, "fill-opacity": 0.6 };
     element(scatter, "path", { d: shape, transform: `translate(${place[0].toFixed(1)} ${place[1].toFixed(1)})`, ...paint });
   });
   element(scatter, "circle", { class: "shown", r: 8, visibility: "hidden" });
@@ -178,7 +178,7 @@ function profile(panel, widths) {
   const total = widths.reduce((sum, run) => sum + run[1], 0), top = Math.log2(Math.max(...widths.map((run) => run[0])));
   const bottom = Math.log2(Math.min(...widths.map((run) => run[0]))) - 1;
   const box = element(panel, "svg", { viewBox: "0 0 300 80", role: "img", preserveAspectRatio: "none" });
-  box.setAttribute("aria-label", "Widths block by block: " + widths.map(([width, count]) => `${count} × ${width}`).join(", "));
+  box.setAttribute("aria-label", "Block widths: " + widths.map(([width, count]) => `${count} × ${width}`).join(", "));
   let block = 0;
   for (const [width, count] of widths)
     for (let i = 0; i < count; i++, block++) {
@@ -204,10 +204,10 @@ function show(index) {
   const button = element(panel, "button", { type: "button" }, "Copy YAML");
   button.addEventListener("click", () => take(index));
   if (model.spec) {
-    const quiet = { residual: true, se_ratio: 0, stride: 1, kernel_size: 3 };
+    const defaults = { residual: true, se_ratio: 0, stride: 1, kernel_size: 3 };
     const stages = (model.spec.stages || []).map(({ block, depth, width, ...rest }) =>
       `${depth} × ${width} ${block}` + Object.entries(rest)
-        .filter(([key, value]) => value !== null && quiet[key] !== value)
+        .filter(([key, value]) => value !== null && defaults[key] !== value)
         .map(([key, value]) => `, ${key.replace(/_/g, " ")} ${typeof value === "number" ? short(value) : value}`).join(""));
     element(panel, "pre", {}, stages.join("\n"));
   }
@@ -247,11 +247,11 @@ for (const id of ["across", "up"]) {
   for (const [key, label] of Object.entries(data.axes)) element(byId(id), "option", { value: key }, label);
   byId(id).addEventListener("change", draw);
 }
-byId("across").value = data.across;
+byId("across").value = data.x;
 byId("up").value = "error_percent";
 data.spaces.forEach((name, index) => {
-  const item = element(byId("keys"), "li"), picture = element(item, "svg", { viewBox: "-6 -6 12 12" });
-  element(picture, "path", { d: SHAPES[index % 6], fill: data.colours[index % data.colours.length] });
+  const item = element(byId("keys"), "li"), icon = element(item, "svg", { viewBox: "-6 -6 12 12" });
+  element(icon, "path", { d: SHAPES[index % 6], fill: data.colors[index % data.colors.length] });
   item.append(" " + name);
 });
 draw();

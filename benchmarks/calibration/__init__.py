@@ -1,1 +1,1 @@
-"""Coverage and error rates of the statistics, by simulation: python -m benchmarks.calibration SECTION."""
+"""Simulated coverage and error rates of the statistics: python -m benchmarks.calibration SECTION"""

@@ -1,12 +1,12 @@
-"""How often intervals hold the truth and tests see differences that are not there, by simulation.
+"""Simulate false positive rates of tests and coverage of intervals.
 
 python -m benchmarks.calibration SECTION, where SECTION is one of
 
-comparison   false positives and coverage of `compare_spaces`: n, range of macs, overlap, noise, trend
-pairs        false positives of a whole report on 2, 5 and 12 identical spaces
-macro        models needed on NAS-Bench-Macro against bins of equal width (reads ../shared/data)
+comparison   false positives and coverage of `compare_spaces` by n, range of macs, overlap, noise and trend
+pairs        false positives of a report on 2, 5 and 12 identical spaces
+macro        models needed on NAS-Bench-Macro compared to bins of equal width (reads ../shared/data)
 selection    coverage of the expected and the retrained error of selected models
-agreement    rank agreement of two trainings within the best tenth, against its true value
+agreement    rank agreement of two trainings within the top 10 %, compared to theory
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SECTIONS = {
 
 
 def main() -> None:
-    """Run one section and print its table; `comparison` prints every row as soon as it is known."""
+    """Run one section and print its table. `comparison` prints each row as soon as it is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("section", choices=("comparison", *SECTIONS))
     parser.add_argument("--repetitions", type=int, default=2000)

@@ -1,4 +1,4 @@
-"""Rank correlation of two trainings within the best tenth, by what selects the tenth."""
+"""Rank correlation of two trainings within the best fraction, by the measurement that selects it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.fidelity import rank_agreement, seed_agreement
+from analysis.training import rank_agreement, seed_agreement
 
 
 def run(
@@ -22,22 +22,23 @@ def run(
     """Simulate populations trained with three seeds.
 
     Args:
-        repetitions: simulated populations for each reliability.
-        reliabilities: share of the variance of one training that is the architecture's.
+        repetitions: number of populations per reliability.
+        seed: random seed.
+        reliabilities: fraction of the variance of one training due to the architecture.
         models: population size.
-        top: share of the best models.
+        top: best fraction of the models.
 
     Returns:
-        One row per reliability: `reliability`; means of Spearman's rho of two trainings within the best tenth by each
-        selection, of which `seed_agreement` uses the first with three seeds and the second with two: `third_seed`,
-        `reference`, `mean_of_both` (biased by the selection), `expected_error` (the truly best tenth); the values that
-        normal theory gives for the first two, `third_seed_theory`, `reference_theory` (Pearson's).
+        One row per reliability: `reliability`; means of Spearman's rho of two trainings within the best fraction,
+        selected by a third seed (`third_seed`, as in `seed_agreement` with three seeds), one of the two (`reference`,
+        with two seeds), the mean of both (`mean_of_both`, biased) and the expected error (`expected_error`); Pearson's
+        correlation from normal theory for the first two (`third_seed_theory`, `reference_theory`).
     """
     rows = []
     for reliability in reliabilities:
         rng = np.random.default_rng([seed, round(100 * reliability)])
-        found = [_agreements(rng, reliability, models, top) for _ in range(repetitions)]
-        rows.append({"reliability": reliability, **pd.DataFrame(found).mean(), **_theory(reliability, top)})
+        results = [_agreements(rng, reliability, models, top) for _ in range(repetitions)]
+        rows.append({"reliability": reliability, **pd.DataFrame(results).mean(), **_theory(reliability, top)})
     return pd.DataFrame(rows)
 
 
@@ -59,10 +60,10 @@ def _agreements(rng: np.random.Generator, reliability: float, models: int, top: 
 
 
 def _theory(r: float, top: float) -> dict[str, float]:
-    """Pearson's correlation after truncation of normal variables (the range restriction of Pearson and Lawley)."""
+    """Pearson's correlation after truncation of normal variables (range restriction, Pearson and Lawley)."""
     cut = stats.norm.ppf(top)
     mean = -stats.norm.pdf(cut) / top
-    lost = mean**2 - cut * mean  # share of the variance of the selecting variable that truncation removes
+    lost = mean**2 - cut * mean  # fraction of the variance of the selecting variable removed by truncation
     return {
         "third_seed_theory": (r - r**2 * lost) / (1 - r**2 * lost),
         "reference_theory": r * np.sqrt(1 - lost) / np.sqrt(1 - r**2 * lost),

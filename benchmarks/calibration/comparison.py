@@ -1,4 +1,4 @@
-"""False positives and coverage of comparisons between spaces, and the models they need."""
+"""False positive rates and coverage of comparisons, and the number of models needed."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Array = NDArray[np.float64]
 
 SIZES = (16, 30, 100, 300)
 RANGES = ((1.1, "straight"), (2.0, "straight"), (32.0, "straight"), (32.0, "curved"))
-"""Factors that macs span, and the trend of the mean error over log macs."""
+"""Range of macs as a factor, and the trend of the mean error over log macs."""
 OVERLAPS = {
     "same": ((0.0, 1.0), (0.0, 1.0)),
     "shifted": ((0.0, 0.75), (0.25, 1.0)),
     "poor": ((0.0, 0.6), (0.4, 1.0)),
     "lower": ((0.0, 1.0), (0.0, 1.0)),
 }
-"""Shares of the range of log macs that the two spaces cover, uniformly; in "lower" the densities slope oppositely."""
+"""Part of the range of log macs of each space. Densities are uniform, but have opposite slopes in "lower"."""
 NOISES = ("normal", "skewed")
-"""Standard deviation 1; "skewed" is exponential, skewness 2, as in the residuals of NAS-Bench-Macro (1.5 to 3.2)."""
+"""Standard deviation 1. "skewed" is exponential with skewness 2 (residuals of NAS-Bench-Macro: 1.5 to 3.2)."""
 FEW_PERMUTATIONS = 400
-"""Enough for a test at 5 %; with the 2,000 of the analysis the table would take three times as long."""
+"""Sufficient for a test at 5 %. The default of 2,000 would triple the run time."""
 TESTS = ("difference", "area", "ks", "a_better")
 EFFECT = 1.0
 MACRO = Path(__file__).parents[2].parent / "shared" / "data" / "nas-bench-macro.csv"
 
 
 class Setting(NamedTuple):
-    """A situation to simulate: two spaces of n models, macs over a factor, their overlap, noise and trend."""
+    """Simulation setting: two spaces of n models, range of macs as a factor, overlap, noise and trend."""
 
     n: int
     factor: float
@@ -55,11 +55,13 @@ def settings(sizes: Sequence[int] = SIZES) -> Iterator[Setting]:
 
 
 def run_setting(setting: Setting, repetitions: int, seed: int = 0) -> dict[str, Any]:
-    """The fields of `Setting`, then percentages.
+    """Simulate one setting.
 
-    `false …` is how often a test at 5 % sees a difference where there is none (outside its 95 % interval), `covered …`
-    how often the 95 % interval holds the truth when the errors of one space are one standard deviation of the noise
-    higher. Such a shift moves the estimated difference by itself, so `covered difference` is 100 - `false difference`.
+    Returns:
+        The fields of `Setting` and percentages. `false NAME`: how often the 95 % interval excludes zero difference, or
+        a 5 % test rejects, for identical spaces. `covered NAME`: how often the 95 % interval contains the truth if the
+        errors of one space are one standard deviation of the noise larger. The estimated difference is equivariant
+        under such shifts, so its coverage is 100 - `false difference`.
     """
     rng = np.random.default_rng([seed, *np.frombuffer(repr(setting).encode(), np.uint8)])
     rejected = np.mean([_rejected(setting, rng) for _ in range(repetitions)], axis=0)
@@ -72,7 +74,7 @@ def run_setting(setting: Setting, repetitions: int, seed: int = 0) -> dict[str, 
 
 
 def trend(setting: Setting, log_macs: Array) -> Array:
-    """Mean error: 2 points per unit of log macs, or a power law that falls by 8 points."""
+    """Mean error: 2 points per unit of log macs, or a power law that decreases by 8 points."""
     return 30 - 2 * log_macs if setting.trend == "straight" else 20 + 8 * np.exp(-0.7 * log_macs)
 
 
@@ -81,7 +83,7 @@ def _noise(setting: Setting, shape: int, rng: np.random.Generator) -> Array:
 
 
 def simulate(setting: Setting, rng: np.random.Generator, effect: float = 0.0) -> pd.DataFrame:
-    """Models of two spaces; those of b have `effect` more points of error."""
+    """Models of two spaces. The errors of b are `effect` points larger."""
     parts = []
     for name, (low, high), slope in zip("ab", OVERLAPS[setting.overlap], ((1, 2), (2, 1)), strict=True):
         share = rng.beta(*slope, setting.n) if setting.overlap == "lower" else rng.uniform(low, high, setting.n)
@@ -92,7 +94,7 @@ def simulate(setting: Setting, rng: np.random.Generator, effect: float = 0.0) ->
 
 
 def _compare(frame: pd.DataFrame) -> pd.Series | None:
-    """The comparison, or None where the models drawn do not overlap enough to compare them at all."""
+    """The comparison; None if the spaces overlap too little."""
     try:
         return compare_spaces(frame, permutations=FEW_PERMUTATIONS).iloc[0]
     except ValueError:
@@ -127,11 +129,11 @@ def _covered(setting: Setting, rng: np.random.Generator) -> list[bool]:
 
 
 def many_spaces(repetitions: int, seed: int = 0) -> pd.DataFrame:
-    """Percentage of reports on identical spaces in which any pair shows a difference, by number of spaces and n."""
+    """Percentage of reports on identical spaces with any significant pair, by number of spaces and n."""
     rows = []
     for number, (spaces, n) in enumerate(product((2, 5, 12), (16, 30))):
         rng = np.random.default_rng([seed, number])
-        found = []
+        significant = []
         for _ in range(repetitions):
             position = rng.uniform(0, np.log(2), spaces * n)
             errors = 30 - 2 * position + rng.exponential(size=spaces * n)
@@ -143,7 +145,7 @@ def many_spaces(repetitions: int, seed: int = 0) -> pd.DataFrame:
                 name: ~((pairs[f"{name}_lower"] <= null) & (null <= pairs[f"{name}_upper"]))
                 for name, null in (("difference", 0.0), ("area", 0.0), ("a_better", 0.5))
             }
-            found.append(
+            significant.append(
                 [
                     outside["difference"].any(),
                     outside["area"].any(),
@@ -152,18 +154,23 @@ def many_spaces(repetitions: int, seed: int = 0) -> pd.DataFrame:
                     (pairs["order"] != "not decided").any(),
                 ]
             )
-        shares = 100 * np.mean(found, axis=0)
+        shares = 100 * np.mean(significant, axis=0)
         rows.append({"spaces": spaces, "n": n} | dict(zip((*TESTS, "order"), shares, strict=True)))
     return pd.DataFrame(rows)
 
 
 def power_on_macro(repetitions: int, seed: int = 0, n: int = 100) -> pd.DataFrame:
-    """Precision of the difference on NAS-Bench-Macro: networks with layer type 1 against 2 at one position.
+    """Precision of the difference on NAS-Bench-Macro: networks with layer type 1 vs. 2 at one position.
+
+    Args:
+        repetitions: number of samples.
+        seed: random seed.
+        n: networks per space.
 
     Returns:
-        Per position: the true difference at equal multiply-adds (all networks), the standard deviation of the estimate
-        over repetitions with n networks per space, by regression adjustment and by stratification into up to 10 bins of
-        equal width in macs (the earlier estimator), and the squared ratio: how many times more models the latter needs.
+        One row per position: the true difference at equal multiply-adds (all networks); the standard deviation of the
+        estimate by regression adjustment and by stratification into up to 10 bins of equal width in macs (the earlier
+        estimator); and the squared ratio, by which the number of models is reduced.
     """
     table = pd.read_csv(MACRO, dtype={"arch": str}).rename(columns={"flops": "macs", "err": "error_percent"})
     rows = []

@@ -1,4 +1,4 @@
-"""Coverage of the intervals of selected models: of the expected error, and of the error of one more training."""
+"""Coverage of the intervals of selected models: expected error and error of one retraining."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.noise import selection_noise
+from analysis.select import selection_noise
 from analysis.shrinkage import shrink
 
 Array = NDArray[np.float64]
@@ -20,7 +20,7 @@ TRUE_ERRORS: dict[str, Callable[[np.random.Generator, int], Array]] = {
     "lognormal": lambda rng, n: (np.exp(rng.normal(0, 0.5, n)) - np.exp(0.125)) / np.sqrt(np.exp(0.5) - np.exp(0.25)),
     "bimodal": lambda rng, n: (rng.choice([-1, 1], n) + rng.normal(0, 0.4, n)) / np.sqrt(1.16),
 }
-"""Distributions of the models' expected errors, each with mean 0 and standard deviation 1."""
+"""Distributions of the expected errors, with mean 0 and standard deviation 1."""
 TOP = 5
 
 
@@ -33,21 +33,22 @@ def run(
     trainings: Sequence[int] = (1, 3),
     shapes: Sequence[str] = tuple(TRUE_ERRORS),
 ) -> pd.DataFrame:
-    """Simulate populations, select the best models and train them once more.
+    """Simulate populations, select the best models and retrain them.
 
-    With one training per model the noise is given; with several it is estimated from them.
+    With one training per model the noise is given. With several it is estimated.
 
     Args:
-        repetitions: simulated populations for each setting.
+        repetitions: number of populations per setting.
+        seed: random seed.
         models: population sizes.
-        noise: standard deviations of one training, in units of the standard deviation of the expected errors.
+        noise: standard deviations of one training, relative to the standard deviation of the expected errors.
         trainings: seeds per model.
-        shapes: of TRUE_ERRORS.
+        shapes: keys of TRUE_ERRORS.
 
     Returns:
-        One row per setting and `of` ("best", "best 5", "any": five random models): `shape`, `models`, `noise`, `seeds`,
-        the percentage of 95 % intervals that cover, `expected` and `retrained`, and the mean of `estimate` minus truth,
-        `bias`.
+        One row per setting and `of` ("best", "best 5", "any" for five random models): `shape`, `models`, `noise`,
+        `seeds`, coverage of the 95 % intervals in percent (`expected`, `retrained`), and the mean of `estimate` minus
+        truth (`bias`).
     """
     rows = []
     for shape, n, sd, seeds in product(shapes, models, noise, trainings):
@@ -63,7 +64,7 @@ def run(
 
 
 def _covered(rng: np.random.Generator, shape: str, n: int, noise: float, seeds: int) -> Array:
-    """Whether each interval covers, and the bias, of the best models and of random ones; shape (2 TOP, 3)."""
+    """Coverage of both intervals and bias for the best and for random models, shape (2 TOP, 3)."""
     truth = TRUE_ERRORS[shape](rng, n)
     errors = truth[:, None] + noise * rng.normal(size=(n, seeds))
     frame = pd.DataFrame(
@@ -76,12 +77,12 @@ def _covered(rng: np.random.Generator, shape: str, n: int, noise: float, seeds: 
     measured = selection_noise(frame, noise if seeds == 1 else None)
     mean = errors.mean(axis=1)
     rows = np.concatenate([np.argsort(mean)[:TOP], rng.choice(n, TOP, replace=False)])
-    found = shrink(mean, measured.sd, seeds=seeds, degrees=measured.degrees, rows=rows)
+    estimates = shrink(mean, measured.sd, seeds=seeds, degrees=measured.degrees, rows=rows)
     retrained = truth[rows] + noise * rng.normal(size=len(rows))
     return np.column_stack(
         [
-            (found["lower"] <= truth[rows]) & (truth[rows] <= found["upper"]),
-            (found["retrained_lower"] <= retrained) & (retrained <= found["retrained_upper"]),
-            found["estimate"] - truth[rows],
+            (estimates["lower"] <= truth[rows]) & (truth[rows] <= estimates["upper"]),
+            (estimates["retrained_lower"] <= retrained) & (retrained <= estimates["retrained_upper"]),
+            estimates["estimate"] - truth[rows],
         ]
     )

@@ -5,7 +5,7 @@ from scipy import stats
 from analysis.adjustment import CommonCurve, Contrast, ErrorCurve, smallest_p_values, smoothness
 
 
-def test_without_complexity_it_is_scipys_welch_test():
+def test_unmatched_contrast_is_welchs_t_test():
     rng = np.random.default_rng(0)
     a, b = rng.normal(0, 1, 12), rng.normal(1, 3, 30)
     scipy = stats.ttest_ind(a, b, equal_var=False)
@@ -17,7 +17,7 @@ def test_without_complexity_it_is_scipys_welch_test():
     assert contrast.difference + contrast.half_width(0.05) == pytest.approx(interval.high)
 
 
-def test_the_average_of_a_natural_spline_is_exact():
+def test_average_of_a_natural_spline_is_exact():
     """Errors that lie on a natural spline with the curve's knots are reproduced, and so is their integral."""
     x = np.sort(np.random.default_rng(1).uniform(0, 3, 60))
     curve = ErrorCurve(30 - 2 * x, x)
@@ -29,7 +29,7 @@ def test_the_average_of_a_natural_spline_is_exact():
 
 
 @pytest.mark.parametrize("n", [16, 40])
-def test_variance_and_degrees_agree_with_the_matrix_formulas(n):
+def test_variance_and_degrees_equal_the_matrix_formulas(n):
     """HC2 and Bell & McCaffrey's degrees of freedom, written with n x n matrices."""
     rng = np.random.default_rng(n)
     x, y = rng.uniform(0, 2, n), rng.normal(size=n)
@@ -56,7 +56,7 @@ def curve_of_unit(x, n, j, at=None):
     return CubicSpline(knots, np.eye(len(knots))[j], bc_type="natural")(x if at is None else at)
 
 
-def test_few_distinct_complexities_limit_the_curve():
+def test_distinct_complexities_limit_the_degrees_of_freedom():
     rng = np.random.default_rng(2)
     x = np.repeat([0.0, 1.0], 20)
     curve = ErrorCurve(rng.normal(size=40) + 3 * x, x)
@@ -65,7 +65,7 @@ def test_few_distinct_complexities_limit_the_curve():
     assert same.average(1.0, 1.0)[1].mean == pytest.approx(2)
 
 
-def test_a_model_that_determines_its_own_fit_has_the_noise_of_the_others():
+def test_model_with_full_leverage_has_the_average_variance():
     """The only model of a complexity has no residual; its variance is that of the other models, not zero."""
     rng = np.random.default_rng(3)
     ratios = []
@@ -77,7 +77,7 @@ def test_a_model_that_determines_its_own_fit_has_the_noise_of_the_others():
     assert end.degrees == pytest.approx(14)
 
 
-def test_smallest_p_values_are_uniform_for_one_contrast_and_tukeys_for_all_pairs():
+def test_smallest_p_values_are_uniform_for_one_contrast_and_agree_with_tukey_for_all_pairs():
     rng = np.random.default_rng(4)
     curves = [ErrorCurve(rng.normal(size=400)) for _ in range(4)]
     one = smallest_p_values([Contrast(curves[0], curves[1])], rng)
@@ -90,7 +90,7 @@ def test_smallest_p_values_are_uniform_for_one_contrast_and_tukeys_for_all_pairs
     assert level > 0.05 / 6
 
 
-def test_removing_the_common_trend_leaves_the_difference():
+def test_removing_the_common_trend_keeps_the_difference():
     rng = np.random.default_rng(5)
     x, first = rng.uniform(0, 3, 80), np.arange(80) < 40
     errors = 20 - 3 * x + 1.5 * first

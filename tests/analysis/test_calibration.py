@@ -20,7 +20,7 @@ LEAST_COVERED = 100 * (0.95 - 4 * np.sqrt(0.05 * 0.95 / (REPETITIONS // 8)))
     ],
     ids=str,
 )
-def test_no_test_sees_differences_too_often_and_intervals_cover(setting):
+def test_false_positive_rates_and_coverage(setting):
     row = run_setting(setting, REPETITIONS)
     assert max(row[f"false {name}"] for name in TESTS) <= MOST, row
     assert min(row[f"covered {name}"] for name in ("area", "a_better")) >= LEAST_COVERED, row

@@ -1,12 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.adjustment import CommonCurve
-from analysis.compare import COMPARISON_COLUMNS, compare_spaces, describe_spaces
-from analysis.kolmogorov_smirnov import holm, matched_kolmogorov_smirnov
-from analysis.matching import complexity_weights, effective_sample_size
+from analysis.compare import COMPARISON_COLUMNS, check_same_training, compare_spaces
+from analysis.matching import complexity_weights
+from analysis.rows import Source
 
 
 def two_spaces(rng, n=60, effect=0.0, confounded=True):
@@ -19,69 +20,7 @@ def two_spaces(rng, n=60, effect=0.0, confounded=True):
     return pd.DataFrame({"space": np.repeat(["a", "b"], n), "macs": macs, "error_percent": error})
 
 
-def test_matching_makes_every_space_uniform_over_the_common_range():
-    frame = two_spaces(np.random.default_rng(0), n=200)
-    match = complexity_weights(frame)
-    low = frame.groupby("space")["macs"].min().max()
-    high = frame.groupby("space")["macs"].max().min()
-    np.testing.assert_allclose(match.edges[[0, -1]], (low, high))
-    np.testing.assert_allclose(np.diff(np.log(match.edges)), np.log(high / low) / match.bins)
-    assert match.bins >= 6
-    for name in "ab":
-        mine = (frame["space"] == name).to_numpy()
-        assert match.weights[mine].sum() == pytest.approx(1)
-        per_bin = np.bincount(
-            match.strata[mine & (match.strata >= 0)], weights=match.weights[mine & (match.strata >= 0)]
-        )
-        np.testing.assert_allclose(per_bin, 1 / match.bins)
-        assert match.effective_n[name] == pytest.approx(effective_sample_size(match.weights[mine]))
-        assert match.models[name] + match.outside[name] == 200
-    outside = (frame["macs"] < low) | (frame["macs"] > high)
-    assert (match.weights[outside] == 0).all()
-
-
-def test_matching_agrees_with_the_formula_of_nds():
-    """w_i = 1 / (histogram[bin(i)] * bins), as in the notebook of the paper, here over log complexity."""
-    frame = two_spaces(np.random.default_rng(1), n=300)
-    match = complexity_weights(frame, bins=5)
-    mine = ((frame["space"] == "a") & (match.strata >= 0)).to_numpy()
-    macs = frame["macs"].to_numpy()[mine]
-    counts, edges = np.histogram(np.log(macs), bins=5, range=tuple(np.log(match.edges[[0, -1]])))
-    place = np.clip(np.digitize(np.log(macs), edges) - 1, 0, 4)
-    np.testing.assert_allclose(match.weights[mine], 1 / (counts[place] * 5))
-
-
-def test_matching_rejects_spaces_without_overlap_and_warns_of_little():
-    frame = pd.DataFrame({"space": ["a"] * 5 + ["b"] * 5, "macs": range(1, 11), "error_percent": 1.0})
-    with pytest.raises(
-        ValueError, match=r"a and b cannot be matched by macs: no common range; b begins at 6, a ends at 5"
-    ):
-        complexity_weights(frame)
-    frame.loc[frame["space"] == "b", "macs"] = [4, 5, 5, 10, 10]
-    with pytest.raises(ValueError, match="only 2 models of a in the common range"):
-        complexity_weights(frame)
-    with pytest.raises(ValueError, match="a has 3 models of known macs; at least 4 are needed"):
-        complexity_weights(frame.assign(macs=[1, 2, 3, np.nan, np.nan, 1, 2, 3, 4, 5]))
-    with pytest.raises(ValueError, match="macs = 0: must be positive"):
-        complexity_weights(frame.assign(macs=[0, 2, 3, 4, 5, 1, 2, 3, 4, 5]))
-    skewed = pd.DataFrame({"space": ["a"] * 20 + ["b"] * 20, "macs": [*range(1, 21), *([16, 17, 20] * 6), 17, 18]})
-    match = complexity_weights(skewed)
-    assert match.warnings[0].startswith("a: 15 of 20 models are left out of the matched error distribution")
-    assert any("overlap poorly" in warning for warning in match.warnings)
-    assert any("single bin" in warning for warning in match.warnings)
-    with pytest.raises(ValueError, match="bins = 10: must be smaller"):
-        complexity_weights(skewed, bins=10)
-
-
-def test_matching_equalizes_the_mean_log_complexity():
-    frame = two_spaces(np.random.default_rng(0), n=300)
-    match = complexity_weights(frame)
-    drawn = np.exp(np.log(frame["macs"]).groupby(frame["space"]).mean())
-    assert drawn["b"] / drawn["a"] > 1.1
-    assert match.geometric_mean["b"] / match.geometric_mean["a"] == pytest.approx(1, abs=0.02)
-
-
-def test_models_of_unknown_complexity_are_left_out_and_counted():
+def test_models_of_unknown_complexity_are_excluded_and_counted():
     frame = two_spaces(np.random.default_rng(0), n=40)
     holes = frame.assign(macs=frame["macs"].where(frame.index % 10 > 0))
     row, without = compare_spaces(holes).iloc[0], compare_spaces(holes.dropna()).iloc[0]
@@ -90,7 +29,7 @@ def test_models_of_unknown_complexity_are_left_out_and_counted():
     assert complexity_weights(holes).unknown == {"a": 4, "b": 4}
 
 
-def test_matching_removes_a_difference_that_is_only_complexity():
+def test_matching_removes_a_difference_due_to_complexity():
     rng = np.random.default_rng(2)
     plain, matched = [], []
     for _ in range(60):
@@ -101,7 +40,7 @@ def test_matching_removes_a_difference_that_is_only_complexity():
     assert np.mean(np.array(matched) < 0.05) < 0.12
 
 
-def test_a_small_difference_along_a_long_common_trend_is_seen():
+def test_small_difference_along_a_steep_trend_is_detected():
     """Twelve networks of each family over a factor of 160, one family better by 0.9 points at every size."""
     macs = np.geomspace(0.2e9, 32e9, 12)
     curve = 18 + 13 * (macs / macs[0]) ** -0.45
@@ -118,7 +57,7 @@ def test_a_small_difference_along_a_long_common_trend_is_seen():
     assert row["difference_lower"] > 0.3
 
 
-def test_the_estimand_is_the_mean_over_log_complexity():
+def test_estimand_is_the_mean_over_log_complexity():
     """Where the difference grows with log macs, its average is that at the geometric middle of the common range."""
     x = np.linspace(0, 4, 200)
     frame = pd.DataFrame(
@@ -135,16 +74,16 @@ def test_the_estimand_is_the_mean_over_log_complexity():
 
 
 @pytest.mark.parametrize("match", ["macs", None])
-def test_the_interval_covers_the_true_difference(match):
+def test_coverage_of_the_difference(match):
     rng, covered, trials = np.random.default_rng(3), 0, 200
     for _ in range(trials):
-        found = compare_spaces(two_spaces(rng, n=24, effect=1.0, confounded=False), match=match).iloc[0]
-        covered += found["difference_lower"] <= -1.0 <= found["difference_upper"]
+        result = compare_spaces(two_spaces(rng, n=24, effect=1.0, confounded=False), match=match).iloc[0]
+        covered += result["difference_lower"] <= -1.0 <= result["difference_upper"]
     assert 0.95 - 3 * np.sqrt(0.05 * 0.95 / trials) <= covered / trials
 
 
 @pytest.mark.parametrize(("n_a", "n_b"), [(200, 200), (300, 100)])
-def test_models_needed_are_models_to_train(n_a, n_b):
+def test_models_needed_counts_models_outside_the_common_range(n_a, n_b):
     """Half of the models lie outside the common range: they are trained all the same.
 
     If the difference is the one these models can see, as many are needed; half of it needs four times as many.
@@ -159,9 +98,9 @@ def test_models_needed_are_models_to_train(n_a, n_b):
 
     def needed(difference):
         moved = frame["error_percent"] + a * (difference - before["difference"])
-        found = compare_spaces(frame.assign(error_percent=moved)).iloc[0]
-        assert found["detectable"] == pytest.approx(before["detectable"])
-        return found["models_needed"]
+        result = compare_spaces(frame.assign(error_percent=moved)).iloc[0]
+        assert result["detectable"] == pytest.approx(before["detectable"])
+        return result["models_needed"]
 
     seen = needed(before["detectable"])
     assert needed(before["detectable"] / 2) == pytest.approx(4 * seen, abs=4)
@@ -172,22 +111,22 @@ def test_models_needed_are_models_to_train(n_a, n_b):
     assert before["effective_n_a"] < n_a / 2
 
 
-def test_columns_and_plain_numbers():
+def test_unmatched_comparison_equals_scipy():
     frame = two_spaces(np.random.default_rng(5), n=50)
-    found = compare_spaces(frame, match=None)
+    result = compare_spaces(frame, match=None)
     promised = [name for names in COMPARISON_COLUMNS for name in names.split(", ")]
-    assert sorted(found.columns) == sorted(promised)
-    row = found.iloc[0]
+    assert sorted(result.columns) == sorted(promised)
+    row = result.iloc[0]
     a, b = (frame.loc[frame["space"] == name, "error_percent"] for name in "ab")
     assert row["difference"] == pytest.approx(a.mean() - b.mean())
     assert row["ks"] == pytest.approx(stats.ks_2samp(a, b).statistic)
     assert row["ks_p"] == pytest.approx(stats.ks_2samp(a, b).pvalue)
     assert row["difference_p"] == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
     assert (row["min_a"], row["n_a"], row["effective_n_a"]) == pytest.approx((a.min(), 50, 50))
-    pd.testing.assert_frame_equal(found, compare_spaces(frame, match=None))  # no hidden chance
+    pd.testing.assert_frame_equal(result, compare_spaces(frame, match=None))  # no hidden chance
 
 
-def test_detectable_difference_is_what_four_of_five_repetitions_see():
+def test_power_at_the_detectable_difference_is_80_percent():
     rng = np.random.default_rng(6)
     n = 40
     promised = compare_spaces(two_spaces(rng, n=2000, confounded=False), match=None)["detectable"][0] * np.sqrt(
@@ -200,56 +139,20 @@ def test_detectable_difference_is_what_four_of_five_repetitions_see():
     assert np.mean(seen) == pytest.approx(0.8, abs=0.07)
 
 
-def test_every_pair_is_compared_and_p_values_are_corrected():
+def test_all_pairs_are_compared_with_adjusted_p_values():
     rng = np.random.default_rng(7)
     frame = pd.concat([two_spaces(rng), two_spaces(rng).assign(space="c")])
-    found = compare_spaces(frame)
-    assert list(zip(found["a"], found["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert (found["ks_p_holm"] >= found["ks_p"]).all()
+    result = compare_spaces(frame)
+    assert list(zip(result["a"], result["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert (result["ks_p_holm"] >= result["ks_p"]).all()
 
 
-def test_holm_by_hand():
-    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
-
-
-def test_one_space_cannot_be_compared():
+def test_comparison_needs_two_spaces():
     with pytest.raises(ValueError, match="at least two"):
         compare_spaces(pd.DataFrame({"space": ["a", "a"], "error_percent": [1.0, 2.0], "macs": [1, 2]}))
 
 
-def test_matched_kolmogorov_smirnov_keeps_its_level():
-    rng, below, trials = np.random.default_rng(8), 0, 150
-    first = np.arange(60) < 30
-    for _ in range(trials):
-        x = np.concatenate([rng.beta(1, 2, 30), rng.beta(2, 1, 30)])
-        strata = np.minimum((3 * x).astype(int), 2)
-        errors = 20 - 10 * x + rng.exponential(size=60)
-        curve = CommonCurve(x, first)
-        below += matched_kolmogorov_smirnov(errors, first, strata, curve, rng).p_value < 0.1
-    assert below / trials < 0.1 + 3 * np.sqrt(0.09 / trials)
-
-
-def test_matched_kolmogorov_smirnov_statistic_by_hand():
-    errors = np.array([1.0, 2, 3, 4, 5, 6])
-    first = np.array([True, True, False, True, False, False])
-    strata = np.array([0, 1, 0, 0, 0, 1])
-    # Weights: bin 0 holds two of each space (1/4 each), bin 1 one of each (1/2 each); all complexities are the same.
-    curve = CommonCurve(np.zeros(6), first)
-    found = matched_kolmogorov_smirnov(errors, first, strata, curve, np.random.default_rng(0))
-    assert found.statistic == pytest.approx(0.75)  # after error 2: 1/4 + 1/2 of the first, none of the second
-    assert found.above == pytest.approx(0.75)
-    assert found.below == 0
-
-
-def test_ties_are_compared_after_the_last_of_them():
-    errors = np.array([1.0, 1.0, 2.0, 2.0])
-    first = np.array([True, False, True, False])
-    curve = CommonCurve(np.zeros(4), first)
-    found = matched_kolmogorov_smirnov(errors, first, np.zeros(4, dtype=int), curve, np.random.default_rng(0))
-    assert (found.statistic, found.p_value) == (0, 1)
-
-
-def test_identical_spaces_are_rarely_told_apart_however_many():
+def test_familywise_error_rate_of_identical_spaces():
     rng, seen, trials = np.random.default_rng(13), 0, 100
     for _ in range(trials):
         position = rng.uniform(0, 1, 6 * 20)
@@ -266,7 +169,7 @@ def test_identical_spaces_are_rarely_told_apart_however_many():
 
 
 @pytest.mark.parametrize("match", ["macs", None])
-def test_p_values_and_intervals_agree(match):
+def test_p_values_agree_with_intervals(match):
     rng = np.random.default_rng(14)
     x = rng.uniform(0, 1, 200)
     errors = 20 - x + rng.normal(size=200) + np.repeat([0, 0.2, 0.5, 0.8, 1.1], 40)
@@ -277,7 +180,7 @@ def test_p_values_and_intervals_agree(match):
     assert ((pairs["difference_p"] < 0.05) == excluded).all()
 
 
-def test_a_pair_without_overlap_does_not_stop_the_others():
+def test_pair_without_overlap_does_not_affect_other_pairs():
     rng = np.random.default_rng(15)
     frame = pd.DataFrame(
         {
@@ -294,24 +197,16 @@ def test_a_pair_without_overlap_does_not_stop_the_others():
         compare_spaces(frame[frame["space"] != "b"])
 
 
-def test_description_of_a_space():
-    frame = pd.DataFrame({"space": ["a"] * 4, "error_percent": [1.0, 2, 3, 6], "failed": [False, False, False, True]})
-    row = describe_spaces(frame).iloc[0]
-    assert (row["n"], row["failed"], row["min"], row["median"], row["mean"], row["max"]) == (4, 1, 1, 2.5, 3, 6)
-    interval = stats.ttest_1samp([1.0, 2, 3, 6], 0).confidence_interval()
-    assert (row["mean_lower"], row["mean_upper"]) == pytest.approx((interval.low, interval.high))
-
-
-def test_area_is_the_area_between_the_curves():
+def test_area_is_the_area_between_the_edfs():
     frame = two_spaces(np.random.default_rng(9), n=80)
-    found = compare_spaces(frame, match=None, area_limit=14.0).iloc[0]
+    result = compare_spaces(frame, match=None, area_limit=14.0).iloc[0]
     grid = np.linspace(0, 14, 200_001)
     areas = []
     for name in "ab":
         e = np.sort(frame.loc[frame["space"] == name, "error_percent"])
         areas.append(np.mean(np.searchsorted(e, grid, side="left") / len(e)))
-    assert found["area"] == pytest.approx(areas[0] - areas[1], abs=1e-4)
-    assert found["area_lower"] < found["area"] < found["area_upper"]
+    assert result["area"] == pytest.approx(areas[0] - areas[1], abs=1e-4)
+    assert result["area_lower"] < result["area"] < result["area_upper"]
     worst = frame["error_percent"].max()
     whole = compare_spaces(frame, match=None, area_limit=worst).iloc[0]
     assert whole["area"] == pytest.approx(-whole["difference"] / worst)
@@ -320,27 +215,70 @@ def test_area_is_the_area_between_the_curves():
 
 
 @pytest.mark.parametrize("match", ["macs", None])
-def test_order_of_curves(match):
+def test_order_of_the_edfs(match):
     rng = np.random.default_rng(10)
     n = 200
     macs = rng.uniform(1, 3, 2 * n)
 
-    def told(a, b):
+    def compared(a, b):
         frame = pd.DataFrame({"space": np.repeat(["a", "b"], n), "macs": macs, "error_percent": np.concatenate([a, b])})
         return compare_spaces(frame, match=match).iloc[0]
 
-    shifted = told(rng.normal(10, 1, n), rng.normal(11, 1, n))
+    shifted = compared(rng.normal(10, 1, n), rng.normal(11, 1, n))
     assert shifted["order"] == "a dominates"
     assert shifted["lead_p"] < 0.001 < shifted["lag_p"]
-    assert told(rng.normal(11, 1, n), rng.normal(10, 1, n))["order"] == "b dominates"
-    assert told(rng.normal(10, 3, n), rng.normal(10, 0.5, n))["order"] == "the curves cross"
-    assert told(rng.normal(10, 1, n), rng.normal(10, 1, n))["order"] == "not decided"
+    assert compared(rng.normal(11, 1, n), rng.normal(10, 1, n))["order"] == "b dominates"
+    assert compared(rng.normal(10, 3, n), rng.normal(10, 0.5, n))["order"] == "the curves cross"
+    assert compared(rng.normal(10, 1, n), rng.normal(10, 1, n))["order"] == "not decided"
 
 
-def test_one_sided_distances_are_scipys():
+def test_one_sided_distances_equal_scipy():
     rng = np.random.default_rng(11)
     frame = two_spaces(rng, n=60, effect=0.3, confounded=False)
-    found = compare_spaces(frame, match=None).iloc[0]
+    result = compare_spaces(frame, match=None).iloc[0]
     a, b = (frame.loc[frame["space"] == name, "error_percent"] for name in "ab")
-    assert found["lead"] == pytest.approx(stats.ks_2samp(a, b, alternative="greater").statistic)
-    assert found["lag_p"] == pytest.approx(stats.ks_2samp(a, b, alternative="less").pvalue)
+    assert result["lead"] == pytest.approx(stats.ks_2samp(a, b, alternative="greater").statistic)
+    assert result["lag_p"] == pytest.approx(stats.ks_2samp(a, b, alternative="less").pvalue)
+
+
+def table(**columns):
+    return pd.DataFrame({"space": list("aabb"), "error_percent": [1.0, 2, 3, 4], "macs": 1e6, **columns})
+
+
+def study(name, recipe_id, **recipe):
+    return Source(name, Path(name), {"recipe_id": recipe_id, "data_id": "d", "config": {"recipe": recipe}})
+
+
+def test_models_with_the_same_training_are_accepted():
+    assert check_same_training(table()) == []
+    assert check_same_training(table(recipe_id="r", data_id=None)) == []
+
+
+def test_different_recipes_are_rejected_with_the_differing_settings():
+    studies = [study("a", "r1", epochs=1, optimizer={"lr": 0.1}), study("b", "r2", epochs=2, optimizer={"lr": 0.1})]
+    frame = table(recipe_id=["r1", "r1", "r2", "r2"])
+    with pytest.raises(
+        ValueError, match=r"^across = none: must include recipe to compare .* different recipes \(epochs: 1, 2\)$"
+    ):
+        check_same_training(frame, studies=studies)
+    warnings = check_same_training(frame, ["recipe"], studies)
+    assert warnings[0].startswith("Warning: the models were trained with different recipes (epochs: 1, 2)")
+
+
+def test_message_has_ids_without_a_configuration():
+    with pytest.raises(ValueError, match=r"different data \(data_id x and y\)"):
+        check_same_training(table(data_id=["x", "x", "y", "y"]))
+
+
+def test_recipe_and_data_must_both_be_accepted():
+    frame = table(recipe_id=["r1", "r1", "r2", "r2"], data_id=["x", "x", "y", "y"])
+    with pytest.raises(ValueError, match="must include recipe,data"):
+        compare_spaces(frame, match=None)
+    with pytest.raises(ValueError, match="different data"):
+        compare_spaces(frame, match=None, across=["recipe"])
+    assert len(compare_spaces(frame, match=None, across=["recipe", "data"])) == 1
+
+
+def test_unknown_value_of_across():
+    with pytest.raises(ValueError, match="across = seed: unknown; must be one of recipe, data"):
+        check_same_training(table(), ["seed"])

@@ -9,9 +9,9 @@ from analysis.figures import pictures
 from analysis.findings import find
 from analysis.grouping import in_families, space_families
 from analysis.regimes import assign_regimes
-from analysis.remarks import regimes as told
 from analysis.rows import Source
-from analysis.words import summary
+from analysis.sentences import regimes as told
+from analysis.sentences import summary
 
 REGIMES = {"small": (2e6, 3e6), "medium": (4e6, 6e6), "large": (8e6, 12e6)}
 

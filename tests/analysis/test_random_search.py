@@ -5,7 +5,7 @@ import pytest
 from analysis.random_search import expected_best, models_needed, random_search_by, random_search_curve
 
 
-def test_expected_best_is_what_repeated_draws_give():
+def test_expected_best_equals_monte_carlo():
     rng = np.random.default_rng(0)
     errors = rng.integers(5, 30, 40).astype(float)  # with ties
     weights = rng.random(40)
@@ -18,7 +18,7 @@ def test_expected_best_is_what_repeated_draws_give():
 
 
 @pytest.mark.parametrize("n", [1, 7, 61])
-def test_curve_and_band_are_those_of_opda(n):
+def test_curve_and_band_agree_with_opda(n):
     opda = pytest.importorskip("opda.nonparametric")
     errors = np.random.default_rng(n).normal(20, 3, n)
     draws = np.array([1.0, 2, 5, 16])
@@ -35,32 +35,32 @@ def test_curve_and_band_are_those_of_opda(n):
     assert off <= 0.15  # opda simulates its level: a quantile may fall on the next model
 
 
-def test_the_true_curve_lies_in_the_band():
+def test_simultaneous_coverage_of_the_band():
     rng, covered = np.random.default_rng(1), 0
     for _ in range(200):
-        found = random_search_curve(rng.random(60) * 100)
-        truth = 100 * (1 - 0.5 ** (1 / found["draws"]))
-        covered += bool(((found["lower"] <= truth) & (truth <= found["upper"])).all())
+        result = random_search_curve(rng.random(60) * 100)
+        truth = 100 * (1 - 0.5 ** (1 / result["draws"]))
+        covered += bool(((result["lower"] <= truth) & (truth <= result["upper"])).all())
     assert covered >= 0.95 * 200 - 10
 
 
 def test_models_needed():
     errors = np.arange(100.0) + 5
-    found = models_needed(errors, 9, probability=0.9)
-    assert (found.best, found.share) == pytest.approx((5, 0.1))
-    assert found.models == 22  # the smallest m with 1 - 0.9^m >= 0.9
+    result = models_needed(errors, 9, probability=0.9)
+    assert (result.best, result.share) == pytest.approx((5, 0.1))
+    assert result.models == 22  # the smallest m with 1 - 0.9^m >= 0.9
     assert 1 - 0.9**22 >= 0.9 > 1 - 0.9**21
-    assert found.lower < 22 < found.upper
+    assert result.lower < 22 < result.upper
     assert models_needed(errors, 1000).models == 1
     assert models_needed(errors, 0).upper > 5 * models_needed(errors, 0).models
-    with pytest.raises(ValueError, match="within is -1"):
+    with pytest.raises(ValueError, match="within = -1: must be"):
         models_needed(errors, -1)
-    with pytest.raises(ValueError, match="probability is 1"):
+    with pytest.raises(ValueError, match="probability = 1: must be"):
         models_needed(errors, 1, probability=1)
 
 
-def test_one_curve_a_space():
+def test_random_search_by_has_one_curve_per_space():
     frame = pd.DataFrame({"space": ["a"] * 8 + ["b"] * 4, "error_percent": np.arange(12.0)})
-    found = random_search_by(frame)
-    assert found.groupby("space")["draws"].max().to_dict() == {"a": 8, "b": 4}
-    assert found.groupby("space", sort=False)["expected"].first().tolist() == [3.5, 9.5]
+    result = random_search_by(frame)
+    assert result.groupby("space")["draws"].max().to_dict() == {"a": 8, "b": 4}
+    assert result.groupby("space", sort=False)["expected"].first().tolist() == [3.5, 9.5]

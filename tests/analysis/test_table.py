@@ -6,11 +6,10 @@ import pytest
 
 from analysis import load
 from analysis.error_distributions import edf
-from analysis.fidelity import seed_agreement
 from analysis.grouping import group_by
-from analysis.noise import noise_floor
 from analysis.rows import apply_failure_policy, average_seeds
 from analysis.select import select_best
+from analysis.training import noise_floor, seed_agreement
 from designspace.spec import ModelSpec
 
 

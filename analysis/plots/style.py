@@ -1,51 +1,36 @@
-"""How pictures look, applied to one Axes at a time; nothing global is touched."""
+"""Style of the figures. Every function acts on one Axes and leaves the global settings unchanged."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.formatting import si_format
+from designspace.atomic import MARK
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Okabe & Ito's palette, told apart with every common colour blindness; yellow is left out as too faint on white."""
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""Palette of Okabe & Ito, safe for color-blind readers, without yellow, which is too light on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), "-.", ":", (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
 
-LABELS = {
-    "error_percent": "error (%)",
-    "depth": "depth (blocks)",
-    "group_width": "group width (channels)",
-    "bottleneck_ratio": "bottleneck ratio b (width / inner)",
-    "w_0": "initial width w₀ (channels)",
-    "w_a": "width slope wₐ (channels per block)",
-    "w_m": "width multiplier wₘ",
-    "macs": "multiply-adds",
-    "params": "parameters",
-    "acts": "activations (conv outputs)",
-    "fit_error": "fit error of the quantized linear rule, e_fit",
-}
 
-
-def label(column: str) -> str:
-    """Axis label of a column; its own name where none is known."""
-    return LABELS.get(column, column)
-
-
-def look(position: int) -> dict[str, Any]:
-    """Colour, marker and line style of the space at this position: three cues, so that print and any eye can tell."""
-    turn, place = divmod(position, len(COLOURS))
-    # Beyond seven colours come round again, with another marker and line.
-    other = (place + turn) % len(COLOURS)
-    return {"color": COLOURS[place], "marker": MARKERS[other], "linestyle": LINES[other]}
+def series_style(position: int) -> dict[str, Any]:
+    """Color, marker and line style of the space at this position."""
+    cycle, color = divmod(position, len(COLORS))
+    # Beyond seven spaces, colors repeat with another marker and line style.
+    other = (color + cycle) % len(COLORS)
+    return {"color": COLORS[color], "marker": MARKERS[other], "linestyle": LINES[other]}
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
-    """The Axes given, or those of a new pyplot figure."""
+    """The given Axes, or those of a new pyplot figure."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -54,7 +39,7 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
 
 def tidy(ax: Axes) -> Axes:
-    """Faint grid, no box."""
+    """Draw a light grid and remove the top and right spines."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(visible=True, color="#e3e3e3", linewidth=0.7)
     ax.set_axisbelow(True)
@@ -62,14 +47,14 @@ def tidy(ax: Axes) -> Axes:
 
 
 def scale_x(ax: Axes, values: Iterable[float]) -> None:
-    """Logarithmic ticks of base 2 for powers of two, of base 10 for a range of a decade and more, else linear."""
+    """Set a base-2 scale for powers of two, a base-10 scale for at least one decade, else a linear scale."""
     x = np.unique(np.asarray(list(values), dtype=float))
     if len(x) > 1 and x[0] > 0 and np.allclose(np.log2(x), np.round(np.log2(x))):
         ax.set_xscale("log", base=2)
         ax.set_xticks(x[:: 1 + len(x) // 10])
     elif len(x) > 1 and x[0] > 0 and x[-1] / x[0] >= 10:
         ax.set_xscale("log")
-        # Less than two decades have too few powers of ten to read a value from.
+        # Less than two decades have too few powers of ten for ticks.
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if x[-1] / x[0] < 100 else (1.0,)))
     elif np.allclose(x, np.round(x)) and x[-1] < 1e4:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
@@ -78,28 +63,41 @@ def scale_x(ax: Axes, values: Iterable[float]) -> None:
 
 
 def legend_above(ax: Axes) -> None:
-    """A legend above the picture, where it hides no point, in as many columns as its texts leave room for."""
+    """Place the legend above the Axes, where it covers no point, with as many columns as fit."""
     texts = ax.get_legend_handles_labels()[1]
     if texts:
         longest = max(map(len, texts))
         columns = 3 if longest <= 20 else 2 if longest <= 34 else 1
-        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-        legend = ax.legend(frameon=False, fontsize="small", ncols=columns, **place)
+        location: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+        legend = ax.legend(frameon=False, fontsize="small", ncols=columns, **location)
         for text in legend.get_texts():
-            text.set_parse_math(False)  # names are shown as they are: a $ in them starts no formula
+            text.set_parse_math(False)  # names may contain $
 
 
 def label_axes(ax: Axes, x: str, y: str) -> None:
-    """Label both axes; a $ in a name starts no formula."""
+    """Label both axes without interpreting $ as math."""
     ax.set_xlabel(x, parse_math=False)
     ax.set_ylabel(y, parse_math=False)
 
 
 def padded(values: Iterable[float], *, logarithmic: bool = False) -> tuple[float, float]:
-    """Axis limits with a margin of 5 % on both sides; a single value gets room around it."""
+    """Axis limits with a 5 % margin on both sides; a single value gets a margin, too."""
     x = np.asarray(list(values), dtype=float)
     ends = np.array([np.nanmin(x), np.nanmax(x)])
     ends = np.log(ends) if logarithmic else ends
     margin = 0.05 * (ends[1] - ends[0]) or 0.5
     low, high = ends[0] - margin, ends[1] + margin
     return (float(np.exp(low)), float(np.exp(high))) if logarithmic else (float(low), float(high))
+
+
+WIDTH = 6.4
+"""Width of a figure with one panel, inches."""
+
+
+def figure_bytes(figure: Figure, kind: str, salt: str) -> bytes:
+    """A figure as "png" (150 dots per inch) or "svg". Equal figures with the same salt give equal bytes."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None, "Creator": MARK} if kind == "svg" else {"Software": MARK}
+    with rc_context({"svg.hashsalt": salt}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    return buffer.getvalue()

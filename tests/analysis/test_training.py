@@ -5,16 +5,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.curves import learning_curves
-from analysis.fidelity import (
+from analysis.training import (
     cheapest_epoch,
     epoch_fidelity,
+    learning_curves,
+    noise_floor,
     order_agreement,
     rank_agreement,
     recipe_fidelity,
     seed_agreement,
 )
-from analysis.noise import TrainingNoise, noise_floor, selection_noise
 from benchmarks.calibration import agreement
 
 
@@ -25,83 +25,56 @@ def repeated(rng, models=200, seeds=3, sd=0.4, spread=2.0):
     return pd.DataFrame({"space": "a", "spec_id": index, "seed": seed, "error_percent": errors.ravel()})
 
 
-def test_noise_floor_finds_both_variances():
-    found = noise_floor(repeated(np.random.default_rng(0)))
-    assert found.seed_sd_lower < 0.4 < found.seed_sd_upper
-    assert found.architecture_sd == pytest.approx(2.0, rel=0.15)
-    assert found.reliability == pytest.approx(4 / 4.16, abs=0.02)
-    assert found.smallest_difference == pytest.approx(1.96 * np.sqrt(2) * found.seed_sd, rel=1e-3)
-    assert found.difference(4) == pytest.approx(found.smallest_difference / 2)
-    assert (found.models, found.trainings) == (200, 600)
+def test_noise_floor_recovers_both_variances():
+    result = noise_floor(repeated(np.random.default_rng(0)))
+    assert result.seed_sd_lower < 0.4 < result.seed_sd_upper
+    assert result.architecture_sd == pytest.approx(2.0, rel=0.15)
+    assert result.reliability == pytest.approx(4 / 4.16, abs=0.02)
+    assert result.smallest_difference == pytest.approx(1.96 * np.sqrt(2) * result.seed_sd, rel=1e-3)
+    assert result.difference(4) == pytest.approx(result.smallest_difference / 2)
+    assert (result.models, result.trainings) == (200, 600)
 
 
-def test_noise_floor_is_the_analysis_of_variance():
+def test_noise_floor_equals_the_analysis_of_variance():
     frame = repeated(np.random.default_rng(1), models=12)
     groups = [part["error_percent"].to_numpy() for _, part in frame.groupby("spec_id")]
-    found = noise_floor(frame)
+    result = noise_floor(frame)
     f = stats.f_oneway(*groups).statistic  # = between / within
-    assert 1 + 3 * (found.architecture_sd / found.seed_sd) ** 2 == pytest.approx(f)
+    assert 1 + 3 * (result.architecture_sd / result.seed_sd) ** 2 == pytest.approx(f)
 
 
-def test_two_equal_models_differ_by_more_than_the_floor_in_one_of_twenty_cases():
+def test_smallest_difference_has_5_percent_false_positives():
     frame = repeated(np.random.default_rng(2), models=3000, seeds=2, spread=1.0)
     floor = noise_floor(frame)
     wide = frame.pivot_table(index="spec_id", columns="seed", values="error_percent")
     assert np.mean(np.abs(wide[0] - wide[1]) > floor.smallest_difference) == pytest.approx(0.05, abs=0.012)
 
 
-def test_without_repeats_the_noise_is_unknown():
+def test_noise_floor_needs_repeated_seeds():
     frame = repeated(np.random.default_rng(3), seeds=1)
     assert noise_floor(frame) is None
-    assert selection_noise(frame).source == "unknown"
-    assert np.isnan(selection_noise(frame).sd)
-    found = selection_noise(frame, validation_size=10_000)
-    share = frame["error_percent"].quantile(0.25) / 100
-    assert found.sd == pytest.approx(100 * stats.binom(10_000, share).std() / 10_000)
-    assert "validation" in found.source
-    assert selection_noise(frame, 0.3) == TrainingNoise(0.3, "given")
-    with pytest.raises(ValueError, match="noise_sd = 0: must be positive"):
-        selection_noise(frame, 0)
-
-
-def test_the_noise_of_a_selection_is_that_of_the_better_half():
-    rng = np.random.default_rng(8)
-    frame = repeated(rng, models=400, seeds=2)
-    worse = frame["spec_id"] >= 200
-    frame["error_percent"] += worse * (20 + rng.normal(0, 5, len(frame)))
-    found = selection_noise(frame)
-    assert found.source == "repeated seeds"
-    assert found.sd == pytest.approx(0.4, rel=0.15)
-    assert found.degrees == 200
-
-
-def test_few_repeated_models_among_the_best_all_count_for_the_noise():
-    frame = repeated(np.random.default_rng(9), models=60)
-    best = frame.groupby("spec_id")["error_percent"].mean().nsmallest(3).index
-    found = selection_noise(frame[(frame["seed"] == 0) | frame["spec_id"].isin(best)])
-    assert found.degrees == 6
 
 
 def test_rank_agreement():
     rng = np.random.default_rng(4)
     reference = rng.normal(size=100)
     cheap = reference + rng.normal(0, 0.5, 100)
-    found = rank_agreement(cheap, reference)
-    assert found.spearman == pytest.approx(stats.spearmanr(cheap, reference).statistic)
-    assert found.kendall == pytest.approx(stats.kendalltau(cheap, reference).statistic)
+    result = rank_agreement(cheap, reference)
+    assert result.spearman == pytest.approx(stats.spearmanr(cheap, reference).statistic)
+    assert result.kendall == pytest.approx(stats.kendalltau(cheap, reference).statistic)
     best, mine = set(np.argsort(reference)[:10]), set(np.argsort(cheap)[:10])
-    assert found.top_overlap == len(best & mine) / 10
-    assert found.n_top == 10
+    assert result.top_overlap == len(best & mine) / 10
+    assert result.n_top == 10
     top = list(best)
-    assert found.top_spearman == pytest.approx(stats.spearmanr(cheap[top], reference[top]).statistic)
+    assert result.top_spearman == pytest.approx(stats.spearmanr(cheap[top], reference[top]).statistic)
     same = rank_agreement(reference, reference)
     assert (same.spearman, same.kendall, same.top_overlap) == pytest.approx((1, 1, 1))
     assert np.isnan(rank_agreement([1.0, 2], [1.0, 2]).spearman)
-    with pytest.raises(ValueError, match="top = 0: must be a share"):
+    with pytest.raises(ValueError, match="top = 0: must be in"):
         rank_agreement([1.0], [1.0], top=0)
 
 
-def test_order_of_spaces():
+def test_order_agreement_of_spaces():
     spaces = np.repeat(["a", "b", "c"], 10)
     reference = np.concatenate([np.arange(10), np.arange(10) + 3, np.arange(10) + 6.0])
     swapped = np.concatenate([np.arange(10) + 3, np.arange(10), np.arange(10) + 6.0])
@@ -119,30 +92,30 @@ def curves(rng, n=80, epochs=6):
     return frame, errors
 
 
-def test_epochs_agree_with_the_last_one_more_and_more():
+def test_agreement_increases_over_epochs():
     frame, errors = curves(np.random.default_rng(5))
     frame.loc[0, "error_percent"] = np.nan
     frame.at[0, "epoch_validation_error_percent"] = (90.0,)  # noqa: PD008 - a tuple in a cell
-    found = epoch_fidelity(frame)
-    assert found["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert found["n"].tolist() == [79] * 6
-    assert found["spearman"].iloc[-1] == pytest.approx(1)
-    assert found["spearman"][1] == pytest.approx(stats.spearmanr(errors[1:, 1], errors[1:, -1]).statistic)
-    assert all(a < b + 0.02 for a, b in pairwise(found["spearman"]))
-    epoch = cheapest_epoch(found, 0.9)
+    result = epoch_fidelity(frame)
+    assert result["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert result["n"].tolist() == [79] * 6
+    assert result["spearman"].iloc[-1] == pytest.approx(1)
+    assert result["spearman"][1] == pytest.approx(stats.spearmanr(errors[1:, 1], errors[1:, -1]).statistic)
+    assert all(a < b + 0.02 for a, b in pairwise(result["spearman"]))
+    epoch = cheapest_epoch(result, 0.9)
     assert epoch is not None
-    assert (found.loc[found["epoch"] >= epoch, "spearman_lower"] >= 0.9).all()
-    assert found.loc[found["epoch"] == epoch - 1, "spearman_lower"].item() < 0.9
-    assert cheapest_epoch(found, 0.9999) is None
+    assert (result.loc[result["epoch"] >= epoch, "spearman_lower"] >= 0.9).all()
+    assert result.loc[result["epoch"] == epoch - 1, "spearman_lower"].item() < 0.9
+    assert cheapest_epoch(result, 0.9999) is None
     assert epoch_fidelity(frame.assign(epoch_validation_error_percent=None)).empty
     with pytest.raises(ValueError, match="threshold = 2: must be between"):
-        cheapest_epoch(found, 2)
+        cheapest_epoch(result, 2)
 
 
 def test_learning_curves_are_quantiles():
     frame, errors = curves(np.random.default_rng(6))
-    found = learning_curves(frame)
-    mine = found[found["space"] == "a"]
+    result = learning_curves(frame)
+    mine = result[result["space"] == "a"]
     rows = errors[1::2]
     np.testing.assert_allclose(mine["median"], np.median(rows, axis=0))
     np.testing.assert_allclose(mine["best"], rows[np.argmin(rows[:, -1])])
@@ -150,15 +123,15 @@ def test_learning_curves_are_quantiles():
     assert learning_curves(frame.drop(columns="epoch_validation_error_percent")).empty
 
 
-def test_recipes_are_compared_on_the_networks_they_share():
+def test_recipes_are_compared_on_common_networks():
     rng = np.random.default_rng(7)
     error = rng.normal(20, 2, 30)
     long = pd.DataFrame({"study": "long", "space": "a", "spec_id": range(30), "error_percent": error})
     short = long.assign(study="short", error_percent=error + 10 + rng.normal(0, 0.5, 30)).iloc[:20]
     for ids in ({}, {"recipe_id": None, "data_id": None, "seed": 0}):
-        found = recipe_fidelity(pd.concat([short, long]).assign(**ids)).iloc[0]
-        assert (found["cheap"], found["reference"], found["n"]) == ("short", "long", 20)
-        assert found["spearman"] == pytest.approx(stats.spearmanr(short["error_percent"], error[:20]).statistic)
+        result = recipe_fidelity(pd.concat([short, long]).assign(**ids)).iloc[0]
+        assert (result["cheap"], result["reference"], result["n"]) == ("short", "long", 20)
+        assert result["spearman"] == pytest.approx(stats.spearmanr(short["error_percent"], error[:20]).statistic)
     assert recipe_fidelity(long).empty
 
 
@@ -185,17 +158,17 @@ def studies(**columns):
         ({"seed": (1, 1), "recipe_id": ("r", None), "data_id": ("d", None)}, True),
     ],
 )
-def test_seeds_in_files_of_their_own_are_not_recipes(columns, compared):
-    found = recipe_fidelity(studies(**columns))
-    assert len(found) == compared
+def test_seeds_in_separate_files_are_not_recipes(columns, compared):
+    result = recipe_fidelity(studies(**columns))
+    assert len(result) == compared
 
 
-def test_recipes_within_one_study_are_told_apart_by_their_id():
+def test_recipes_within_one_study_differ_by_id():
     frame = studies(seed=(1, 1), recipe_id=("r", "s")).assign(study="both")
     assert recipe_fidelity(frame)[["cheap", "reference"]].iloc[0].tolist() == ["both (r)", "both (s)"]
 
 
-def test_selecting_the_best_tenth_does_not_bias_its_rank_correlation():
+def test_selection_of_the_top_10_percent_does_not_bias_the_rank_correlation():
     """Seeds that are pure chance agree in nothing; with selection by the mean of both their correlation is −0.7."""
     table = agreement.run(20, reliabilities=(0.0, 0.8)).set_index("reliability")
     assert table.loc[0, ["third_seed", "reference"]].to_numpy() == pytest.approx(0, abs=0.08)
@@ -206,7 +179,7 @@ def test_selecting_the_best_tenth_does_not_bias_its_rank_correlation():
     assert chance["expected_error"] < chance["reference"] < chance["third_seed"]
 
 
-def test_a_cheaper_training_with_less_noise_agrees_better_than_a_second_seed():
+def test_cheap_training_with_less_noise_agrees_better_than_a_second_seed():
     rng = np.random.default_rng(11)
     expected = rng.normal(20, 1, 2000)
     one, other = expected + rng.normal(0, 0.5, (2, 2000))
@@ -214,11 +187,11 @@ def test_a_cheaper_training_with_less_noise_agrees_better_than_a_second_seed():
     assert rank_agreement(cheap, one).spearman > rank_agreement(other, one).spearman
 
 
-def test_seeds_agree_whatever_their_numbers_and_as_far_as_models_have_them():
+def test_seed_agreement_ignores_seed_values_and_uses_common_seed_counts():
     frame = repeated(np.random.default_rng(12), models=100)
-    found = seed_agreement(frame)
-    assert (found.n, found.n_top, found.top_by) == (100, 10, "a third seed")
-    assert seed_agreement(frame.assign(seed=frame["seed"] + 10 * frame["spec_id"])) == found
+    result = seed_agreement(frame)
+    assert (result.n, result.n_top, result.top_by) == (100, 10, "a third seed")
+    assert seed_agreement(frame.assign(seed=frame["seed"] + 10 * frame["spec_id"])) == result
     few_thirds = frame[(frame["seed"] < 2) | (frame["spec_id"] < 30)]
     assert seed_agreement(few_thirds) == seed_agreement(frame[frame["seed"] < 2])
     assert seed_agreement(few_thirds).top_by == "the reference"
@@ -226,7 +199,7 @@ def test_seeds_agree_whatever_their_numbers_and_as_far_as_models_have_them():
     assert np.isnan(seed_agreement(frame[frame["spec_id"] < 20]).top_spearman)
 
 
-def test_seeds_on_a_real_table(shared_data):
+def test_seed_agreement_on_nas_bench_macro(shared_data):
     macro = pd.read_csv(shared_data("nas-bench-macro.csv"), dtype={"arch": str})
     frame = pd.concat(
         [
@@ -234,11 +207,10 @@ def test_seeds_on_a_real_table(shared_data):
             for seed in (1, 2, 3)
         ]
     )
-    found = seed_agreement(frame)
-    assert found.spearman == pytest.approx(0.98, abs=0.005)
-    assert found.top_spearman == pytest.approx(0.50, abs=0.01)
-    assert (found.n, found.n_top, found.top_by) == (6561, 656, "a third seed")
+    result = seed_agreement(frame)
+    assert result.spearman == pytest.approx(0.98, abs=0.005)
+    assert result.top_spearman == pytest.approx(0.50, abs=0.01)
+    assert (result.n, result.n_top, result.top_by) == (6561, 656, "a third seed")
     assert seed_agreement(frame[frame["seed"] < 3]).top_spearman == pytest.approx(0.44, abs=0.01)
     assert noise_floor(frame).reliability > 0.99
     assert noise_floor(frame).seed_sd == pytest.approx(0.213, abs=0.001)
-    assert selection_noise(frame).sd == pytest.approx(0.188, abs=0.001)  # smaller among the better half

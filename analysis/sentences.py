@@ -1,0 +1,406 @@
+"""Sentences of the report and the commands. All numbers come from the findings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.display import label
+from analysis.findings import Findings
+from analysis.formatting import MINUS, interval, si_format, signed
+from analysis.parameters import MIN_EXPLAINED
+from analysis.random_search import models_needed
+from analysis.rows import Source
+from analysis.training import RELIABLE, cheapest_epoch
+from designspace.study import FEW_UPDATES
+
+FOLLOWS_RULE = 0.01
+"""A space whose fit errors are all below this was sampled with the quantized linear rule; its e_fit is not reported."""
+MAX_PAIRS = 3
+"""Pairs of spaces described in sentences. The table has the others."""
+WITHIN = 0.5
+"""Distance from the best model, in points, at which random search may stop."""
+PROBABILITY = 0.9
+RECOMMENDED_MODELS = 100
+SELECTED_BY = {
+    "a third seed": "selected by a third seed",
+    "the reference": "selected by one of the two seeds, which lowers the correlation",
+}
+"""Text for `RankAgreement.top_by`."""
+
+
+def context(findings: Findings) -> str:
+    """The line below every figure: data, recipe, complexity range and number of models."""
+    settings = list(dict.fromkeys(setting(study) for study in findings.table.sources))
+    counts = ", ".join(f"{row['space']} n\xa0=\xa0{row['n']}" for _, row in findings.spaces.summary.iterrows())
+    return " · ".join([*filter(None, settings), findings.error, counts])
+
+
+def setting(study: Source) -> str:
+    """Data set, number of training images, epochs and complexity range of a study; "" for a table."""
+    config: dict[str, Any] = study.manifest.get("config") or {}
+    data, recipe = config.get("data") or {}, config.get("recipe") or {}
+    parts = [str(data.get("name", ""))]
+    if isinstance(data.get("subset"), int):
+        parts.append(f"{data['subset']:,} training images")
+    if "epochs" in recipe:
+        parts.append(f"{recipe['epochs']} epoch{'s' if recipe['epochs'] != 1 else ''}")
+    for name in ("macs", "params", "acts", "depth"):
+        limits = (config.get("complexity") or {}).get(name)
+        spaces = (config.get("spaces") or {}).values()
+        own = [limit for space in spaces if (limit := (space.get("constraints") or {}).get(name))]
+        if own and len(own) == len(spaces):
+            limits = [min(low for low, _ in own), max(high for _, high in own)]
+        if limits:
+            parts.append(f"{si_format(limits[0])} to {si_format(limits[1])} {name}")
+    return " · ".join(part for part in parts if part)
+
+
+def summary(findings: Findings) -> list[str]:
+    """The main findings, most important first."""
+    return [
+        *findings.warnings,
+        *headline(findings),
+        *_correlations(findings),
+        *_fit_errors(findings),
+        findings.resolved.sentence,
+        *cautions(findings),
+    ]
+
+
+def headline(findings: Findings) -> list[str]:
+    """The comparison of the spaces and the best model."""
+    spaces = findings.spaces
+    pairs = matched_pairs(spaces.comparison)
+    unmatched = bool(spaces.match_problem) and len(pairs) and (pairs["matched_by"] == "none").all()
+    return [
+        *comparison_sentences(pairs),
+        *comparison_notes(pairs),
+        *([f"The comparison is unmatched: {spaces.match_problem}."] if unmatched else []),
+        *_designs(findings),
+        _best_model(findings),
+    ]
+
+
+def cautions(findings: Findings) -> list[str]:
+    """Limitations of the findings."""
+    matching = findings.spaces.matching
+    warnings = [f"{warning}." for warning in matching.warnings] if matching is not None else []
+    fewest = findings.spaces.summary.nsmallest(1, "n").iloc[0]
+    if fewest["n"] < RECOMMENDED_MODELS:
+        models = "1 model" if fewest["n"] == 1 else f"{fewest['n']} models"
+        warnings.append(
+            f"{fewest['space']} has only {models}. At least {RECOMMENDED_MODELS} are recommended (arXiv 1905.13214, "
+            "Fig. 7). Rely on the intervals, not on the means."
+        )
+    updates = findings.models.get("updates", pd.Series(dtype=float)).median()
+    if updates < FEW_UPDATES:
+        warnings.append(
+            f"The median training has {updates:,.0f} updates. With fewer than about {FEW_UPDATES}, the errors depend "
+            "more on the recipe than on the models."
+        )
+    return [*findings.table.notes, *warnings, _seeds_per_model(findings.models["seeds"])]
+
+
+def matched_pairs(comparison: pd.DataFrame) -> pd.DataFrame:
+    """The pairs compared at equal complexity, or all pairs if there are none."""
+    if comparison.empty:
+        return comparison
+    matched = comparison[comparison["matched_by"] != "none"]
+    return matched if len(matched) else comparison
+
+
+def comparison_sentences(pairs: pd.DataFrame) -> list[str]:
+    """Describe the clearest differences between spaces.
+
+    Args:
+        pairs: from `compare_spaces`, all matched by the same column.
+    """
+    if pairs.empty:
+        return []
+    possible = pairs[pairs["problem"] == ""]
+    clearest = (possible["difference"].abs() / possible["detectable"]).sort_values(ascending=False, kind="stable")
+    shown = possible.loc[clearest.index[:MAX_PAIRS]] if len(possible) > MAX_PAIRS else possible
+    rest = len(possible) - len(shown)
+    return [
+        *(pair_sentence(row) for _, row in shown.iterrows()),
+        *([f"The table lists {rest} more {'pair' if rest == 1 else 'pairs'}."] if rest else []),
+        *([f"The confidence intervals are simultaneous over all {len(possible)} pairs."] if len(possible) > 1 else []),
+    ]
+
+
+def comparison_notes(pairs: pd.DataFrame) -> list[str]:
+    """List pairs that cannot be compared, excluded models, and pairs with poor overlap."""
+    if pairs.empty:
+        return []
+    impossible = pairs[pairs["problem"] != ""]
+    notes = [f"{problem}." for problem in impossible["problem"]]
+    if len(notes) > 1:
+        names = ", ".join(f"{row['a']} and {row['b']}" for _, row in impossible.iterrows())
+        column = impossible["matched_by"].iloc[0]
+        notes = [
+            f"{len(notes)} of {len(pairs)} pairs cannot be matched by {column} because their ranges overlap too "
+            f"little: {names}."
+        ]
+    for _, row in pairs[pairs["problem"] == ""].iterrows():
+        for side in "ab":
+            if unknown := row[f"unknown_{side}"]:
+                total = row[f"n_{side}"] + unknown
+                column = row["matched_by"]
+                notes.append(f"{row[side]}: excluded {unknown:,} of {total:,} models because {column} is unknown.")
+        if any(row[f"effective_n_{side}"] <= row[f"n_{side}"] / 2 for side in "ab"):
+            precision = " and ".join(f"{row[f'effective_n_{side}']:,.0f} of {row[f'n_{side}']:,}" for side in "ab")
+            notes.append(
+                f"{row['a']} and {row['b']} overlap poorly in {row['matched_by']}: over their common range, the means "
+                f"are only as precise as those of {precision} models."
+            )
+    return list(dict.fromkeys(notes))
+
+
+def pair_sentence(row: pd.Series) -> str:
+    """Describe the difference of one pair. "Beats" requires that the simultaneous interval excludes zero."""
+    a, b, difference = row["a"], row["b"], row["difference"]
+    low, high = row["difference_lower"], row["difference_upper"]
+    start = "Without matching" if row["matched_by"] == "none" else f"At equal {label(row['matched_by'])}"
+    if np.isnan(low):
+        return f"{start}, {a} and {b} have too few models for a confidence interval of their difference."
+    models = f"{row['n_a']:,} and {row['n_b']:,} models"
+    if low > 0 or high < 0:
+        better, worse = (a, b) if difference < 0 else (b, a)
+        ends = sorted([abs(low), abs(high)])
+        return (
+            f"{start}, {better} beats {worse} by {abs(difference):.2f} points of mean error "
+            f"(95 % confidence interval {ends[0]:.2f} to {ends[1]:.2f}, {models})."
+        )
+    return (
+        f"{start}, the mean errors of {a} and {b} do not differ significantly: {signed(difference)} points "
+        f"(95 % confidence interval {signed(low)} to {signed(high)}, {models}). A difference of "
+        f"{row['detectable']:.2f} points is detectable with 80 % power."
+    )
+
+
+def section_sentences(findings: Findings) -> dict[str, list[str]]:
+    """Sentences of each section of the report."""
+    return {
+        "search": _search(findings),
+        "parameters": _importance(findings),
+        "widths": _structures(findings),
+        "regimes": _regimes(findings),
+        "exponents": _exponents(findings),
+        "training": _training(findings),
+        "best": _selection(findings),
+    }
+
+
+def _designs(findings: Findings) -> list[str]:
+    sentences = []
+    for design in findings.regimes.best["space"].unique():
+        spaces = [space for space, its in findings.regimes.designs.items() if its == design]
+        if len(spaces) > 1:
+            sentences.append(f"{', '.join(spaces)} are one design space at different complexities (see Regimes).")
+    return sentences
+
+
+def _best_model(findings: Findings) -> str:
+    row = findings.selection.best.iloc[0]
+    name = f"number {row['index']} of {row['space']}" if isinstance(row["spec"], dict) else str(row["spec_id"])
+    kind = "a validation error" if "validation" in findings.error else "an error"
+    error = f"{kind} of {row['error_percent']:.2f} %"
+    if row["candidates"] > 1:
+        text = (
+            f"The best of {row['candidates']:,} models is {name}, with {error} (optimistic because of the selection)."
+        )
+    else:
+        text = f"The only model is {name}, with {error}."
+    if np.isnan(row["estimate"]):
+        return text
+    return (
+        f"{text} Its expected error on retraining is {row['estimate']:.2f} % (95 % interval "
+        f"{row['estimate_lower']:.2f} to {row['estimate_upper']:.2f}). The 95 % prediction interval for one retraining "
+        f"is {row['retrained_lower']:.2f} to {row['retrained_upper']:.2f} % (noise from {row['noise_from']})."
+    )
+
+
+def _correlations(findings: Findings) -> list[str]:
+    sentences = []
+    for name in ("depth", "group_width"):
+        for space in findings.spaces.summary["space"][:MAX_PAIRS]:
+            rho = _row(findings.parameters.correlations, space, name)
+            best = _row(findings.parameters.ranges, space, name)
+            if rho is not None and best is not None:
+                lower, likely, upper = (si_format(best[end]) for end in ("lower", "likely", "upper"))
+                sentences.append(
+                    f"{space}: rank correlation of error with {label(name)} "
+                    f"{interval(rho['rho'], rho['lower'], rho['upper'])}. Best range {lower} to {upper}, most likely "
+                    f"{likely} ({best['support']} supporting models)."
+                )
+    return sentences
+
+
+def _fit_errors(findings: Findings) -> list[str]:
+    models, sentences = findings.models, []
+    for space in findings.spaces.summary["space"][: 2 * MAX_PAIRS]:
+        errors = models.loc[models["space"] == space, "fit_error"]
+        if errors.isna().all():
+            continue
+        rho = _row(findings.parameters.correlations, space, "fit_error")
+        text = f"{space}: median {errors.median():.3f}, maximum {errors.max():.3f}"
+        if rho is not None and not np.isnan(rho["rho"]):
+            text += f", rank correlation with error {interval(rho['rho'], rho['lower'], rho['upper'])}"
+        sentences.append(f"{text}.")
+    if not sentences or models["fit_error"].max() < FOLLOWS_RULE:
+        return []
+    return [f"Deviation of the widths from the quantized linear rule, e_fit (0: no deviation). {' '.join(sentences)}"]
+
+
+def _seeds_per_model(seeds: pd.Series) -> str:
+    least, most = seeds.min(), seeds.max()
+    if most == 1:
+        return "Each model was trained once, so every difference includes training noise."
+    if least == most:
+        return f"The error of a model is the mean over {most} training seeds."
+    return (
+        f"The error of a model is the mean over its {least} to {most} trainings. {int((seeds > 1).sum()):,} of "
+        f"{len(seeds):,} models were trained more than once."
+    )
+
+
+def _search(findings: Findings) -> list[str]:
+    frame, counts = findings.models, []
+    for space in findings.spaces.summary["space"]:
+        errors = frame.loc[frame["space"] == space, "error_percent"]
+        if len(errors) > 1:
+            needed = models_needed(errors, WITHIN, probability=PROBABILITY)
+            upper = f"{needed.upper:,.0f}" if np.isfinite(needed.upper) else "no bound"
+            counts.append(f"{space} {needed.models:,.0f} ({needed.lower:,.0f} to {upper})")
+    if not counts:
+        return []
+    return [
+        f"Random models needed to come within {WITHIN:g} points of the best model of the space with probability "
+        f"{PROBABILITY:.0%} (95 % confidence interval): {', '.join(counts)}."
+    ]
+
+
+def _importance(findings: Findings) -> list[str]:
+    forest = findings.parameters.importance
+    if forest is None:
+        return []
+    first = forest.table.iloc[0]
+    explained = (
+        f"A random forest on {len(forest.table)} parameters explains {max(forest.explained, 0):.0%} of the variance "
+        f"of the error on held-out models (n = {forest.n})."
+    )
+    if forest.explained < MIN_EXPLAINED:
+        return [f"{explained} This is too little to rank the parameters."]
+    return [
+        f"{explained} The most important parameter is {label(first['parameter'])}: permuting it increases the mean "
+        f"absolute prediction error by {first['importance']:.2f} points ({first['lower']:.2f} to {first['upper']:.2f})."
+    ]
+
+
+def _structures(findings: Findings) -> list[str]:
+    lines = [
+        f"{space} ({line.models} models): w = {line.slope:.1f}·j {'+' if line.intercept >= 0 else '−'} "
+        f"{abs(line.intercept):.0f}, 95 % confidence interval of the slope {line.slope_lower:.1f} to "
+        f"{line.slope_upper:.1f}, R² {line.r_squared:.2f}."
+        for space, line in findings.widths.structures.items()
+    ]
+    return [f"Line through the widths w of the best models, by block number j. {' '.join(lines)}"] if lines else []
+
+
+def _regimes(findings: Findings) -> list[str]:
+    sentences = []
+    for space, rows in findings.regimes.best.groupby("space", sort=False):
+        regimes = rows.drop_duplicates("regime")
+        text = (
+            f"{space}: {len(regimes)} regimes of at least {regimes['n'].min()} models, from "
+            f"{si_format(regimes['low'].min())} to {si_format(regimes['high'].max())} macs."
+        )
+        trends = findings.regimes.trends[findings.regimes.trends["space"] == space]
+        significant = trends[(trends["lower"] > 0) | (trends["upper"] < 0)]
+        if trends.empty:
+            text += " Two regimes are too few for a trend."
+        if len(significant):
+            laws = [_power_law(label(row["parameter"]), row) for _, row in significant.iterrows()]
+            text += f" For the best models, {', '.join(laws)}."
+        others = [label(name) for name in trends["parameter"] if name not in set(significant["parameter"])]
+        if others:
+            text += f" No significant trend in {', '.join(others) if len(significant) else 'any parameter'}."
+        sentences.append(text)
+    return sentences
+
+
+def _exponents(findings: Findings) -> list[str]:
+    if findings.regimes.exponents.empty:
+        return []
+    laws = [
+        f"{row['space']}: {_power_law(row['of'], row)}." for _, row in findings.regimes.exponents.head(6).iterrows()
+    ]
+    return [
+        f"{' '.join(laws)} For RegNet's best models, params grow in proportion to macs and acts with their square root "
+        "(arXiv 2003.13678, Fig. 12)."
+    ]
+
+
+def _power_law(name: str, row: pd.Series) -> str:
+    numbers = "{exponent:.2f} ({lower:.2f} to {upper:.2f})".format_map(row).replace("-", MINUS)
+    return f"{name} ∝ macs^{numbers}"
+
+
+def _training(findings: Findings) -> list[str]:
+    sentences = []
+    noise, seeds, epochs = findings.training.noise, findings.training.seeds, findings.training.epochs
+    if noise is None:
+        sentences.append("No model was trained with several seeds, so the training noise is unknown.")
+    else:
+        sentences.append(
+            f"The standard deviation of the error is {noise.seed_sd:.2f} points between seeds (95 % confidence "
+            f"interval {noise.seed_sd_lower:.2f} to {noise.seed_sd_upper:.2f}) and {noise.architecture_sd:.2f} points "
+            f"between architectures. Two models trained once must differ by {noise.smallest_difference:.2f} points to "
+            "be significantly different (5 % level)."
+        )
+    if seeds is not None:
+        top = f", and {seeds.top_spearman:.2f} within the top 10 % ({SELECTED_BY[seeds.top_by]})"
+        sentences.append(
+            f"Two seeds rank the models with Spearman's ρ = {seeds.spearman:.2f}"
+            f"{top if np.isfinite(seeds.top_spearman) else ''}."
+        )
+    if len(epochs) > 1:
+        epoch, last = cheapest_epoch(epochs), int(epochs["epoch"].iloc[-1])
+        if epoch is None:
+            text = f"No epoch before the last ({last}) ranks the models reliably"
+        else:
+            text = f"From epoch {epoch} of {last} on, the models are ranked reliably"
+        sentences.append(
+            f"{text} (criterion: 95 % confidence interval of Spearman's ρ with the last epoch above {RELIABLE:g}, "
+            "spaces in the same order)."
+        )
+    for _, row in findings.training.recipes.iterrows():
+        sentences.append(
+            f"{row['cheap']} and {row['reference']} rank their {row['n']} common networks with Spearman's ρ = "
+            f"{row['spearman']:.2f} ({row['spearman_lower']:.2f} to {row['spearman_upper']:.2f}). Their top 10 % have "
+            f"{row['top_overlap']:.0%} of the networks in common."
+        )
+    return sentences
+
+
+def _selection(findings: Findings) -> list[str]:
+    best = findings.selection.best
+    first, sentences = best.iloc[0], []
+    if len(best) > 1 and np.isfinite(first["noise_sd"]):
+        sentences.append(
+            f"{int(best['tied'].sum()) - 1} of the {len(best) - 1} other selected models are tied with the best: they "
+            f"are within the 5 % critical distance for {first['candidates']:,} equally good models (noise "
+            f"{first['noise_sd']:.2f} points from {first['noise_from']})."
+        )
+    if first["left_out"]:
+        models = "1 model was" if first["left_out"] == 1 else f"{first['left_out']:,} models were"
+        sentences.append(f"{models} not eligible because a training failed.")
+    return sentences
+
+
+def _row(frame: pd.DataFrame, space: str, parameter: str) -> pd.Series | None:
+    rows = frame[(frame["space"] == space) & (frame["parameter"] == parameter)]
+    return None if rows.empty else rows.iloc[0]
