@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import operator
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -81,16 +80,15 @@ def import_attribute(field: str, path: str) -> Any:
         ValueError: the path is malformed, or the import fails.
     """
     module, _, attribute = path.partition(":")
-    if not all(name.isidentifier() for name in (*module.split("."), *attribute.split("."))):
+    if not all(name.isidentifier() for name in (*module.split("."), attribute)):
         raise ValueError(f"{field} = {path!r:.80}: must be MODULE:ATTRIBUTE, like my_spaces:pyramids")
     directory = os.getcwd()
     if directory not in sys.path and "" not in sys.path:
         sys.path.append(directory)
     try:
-        value = operator.attrgetter(attribute)(importlib.import_module(module))
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{field} = {path}: {error}") from None
-    return value
 
 
 def import_path(field: str, value: Callable[..., Any]) -> str:

@@ -261,7 +261,8 @@ def _requirement(item: Mapping[str, Any]) -> str:
     """ "must be …" for an error of pydantic."""
     kind = item["type"]
     if kind == "literal_error":
-        return f"must be one of {item['ctx']['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+        allowed = item["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+        return f"must be one of {allowed}" if "," in allowed else f"must be {allowed}"
     if kind in _REQUIREMENTS:
         return "must " + _REQUIREMENTS[kind].format(
             **{key: _number(limit) for key, limit in item.get("ctx", {}).items()}

@@ -1,4 +1,4 @@
-"""The subcommands `sweep`, `status` and `calibrate`."""
+"""The subcommands `sweep`, `status`, `train` and `calibrate`."""
 
 from __future__ import annotations
 
@@ -103,6 +103,26 @@ def status(argv: list[str]) -> int:
     else:
         print("\n".join([*status_lines(study.paths.root, current), *running_lines(current)]))
     return 0
+
+
+def train(argv: list[str]) -> int:
+    """Train one network to convergence and write its weights; the same command resumes."""
+    from sweeps.train_one import run_command
+
+    parser = terminal.parser(
+        "train",
+        train.__doc__,
+        "specs/1-0a1b2c3d.yaml recipe=full data=fashion_mnist out=runs/best to=yaml,timm,onnx",
+        more="Other KEY=VALUE arguments set recipe, data, and device as in designspace sweep.\n"
+        "On several GPUs: torchrun --nproc-per-node=4 -m designspace train …, or as tasks of srun.",
+    )
+    parser.add_argument("spec", type=Path, metavar="SPEC", help="a spec file, or an exported folder")
+    parser.add_argument(
+        "settings", nargs="+", metavar="KEY=VALUE", help="out=DIR, seed=0, to=FORMAT,…; recipe=… data=…"
+    )
+    terminal.add_force(parser)
+    arguments = parser.parse_args(argv)
+    return run_command(arguments.spec, arguments.settings, force=arguments.force)
 
 
 def calibrate(argv: list[str]) -> int:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from designspace import terminal
 from designspace.atomic import not_ours, replace_file
 from designspace.spec import ModelSpec
 from designspace.study import Record
@@ -229,24 +228,6 @@ def error_interval(percent: float, images: int) -> dict[str, Any]:
 
 def _rounded(values: Sequence[float]) -> list[float]:
     return [round(float(value), 6) for value in values]
-
-
-def train_command(argv: list[str]) -> int:
-    """Train one network to convergence and write its weights; the same command resumes."""
-    parser = terminal.parser(
-        "train",
-        train_command.__doc__,
-        "specs/1-0a1b2c3d.yaml recipe=full data=fashion_mnist out=runs/best to=yaml,timm,onnx",
-        more="Other KEY=VALUE arguments set recipe, data, and device as in designspace sweep.\n"
-        "On several GPUs: torchrun --nproc-per-node=4 -m designspace train …, or as tasks of srun.",
-    )
-    parser.add_argument("spec", type=Path, metavar="SPEC", help="a spec file, or an exported folder")
-    parser.add_argument(
-        "settings", nargs="+", metavar="KEY=VALUE", help="out=DIR, seed=0, to=FORMAT,…; recipe=… data=…"
-    )
-    terminal.add_force(parser)
-    arguments = parser.parse_args(argv)
-    return run_command(arguments.spec, arguments.settings, force=arguments.force)
 
 
 def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False) -> int:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import tomllib
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import analysis.report
 from analysis import commands, load
 from analysis.commands import compare, edf, export, fit, report, select, trends
 from analysis.compare import compare_spaces
+from analysis.figures import report_figures
 from analysis.rows import apply_failure_policy
 from designspace import ModelSpec, load_spec, save_spec, zoo
 from designspace.export import to_pycls
@@ -21,17 +23,13 @@ ALL = (report, edf, compare, fit, trends, select, export)
 
 
 @pytest.fixture
-def one_picture(monkeypatch):
-    """Reports with their first picture only: drawing takes most of the time and is tested elsewhere."""
-
-    def first(findings):
-        return [next(iter(analysis.figures._spaces(findings)))]
-
-    monkeypatch.setattr(analysis.report, "pictures", first)
+def one_figure(monkeypatch):
+    """Reports with their first figure only: drawing takes most of the time and is tested elsewhere."""
+    monkeypatch.setattr(analysis.report, "report_figures", lambda findings: islice(report_figures(findings), 1))
 
 
-@pytest.mark.usefixtures("one_picture")
-def test_report_writes_a_page_and_pictures_and_prints_a_summary(study, capsys):
+@pytest.mark.usefixtures("one_figure")
+def test_report_writes_a_page_and_figures_and_prints_a_summary(study, capsys):
     assert report([str(study)]) == 0
     printed = capsys.readouterr().out
     assert (study / "report.html").stat().st_size > 50_000
@@ -40,7 +38,7 @@ def test_report_writes_a_page_and_pictures_and_prints_a_summary(study, capsys):
         assert part in printed.replace("\n", " ") or part in printed
 
 
-@pytest.mark.usefixtures("one_picture")
+@pytest.mark.usefixtures("one_figure")
 def test_report_of_two_studies_with_another_policy(study, tmp_path, make_study, capsys):
     other = make_study(tmp_path / "other", n=8, recipe_id="f" * 16)
     out = tmp_path / "out"
@@ -266,7 +264,7 @@ def test_select_shows_every_objective(tmp_path, capsys):
 def test_trends_of_all_and_of_one_parameter(study, tmp_path, capsys):
     assert trends([str(study), "--out", str(tmp_path / "t.csv")]) == 0
     printed = capsys.readouterr().out
-    for part in ("depth", "importance", "behind it"):
+    for part in ("depth", "importance", "supporting"):
         assert part in printed
     assert set(pd.read_csv(tmp_path / "t.csv")["parameter"]) >= {"depth", "w_a", "macs"}
     assert trends([str(study), "--parameter", "depth", "--out", str(tmp_path / "d.png")]) == 0
@@ -322,10 +320,10 @@ def bare(tmp_path):
     [
         (compare, ["--by", "shortcut"], "0 models of known macs"),
         (edf, ["--by", "shortcut", "--match", "acts"], "0 models of known acts"),
-        (select, ["--regimes", "3"], "macs is not known for 40 of 40 models"),
-        (select, ["--pareto", "macs"], "macs is not known for 40 of 40 models"),
-        (select, ["--out", "p.png"], "macs is not known for 40 of 40 models"),
-        (select, ["--map", "macs=layers", "--regimes", "0"], "regimes is 0; it must be at least 1"),
+        (select, ["--regimes", "3"], "macs: required and missing for 40 of 40 models"),
+        (select, ["--pareto", "macs"], "macs: required and missing for 40 of 40 models"),
+        (select, ["--out", "p.png"], "macs: required and missing for 40 of 40 models"),
+        (select, ["--map", "macs=layers", "--regimes", "0"], "regimes = 0: must be at least 1"),
         (trends, ["--parameter", "shortcut"], "parameter = shortcut: must be numeric and vary within some space"),
     ],
 )

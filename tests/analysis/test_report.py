@@ -174,7 +174,7 @@ def test_table_with_one_column(tmp_path):
     findings = find(load_table(tmp_path / "t.csv"))
     page = Page(page_of(findings))
     assert {figure.get("id") for figure in page.all("figure")} == {"edf", "random_search"}
-    assert "the table has no error for it" in page.text
+    assert "no error in the table" in page.text
     text = page.text[: page.text.index("const SVG")]
     assert "alidation" not in text  # the split of the errors is unknown
     assert "test split" not in text

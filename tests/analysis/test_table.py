@@ -184,7 +184,7 @@ def test_selecting_nothing_is_an_error(study):
     frame = load(study).frame
     with pytest.raises(ValueError, match="k = 0: must be at least 1"):
         select_best(frame, 0)
-    with pytest.raises(ValueError, match="no model finished in all its trainings"):
+    with pytest.raises(ValueError, match="no model can be selected: every model has a failed training"):
         select_best(frame[frame["status"] != "ok"], 1)
 
 

@@ -165,15 +165,15 @@ def test_workers_that_cannot_start(tmp_path):
         (["experiment=smoke", "worker=0,1"], r"^worker=0,1: must be used with -m"),
         (["-m", "experiment=smoke", "worker=0,a"], r"^worker=0,a: must be different numbers from 0"),
         (["-m", "experiment=smoke", "worker=1,1"], r"^worker=1,1: must be different numbers"),
-        (["experiment=smoke", "n=0"], r"^n = 0: .*greater than or equal to 1|^n = 0: must be at least 1"),
-        (["experiment=smoke", "processes=none"], r"^processes.* = 'none': must be 'auto'"),
+        (["experiment=smoke", "n=0"], r"^n = 0: must be at least 1$"),
+        (["experiment=smoke", "processes=none"], r"^processes = 'none': must be auto or an integer$"),
         (["experiment=smoke", "attempts=0"], r"^attempts = 0: "),
         (["experiment=smoke", "allowed_failures=2"], r"^allowed_failures = 2: "),
         (["experiment=smoke", "allowed_failures=x"], r"^allowed_failures = 'x': must be a "),
-        (["experiment=smoke", "retry=[ok]"], r"^retry\.0 = 'ok': must be .*'diverged', 'timeout'"),
+        (["experiment=smoke", "retry=[ok]"], r"^retry\.0 = 'ok': must be one of diverged, timeout, "),
         (["experiment=smoke", "retry=null"], r"^retry = None: must be "),
         (["experiment=smoke", "recipe.epochs=0"], r"^recipe\.epochs = 0: "),
-        (["experiment=smoke", "data.name=moon"], r"^data\.name = 'moon': must be one of"),
+        (["experiment=smoke", "data.name=moon"], r"^data\.name = moon: unknown; must be one of digits, "),
         (["run=x", "spaces=[regnetz]"], r"^space = .*regnetz.*: unknown; did you mean .*regnetx"),
         (["experiment=smoke", "spaces.inverted.base=regnetz"], r"^space = .*regnetz"),
         (["run=x", "spaces=[]"], r"^spaces: required and empty; name some"),
@@ -204,7 +204,7 @@ def test_workers_that_cannot_start(tmp_path):
             ["experiment=smoke", "trainer=sweeps.worker.task:open"],
             r"^trainer = sweeps\.worker\.task:open: .*attribute",
         ),
-        (["experiment=smoke", "device.dtype=bf16"], r"^device\.dtype = 'bf16': .*'auto', 'float32'"),
+        (["experiment=smoke", "device.dtype=bf16"], r"^device\.dtype = 'bf16': must be one of auto, float32, "),
         (["experiment=smoke", "device.threads=0"], r"^device\.threads = 0: "),
         (["experiment=smoke", "device.threads=0", "plan=only"], r"^device\.threads = 0: "),
     ],
@@ -462,5 +462,5 @@ def test_a_models_file_of_the_user_is_not_overwritten(tmp_path):
     (tmp_path / "models.jsonl").write_text('{"my": "models"}\n')
     code, _, err = run(tmp_path, "sweep", *SMOKE, "n=1", "run=.")
     assert code == 2
-    assert err.startswith("designspace sweep: models.jsonl: must be a new file or one that this tool wrote")
+    assert err.startswith("designspace sweep: models.jsonl: exists and was not written by this tool")
     assert (tmp_path / "models.jsonl").read_text() == '{"my": "models"}\n'

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.calibrate import EVIDENCE, RECOMMENDED, calibrate
+from sweeps.calibrate import RECOMMENDED, RESULTS, calibrate
 
 
-@pytest.mark.parametrize("name", [EVIDENCE, RECOMMENDED])
+@pytest.mark.parametrize("name", [RESULTS, RECOMMENDED])
 def test_calibration_spares_files_of_the_user_before_it_trains(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("precious\n")
     with pytest.raises(ValueError, match=rf"{name}: must be a new file or one that this tool wrote"):

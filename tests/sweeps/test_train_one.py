@@ -22,8 +22,9 @@ from designspace import ModelSpec, save_spec
 from designspace.export import load_network
 from designspace.network import build_network
 from designspace.study import Record
+from sweeps.commands import train as train_command
 from sweeps.config import DataConfig, load_recipe
-from sweeps.train_one import CHECKPOINT, check_train_folder, error_interval, train, train_command
+from sweeps.train_one import CHECKPOINT, check_train_folder, error_interval, train
 from sweeps.trainer import trainer
 
 STAGE = {"block": "bottleneck", "depth": 1, "width": 8, "stride": 2, "group_width": 2}
@@ -199,7 +200,7 @@ def test_images_are_resized_to_the_resolution_of_the_spec(tmp_path: Path, monkey
 def test_files_from_other_tools_are_not_replaced(tmp_path: Path, name: str) -> None:
     check_train_folder(tmp_path / "absent")
     (tmp_path / name).write_text("precious")
-    with pytest.raises(ValueError, match=rf"{name}: is there and not from this tool"):
+    with pytest.raises(ValueError, match=rf"{name}: must be a new file or one that this tool wrote"):
         check_train_folder(tmp_path)
     check_train_folder(tmp_path, force=True)
 

@@ -110,7 +110,7 @@ def test_arrow_keys_and_enter_copy_a_spec(report: Page, models: list[dict[str, A
 
 
 def test_selected_axis_is_drawn(report: Page, models: list[dict[str, Any]]) -> None:
-    report.get_by_label("across").select_option("depth")
+    report.locator("#across").select_option("depth")
     expect(report.locator("#scatter")).to_contain_text("depth (blocks)")
     report.mouse.move(*points_from_left(report)[0])
     shown = re.search(r" ([0-9a-f]{8})$", report.locator("#model h3").inner_text())

@@ -109,7 +109,7 @@ def test_settings_must_fit_the_data_set(change: dict[str, object], sentence: str
 
 
 def test_unknown_settings_are_rejected() -> None:
-    with pytest.raises(ValueError, match=r"sub: unknown key"):
+    with pytest.raises(ValueError, match=r"sub = 1: unknown; did you mean subset"):
         DataConfig.from_mapping({"name": "digits", "sub": 1})
 
 

@@ -92,7 +92,7 @@ PEAKS = """
 import torch
 from torch import nn
 from designspace.study import Record
-from sweeps.config import Recipe
+from sweeps.config import load_recipe
 from sweeps.data import DataConfig, open_data
 from sweeps.trainer.trainer import train_network
 
