@@ -30,8 +30,9 @@ def _write_temporary(path: Path, content: str | bytes, durable: bool) -> Path:
             if durable:
                 stream.flush()
                 os.fsync(stream.fileno())
-    except OSError:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
+        error.filename = str(path)
         raise
     return temporary
 

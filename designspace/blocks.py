@@ -33,11 +33,13 @@ from designspace.spec import (
     BottleneckStage,
     Head,
     InvertedStage,
+    ModelSpec,
     SeparableStage,
     Stem,
     VanillaStage,
     XceptionStage,
 )
+from designspace.validated import shorten
 from designspace.widths import round_number
 
 
@@ -58,6 +60,14 @@ class Model(Protocol):
     def stages(self) -> tuple[Any, ...]: ...
     @property
     def head(self) -> Head: ...
+
+
+def as_model(value: Any) -> Model:
+    """A spec as it is, the networks of a `Population`; ValueError for anything else."""
+    networks = getattr(value, "networks", value)
+    if not isinstance(networks, ModelSpec):
+        raise ValueError(f"model = {shorten(value)}: must be a ModelSpec or a Population")
+    return networks
 
 
 class Style(NamedTuple):

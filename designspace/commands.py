@@ -46,9 +46,6 @@ def sample(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     settings = parse_settings(arguments.settings)
     name, n, seed, out = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
-    for key, value in (("n", n), ("seed", seed)):
-        if not isinstance(value, int):
-            raise ValueError(f"{key} = {value!r}: must be an integer")
     if out is not None:
         if Path(str(out)).suffix != ".parquet":
             raise ValueError(f"out = {out}: must end in .parquet")
@@ -161,7 +158,11 @@ def find_space(name: Any, settings: dict[str, Any]) -> Any:
         raise ValueError("space: required; run 'designspace spaces' for all names")
     file = Path(str(name))
     if file.suffix in (".yaml", ".yml"):
-        return space_from_config(merge(read_mapping(file), settings))
+        mapping = merge(read_mapping(file), settings)
+        try:
+            return space_from_config(mapping)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
     return space_from_config({"base": name} | settings)
 
 
@@ -171,12 +172,13 @@ def parse_settings(arguments: list[str]) -> dict[str, Any]:
     Keys in _LIMITS are put into `constraints`.
     """
     from designspace.files import read_yaml
+    from designspace.validated import shorten
 
     settings: dict[str, Any] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if not equals or not key:
-            raise ValueError(f"{argument}: must be of the form KEY=VALUE")
+        if not equals or not all(key.split(".")):
+            raise ValueError(f"{argument}: must be KEY=VALUE")
         *path, last = key.split(".")
         if key.partition(".")[0] in _LIMITS:
             path.insert(0, "constraints")
@@ -184,6 +186,9 @@ def parse_settings(arguments: list[str]) -> dict[str, Any]:
         for step in path:
             mapping = mapping.setdefault(step, {})
             if not isinstance(mapping, dict):
-                raise ValueError(f"{argument}: {step} must be a mapping, but is {mapping!r}")
-        mapping[last] = read_yaml(value)
+                raise ValueError(f"{step} = {shorten(mapping)}: must be a mapping to set {key}")
+        try:
+            mapping[last] = read_yaml(value)
+        except ValueError as error:
+            raise ValueError(f"{argument}: {error}") from None
     return settings

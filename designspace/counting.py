@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from designspace.blocks import Model, parts
+from designspace.blocks import Model, as_model, parts
 from designspace.layers import (
     AveragePool,
     BatchNorm,
@@ -26,6 +26,7 @@ from designspace.layers import (
     SqueezeExcite,
     where,
 )
+from designspace.validated import unknown
 
 LARGEST = 1 << 60
 """Largest supported number of multiply-adds, an eighth of int64's range; the largest published networks have 1e12."""
@@ -73,7 +74,7 @@ def complexity(model: Model, convention: str = "pycls") -> Complexity:
     """Multiply-adds, parameters and activations of a spec, or of every network of a population.
 
     Args:
-        model: a `ModelSpec`, or the networks of a `Population`.
+        model: a `ModelSpec` or a `Population`.
         convention: "pycls" (default) or "conv"; see `Convention`.
 
     Raises:
@@ -91,7 +92,8 @@ def complexity(model: Model, convention: str = "pycls") -> Complexity:
 def by_part(model: Model, convention: str = "pycls") -> dict[str, tuple[Complexity, Number]]:
     """Complexity and output resolution of stem, stage1, stage2, …, head; see `complexity`."""
     if convention not in CONVENTIONS:
-        raise ValueError(f"convention = {convention!r}: must be one of {', '.join(CONVENTIONS)}")
+        raise ValueError(unknown("convention", convention, CONVENTIONS))
+    model = as_model(model)
     counter = _Counter(CONVENTIONS[convention])
     resolution = model.resolution
     largest = 0

@@ -15,7 +15,7 @@ from yaml.resolver import Resolver
 
 from designspace.atomic import MARK, replace_file
 from designspace.pycls import from_pycls, is_pycls
-from designspace.spec import ModelSpec
+from designspace.spec import ModelSpec, check_spec
 from designspace.validated import shorten
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -190,12 +190,12 @@ def load_spec(path: str | Path) -> ModelSpec:
 def save_spec(spec: ModelSpec, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
     """Write a spec to a YAML or JSON file, with its origin as the mapping `provenance`."""
     path = _spec_path(path)
-    content = spec.to_mapping() | {"provenance": {"generator": MARK, **(provenance or {})}}
+    content = check_spec(spec).to_mapping() | {"provenance": {"generator": MARK, **(provenance or {})}}
     replace_file(path, json.dumps(content, indent=2) + "\n" if path.suffix == ".json" else to_yaml(content))
 
 
-def _spec_path(path: str | Path) -> Path:
-    path = Path(path)
+def _spec_path(given: str | Path) -> Path:
+    path = Path(given)
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: must end in {', '.join(SUFFIXES)}")
+        raise ValueError(f"path = {shorten(str(given))}: must end in {', '.join(SUFFIXES)}")
     return path

@@ -8,11 +8,11 @@ statistics, and under autocast the low-precision copies of the weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from designspace.blocks import Model, parts
+from designspace.blocks import Model, as_model, parts
 from designspace.counting import LARGEST, complexity, output_resolution
 from designspace.layers import (
     Act,
@@ -30,6 +30,7 @@ from designspace.layers import (
     Residual,
     SqueezeExcite,
 )
+from designspace.validated import check_integer, unknown
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Optimizer = Literal["sgd", "adam"]
@@ -63,7 +64,7 @@ def training_memory(
     """Memory of one training step, without kernel workspaces and allocator overhead.
 
     Args:
-        model: a `ModelSpec` or the networks of a `Population`.
+        model: a `ModelSpec` or a `Population`.
         batch_size: images per step.
         precision: of the activations; bfloat16 and float16 mean autocast with float32 parameters.
         optimizer: "sgd" with momentum keeps one number per parameter, "adam" two.
@@ -71,12 +72,17 @@ def training_memory(
     Raises:
         ValueError: batch_size below 1 or too large, unknown precision or optimizer.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size = {batch_size}: must be at least 1")
-    if precision not in ("float32", "bfloat16", "float16"):
-        raise ValueError(f"precision = {precision!r}: must be one of float32, bfloat16, float16")
-    if optimizer not in ("sgd", "adam"):
-        raise ValueError(f"optimizer = {optimizer!r}: must be one of sgd, adam")
+    model = as_model(model)
+    batch_size = check_integer("batch_size", batch_size, 1)
+    for field, value, names in (
+        ("precision", precision, get_args(Precision)),
+        ("optimizer", optimizer, get_args(Optimizer)),
+    ):
+        if value not in names:
+            raise ValueError(unknown(field, value, names))
+    counts = complexity(model)
+    if int(np.max(counts.acts)) * batch_size > LARGEST // 8:  # an activation keeps fewer than 64 bytes
+        raise ValueError(f"batch_size = {batch_size}: must be smaller, the byte count exceeds 64 bits")
     counter = _Counter(batch_size, 4 if precision == "float32" else 2)
     kept: Number = 0
     state = _Tensor(model.in_channels, model.resolution, False)
@@ -86,9 +92,6 @@ def training_memory(
         added, after = counter.count(part.layers, state)
         kept = kept + added * part.repeats
         state = after if isinstance(part.repeats, int) else after.where(part.repeats, state)
-    counts = complexity(model)
-    if int(np.max(counts.acts)) * batch_size > LARGEST // 8:  # an activation keeps fewer than 64 bytes
-        raise ValueError(f"batch_size = {batch_size}: must be smaller, the byte count exceeds 64 bits")
     params = counts.params * FLOAT_BYTES
     return TrainingMemory(kept, params, params, params * (2 if optimizer == "adam" else 1))
 
@@ -131,7 +134,7 @@ class _Counter:
 
     def keep(self, tensor: _Tensor) -> Number:
         """Bytes added by keeping the tensor."""
-        return self.bytes(tensor.elements) * np.logical_not(tensor.kept).astype(np.int64)
+        return self.bytes(tensor.elements) * (1 - tensor.kept)
 
     def bytes(self, elements: Number) -> Number:
         """Bytes of a batch of activations."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from designspace import layers as L
 from designspace.blocks import parts
-from designspace.spec import ModelSpec
+from designspace.spec import ModelSpec, check_spec
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -69,8 +69,11 @@ def build_network(spec: ModelSpec, *, zero_init_residual: bool = False) -> Netwo
     Args:
         spec: the network.
         zero_init_residual: start each residual branch at zero (its last BN scale), as in arXiv 1706.02677.
+
+    Raises:
+        ValueError: the argument is not a ModelSpec.
     """
-    network = Network(spec)
+    network = Network(check_spec(spec))
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels

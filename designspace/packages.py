@@ -89,6 +89,8 @@ def import_attribute(field: str, path: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{field} = {path}: {error}") from None
+    except Exception as error:  # raised by the user's module
+        raise ValueError(f"{field} = {path}: {type(error).__name__} in {module}: {error}") from error
 
 
 def import_path(field: str, value: Callable[..., Any]) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from designspace.counting import Complexity, complexity
 from designspace.spec import ModelSpec
-from designspace.validated import unknown
+from designspace.validated import shorten, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,14 +128,12 @@ class Population:
         self, index: int | np.integer | slice | np.ndarray | Sequence[int] | Sequence[bool]
     ) -> ModelSpec | Population:
         """The network at a position, or the population selected by a slice, a mask or an array of positions."""
-        if isinstance(index, int | np.integer):
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
             position = int(index)
             if not -len(self) <= position < len(self):
                 raise IndexError(f"index = {position}: must be in a population of {len(self):,} networks")
             return unpack(self.networks, position)
-        selected = index if isinstance(index, slice) else np.asarray(index)
-        if isinstance(selected, np.ndarray) and not selected.size:
-            selected = selected.astype(np.int64)
+        selected = index if isinstance(index, slice) else self._positions(index)
         return Population(
             self.space,
             self.seed,
@@ -144,6 +142,21 @@ class Population:
             self.report,
             self.index[selected],
         )
+
+    def _positions(self, index: Any) -> np.ndarray:
+        """The positions given by a mask or by a list or array of positions."""
+        array = np.asarray(index)
+        if not array.size:
+            array = array.astype(np.int64)
+        if array.ndim != 1 or array.dtype.kind not in "iub":
+            raise ValueError(f"index = {shorten(index)}: must be a position, a slice, a mask or a list of positions")
+        if array.dtype.kind == "b":
+            if len(array) != len(self):
+                raise IndexError(f"index: must be a mask of {len(self):,} values, not {len(array):,}")
+            return np.flatnonzero(array)
+        if np.any(array < -len(self)) or np.any(array >= len(self)):
+            raise IndexError(f"index = {shorten(index)}: must be in a population of {len(self):,} networks")
+        return array
 
     @cached_property
     def complexity(self) -> Complexity:
@@ -215,7 +228,7 @@ class Population:
         values = {name: self._column(field, name) for field, name in (("x", x), ("y", y))}
         ax.scatter(values[x], values[y], s=12, alpha=0.6, linewidths=0, label=self.space)
         for name, set_scale, set_label in ((x, ax.set_xscale, ax.set_xlabel), (y, ax.set_yscale, ax.set_ylabel)):
-            if values[name].min() > 0 and values[name].max() > 10 * values[name].min():
+            if len(self) and values[name].min() > 0 and values[name].max() > 10 * values[name].min():
                 set_scale("log")
             set_label(name)
         return ax

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from designspace.counting import complexity
+from designspace.counting import LARGEST, complexity
 from designspace.layers import Number, where
 from designspace.spec import ModelSpec
+from designspace.validated import unknown
 from designspace.widths import fit_stage, round_channels, round_group_width, round_repeats, round_to
 
 Factor = float | np.ndarray
@@ -52,7 +53,7 @@ def rule_factors(rule: str, growth: Factor) -> Factors:
         ValueError: unknown rule, or growth is not positive.
     """
     if rule not in RULES:
-        raise ValueError(f"rule = {rule!r}: must be one of {', '.join(RULES)}")
+        raise ValueError(unknown("rule", rule, RULES))
     if np.min(growth) <= 0:
         raise ValueError(f"growth = {growth}: must be greater than 0")
     depth, width, resolution = RULES[rule]
@@ -112,10 +113,10 @@ def scale_to(spec: ModelSpec, macs: float, rule: str = "dWr") -> tuple[ModelSpec
     """The spec scaled by a rule to a target number of multiply-adds, and the growth.
 
     Raises:
-        ValueError: unknown rule, or macs is not positive.
+        ValueError: unknown rule, or macs is not positive or too large.
     """
-    if macs <= 0:
-        raise ValueError(f"macs = {macs:g}: must be greater than 0")
+    if not 0 < macs <= LARGEST:
+        raise ValueError(f"macs = {macs:g}: must be greater than 0 and at most {LARGEST:.2g}")
     guess = macs / complexity(spec).macs
     growths = guess * np.geomspace(1 / 4, 4, 8001)
     reached = complexity(scale_networks(spec, rule_factors(rule, growths))).macs

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from designspace.validated import Name, Validated
+from designspace.validated import Integer, Name, Validated, shorten
 
 SCHEMA_VERSION = 1
 """Version of the spec format. It changes when a valid file becomes invalid or describes another network."""
@@ -27,10 +27,10 @@ def _odd(value: int) -> int:
     return value
 
 
-Count = Annotated[int, Field(ge=1, le=10**8, strict=True)]
-Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH, strict=True)]
-Kernel = Annotated[int, Field(ge=1, le=999, strict=True), AfterValidator(_odd)]
-Stride = Annotated[int, Field(ge=1, le=4, strict=True)]
+Count = Annotated[Integer, Field(ge=1, le=10**8)]
+Depth = Annotated[Integer, Field(ge=1, le=MAX_DEPTH)]
+Kernel = Annotated[Integer, Field(ge=1, le=999), AfterValidator(_odd)]
+Stride = Annotated[Integer, Field(ge=1, le=4)]
 Ratio = Annotated[float, Field(ge=1e-3, le=1e3)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Activation = Literal["relu", "relu6", "silu", "gelu"]
@@ -54,7 +54,7 @@ class Head(Validated):
 
     classes: Count = 1000
     width: Count | None = None
-    pool_size: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    pool_size: Annotated[Integer, Field(ge=1, le=1000)] = 1
     hidden: Annotated[tuple[Count, ...], Field(max_length=32)] = ()
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -165,7 +165,7 @@ class XceptionStage(_Stage):
     """
 
     block: Literal["xception"] = "xception"
-    convs: Annotated[int, Field(ge=1, le=32, strict=True)] = 3
+    convs: Annotated[Integer, Field(ge=1, le=32)] = 3
     grow: Literal["first", "last"] = "first"
 
 
@@ -242,6 +242,13 @@ class ModelSpec(Validated):
     def block_widths(self) -> tuple[int, ...]:
         """w_j, the width of each block j = 0 … depth - 1."""
         return tuple(stage.width for stage in self.stages for _ in range(stage.depth))
+
+
+def check_spec(value: object) -> ModelSpec:
+    """Check that a value is a network; ValueError otherwise."""
+    if not isinstance(value, ModelSpec):
+        raise ValueError(f"spec = {shorten(value)}: must be a ModelSpec, as from load_spec, zoo.spec or population[0]")
+    return value
 
 
 def spec_schema() -> dict[str, Any]:

@@ -15,11 +15,30 @@ if TYPE_CHECKING:
     from designspace.spec import ModelSpec
 
 
+def usage_error(message: str) -> NoReturn:
+    """Raise an error of argparse as a ValueError of one line."""
+    message = message.removeprefix("argument ")
+    if (missing := message.removeprefix("the following arguments are required: ")) != message:
+        raise ValueError(f"{missing}: required")
+    if (unknown := message.removeprefix("unrecognized arguments: ")) != message:
+        raise ValueError(f"{unknown}: unknown; see --help")
+    raise ValueError(message)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are a ValueError of one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(message.removeprefix("argument "))
+        usage_error(message)
+
+    def _get_value(self, action: argparse.Action, text: str) -> object:
+        kind = {int: "an integer", float: "a number"}.get(action.type)  # type: ignore[arg-type]
+        try:
+            return super()._get_value(action, text)  # type: ignore[misc]
+        except argparse.ArgumentError:
+            if kind is None:
+                raise
+            raise ValueError(f"{'/'.join(action.option_strings) or action.dest} = {text}: must be {kind}") from None
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:

@@ -13,16 +13,18 @@ import re
 import reprlib
 import stat
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
 SHOWN_CHARACTERS = 80  # of a value
 SHOWN_ERRORS = 5
 SHOWN_NAMES = 20  # in a list of allowed names
+FEW_NAMES = 5  # that are listed unless one is very similar
 ERROR_CHARACTERS = 300
 
 
@@ -34,6 +36,14 @@ def _printable(name: str) -> str:
 
 Name = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 """A label that is safe in terminals, tables and files: no NUL, control, line or surrogate characters."""
+
+
+def _plain_integer(value: Any) -> Any:
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+
+
+Integer = Annotated[int, Field(strict=True), BeforeValidator(_plain_integer)]
+"""A Python or NumPy integer, stored as int; not a bool, a float or text."""
 
 
 class Validated(BaseModel):
@@ -52,6 +62,13 @@ class Validated(BaseModel):
 
     # Validate nested models without their __init__, so that errors keep their path.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name}: cannot be set on an immutable {type(self).__name__}; use changed({name}=…)")
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        fields = type(self).model_fields
+        return [(name, value) for name, value in self if value is not fields[name].default]
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], section: str = "") -> Self:
@@ -141,6 +158,16 @@ def cut(text: str, characters: int = SHOWN_CHARACTERS) -> str:
     return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
+def check_integer(field: str, value: object, smallest: int) -> int:
+    """Check that a value is an integer, at least `smallest`; ValueError names the field."""
+    integer = _plain_integer(value)
+    if type(integer) is not int:
+        raise ValueError(f"{field} = {shorten(value)}: must be an integer")
+    if integer < smallest:
+        raise ValueError(f"{field} = {integer}: must be at least {smallest}")
+    return integer
+
+
 def unknown(field: str, value: object, names: Iterable[str], listing: str = "") -> str:
     """Describe a name that does not exist: `FIELD = NAME: unknown; did you mean …?`
 
@@ -150,20 +177,21 @@ def unknown(field: str, value: object, names: Iterable[str], listing: str = "") 
         names: the names that exist.
         listing: the command that lists the names, if any.
     """
-    given = value if isinstance(value, str) and value.isprintable() else shorten(value)
+    given = value if isinstance(value, str) and value and value.isprintable() else shorten(value)
     return f"{field} = {cut(given)}: unknown; {suggestion(str(value), names, listing)}"
 
 
 def suggestion(value: str, names: Iterable[str], listing: str = "") -> str:
     """Up to three similar names; otherwise all names if they are few."""
     by_case = {name.casefold(): name for name in names}
+    few = len(by_case) <= FEW_NAMES
     text = value[:200].casefold()
     similar = [name for name in by_case if "".join(word[:1] for word in re.split("[_.-]", name)) == text]
     similar += [name for name in by_case if len(text) >= 2 and name.startswith(text)]
-    similar += difflib.get_close_matches(text, by_case, n=3, cutoff=0.6)
+    similar += difflib.get_close_matches(text, by_case, n=3, cutoff=0.75 if few else 0.6)
     if similar:
         return f"did you mean {', '.join(by_case[name] for name in list(dict.fromkeys(similar))[:3])}?"
-    if listing:
+    if listing and not few:
         return f"run '{listing}' for all {len(by_case)}"
     shown = list(by_case.values())
     more = f", … ({len(shown)} in all)" if len(shown) > SHOWN_NAMES else ""
@@ -180,7 +208,10 @@ def explain(error: ValidationError, root: Any = None, model: type[BaseModel] | N
         section: prefix of all fields.
     """
     messages: dict[str, list[str]] = {}  # by field; a union reports one error for each of its members
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    for item in items:
+        if item["type"] == "too_short" and any(item["loc"] == other["loc"][:-1] for other in items):
+            continue  # pydantic counts only the valid items
         field, message = _field_and_message(item, root, model)
         messages.setdefault(".".join(part for part in (section, field) if part), []).append(message)
     lines = [cut(_join(field, reasons), ERROR_CHARACTERS) for field, reasons in messages.items()]
@@ -240,6 +271,7 @@ _REQUIREMENTS = {
     "string_too_short": "have at least {min_length} characters",
     "too_long": "have at most {max_length} items",
     "too_short": "have at least {min_length} items",
+    "invalid_key": "be text",
     "callable_type": "be a function",
     "none_required": "be null",
 }
@@ -262,11 +294,10 @@ def _requirement(item: Mapping[str, Any]) -> str:
     kind = item["type"]
     if kind == "literal_error":
         allowed = item["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
-        return f"must be one of {allowed}" if "," in allowed else f"must be {allowed}"
+        return f"must be one of {allowed}" if "," in allowed else f'must be "{allowed}"'
     if kind in _REQUIREMENTS:
-        return "must " + _REQUIREMENTS[kind].format(
-            **{key: _number(limit) for key, limit in item.get("ctx", {}).items()}
-        )
+        limits = {key: _number(limit) for key, limit in item.get("ctx", {}).items()}
+        return re.sub(r"\b1 (item|character)s", r"1 \1", "must " + _REQUIREMENTS[kind].format(**limits))
     if (name := _TYPES.get(kind.partition("_")[0])) is not None:
         return f"must be {name}"
     message = re.sub(r"^[A-Z][a-z]+ should (be|have) ", r"must \1 ", item["msg"])

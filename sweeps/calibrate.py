@@ -78,7 +78,7 @@ def calibrate(
     if not learning_rates:
         raise ValueError("lr: required; list the values to try, like lr=[0.05,0.1,0.2,0.4]")
     if wrong := [value for value in learning_rates if value <= 0]:
-        raise ValueError(f"lr = {wrong[0]:g}: must be above 0")
+        raise ValueError(f"lr = {wrong[0]:g}: must be greater than 0")
     if wrong := [value for value in weight_decays if value < 0]:
         raise ValueError(f"wd = {wrong[0]:g}: must be at least 0")
     own = ("n", "run", "plan", "recipe.learning_rate", *["recipe.weight_decay"] * bool(weight_decays))

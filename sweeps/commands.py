@@ -127,8 +127,8 @@ def train(argv: list[str]) -> int:
 
 def calibrate(argv: list[str]) -> int:
     """Find a good learning rate and weight decay for a space, and write the recipe."""
-    import yaml
-
+    from designspace.files import read_yaml
+    from designspace.validated import check_integer
     from sweeps.calibrate import RECOMMENDED, RESULTS, conclusion, table
     from sweeps.calibrate import calibrate as run_calibration
     from sweeps.worker.worker import WorkerError
@@ -150,11 +150,12 @@ def calibrate(argv: list[str]) -> int:
     for override in overrides:
         key, _, value = override.partition("=")
         if key in own:
-            own[key] = yaml.safe_load(value)
+            try:
+                own[key] = read_yaml(value)
+            except ValueError as error:
+                raise ValueError(f"{override}: {error}") from None
     rest = [override for override in overrides if override.partition("=")[0] not in own]
-    models = own["models"]
-    if not isinstance(models, int) or models < 1:
-        raise ValueError(f"models = {models}: must be a whole number from 1")
+    models = check_integer("models", own["models"], 1)
     try:
         rows, _ = run_calibration(
             rest, _numbers("lr", own["lr"]), _numbers("wd", own["wd"]), models, Path(str(own["out"])), force=force

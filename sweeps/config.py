@@ -169,13 +169,6 @@ class DeviceConfig(Validated):
     compile: bool = False
     deterministic: bool = False
 
-    @property
-    def kind(self) -> str:
-        """cuda or cpu."""
-        import torch
-
-        return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
-
 
 class TrainingConfig(Validated):
     """What every training of a study shares."""

@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from designspace.atomic import not_ours, replace_file
-from designspace.spec import ModelSpec
+from designspace.spec import ModelSpec, check_spec
 from designspace.study import Record
-from designspace.validated import unknown
+from designspace.validated import check_integer, shorten, unknown
 from sweeps.config import DataConfig, DeviceConfig, Recipe, load_data, load_device, load_recipe
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sweeps.data import Splits, StreamedSplits
     from sweeps.trainer.device import Device
     from sweeps.trainer.distributed import World
+
+T = TypeVar("T")
 
 RESULT = "training.json"
 CHECKPOINT = "checkpoint.pt"
@@ -69,11 +71,13 @@ def train(
 
     world = world or ALONE
     with world.agree():
-        data = load_data(data) if isinstance(data, str) else data
+        check_spec(spec)
+        data = _settings("data", data, DataConfig, load_data)
         recipe = _recipe(recipe, data, changes)
-        device = load_device(device) if isinstance(device, str) else device
-        if not isinstance(seed, int) or seed < 0:
-            raise ValueError(f"seed = {seed}: must be an integer, 0 or greater")
+        device = _settings("device", device, DeviceConfig, load_device)
+        if isinstance(formats, str):
+            raise ValueError(f"formats = {formats!r}: must be a list of formats")
+        seed = check_integer("seed", seed, 0)
         folder = None if out is None else _Folder(Path(out), data, recipe, formats)
         if folder:
             folder.prepare(force)
@@ -105,10 +109,21 @@ def train(
     return record
 
 
+def _settings(field: str, value: Any, kind: type[T], load: Callable[[str], T]) -> T:
+    """Settings as given or from conf/ by name."""
+    if isinstance(value, str):
+        return load(value)
+    if not isinstance(value, kind):
+        raise ValueError(f"{field} = {shorten(value)}: must be a name or a {kind.__name__}")
+    return value
+
+
 def _recipe(recipe: str | Recipe, data: DataConfig, changes: Mapping[str, Any]) -> Recipe:
     if names := [name for name in changes if name not in Recipe.model_fields]:
         raise ValueError(unknown("argument", names[0], Recipe.model_fields))
-    return load_recipe(recipe, data, **changes) if isinstance(recipe, str) else recipe.changed(**changes)
+    if isinstance(recipe, str):
+        return load_recipe(recipe, data, **changes)
+    return _settings("recipe", recipe, Recipe, load_recipe).changed(**changes)
 
 
 @dataclass(frozen=True)
@@ -235,6 +250,7 @@ def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False
     from designspace.export import FORMATS
     from designspace.files import load_spec
     from sweeps.compose import compose
+    from sweeps.trainer.device import device_kind
     from sweeps.trainer.distributed import join
 
     own = {"out": "", "seed": "0", "to": "yaml"}
@@ -247,14 +263,13 @@ def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False
             overrides.append(setting)
     if not own["out"]:
         raise ValueError("out: required, the folder for checkpoint and results, like out=runs/best")
-    if not own["seed"].isdigit():
-        raise ValueError(f"seed = {own['seed']}: must be an integer, 0 or greater")
+    seed = check_integer("seed", int(text) if (text := own["seed"]).isdigit() else text, 0)
     formats = own["to"].split(",")
     if names := [name for name in formats if name not in FORMATS]:
         raise ValueError(unknown("to", names[0], FORMATS))
     config = compose([*overrides, f"run={own['out']}"]).config
     recipe, data, device = config.recipe, config.data, config.device
-    world = join(device.kind)
+    world = join(device_kind(device))
     if not world.is_first:  # only the first process prints warnings
         for module in ("sweeps.trainer.checkpoint", "sweeps.data"):
             logging.getLogger(module).setLevel(logging.ERROR)
@@ -271,7 +286,7 @@ def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False
         load_spec(spec_path / "spec.yaml" if spec_path.is_dir() else spec_path),
         data,
         recipe,
-        seed=int(own["seed"]),
+        seed=seed,
         device=device,
         out=own["out"],
         formats=formats,

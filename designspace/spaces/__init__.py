@@ -30,7 +30,9 @@ def names() -> tuple[str, ...]:
 
 
 def space(name: str) -> DesignSpace:
-    """The design space with a name or an import path, like `my_spaces:pyramids`; ValueError for any other text."""
+    """The design space with a name or an import path, like `my_spaces:pyramids`; ValueError for anything else."""
+    if not isinstance(name, str):
+        raise ValueError(f"space = {shorten(name)}: must be a name, or an import path like my_spaces:pyramids")
     if name in SPACES:
         return SPACES[name]
     if ":" not in name:
@@ -53,14 +55,14 @@ def space_from_config(config: str | Mapping[str, Any]) -> DesignSpace:
     Raises:
         ValueError: naming the field, the value and what is allowed.
     """
-    if isinstance(config, str):
+    if not isinstance(config, Mapping):
         return space(config)
     given = dict(config)
     if "SETUP" in given:
         base: DesignSpace | None = from_pycls_sweep({key: given.pop(key) for key in Sweep.model_fields if key in given})
     else:
         name = given.pop("base", None)
-        base = None if name is None else space(str(name))
+        base = None if name is None else space(name)
     if base is not None:
         template = base.template.model_dump(exclude_unset=True) | {"stage": base.template.stage}
         given = merge(base.model_dump() | {"template": template}, given)

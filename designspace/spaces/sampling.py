@@ -17,9 +17,13 @@ from designspace.population import Population, SamplingReport, leaves, map_array
 from designspace.spaces.families import FAMILIES
 from designspace.spaces.settings import Constraints, Draws, Settings
 from designspace.spec import ModelSpec
+from designspace.validated import check_integer, unknown
 
 CHUNK = 1 << 14
 """Candidates drawn at once. Populations depend on it: another value gives other networks for the same seed."""
+
+MOST_NETWORKS = 10_000_000
+"""Largest population, a few gigabytes."""
 
 PATIENCE = 1 << 23
 """Sampling stops after this many consecutive candidates that add nothing to the population."""
@@ -37,6 +41,8 @@ class DesignSpace(Settings):
 
     def share(self, parameter: str) -> Self:
         """The space in which all stages share one value of the parameter."""
+        if parameter not in self.parameters:
+            raise ValueError(unknown("parameter", parameter, self.parameters))
         return self.with_distributions(**{parameter: self.parameters[parameter].changed(per_stage=False)})
 
     def increase(self, parameter: str) -> Self:
@@ -87,10 +93,9 @@ class DesignSpace(Settings):
             ValueError: n or seed is out of range, almost no candidate satisfies the constraints, or the space has fewer
                 than n distinct networks under "drop".
         """
-        if n < 1:
-            raise ValueError(f"n = {n}: must be at least 1")
-        if seed < 0:
-            raise ValueError(f"seed = {seed}: must be at least 0")
+        n, seed = check_integer("n", n, 1), check_integer("seed", seed, 0)
+        if n > MOST_NETWORKS:
+            raise ValueError(f"n = {n}: must be at most {MOST_NETWORKS:,}")
         stream = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "big")
         networks: list[ModelSpec] = []
         parameters: list[Draws] = []

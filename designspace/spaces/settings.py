@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -33,7 +34,16 @@ class Template(Validated):
     stage: dict[str, Any] = Field(default={"block": "bottleneck"})
 
 
-Range = tuple[float, float]
+def _pair(limits: Any) -> Any:
+    if isinstance(limits, str) or not hasattr(limits, "__len__") or len(limits) != 2:
+        raise ValueError("must be [low, high]")
+    for limit in limits:
+        if not isinstance(limit, Real) or isinstance(limit, bool):
+            raise ValueError("must be [low, high], two numbers")
+    return limits
+
+
+Range = Annotated[tuple[float, float], BeforeValidator(_pair)]
 
 
 class Constraints(Validated):
@@ -79,7 +89,12 @@ MOST_STAGE_VALUES = 10_000  # of a drawn stage field; each value is validated
 
 
 def _imported(family: Any) -> Any:
-    return import_attribute("family", family) if isinstance(family, str) and ":" in family else family
+    if not isinstance(family, str) or ":" not in family:
+        return family
+    try:
+        return import_attribute("family", family)
+    except ValueError as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
 
 
 class Settings(Validated):

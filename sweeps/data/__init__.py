@@ -7,9 +7,11 @@
 from sweeps.config import DataConfig
 from sweeps.data.download import cache_root
 from sweeps.data.loading import Splits, StreamedSplits, find_test, names, open_data, open_test, prepare_data
+from sweeps.data.source import ImageError
 
 __all__ = [
     "DataConfig",
+    "ImageError",
     "Splits",
     "StreamedSplits",
     "cache_root",

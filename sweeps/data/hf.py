@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweeps.config import DataConfig
-from sweeps.damage import ImageError
 from sweeps.data.image_reader import ImageReader
-from sweeps.data.source import PARTS, ImageSet, NoSuchPart, Part
+from sweeps.data.source import PARTS, ImageError, ImageSet, NoSuchPart, Part
 
 if TYPE_CHECKING:
     from PIL.Image import Image

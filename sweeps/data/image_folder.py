@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sweeps.config import DataConfig
-from sweeps.damage import ImageError
 from sweeps.data.image_reader import ImageReader, suffixes
-from sweeps.data.source import PARTS, ImageSet, NoSuchPart, Part, stratified_order
+from sweeps.data.source import PARTS, ImageError, ImageSet, NoSuchPart, Part, stratified_order
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweeps.damage import ImageError
+from sweeps.data.source import ImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -67,6 +67,17 @@ class ImageSet:
     skipped: Mapping[str, int] = field(default_factory=dict)
 
 
+class ImageError(ValueError):
+    """An image cannot be read: damaged data, not a failure of the model."""
+
+    @classmethod
+    def of(cls, image: str, error: Exception) -> ImageError:
+        """The error of an image (a file or a row) from the exception that was raised."""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        first_line = (reason.splitlines() or [""])[0]
+        return cls(f"{image} cannot be read as an image: {first_line or type(error).__name__}.")
+
+
 class NoSuchPart(ValueError):
     """The data set does not have the requested part."""
 

@@ -105,9 +105,14 @@ class Device:
             torch.set_deterministic_debug_mode(debug_mode)
 
 
+def device_kind(config: DeviceConfig) -> str:
+    """Return cuda or cpu, the type of the configured device on this machine."""
+    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def resolve_device(config: DeviceConfig, world: World = ALONE) -> Device:
     """Replace every "auto" by a value; ValueError if the machine does not support what was requested."""
-    kind = config.kind
+    kind = device_kind(config)
     if config.device == "cuda" and kind == "cpu":
         raise ValueError("device.device = cuda: must be auto or cpu, PyTorch sees no GPU")
     if config.dtype == "bfloat16" and kind == "cuda" and torch.cuda.get_device_capability() < (8, 0):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sweeps.config import Recipe
-from sweeps.damage import ImageError
+from sweeps.data import ImageError
 from sweeps.trainer.device import Deadline, Device, Stopwatch, merge_narrow_groups
 from sweeps.trainer.images import derive_seed
 

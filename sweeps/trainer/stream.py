@@ -24,8 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sweeps.config import Recipe
-from sweeps.damage import ImageError
-from sweeps.data import StreamedSplits
+from sweeps.data import ImageError, StreamedSplits
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.trainer.device import Device
 from sweeps.trainer.images import derive_seed, draw_order

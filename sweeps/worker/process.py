@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from designspace.study import Record, Study, StudyModel, trainings
-from sweeps.damage import ImageError
+from sweeps.data import ImageError
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.study.predict import TimePredictor, load_constants, save_constants, start_measuring
 from sweeps.worker.task import Task, Trainer, find_trainer

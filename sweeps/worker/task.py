@@ -74,8 +74,7 @@ def find_trainer(path: str | None) -> OpenTrainer:
     """
     if path in (None, DEFAULT_TRAINER):
         return open_trainer
-    module, _, name = path.rpartition(":" if ":" in path else ".")
-    opened: OpenTrainer = import_attribute("trainer", f"{module}:{name}")
+    opened: OpenTrainer = import_attribute("trainer", path if ":" in path else ":".join(path.rsplit(".", 1)))
     return opened
 
 

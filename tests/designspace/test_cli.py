@@ -49,8 +49,8 @@ from designspace.spec import BasicStage
         (["scale", "ResNet-50", "--macs", "1e9", "--rule", "x"], "designspace scale: rule = 'x': must be one of d"),
         (["fly"], "designspace: command = fly: unknown; run 'designspace --help'"),
         (["shwo"], "designspace: command = shwo: unknown; did you mean show?"),
-        (["show"], "designspace show: the following arguments are required: NAME|FILE"),
-        (["show", "ResNet-50", "--all"], "designspace show: unrecognized arguments: --all"),
+        (["show"], "designspace show: NAME|FILE: required"),
+        (["show", "ResNet-50", "--all"], "designspace show: --all: unknown; see --help"),
     ],
 )
 def test_user_errors_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ def test_conv_convention_counts_only_convolution_outputs() -> None:
 
 
 def test_unknown_convention_is_rejected() -> None:
-    with pytest.raises(ValueError, match="convention = 'papers': must be one of pycls, conv"):
+    with pytest.raises(ValueError, match="convention = papers: unknown; must be one of pycls, conv"):
         complexity(zoo.spec("ResNet-50"), "papers")
 
 

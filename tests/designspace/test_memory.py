@@ -68,8 +68,8 @@ def test_parameters_gradients_and_optimizer_state() -> None:
     ("settings", "message"),
     [
         ({"batch_size": 0}, "batch_size = 0"),
-        ({"batch_size": 1, "precision": "int8"}, "precision = 'int8': must be one of float32"),
-        ({"batch_size": 1, "optimizer": "lion"}, "optimizer = 'lion': must be one of sgd, adam"),
+        ({"batch_size": 1, "precision": "int8"}, "precision = int8: unknown; must be one of float32"),
+        ({"batch_size": 1, "optimizer": "lion"}, "optimizer = lion: unknown; must be one of sgd, adam"),
     ],
 )
 def test_errors(settings: dict[str, object], message: str) -> None:

@@ -79,9 +79,9 @@ def test_every_pair_is_a_study_and_the_best_pair_is_the_recipe(tmp_path: Path, m
     [
         (["experiment=smoke"], "^lr: required"),
         (["lr=[0.1,high]"], r"^lr = \[0\.1, 'high'\]: must be numbers"),
-        (["lr=[-1]"], "^lr = -1: must be above 0"),
+        (["lr=[-1]"], "^lr = -1: must be greater than 0"),
         (["lr=[1]", "wd=[-1]"], "^wd = -1: must be at least 0"),
-        (["lr=[0.1]", "models=0"], "^models = 0: must be a whole number from 1"),
+        (["lr=[0.1]", "models=0"], "^models = 0: must be at least 1"),
         (["lr=[0.1]", "plan=only"], "^plan=only: must be left out, because models, out, lr and wd set n, run, plan"),
         (["lr=[0.1]", "n=3"], "^n=3: must be left out"),
         (["lr=[0.1]", "++run=elsewhere"], r"^\+\+run=elsewhere: must be left out"),

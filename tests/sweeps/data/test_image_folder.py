@@ -16,8 +16,7 @@ from PIL import Image
 
 from designspace import ModelSpec, save_spec
 from sweeps.commands import train as train_command
-from sweeps.damage import ImageError
-from sweeps.data import DataConfig, StreamedSplits, find_test, open_data, open_test
+from sweeps.data import DataConfig, ImageError, StreamedSplits, find_test, open_data, open_test
 from sweeps.data.image_folder import skipped_sentence
 from sweeps.data.image_reader import ImageReader, formats, suffixes
 from sweeps.trainer.stream import center_crop

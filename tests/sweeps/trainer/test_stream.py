@@ -22,9 +22,9 @@ from PIL import Image
 
 from designspace import ModelSpec
 from sweeps.config import DeviceConfig, Recipe, load_recipe
-from sweeps.damage import ImageError
 from sweeps.data import (
     DataConfig,
+    ImageError,
     StreamedSplits,
     find_test,
     image_folder,
