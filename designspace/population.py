@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -188,7 +187,7 @@ class Population:
             }
 
     def to_frame(self, on_progress: Callable[[int], None] | None = None) -> pd.DataFrame:
-        """One row per draw.
+        """A frame with one row per draw.
 
         Args:
             on_progress: called with the number of finished rows after every thousand.
@@ -204,12 +203,14 @@ class Population:
         """
         import pandas as pd
 
-        rows = []
-        for row in self.rows():
-            rows.append(_flat(row))
-            if on_progress is not None and len(rows) % 1000 == 0:
-                on_progress(len(rows))
-        return pd.DataFrame(rows)
+        identities, specs = [], []
+        for number, spec in enumerate(self, start=1):
+            identities.append(spec.spec_id)
+            specs.append(spec.to_json())
+            if on_progress is not None and number % 1000 == 0:
+                on_progress(number)
+        columns = {"space": self.space, "index": self.index, "spec_id": identities}
+        return pd.DataFrame(columns | self._columns() | {"spec": specs})
 
     def plot(self, x: str = "macs", y: str = "params", ax: Axes | None = None) -> Axes:
         """Draw a scatter plot of two numeric columns of `to_frame`.
@@ -234,28 +235,22 @@ class Population:
         return ax
 
     def _column(self, field: str, name: str) -> np.ndarray:
-        counts = self.complexity
-        depth = sum(stage.depth for stage in self.networks.stages)
-        columns = {"macs": counts.macs, "params": counts.params, "acts": counts.acts, "depth": depth}
-        for parameter, values in self.parameters.items():
-            if values.ndim == 2:
-                columns |= {f"{parameter}_{stage}": column for stage, column in enumerate(values.T, start=1)}
-            else:
-                columns.setdefault(parameter, values)
-        numeric = {key: values for key, values in columns.items() if np.asarray(values).dtype.kind in "iufb"}
+        numeric = {key: values for key, values in self._columns().items() if values.dtype.kind in "iufb"}
         if name not in numeric:
             raise ValueError(unknown(field, name, numeric))
-        return np.broadcast_to(numeric[name], len(self))
+        return numeric[name]
 
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    flat = {name: value for name, value in row.items() if name not in ("parameters", "spec")}
-    for name, value in row["parameters"].items():
-        if isinstance(value, list):
-            flat |= {f"{name}_{stage}": item for stage, item in enumerate(value, start=1)}
-        else:
-            flat.setdefault(name, value)
-    return flat | {"spec": json.dumps(row["spec"], sort_keys=True, separators=(",", ":"))}
+    def _columns(self) -> dict[str, np.ndarray]:
+        """Depth, complexity and parameters, shape (N,); a parameter drawn per stage has one column per stage."""
+        counts = self.complexity
+        depth = np.broadcast_to(sum(stage.depth for stage in self.networks.stages), len(self))
+        columns = {"depth": depth, "macs": counts.macs, "params": counts.params, "acts": counts.acts}
+        for name, values in self.parameters.items():
+            if values.ndim == 2:
+                columns |= {f"{name}_{stage}": column for stage, column in enumerate(values.T, start=1)}
+            else:
+                columns.setdefault(name, values)
+        return columns
 
 
 def map_arrays(function: Callable[..., Any], *parts: Part) -> Part:

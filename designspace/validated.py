@@ -68,7 +68,7 @@ class Validated(BaseModel):
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         fields = type(self).model_fields
-        return [(name, value) for name, value in self if value is not fields[name].default]
+        return [(name, value) for name, value in self if repr(value) != repr(fields[name].default)]
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], section: str = "") -> Self:
@@ -150,7 +150,7 @@ _repr.maxlist = _repr.maxtuple = _repr.maxdict = 8
 
 def shorten(value: Any) -> str:
     """repr() of a value for a message: one line of at most `SHOWN_CHARACTERS` characters."""
-    return cut(_repr.repr(value))
+    return cut(" ".join(_repr.repr(value).split("\n")))
 
 
 def cut(text: str, characters: int = SHOWN_CHARACTERS) -> str:

@@ -28,6 +28,7 @@ from omegaconf import DictConfig
 from designspace.packages import run_worker
 from designspace.population import duplicates_text
 from designspace.study import Study, StudyModel, StudyPaths, trainings
+from designspace.terminal import usage_error
 from sweeps.compose import Composed, compose, hydra_errors, rewrite
 from sweeps.config import CONF, StudyConfig, TrainingConfig
 from sweeps.data import open_data, prepare_data
@@ -83,7 +84,9 @@ def sweep(argv: Sequence[str]) -> tuple[Study, Status, StudyConfig] | None:
         ValueError: the arguments or the config are not valid, or the study was frozen with another config.
         WorkerError: a worker cannot continue.
     """
-    arguments = get_args_parser().parse_args(list(argv))
+    parser = get_args_parser()
+    parser.error = usage_error  # type: ignore[method-assign]
+    arguments = parser.parse_args(list(argv))
     if arguments.config_path:
         raise ValueError(f"--config-path = {arguments.config_path}: must be --config-dir, for configs of your own")
     options = [argument for argument in argv if argument not in arguments.overrides]

@@ -75,6 +75,8 @@ def train(
         data = _settings("data", data, DataConfig, load_data)
         recipe = _recipe(recipe, data, changes)
         device = _settings("device", device, DeviceConfig, load_device)
+        if deadline_seconds is not None and (not isinstance(deadline_seconds, int | float) or deadline_seconds < 0):
+            raise ValueError(f"deadline_seconds = {shorten(deadline_seconds)}: must be a number of at least 0")
         if isinstance(formats, str):
             raise ValueError(f"formats = {formats!r}: must be a list of formats")
         seed = check_integer("seed", seed, 0)

@@ -151,7 +151,7 @@ def test_help_states_the_default_of_match(command, default, capsys):
 
 
 def test_export_rejects_options_without_effect(study, capsys):
-    with pytest.raises(ValueError, match="--by.*: unknown; see --help"):
+    with pytest.raises(ValueError, match=r"--by.*: unknown; see --help"):
         export([str(study), "--by", "depth", "--out", "x"])
 
 
