@@ -197,5 +197,5 @@ def save_spec(spec: ModelSpec, path: str | Path, provenance: Mapping[str, Any] |
 def _spec_path(given: str | Path) -> Path:
     path = Path(given)
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"path = {shorten(str(given))}: must end in {', '.join(SUFFIXES)}")
+        raise ValueError(f"path = {given}: must end in {', '.join(SUFFIXES)}")
     return path

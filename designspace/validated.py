@@ -183,8 +183,9 @@ def unknown(field: str, value: object, names: Iterable[str], listing: str = "") 
 
 def suggestion(value: str, names: Iterable[str], listing: str = "") -> str:
     """Up to three similar names; otherwise all names if they are few."""
-    by_case = {name.casefold(): name for name in names}
-    few = len(by_case) <= FEW_NAMES
+    shown = list(dict.fromkeys(names))
+    by_case = {name.casefold(): name for name in shown}
+    few = len(shown) <= FEW_NAMES
     text = value[:200].casefold()
     similar = [name for name in by_case if "".join(word[:1] for word in re.split("[_.-]", name)) == text]
     similar += [name for name in by_case if len(text) >= 2 and name.startswith(text)]
@@ -192,8 +193,7 @@ def suggestion(value: str, names: Iterable[str], listing: str = "") -> str:
     if similar:
         return f"did you mean {', '.join(by_case[name] for name in list(dict.fromkeys(similar))[:3])}?"
     if listing and not few:
-        return f"run '{listing}' for all {len(by_case)}"
-    shown = list(by_case.values())
+        return f"run '{listing}' for all {len(shown)}"
     more = f", … ({len(shown)} in all)" if len(shown) > SHOWN_NAMES else ""
     return f"must be one of {', '.join(shown[:SHOWN_NAMES])}{more}"
 

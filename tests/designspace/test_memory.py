@@ -67,7 +67,9 @@ def test_parameters_gradients_and_optimizer_state() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, "batch_size = 0"),
+        ({"batch_size": 0}, "batch_size = 0: must be at least 1"),
+        ({"batch_size": 1.5}, "batch_size = 1.5: must be an integer"),
+        ({"batch_size": 10**18}, "batch_size = 1000000000000000000: must be smaller"),
         ({"batch_size": 1, "precision": "int8"}, "precision = int8: unknown; must be one of float32"),
         ({"batch_size": 1, "optimizer": "lion"}, "optimizer = lion: unknown; must be one of sgd, adam"),
     ],
@@ -75,3 +77,8 @@ def test_parameters_gradients_and_optimizer_state() -> None:
 def test_errors(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         training_memory(zoo.spec("ResNet-50"), **settings)  # type: ignore[arg-type]
+
+
+def test_bytes_of_a_spec_are_python_integers() -> None:
+    memory = training_memory(zoo.spec("ResNet-50"), batch_size=1)
+    assert {type(value) for value in (memory.activations, memory.parameters, memory.total)} == {int}

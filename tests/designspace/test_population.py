@@ -31,6 +31,40 @@ def test_a_position_outside_the_population_is_an_index_error(index: int) -> None
         POPULATION[index]
 
 
+@pytest.mark.parametrize("index", ["a", 1.5, None, True, [0.5], [["a"]], np.array([[1, 2], [3, 4]])])
+def test_other_indices_are_an_error_of_one_line(index: object) -> None:
+    with pytest.raises(ValueError, match=r"^index = .*: must be a position, a slice, a mask or a list of positions$"):
+        POPULATION[index]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("index", [[20], [True] * 3])
+def test_selections_outside_the_population_are_an_index_error(index: list[int]) -> None:
+    with pytest.raises(IndexError, match=r"^index.*: must be"):
+        POPULATION[index]
+
+
+def test_an_empty_population_has_the_columns_of_the_others() -> None:
+    assert POPULATION[:0].to_frame().columns.tolist() == POPULATION.to_frame().columns.tolist()
+    assert len(POPULATION[:0].plot().collections[0].get_offsets()) == 0
+
+
+def test_complexity_and_memory_accept_populations() -> None:
+    assert ds.complexity(POPULATION).macs.tolist() == [ds.complexity(spec).macs for spec in POPULATION]
+    memory = ds.training_memory(POPULATION, batch_size=2)
+    assert memory.total.tolist() == [ds.training_memory(spec, batch_size=2).total for spec in POPULATION]
+
+
+@pytest.mark.parametrize("value", [3, None, "RegNetX-200MF", SPACE])
+def test_other_arguments_are_errors_of_one_line(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^model = .*: must be a ModelSpec or a Population$"):
+        ds.complexity(value)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^spec = .*: must be a ModelSpec"):
+        ds.build_network(value)  # type: ignore[arg-type]
+    if not isinstance(value, str):
+        with pytest.raises(ValueError, match=r"^space = .*: must be a name"):
+            ds.space(value)  # type: ignore[arg-type]
+
+
 @given(start=st.integers(0, 20), length=st.integers(1, 20))
 def test_a_selection_keeps_index_and_complexity(start: int, length: int) -> None:
     part = POPULATION[start : start + length]

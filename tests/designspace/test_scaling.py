@@ -108,7 +108,7 @@ def test_group_width_rounding_matches_pycls() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="rule = 'x': must be one of d, w, r"):
+    with pytest.raises(ValueError, match="rule = x: unknown; must be one of d, w, r, dw, dr, wr, dwr, dWr"):
         rule_factors("x", 2.0)
     with pytest.raises(ValueError, match="macs = -1"):
         scale_to(zoo.spec("ResNet-50"), -1)

@@ -463,7 +463,15 @@ def test_compound_spaces_take_only_given_template_fields() -> None:
         space.with_template(strides=(1, 2)).sample(1)
 
 
-@pytest.mark.parametrize(("n", "seed", "message"), [(0, 0, "n = 0"), (1, -1, "seed = -1")])
+@pytest.mark.parametrize(
+    ("n", "seed", "message"),
+    [
+        (0, 0, "n = 0: must"),
+        (1, -1, "seed = -1: must"),
+        (10**8, 0, "n = 100000000: must be at most"),
+        (1, None, "seed = None"),
+    ],
+)
 def test_errors_of_sample_arguments(n: int, seed: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         spaces.space("regnetx").sample(n, seed)

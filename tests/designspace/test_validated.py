@@ -2,13 +2,15 @@
 
 from typing import Annotated, Literal, Self
 
+import numpy as np
 import pytest
 from pydantic import Field, model_validator
 
 from designspace import DesignSpace, ModelSpec
 from designspace.distributions import Choice, LogUniform, PowerOfTwo
+from designspace.spaces import Constraints
 from designspace.spec import BottleneckStage, Stem
-from designspace.validated import Validated, unknown
+from designspace.validated import Validated, check_integer, shorten, unknown
 
 
 class Optimizer(Validated):
@@ -74,6 +76,13 @@ def design_space(**fields: object) -> DesignSpace:
         (lambda: BottleneckStage(depth=0, width=8), "depth = 0: must be at least 1"),
         (lambda: BottleneckStage(depth=0), "depth = 0: must be at least 1; width: required"),  # type: ignore[call-arg]
         (lambda: Stem(widht=8), "widht = 8: unknown; did you mean width?"),  # type: ignore[call-arg]
+        (lambda: Stem(width=True), "width = True: must be an integer"),
+        (lambda: Choice(options=()), "options = (): must have at least 1 item"),
+        (lambda: Choice(options=([1],)), "options.0 = [1]: must be a number, true, false or text"),
+        (lambda: Constraints(macs=3e6), "macs = 3000000.0: must be [low, high]"),
+        (lambda: Constraints(macs=("1", "2")), "macs = ('1', '2'): must be [low, high], two numbers"),
+        (lambda: Constraints(envelope="x"), "envelope = 'x': must be \"regnet\""),
+        (lambda: design_space(family="no_module:f"), "family = 'no_module:f': No module named 'no_module'"),
         (lambda: LogUniform(low=3, high=1), "low = 3: must be at most high = 1"),
         (lambda: PowerOfTwo(low=0, high=4), "low = 0: must be greater than 0"),
         (lambda: ModelSpec(stages=({"block": "basic", "depth": 1},)), "stages.0.width: required"),
@@ -107,9 +116,12 @@ def test_errors_of_constructors_are_plain_and_one_line(construct: object, messag
     ("value", "names", "listing", "message"),
     [
         ("regnetz", ("regnetx", "regnety", "resnet"), "", "regnetz: unknown; did you mean regnety, regnetx, resnet?"),
-        ("RegNet", ("ResNet-50", "RegNetX-200MF"), "", "RegNet: unknown; did you mean RegNetX-200MF, ResNet-50?"),
+        ("RegNet", ("ResNet-50", "RegNetX-200MF"), "", "RegNet: unknown; did you mean RegNetX-200MF?"),
         ("xyz", ("a", "b"), "", "xyz: unknown; must be one of a, b"),
-        ("xyz", ("a", "b"), "designspace zoo", "xyz: unknown; run 'designspace zoo' for all 2"),
+        ("xyz", ("a", "b"), "designspace zoo", "xyz: unknown; must be one of a, b"),
+        ("xyz", "abcdef", "designspace zoo", "xyz: unknown; run 'designspace zoo' for all 6"),
+        ("gpu", ("auto", "cpu", "cuda"), "", "gpu: unknown; must be one of auto, cpu, cuda"),
+        ("", ("a", "b"), "", "'': unknown; must be one of a, b"),
         (5, ("a", "b"), "", "5: unknown; must be one of a, b"),
     ],
 )
@@ -122,3 +134,34 @@ def test_unknown_names_come_with_similar_names(
 def test_a_long_list_of_names_is_cut() -> None:
     message = unknown("name", "?", [f"n{number}" for number in range(81)])
     assert message.endswith("n18, n19, … (81 in all)")
+
+
+def test_numpy_integers_are_stored_as_python_integers() -> None:
+    stem = Stem(width=np.int64(16), stride=np.uint8(1))
+    assert stem == Stem(width=16, stride=1)
+    assert repr(stem) == "Stem(width=16, stride=1)"
+
+
+def test_models_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError, match=r"^width: cannot be set on an immutable Stem; use changed\(width=…\)$"):
+        Stem().width = 16  # type: ignore[misc]
+
+
+def test_values_in_messages_are_one_line() -> None:
+    assert "\n" not in shorten(np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("3", "n = '3': must be an integer"),
+        (3.0, "n = 3.0: must be an integer"),
+        (True, "n = True: must be an integer"),
+        (None, "n = None: must be an integer"),
+        (0, "n = 0: must be at least 1"),
+    ],
+)
+def test_integers_are_checked(value: object, message: str) -> None:
+    assert check_integer("n", np.int64(3), 1) == 3
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        check_integer("n", value, 1)
