@@ -1,8 +1,8 @@
-"""Writing files: complete or absent, and never over a file that this tool did not write.
+"""Atomic file writes that do not replace files from other tools.
 
-Files are written to a temporary file, synced and renamed, so that a killed process leaves no partial file. Figures,
-pages, specs, recipes and populations have MARK in their metadata; CSV has no metadata, so its columns decide. `--force`
-replaces any regular file.
+Content goes to a temporary file, which is synced and renamed, so a killed process leaves no partial file. Figures,
+pages, specs, recipes and populations have MARK in their metadata. A CSV file has no metadata and is recognized by its
+header. `--force` replaces any regular file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MARK = "cnn-designspace"
 """Project name in the metadata of files that this tool writes."""
 
 _SEARCHED_BYTES = 1 << 16
-"""Metadata lies within this distance of either end of a file."""
+"""Metadata is within this distance of either end of a file."""
 
 NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -51,8 +51,8 @@ def replace_file(path: str | Path, content: str | bytes, *, durable: bool = True
     Args:
         path: the file.
         content: the complete content; text is written as UTF-8.
-        durable: sync to disk; off for files that may be lost.
-        parents: create all missing parent folders; otherwise only the last one, so that writing to a study that was
+        durable: sync to disk; False for files that may be lost.
+        parents: create all missing parent folders. If False, create only the last one, so writing to a study that was
             moved or deleted fails.
     Raises:
         OSError: the disk is full or not writable; the older file is unchanged.
@@ -70,7 +70,7 @@ def replace_file(path: str | Path, content: str | bytes, *, durable: bool = True
 
 
 def create_file(path: Path, text: str, *, durable: bool = True) -> bool:
-    """Write a text file unless it exists: the first writer wins.
+    """Write a text file unless it exists; the first writer wins.
 
     Args:
         path: the file; its folder is created if only that is missing.

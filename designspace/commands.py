@@ -140,7 +140,7 @@ def zoo(argv: list[str]) -> int:
 
 
 def find_spec(name: str) -> ModelSpec:
-    """The spec of a published network or in a file."""
+    """Find a published network by name, or load a spec from a file."""
     from designspace import load_spec, zoo
     from designspace.files import SUFFIXES
 
@@ -150,7 +150,7 @@ def find_spec(name: str) -> ModelSpec:
 
 
 def find_space(name: Any, settings: dict[str, Any]) -> Any:
-    """The space with a name, an import path or in a YAML file, with other settings."""
+    """Find a space by name, import path or YAML file, and change its settings."""
     from designspace.files import read_mapping
     from designspace.spaces import merge, space_from_config
 

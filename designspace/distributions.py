@@ -62,9 +62,9 @@ class _Range(_Distribution, ABC):
         if self.low > self.high:
             raise ValueError(f"low = {self.low:g}: must be at most high = {self.high:g}")
         if self.first > self.last:
-            raise ValueError(f"low = {self.low:g}: must leave a {self._kind} up to high = {self.high:g}")
+            raise ValueError(f"low = {self.low:g}: must have a {self._kind} between it and high = {self.high:g}")
         if self.last - self.first >= MOST_VALUES:
-            raise ValueError(f"high = {self.high:g}: must leave at most {MOST_VALUES:,} values from low = {self.low:g}")
+            raise ValueError(f"high = {self.high:g}: must give at most {MOST_VALUES:,} values from low = {self.low:g}")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Spec and space files: YAML or JSON by suffix, read in bounded time and memory whatever they contain."""
+"""Spec and space files, YAML or JSON by suffix. Reading takes bounded time and memory for any content."""
 
 from __future__ import annotations
 

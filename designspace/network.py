@@ -64,7 +64,7 @@ class Network(nn.Module):
 
 
 def build_network(spec: ModelSpec, *, zero_init_residual: bool = False) -> Network:
-    """The torch module of a spec, with pycls's initialization from torch's global generator.
+    """Build the torch module of a spec, initialized as in pycls from torch's global generator.
 
     Args:
         spec: the network.

@@ -1,7 +1,7 @@
 """Imports: this distribution's packages, users' modules, and optional packages.
 
-`analysis`, `sweeps` and `conf` are generic names. `own_package` imports this distribution's packages by their location,
-so that a user's module of the same name, earlier on the import path, does not replace them.
+`analysis`, `sweeps` and `conf` are generic names. `own_package` imports them by location, so a user's module of the same
+name cannot replace them, even if it comes first on the import path.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 OWN = ("analysis", "sweeps", "conf")
-"""Packages of this distribution beside `designspace`."""
+"""Packages of this distribution other than `designspace`."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -94,7 +94,7 @@ def import_attribute(field: str, path: str) -> Any:
 
 
 def import_path(field: str, value: Callable[..., Any]) -> str:
-    """MODULE:ATTRIBUTE of a function; ValueError where importing it gives something else."""
+    """MODULE:ATTRIBUTE of a function; ValueError unless that path imports the function."""
     path = f"{value.__module__}:{value.__qualname__}"
     module = sys.modules.get(value.__module__)
     if value.__module__ == "__main__" or getattr(module, value.__qualname__, None) is not value:

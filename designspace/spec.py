@@ -1,7 +1,6 @@
-"""A network's description: frozen, validated, hashed, written to files, counted and built.
+"""The description of a network: immutable, validated, and identified by a hash.
 
-Every number has an upper limit far above any published network, so that no file can describe a network that overflows
-the counts or takes unbounded time.
+Every number has a limit far above any published network, so counts cannot overflow and no file takes unbounded time.
 """
 
 from __future__ import annotations
@@ -92,10 +91,8 @@ class BottleneckStage(_Stage):
 
     def check(self, w_in: int) -> None:
         inner = self.width / self.bottleneck_ratio
-        if not isclose(inner, round(inner), rel_tol=1e-12) or round(inner) < 1:  # w / (w / v) is v but for a last bit
-            raise ValueError(
-                f"bottleneck_ratio = {self.bottleneck_ratio:g}: must divide width {self.width} into an integer"
-            )
+        if not isclose(inner, round(inner), rel_tol=1e-12) or round(inner) < 1:  # w / (w / v) equals v up to rounding
+            raise ValueError(f"bottleneck_ratio = {self.bottleneck_ratio:g}: must divide width {self.width} evenly")
         check_group_width(self.group_width, round(inner), "inner width width / bottleneck_ratio")
         for width in self.input_widths(w_in):
             check_se_ratio(self.se_ratio, width)
@@ -143,7 +140,9 @@ class InvertedStage(_Stage):
         for width in self.input_widths(w_in):
             inner = width * self.expansion_ratio
             if round(inner) < 1:
-                raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: must leave a channel of width {width}")
+                raise ValueError(
+                    f"expansion_ratio = {self.expansion_ratio:g}: must keep at least one channel of width {width}"
+                )
             check_group_width(self.group_width, round(inner), "inner width expansion_ratio · input width")
             check_se_ratio(self.se_ratio, width)
 

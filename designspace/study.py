@@ -1,9 +1,9 @@
-"""A study: its folder, models and records. The only code that reads and writes them.
+"""A study: its folder, models and records. All reading and writing of these files is here.
 
     DIR/manifest.json       config and its hash, complete spaces, versions, git revision, sampling reports
     DIR/models.jsonl        one line per (space, index, seed); only extended; the manifest has its hash
     DIR/records/KEY.json    one record per training, written atomically and never changed
-    DIR/claims/KEY          hints about who trains what
+    DIR/claims/KEY          the worker that is training a model; a hint only
     DIR/times/ID.json       constants that predict training times, one file per kind of device
     DIR/checkpoints/KEY     state of a longer training after its last epoch; removed once there is a record
     DIR/set_aside/          damaged records and retried failures, for inspection
@@ -11,7 +11,7 @@
 
 A model is done when its record exists. Models with the same key (a network drawn twice, or by two spaces) share one
 training and one record. Every file is validated when read; errors are ValueErrors of one line. Only manifest.json and
-models.jsonl must exist.
+models.jsonl are required.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def check_is_models(path: Path) -> None:
     """Check that a models.jsonl without a manifest was written by an interrupted start.
 
     Raises:
-        ValueError: it is a file of other origin.
+        ValueError: the file is from another tool.
     """
     try:
         parse_json(_MODEL, read_regular(path).partition(b"\n")[0])
@@ -380,7 +380,7 @@ class Study:
         except ValueError as error:
             raise ValueError(f"{paths.manifest}: not a valid manifest: {error}") from None
         manifest = json.loads(content)
-        # While a study grows, the file is briefly ahead of the manifest; only the frozen lines count.
+        # While a study grows, the file briefly has more lines than the manifest; only the frozen lines count.
         lines = read_regular(paths.models).split(b"\n")[: manifest["models"]]
         if hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest() != manifest["models_sha256"]:
             raise ValueError(f"{paths.models}: was changed after the study was frozen; restore the original file")
@@ -453,7 +453,7 @@ class Study:
         records, damaged = {}, {}
         for key in sorted(self.recorded_keys() if keys is None else keys):
             try:
-                if (record := self.read_record(key)) is not None:  # None: just set aside
+                if (record := self.read_record(key)) is not None:  # None: set aside meanwhile
                     records[key] = record
             except ValueError as error:
                 damaged[key] = str(error)
@@ -486,7 +486,7 @@ class Study:
         """Move a record out of the study, so that its model is trained again, and log a warning."""
         self.paths.set_aside.mkdir(exist_ok=True)
         places = (self.paths.set_aside / f"{key}.{number}.json" for number in itertools.count())
-        with contextlib.suppress(FileNotFoundError):  # another driver was faster
+        with contextlib.suppress(FileNotFoundError):  # another process moved it first
             os.rename(self.paths.record(key), next(place for place in places if not os.path.lexists(place)))
             log.warning("record %s set aside (%s); its model will be trained again", key, reason)
 

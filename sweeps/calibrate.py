@@ -1,7 +1,7 @@
 """Calibrate learning rate and weight decay for a space: one small study per pair of values, on the same models.
 
 The papers do this before comparing spaces (arXiv 2003.13678, appendix C). Every pair is an ordinary study in its own
-folder, so a killed calibration resumes and its records remain.
+folder, so a killed calibration resumes from its records.
 """
 
 from __future__ import annotations

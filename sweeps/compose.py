@@ -1,4 +1,4 @@
-"""From a command line of Hydra overrides to the config of a study and the number of workers."""
+"""Compose the config of a study and the number of workers from a command line of Hydra overrides."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Composed:
         values: the same as plain values, as the manifest stores them.
         overrides: the command line's overrides in the form that Hydra accepts.
         workers: number of workers.
-        here: how many of them run at once on this machine; 0 if they run elsewhere.
-        gpus: GPUs of a worker that runs elsewhere, as far as its launcher says.
-        cores: cores of a worker that runs elsewhere.
+        here: how many run at once on this machine; 0 if they run on others.
+        gpus: GPUs that the launcher requests for a worker on another machine.
+        cores: cores of a worker on another machine.
     """
 
     config: StudyConfig
@@ -171,9 +171,7 @@ def hydra_errors() -> Iterator[None]:
         yield
     except MissingMandatoryValue as error:
         key = getattr(error, "full_key", None) or "a value"
-        raise ValueError(
-            f"{key}: required and missing; add {key}=…, or choose an experiment (experiment=smoke)"
-        ) from error
+        raise ValueError(f"{key}: required; add {key}=…, or choose an experiment (experiment=smoke)") from error
     except OverrideParseException as error:
         raise ValueError(
             f"{error.override}: must be KEY=VALUE; put a value with spaces or special characters in two pairs of "

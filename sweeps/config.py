@@ -1,4 +1,4 @@
-"""The schema of conf/: what a study draws, how it trains, and how the work is done. Torch-free.
+"""The typed schema of conf/: spaces, data, recipe, device, and execution. Does not import torch.
 
 The YAML files of conf/ hold the defaults. `load_recipe`, `load_data` and `load_device` read them for Python code.
 """
@@ -24,7 +24,7 @@ DEFAULT_TRAINER = "sweeps.training.open_trainer"
 """Name of the built-in trainer (null in a config) in hashes and in the manifests of earlier versions."""
 
 FEWEST_HEARTBEATS = 3
-"""Heartbeats that must be missing before a claim is stale: one may be late, or seen late on a shared file system."""
+"""Missing heartbeats before a claim is stale. A single one may be late, especially on a shared file system."""
 
 
 Count = Annotated[int, Field(ge=0)]
@@ -89,7 +89,7 @@ class Recipe(Validated):
         return images // self.batch_size
 
     def learning_rate_at(self, update: int, updates_per_epoch: int) -> float:
-        """Learning rate of one update, counted from 0 over the whole training."""
+        """Learning rate of one update, counted from 0 over all epochs."""
         warmup = self.warmup_epochs * updates_per_epoch
         if update < warmup:
             return self.peak_learning_rate * ((update + 1) / (math.floor(warmup) + 1))
@@ -111,6 +111,8 @@ class Recipe(Validated):
 class DataConfig(Validated):
     """A data set and its validation split.
 
+    The defaults equal those of conf/data and apply to studies of versions without a setting.
+
     Attributes:
         name: one of `sweeps.data.names()`.
         resolution: pixels a side; checked against the images, or the size they are resized to.
@@ -121,7 +123,7 @@ class DataConfig(Validated):
         validation_size: images held out of the training set, stratified by label.
         validation_fraction: fraction to hold out where `validation_size` is None.
         split_seed: seed of the validation split.
-        crop_padding: usual augmentation of longer trainings, in pixels, for recipes to refer to.
+        crop_padding: augmentation for longer training, in pixels; recipes refer to it.
         flip: the same for horizontal flips.
         path: name in the `datasets` library (data set hf).
         workers: decoding processes for each training process (image_folder, hf). "auto": its share of the cores. 0: the
@@ -152,13 +154,15 @@ class DataConfig(Validated):
 class DeviceConfig(Validated):
     """Device, arithmetic, memory layout and threads; "auto" follows the hardware.
 
+    The defaults equal those of conf/device.
+
     Attributes:
-        device: auto is the GPU where there is one.
+        device: auto is the GPU if there is one.
         dtype: auto is bfloat16 where it is native (CPU with AVX512_BF16 or AMX, GPU of compute capability 8 or more),
             else float16 on GPUs with tensor cores, else float32.
         channels_last: auto is True on a CPU, and on a GPU where it is faster for the model.
         threads: CPU threads of PyTorch.
-        compile: run torch.compile, which takes 16 to 50 s per model and pays off in long trainings only.
+        compile: run torch.compile, which takes 16 to 50 s per model and pays off only for long training.
         deterministic: bit-for-bit repeatable results on a GPU where PyTorch supports it, slower. A CPU always is.
     """
 
@@ -248,8 +252,8 @@ def load_recipe(recipe: str = "low_epoch", /, data: DataConfig | None = None, **
 
     Args:
         recipe: its name.
-        data: the data set, whose usual augmentation most recipes apply.
-        changes: fields with other values.
+        data: the data set; most recipes apply its augmentation.
+        changes: fields to override.
     Raises:
         ValueError: the name or a field is unknown, or a value is not allowed.
     """

@@ -129,7 +129,7 @@ def start_workers(argv: Sequence[str], composed: Composed, study: Study) -> None
     except Exception as error:
         if study.is_gone():
             raise moved_or_deleted(study) from error
-        # Launchers report the first job that failed and do not know about the others.
+        # Launchers report only the first job that failed.
         log.warning("a worker ended before the study was done: %s", failure_text(error))
         _wait_for_others(study)
 

@@ -1,4 +1,4 @@
-"""Train one network, from Python or from the command line, optionally into a folder with weights and test error."""
+"""Train one network from Python or the command line, optionally writing weights and test error to a folder."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def train(
         seed: of initialization, data order, augmentation, and dropout.
         device: auto, cpu, or cuda, or settings from `sweeps.config.load_device`.
         deadline_seconds: stop with status "timeout" after this training time.
-        out: folder for weights, model card, and training.json. It has a checkpoint after every epoch, from which the
-            same call resumes, and the test error, measured once at the end. A finished training is not repeated.
+        out: folder for weights, model card, and training.json with the test error, measured once at the end. The same
+            call resumes from the checkpoint of the last epoch; it does not repeat a finished training.
         formats: files to write into `out`, of `designspace.export.FORMATS`.
         force: whether files in `out` from other tools may be replaced.
         on_epoch: called with the record so far after every epoch.

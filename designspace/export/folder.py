@@ -71,8 +71,8 @@ def write(
         spec: the network.
         formats: of FORMATS. "torch" (torch.export) and "onnx" use random weights if none are given.
         out: the folder, created if missing; files of the same names are replaced.
-        provenance: origin of the network, as plain values. The card calls the weights trained only if `trained` says
-            how.
+        provenance: origin of the network, as plain values. The card describes the weights as trained only if it has the
+            key `trained`.
         weights: a state dict or a safetensors file; written as model.safetensors.
 
     Returns:
@@ -164,7 +164,7 @@ def model_card(spec: ModelSpec, files: tuple[str, ...], provenance: Mapping[str,
     Args:
         spec: the network.
         files: names of the files in the folder.
-        provenance: origin of the network, shown as given. `trained` says how the network was trained.
+        provenance: origin of the network, shown as given. The key `trained` describes the training.
         weights: whether weights were given; otherwise programs have random weights.
     """
     title = spec.name or f"Network {spec.spec_id}"

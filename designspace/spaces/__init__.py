@@ -1,4 +1,4 @@
-"""Design spaces by name, and spaces from a base and other settings."""
+"""Design spaces: by name, and from a base with changed settings."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def space(name: str) -> DesignSpace:
 
 
 def space_from_config(config: str | Mapping[str, Any]) -> DesignSpace:
-    """A space from its name, or from the mapping of a base and other settings.
+    """Build a space from its name, or from a mapping with a base and changed settings.
 
-    The base is the space under `base` (a name or MODULE:ATTRIBUTE), or a pycls sweep configuration, if the mapping has
-    its keys. A parameter's mapping with the key `distribution` replaces the distribution of the base, except for
-    `per_stage`; without this key it changes some settings; null removes the parameter. Other mappings are merged.
+    The key `base` is a name or MODULE:ATTRIBUTE. A mapping with the keys of a pycls sweep configuration is also a base.
+    A parameter with the key `distribution` replaces the distribution of the base but inherits `per_stage`. Without this
+    key it changes single settings; null removes the parameter. Other mappings are merged.
 
     `space_from_config(config).to_mapping()` is the complete mapping without a base.
 

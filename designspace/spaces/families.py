@@ -1,6 +1,6 @@
 """Families: functions from arrays of drawn parameters to a spec whose numbers are arrays.
 
-A family also returns a mask of the draws that give a network, shape (N,); the spec contains only those.
+A family also returns a mask, shape (N,), of the draws that produce a network. The spec contains only those.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def anynet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
 def regnet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """Stages from `depth`, `w_0`, `w_a` and `w_m` by the quantized linear rule (arXiv 2003.13678, § 3.3).
 
-    Draws with another number of stages than the template are rejected.
+    Draws whose number of stages differs from the template's are rejected.
     """
     kept, widths, depths = stage_arrays(
         draws["depth"], draws["w_0"], draws["w_a"], draws["w_m"], len(space.template.strides)
@@ -34,7 +34,7 @@ def regnet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
 
 
 def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
-    """The space's spec, scaled (arXiv 1905.11946, 2103.06877; see `designspace.scaling`).
+    """Scale the spec of the space (arXiv 1905.11946, 2103.06877; see `designspace.scaling`).
 
     The factors follow from `growth` and the space's rule, or from `alpha`, `beta`, `gamma` and `phi`, or are free
     parameters: `depth_factor`, `width_factor`, `resolution_factor`, `group_width_factor`.

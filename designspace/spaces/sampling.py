@@ -20,7 +20,7 @@ from designspace.spec import ModelSpec
 from designspace.validated import check_integer, unknown
 
 CHUNK = 1 << 14
-"""Candidates drawn at once. Populations depend on it: another value gives other networks for the same seed."""
+"""Candidates drawn at once. Changing it changes the population of every seed."""
 
 MOST_NETWORKS = 10_000_000
 """Largest population, a few gigabytes."""
@@ -36,7 +36,7 @@ class DesignSpace(Settings):
     """
 
     def named(self, name: str) -> Self:
-        """The same space under another name, and so with another random stream."""
+        """The same space with another name and therefore another random stream."""
         return self.changed(name=name)
 
     def share(self, parameter: str) -> Self:

@@ -1,7 +1,7 @@
 """Data sets by name: downloaded once, verified, and divided into training and validation by a seed.
 
 `prepare_data` downloads, `open_data` returns the training and validation splits, `open_test` the test part, and
-`find_test` the name of the latter.
+`find_test` its name.
 """
 
 from sweeps.config import DataConfig

@@ -63,7 +63,7 @@ ARCHIVES = {
 
 
 def prepare(name: str, root: Path) -> None:
-    """Download the archive into `root`/cifar; FileNotFoundError says where to put it by hand."""
+    """Download the archive into `root`/cifar; the error message says where to put a manual download."""
     archive = ARCHIVES[name]
     folder = root / "cifar"
     with locked(folder):

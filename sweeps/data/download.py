@@ -1,4 +1,4 @@
-"""The cache folder and how files get there: verified downloads, and Debian packages without root."""
+"""The cache folder, verified downloads, and Debian packages unpacked without root."""
 
 from __future__ import annotations
 

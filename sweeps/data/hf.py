@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from designspace.packages import MissingPackage
 from sweeps.config import DataConfig
 from sweeps.data.image_reader import ImageReader
 from sweeps.data.source import PARTS, ImageError, ImageSet, NoSuchPart, Part
@@ -41,13 +42,14 @@ def hf(config: DataConfig, part: Part) -> ImageSet:
     """Open one part of the set `config.path`, which needs columns image and label (or img and fine_label).
 
     Raises:
-        ValueError: the library is not installed, or there is no path.
+        MissingPackage: the library is not installed.
+        ValueError: there is no path.
         NoSuchPart: the set has no such split with images and labels.
     """
     try:
         import datasets  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
-        raise ValueError("data = hf: needs the package datasets; run pip install datasets") from None
+        raise MissingPackage("datasets is not installed: run pip install datasets") from None
     if config.path is None:
         raise ValueError("data.path = None: must be a set of the datasets library, like uoft-cs/cifar100")
     splits = datasets.load_dataset(config.path, cache_dir=config.root and str(config.root))
@@ -64,5 +66,5 @@ def hf(config: DataConfig, part: Part) -> ImageSet:
     available = "; ".join(f"{name} has {', '.join(rows.column_names)}" for name, rows in splits.items())
     raise NoSuchPart(
         f"data.path = {config.path}: must have a split {' or '.join(PARTS[part])} with images ({' or '.join(IMAGE)}) "
-        f"and labels ({' or '.join(LABEL)}), and {available}"
+        f"and labels ({' or '.join(LABEL)}), but {available}"
     )

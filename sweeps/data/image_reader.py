@@ -101,7 +101,7 @@ class ImageReader:
                 "65535 if all 16 bits are used, 4095 for 12 bits stored in 16, 1.0 for floats up to 1"
             )
         if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE:  # type: ignore[attr-defined]
-            raise ImageError(f"{kind}: 0 must be black, and it is white (TIFF photometric interpretation 0)")
+            raise ImageError(f"{kind}: 0 must be black, but is white (TIFF photometric interpretation 0)")
         try:
             values = np.asarray(image, np.float64)
             low, high = values.min(), values.max()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 Part = Literal["train", "test"]
 
 PARTS: dict[Part, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val", "validation")}
-"""Names of the parts of a large set; the first that exists is used. Our validation split is held out of the training
-part, so that a set's own validation part is for testing if there is no test part, as in ImageNet."""
+"""Names of the parts of a large set; the first that exists is used. The validation split is held out of the training
+part. If a set has no test part, as ImageNet, its own validation part is the test part."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ SYNC_BUFFERS = next(
 
 @dataclass(frozen=True)
 class World:
-    """The processes that train one network together, from the view of one of them.
+    """The processes that train one network together, as seen by one of them.
 
     All processes must make the same calls in the same order. With a single process, every call is the identity.
     """

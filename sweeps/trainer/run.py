@@ -272,7 +272,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def convert_failures() -> Iterator[None]:
-    """Convert exceptions from a model's code to TrainingStopped. Interrupts and unreadable images pass."""
+    """Convert exceptions from a model's code to TrainingStopped. Interrupts and unreadable images propagate."""
     try:
         yield
     except (TrainingStopped, ImageError):

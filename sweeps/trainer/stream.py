@@ -198,7 +198,7 @@ def _forkserver() -> object:
 
 
 def _start_worker(worker: int) -> None:
-    """Ignore signals sent to the whole job or terminal; exit with the training process or on its SIGTERM."""
+    """Ignore signals sent to all processes of a job or terminal; exit with the training process or on its SIGTERM."""
     for number in WORKERS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     watchers = [_exit_with_training]

@@ -87,7 +87,7 @@ def train_network(
     on_trained: OnTrained | None = None,
     world: World = ALONE,
 ) -> Record:
-    """Train a network and return the record with what was measured. A failure of the model is a status, not an error.
+    """Train a network and return its record. A failure of the model is a status, not an error.
 
     Divergence and deadline stop all processes of a `world`. Any other failure is a record in the process that fails,
     which must then exit to end the others.
@@ -96,14 +96,14 @@ def train_network(
         build: makes the network, from torch's seeded global generator.
         splits: training and validation images; the error is measured on the latter.
         recipe: the training recipe.
-        record: identity of the training. Its seed gives separate streams to weights, order, augmentation, and dropout.
+        record: identity of the training. Weights, order, augmentation, and dropout have separate streams of its seed.
         resolution: size to which images are resized; None keeps theirs.
         device_config: where, and in which arithmetic.
         deadline_seconds: stop with status "timeout" after this training time, interruptions excluded.
-        checkpoint: file to resume from, and to write after every epoch of a long training. The caller removes it.
+        checkpoint: file to resume from, written after every epoch of a long training and never removed here.
         long_seconds: predicted training time from which checkpoints are written.
-        on_epoch: called with the record so far after every epoch; its exceptions pass.
-        on_trained: called with the trained network and its device if the training succeeded; its exceptions pass.
+        on_epoch: called with the record so far after every epoch; its exceptions propagate.
+        on_trained: called with the trained network and its device if the training succeeded; its exceptions propagate.
         world: the processes that train this network together. All make the same call; the first writes the checkpoint.
 
     Raises:

@@ -49,7 +49,7 @@ class Trainer:
     """A trainer, opened once per training process.
 
     Args:
-        train: trains one model and returns its record; the caller fills in what identifies the model in the study.
+        train: trains one model and returns its record; the worker adds the fields that identify the model in the study.
         measure_times: measures how long trainings of these models take; returns None if it cannot.
         measured_on: device and arithmetic that the times depend on; processes with equal values share them.
         identity: recipe_id and data_id of the trainings; must equal the study's.

@@ -80,7 +80,7 @@ class Queue:
         self._retry.append(model)
 
     def try_alone(self, model: StudyModel) -> None:
-        """Put back a model that did not fit into memory beside others; it stays claimed, for `take_alone`."""
+        """Put back a model that ran out of memory while others trained; it stays claimed, for `take_alone`."""
         self._crowded.append(model)
 
     def clear(self) -> None:
@@ -228,7 +228,7 @@ class Worker:
         return self._gpus[slot % len(self._gpus)] if self._gpus else None
 
     def _assign(self) -> bool:
-        """Give every free process a model; return whether anything is left to wait for."""
+        """Assign a model to every free process; return whether to keep waiting."""
         none_free = False
         for process in self._processes:
             if not process.ready or process.model is not None:
@@ -250,7 +250,7 @@ class Worker:
         return model
 
     def _train(self, process: TrainingProcess, model: StudyModel, *, alone: bool) -> None:
-        attempt = len(self._claims.failures(model.key)) + 1 + alone  # the first attempt ran beside others
+        attempt = len(self._claims.failures(model.key)) + 1 + alone  # the first attempt ran with others
         gpu = self._gpu(process.slot)
         at_once = 1 if alone else sum(self._gpu(slot) == gpu for slot in self._slots)
         # Other workers may use the same GPU.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from designspace import zoo
-from designspace.atomic import MARK, check_output, write_output
+from designspace.atomic import MARK, check_output, replace_file, write_output
 from designspace.commands import sample, scale
 from designspace.export import check_folder, write
 
@@ -90,3 +90,10 @@ def test_exported_folders_are_replaced_but_not_others(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=rf"{name}: must be a new file or one that this tool wrote"):
             check_folder(folder)
         check_folder(folder, force=True)
+
+
+def test_errors_name_the_file_instead_of_the_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250)  # valid, but the temporary name is too long
+    with pytest.raises(OSError, match="too long") as caught:
+        replace_file(path, "text")
+    assert caught.value.filename == str(path)

@@ -82,7 +82,10 @@ def test_published_multiply_adds_of_mobilenetv2(multiplier: str, millions: int) 
     ("mapping", "message"),
     [
         ({"block": "inverted", "group_width": 5}, "stages.0.group_width = 5: must divide the inner width"),
-        ({"block": "inverted", "expansion_ratio": 0.01}, "stages.0.expansion_ratio = 0.01: must leave a channel"),
+        (
+            {"block": "inverted", "expansion_ratio": 0.01},
+            "stages.0.expansion_ratio = 0.01: must keep at least one channel",
+        ),
         ({"block": "inverted", "shortcut": "all"}, "stages.0.shortcut = 'all': must be one of bottlenecks"),
         ({"block": "vanilla", "padding": "valid", "depth": 2}, "stages.0.depth = 2: must be 1 with padding"),
     ],

@@ -51,11 +51,10 @@ from designspace.spec import BasicStage
         (["sample", "space=regnetx", "parameters.w_m=5"], "designspace sample: parameters.w_m = 5: must"),
         (
             ["scale", "ResNet-50", "--macs", "1e9", "--rule", "x"],
-            "designspace scale: rule = x: unknown; must be one of d",
+            "designspace scale: rule = x: unknown; must be one",
         ),
         (["scale", "ResNet-50", "--macs", "x"], "designspace scale: --macs = x: must be a number"),
         (["scale", "ResNet-50", "--macs", "nan"], "designspace scale: macs = nan: must be greater than 0 and at most"),
-        (["scale", "ResNet-50", "--macs", "1e9", "--out", "/proc/x.yaml"], "designspace scale: /proc/x.yaml: No such"),
         ([""], "designspace: command = '': unknown; run"),
         (["fly"], "designspace: command = fly: unknown; run 'designspace --help'"),
         (["shwo"], "designspace: command = shwo: unknown; did you mean show?"),

@@ -125,7 +125,7 @@ def test_card_calls_weights_trained_only_if_the_provenance_does(tmp_path):
     assert "The weights are trained" in (tmp_path / "README.md").read_text()
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+def test_weights_of_another_network_are_rejected(tmp_path):
     pytest.importorskip("safetensors")
     other = SMALL.model_copy(update={"head": SMALL.head.model_copy(update={"classes": 3})})
     with pytest.raises(ValueError, match=f"weights: must be those of network {SMALL.spec_id}"):

@@ -140,7 +140,7 @@ def test_swapped_weights_change_the_logits(tmp_path, monkeypatch):
     assert difference(spec, "timm", tmp_path) > 1e-3
 
 
-def test_exported_regnet_has_as_many_parameters_as_the_librarys():
+def test_exported_regnet_has_the_parameter_count_of_the_library():
     need("safetensors", "timm", "torchvision")
     from timm.models.regnet import RegNet, RegNetCfg
     from torchvision.models import regnet_y_400mf

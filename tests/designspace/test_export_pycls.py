@@ -193,7 +193,10 @@ def test_errors_of_anynet_lists_name_the_key(key, value):
             regnet("RegNetX-200MF") | {"REGNET": {"BOT_MUL": 0.3}},
             r"REGNET\.BOT_MUL = 0\.3: must be an integer or the inverse",
         ),
-        (anynet(**STAGES | {"BOT_MULS": [0.001, 1.0]}), r"ANYNET\.BOT_MULS = 0\.001: must leave a channel of width 32"),
+        (
+            anynet(**STAGES | {"BOT_MULS": [0.001, 1.0]}),
+            r"ANYNET\.BOT_MULS = 0\.001: must keep at least one channel of width 32",
+        ),
     ],
 )
 def test_errors_of_malformed_configurations_name_the_key(config, message):

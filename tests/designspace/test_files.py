@@ -108,7 +108,7 @@ def test_stages_and_blocks_are_bounded() -> None:
         ModelSpec.from_mapping({"stages": [BLOCK, BLOCK | {"depth": 100_000}]})
 
 
-def test_many_errors_are_counted() -> None:
+def test_many_errors_are_summarized() -> None:
     with pytest.raises(ValueError, match=r"stages\.4\.width .*; and 995 more errors$"):
         ModelSpec.from_mapping({"stages": [BLOCK | {"width": 0}] * 1000})
 
@@ -144,7 +144,7 @@ def test_no_named_space_exceeds_the_limit_on_macs(name: str) -> None:
     ("parameters", "message"),
     [
         ({"w_0": {"low": 8, "high": 1e400}}, "parameters.w_0.high = inf: must be a finite number"),
-        ({"w_0": {"low": 1, "high": 1e9, "step": 1e-9}}, "must leave at most 1,000,000 values from low = 1"),
+        ({"w_0": {"low": 1, "high": 1e9, "step": 1e-9}}, "must give at most 1,000,000 values from low = 1"),
         ({"w_0": {"step": 1e-320}}, "parameters.w_0.step = 1e-320: must be at least 1e-09"),
         (
             {"w_m": {"distribution": "choice", "options": ["a"]}},

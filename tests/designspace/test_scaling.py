@@ -99,8 +99,8 @@ def test_rounding() -> None:
 
 def test_group_width_rounding_matches_pycls() -> None:
     def pycls(group: float) -> int:  # pycls `scaler.py`, one number at a time
-        whole = max(1, round(group))
-        return whole if whole <= 2 else 4 if whole <= 5 else round(whole / 8) * 8
+        rounded = max(1, round(group))
+        return rounded if rounded <= 2 else 4 if rounded <= 5 else round(rounded / 8) * 8
 
     groups = np.linspace(0.2, 70, 5000)
     assert round_group_width(groups).tolist() == [pycls(group) for group in groups]

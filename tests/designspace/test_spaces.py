@@ -428,11 +428,11 @@ def per_stage(base: str, name: str, distribution: dict[str, object] | None = Non
         (per_stage("anynetx_a", "resolution", ONE), "parameters.resolution.per_stage = True: must be False"),
         (per_stage("compound_free", "depth_factor"), "parameters.depth_factor.per_stage = True: must be False"),
         (powers(low=1, high=32, step=8), "parameters.group_width.step = 8: unknown"),
-        (powers(low=5, high=7), "parameters.group_width.low = 5: must leave a power of two up to high = 7"),
+        (powers(low=5, high=7), "parameters.group_width.low = 5: must have a power of two between it and high = 7"),
         (powers(low=0, high=7), "parameters.group_width.low = 0: must be greater than 0"),
         (
             {"base": "regnetx", "parameters": {"w_0": {"low": 9, "high": 15}}},
-            "low = 9: must leave a multiple of step = 8",
+            "low = 9: must have a multiple of step = 8",
         ),
         (drawn("kernel_size", 3, 4), "parameters.kernel_size = 4: must be odd"),
         (drawn("residual", 0.5), "parameters.residual = 0.5: must be true or false"),
@@ -466,10 +466,10 @@ def test_compound_spaces_take_only_given_template_fields() -> None:
 @pytest.mark.parametrize(
     ("n", "seed", "message"),
     [
-        (0, 0, "n = 0: must"),
-        (1, -1, "seed = -1: must"),
-        (10**8, 0, "n = 100000000: must be at most"),
-        (1, None, "seed = None"),
+        (0, 0, "n = 0: must be at least 1"),
+        (10**8, 0, "n = 100000000: must be at most 10,000,000"),
+        (1, -1, "seed = -1: must be at least 0"),
+        (1, None, "seed = None: must be an integer"),
     ],
 )
 def test_errors_of_sample_arguments(n: int, seed: int, message: str) -> None:

@@ -62,7 +62,7 @@ def test_keys_of_later_versions_are_ignored() -> None:
         (b'{"status": "ok"}', "spec_id: required"),
     ],
 )
-def test_other_contents_are_errors(content: bytes, reason: str) -> None:
+def test_invalid_contents_are_errors(content: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Record.from_json(content)
 
@@ -163,7 +163,7 @@ def test_records_set_aside_are_kept(tmp_path: Path) -> None:
     for number in range(3):
         study.paths.record(model.key).write_text(f"damaged {number}")
         assert study.set_aside_damaged() == 1
-        if number == 1:  # somebody looked at the first and removed it
+        if number == 1:  # as if a user removed the first one
             (study.paths.set_aside / f"{model.key}.0.json").unlink()
     kept = sorted(path.read_text() for path in study.paths.set_aside.iterdir())
     assert kept == ["damaged 1", "damaged 2"]

@@ -98,7 +98,7 @@ def open_good(config: Mapping[str, Any]) -> Trainer:
 
 
 def open_started(config: Mapping[str, Any]) -> Trainer:
-    """Every model trains at once, and its record says when."""
+    """Every model trains at once and records the time."""
     return Trainer(lambda task: replace(_trained(task.model), started_at=now()))
 
 

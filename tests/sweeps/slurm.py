@@ -32,7 +32,7 @@ QUICK = ("heartbeat_seconds=0.5", "stale_seconds=4", "stop_seconds=5")
 
 
 def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait for something to become true; AssertionError says what did not."""
+    """Wait until a condition holds; AssertionError names it after the time limit."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"after {seconds:.0f} s not yet: {what}"
@@ -92,7 +92,7 @@ class Jobs:
         _slurm("scancel", "-n", self.name)
 
     def kill_worker(self) -> bool:
-        """SIGKILL a worker that trains; tell whether there was one."""
+        """SIGKILL a worker that trains; return whether there was one."""
         return any(_kill(claim.pid) for claim in self.claims()[:1])
 
     def kill_training(self) -> bool:
@@ -108,7 +108,7 @@ class Jobs:
         return any(_slurm("scancel", "--signal=USR2", number) == "" for number in self.training()[:1])
 
     def preempt(self, seconds: float = 2) -> bool:
-        """Let an urgent job take the whole node for a while."""
+        """Run an urgent job on the entire node for a while."""
         cpus = _slurm("sinfo", "-h", "-p", "urgent", "-o", "%c").split()[0]
         _slurm("sbatch", "-p", "urgent", f"-c{cpus}", "-o", "/dev/null", "-J", "urgent", f"--wrap=sleep {seconds}")
         return True

@@ -34,9 +34,10 @@ def jobs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Jobs, subprocess.Popen[str]]]:
-    """A study whose trainings take 75 s, longer than its jobs of at most a minute; it runs beside the first test.
+    """A study whose trainings take 75 s, longer than its jobs of at most a minute; it runs along with the first test.
 
-    Not beside a preemption, which takes the whole node: a job that gets SIGTERM before Python runs ends for good.
+    It must not overlap a preemption, which takes the entire node: a job that gets SIGTERM before Python starts is not
+    requeued.
     """
     folder = tmp_path_factory.mktemp("limited")
     jobs = Jobs(f"limited-{os.getpid()}", folder / "study")
@@ -134,7 +135,7 @@ def test_real_trainings_warned_preempted_and_killed_give_the_same_numbers(tmp_pa
 
 
 def outcomes(found: list[Record]) -> list[tuple[object, ...]]:
-    """What must not hang on the faults: everything learned, bit by bit."""
+    """Everything that the faults must not change, bit for bit."""
     return [
         (r.spec_id, r.seed, r.status, r.error_percent, r.epochs_done, r.updates, r.epoch_train_loss,
          r.epoch_train_error_percent, r.epoch_validation_error_percent, r.epoch_learning_rate)

@@ -78,7 +78,7 @@ def test_a_killed_sweep_resumes_without_repeating_models(tmp_path):
     assert len(trained) <= 16 + 2  # only what was in training was trained twice
 
 
-def test_interrupted_by_the_keyboard(tmp_path):
+def test_a_keyboard_interrupt_ends_with_one_message(tmp_path):
     process = start(tmp_path, "sweep", *SMOKE, "n=8", "trainer=fake_study.open_slow")
     records = tmp_path / "study" / "records"
     deadline = time.monotonic() + 60
@@ -146,7 +146,7 @@ def test_workers_that_cannot_start(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["n=3"], r"^run: required and missing; add run=…, or choose an experiment"),
+        (["n=3"], r"^run: required; add run=…, or choose an experiment"),
         (["experiment=smok"], r"^experiment = smok: unknown; did you mean smoke\?"),
         (["experiment=smoke", "recipe=low"], r"^recipe = low: unknown; "),
         (["experiment=smoke", "data=cifar"], r"^data = cifar: unknown; did you mean cifar10"),
@@ -289,7 +289,7 @@ def machine(monkeypatch):
         (["hydra/launcher=basic"], []),  # sequentially
     ],
 )
-def test_workers_of_one_machine_share_it(machine, overrides, shares):
+def test_workers_on_one_machine_share_its_cores(machine, overrides, shares):
     command = ["run=study", "data=image_folder", "worker=range(0,4)", *overrides]
     assert compose(command, multirun=True).shares() == shares
 
@@ -411,7 +411,7 @@ def test_spaces_are_named_on_the_command_line(overrides, spaces):
     assert compose(overrides).values["spaces"] == spaces
 
 
-def test_experiments_of_the_user(tmp_path):
+def test_experiments_can_be_in_a_folder_of_the_user(tmp_path):
     folder = tmp_path / "experiment"
     folder.mkdir()
     header = "# @package _global_\n"

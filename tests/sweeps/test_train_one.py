@@ -42,7 +42,7 @@ class Killed(BaseException):
     """Simulates the end of the process."""
 
 
-def test_names_are_enough() -> None:
+def test_data_and_recipe_can_be_names() -> None:
     record = sweeps.train(SPEC, data="digits", recipe="low_epoch", epochs=1, seed=3, device="cpu")
     assert (record.status, record.epochs_done, record.seed) == ("ok", 1, 3)
     assert record.recipe_id == load_recipe(epochs=1).recipe_id
@@ -83,7 +83,7 @@ def test_errors_name_the_argument(arguments: dict[str, Any], message: str) -> No
     assert "\n" not in str(error.value)
 
 
-def test_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_of_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(designspace, "sweeps", sweeps, raising=False)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
     assert blocks
@@ -215,7 +215,7 @@ def test_a_folder_with_a_checkpoint_is_accepted(tmp_path: Path) -> None:
     check_train_folder(tmp_path)
 
 
-def test_the_interval_is_wilsons() -> None:
+def test_error_interval_is_wilsons() -> None:
     interval = error_interval(10.0, 1000)  # 100 of 1000: 8.29 to 12.02 (Newcombe 1998, method 3)
     assert (round(interval["low"], 2), round(interval["high"], 2)) == (8.29, 12.02)
     assert error_interval(0.0, 100)["low"] == 0

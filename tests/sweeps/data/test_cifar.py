@@ -105,7 +105,7 @@ def test_an_archive_with_a_wrong_hash_is_rejected(tmp_path: Path, server: dict[s
         open_data(settings)
 
 
-def test_a_server_without_the_archive_is_one_line(tmp_path: Path, server: dict[str, bytes]) -> None:
+def test_a_missing_archive_on_the_server_is_a_one_line_error(tmp_path: Path, server: dict[str, bytes]) -> None:
     with pytest.raises(FileNotFoundError, match=r"cifar10 could not be downloaded .*404") as error:
         prepare_data(DataConfig(name="cifar10", root=tmp_path))
     assert "\n" not in str(error.value)

@@ -105,7 +105,7 @@ def test_gray_values_beyond_black_and_white_are_rejected(values: np.ndarray, sen
 
 def test_inverted_16_bits_are_rejected(tmp_path: Path) -> None:
     tiff(tmp_path / "x.tif", (RAMP * 65535).astype(np.uint16), photometric=0)
-    with pytest.raises(ImageError, match=r"0 must be black, and it is white \(TIFF photometric interpretation 0\)"):
+    with pytest.raises(ImageError, match=r"0 must be black, but is white \(TIFF photometric interpretation 0\)"):
         read(tmp_path / "x.tif", 65535)
 
 
@@ -126,7 +126,7 @@ def test_exif_orientation_is_ignored_as_by_torchvision(tmp_path: Path) -> None:
     assert read(tmp_path / "x.jpg").shape == (6, 8)
 
 
-def test_no_file_runs_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_an_image_never_starts_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow decodes PostScript with Ghostscript, whatever the suffix of the file."""
     (tmp_path / "x.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n")
     with Image.open(tmp_path / "x.png") as image:
@@ -198,7 +198,7 @@ def test_other_formats_are_read_and_other_files_counted(tmp_path: Path, caplog: 
     np.testing.assert_allclose(pixels(more, np.array(new)), [(200, 0, 100)] * 6, atol=6)
 
 
-def test_the_message_has_the_most_frequent_kinds() -> None:
+def test_the_warning_counts_the_most_frequent_kinds() -> None:
     assert skipped_sentence({".txt": 1}) == "1 file of other kinds was skipped (.txt 1)"
     many = {f".{letter}": number for number, letter in enumerate("abcdefg", start=1)}
     assert skipped_sentence(many) == "28 files of other kinds were skipped (.g 7, .f 6, .e 5, .d 4, .c 3, …)"

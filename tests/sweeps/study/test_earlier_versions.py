@@ -27,7 +27,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return shutil.copytree(request.param, tmp_path / "study")
 
 
-def test_it_is_read_as_it_was_written(folder: Path) -> None:
+def test_a_study_of_an_earlier_version_is_read_unchanged(folder: Path) -> None:
     study = Study.open(folder)
     records, damaged = study.read_records()
     assert damaged == {}

@@ -80,7 +80,7 @@ def test_n_may_only_grow(tmp_path):
     assert grown.config["n"] == 5
     with pytest.raises(ValueError, match=r"n = 3: must be at least 5, which .* was frozen with"):
         freeze(config(), tmp_path / "study")
-    assert freeze(config("n=5"), tmp_path / "whole").models == grown.models
+    assert freeze(config("n=5"), tmp_path / "at_once").models == grown.models
 
 
 def test_duplicate_draws_are_two_models_and_one_training(tmp_path):
@@ -352,16 +352,16 @@ def test_the_manifest_holds_every_distribution_of_a_space(tmp_path):
 
 
 def test_a_study_keeps_its_spaces_when_a_named_space_changes(tmp_path, monkeypatch, caplog):
-    whole = freeze(config("n=5"), tmp_path / "whole")
+    at_once = freeze(config("n=5"), tmp_path / "at_once")
     study = freeze(config(), tmp_path / "study")
     narrower = SPACES["regnetx"].with_distributions(w_m=Choice(options=[2.0]))
     monkeypatch.setitem(SPACES, "regnetx", narrower)
     assert freeze(config(), tmp_path / "study").models == study.models
-    assert freeze(config("n=5"), tmp_path / "study").models == whole.models
+    assert freeze(config("n=5"), tmp_path / "study").models == at_once.models
     assert "spaces.inverted: now defined differently; the study keeps the space it was frozen with" in caplog.text
 
 
-def test_a_space_may_be_written_differently(tmp_path):
+def test_equal_spaces_may_be_written_differently(tmp_path):
     study = freeze(config("spaces=[regnetx]", "template.strides=[1,1,1,2]"), tmp_path / "study")
     same = config("spaces={regnetx:{base:regnetx,parameters:{}}}", "template.strides=[1,1,1,2]")
     assert freeze(same, tmp_path / "study").models == study.models

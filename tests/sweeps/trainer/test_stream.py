@@ -393,7 +393,7 @@ def test_images_of_any_mode_become_rgb(mode: str) -> None:
         ({"resolution": None}, r"data\.resolution = None: must be"),
         ({"in_channels": 1}, r"data\.in_channels = 1: must be 3 for image_folder"),
         ({"classes": 4}, r"data\.classes = 4: must be at most 3 for image_folder"),
-        ({"name": "hf"}, r"data = hf: needs the package datasets"),
+        ({"name": "hf"}, r"datasets is not installed: run pip install datasets"),
     ],
 )
 def test_settings_that_do_not_fit_are_rejected(folder: Path, changes: dict[str, object], sentence: str) -> None:

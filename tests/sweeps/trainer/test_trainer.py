@@ -111,7 +111,7 @@ def test_a_deadline_is_a_status(splits: Splits) -> None:
     assert "limit of 0 s" in record.message
 
 
-def test_an_exception_of_the_caller_passes(splits: Splits) -> None:
+def test_an_exception_in_on_epoch_propagates(splits: Splits) -> None:
     class Stopped(Exception):
         pass
 

@@ -153,7 +153,7 @@ def test_the_driver_waits_for_the_other_jobs_when_one_fails(tmp_path, monkeypatc
     assert "waiting for workers that train models" in caplog.text
 
 
-def test_the_driver_does_not_wait_without_live_claims(tmp_path, monkeypatch, caplog):
+def test_the_driver_returns_if_no_claim_is_live(tmp_path, monkeypatch, caplog):
     study = make_study(tmp_path / "study", 2)
     (study.paths.claims / study.models[0].key).write_text("[]")
 

@@ -38,8 +38,8 @@ def models() -> list[StudyModel]:
                 {"block": "bottleneck", "depth": depth, "width": factor * width, "stride": 2, "group_width": 8}
                 for factor in (1, 2)
             ]
-            whole = {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "head": {"classes": 10}}
-            spec = ModelSpec.from_mapping(whole | {"stages": stages})
+            base = {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "head": {"classes": 10}}
+            spec = ModelSpec.from_mapping(base | {"stages": stages})
             counts = complexity(spec)
             found.append(
                 StudyModel(
@@ -54,7 +54,7 @@ def timed_as(seconds: Callable[[StudyModel], float]) -> Callable[..., float]:
     return lambda model, recipe, device, updates: seconds(model)
 
 
-def test_known_constants_are_found_again() -> None:
+def test_known_constants_are_recovered() -> None:
     generator = np.random.default_rng(0)
     features = np.exp(generator.uniform([13, 10, 1], [17, 13, 3], (20, 3)))
     seconds = 32 * (3e-12 * features[:, 0] + 2e-10 * features[:, 1]) + 1e-4 * features[:, 2] + 5e-4
@@ -65,19 +65,19 @@ def test_known_constants_are_found_again() -> None:
     assert min(noisy) >= 0
 
 
-def test_the_error_told_is_that_of_networks_not_timed() -> None:
+def test_the_reported_error_is_that_of_networks_not_timed() -> None:
     generator = np.random.default_rng(0)
-    told, true = [], []
+    reported, true = [], []
     for _ in range(200):
         features = np.exp(generator.uniform([13, 10, 1], [17, 13, 3], (108, 3)))
         seconds = 32 * (3e-12 * features[:, 0] + 2e-10 * features[:, 1]) + 1e-4 * features[:, 2] + 5e-4
         seconds *= generator.lognormal(0, 0.3, 108)
         (per_mac, per_act, per_block, per_update), error = fit(features[:8], seconds[:8], 32)
         assert error is not None
-        told.append(error)
+        reported.append(error)
         predicted = 32 * (per_mac * features[:, 0] + per_act * features[:, 1]) + per_block * features[:, 2] + per_update
         true.append(np.median(np.abs(predicted - seconds)[8:] / seconds[8:]))
-    assert np.mean(told) == pytest.approx(np.mean(true), rel=0.15)
+    assert np.mean(reported) == pytest.approx(np.mean(true), rel=0.15)
     assert fit(features[:4], seconds[:4], 32)[1] is None
 
 
@@ -96,7 +96,7 @@ def test_a_real_device_is_measured(splits: Splits) -> None:
     assert 0 < predictor.training_seconds(small) < predictor.training_seconds(large) < 100
 
 
-def test_a_model_that_does_not_fit_is_no_probe(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_exceeds_memory_is_not_a_probe(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     largest = max(models(), key=lambda model: model.macs)
 
     def seconds(model: StudyModel) -> float:

@@ -32,8 +32,8 @@ CONFIG: dict[str, Any] = {
 
 def model() -> StudyModel:
     stage = {"block": "vanilla", "depth": 1, "width": 8, "stride": 1}
-    whole = {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "head": {"classes": 10}}
-    spec = ModelSpec.from_mapping(whole | {"stages": [stage]})
+    base = {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "head": {"classes": 10}}
+    spec = ModelSpec.from_mapping(base | {"stages": [stage]})
     counts = complexity(spec)
     return StudyModel(
         "key", "a", 0, 0, spec.spec_id, counts.macs, counts.params, counts.acts, spec.depth, {}, spec.to_mapping()

@@ -113,7 +113,7 @@ def test_trainings_started_before_the_prediction_get_a_time_limit(tmp_path, monk
     assert {record.predicted_seconds for record in read_records(study.paths.root) if record.status == "ok"} == {0.5}
 
 
-def test_a_model_out_of_memory_beside_others_is_trained_again_alone(tmp_path, monkeypatch):
+def test_a_model_out_of_memory_among_others_is_trained_again_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     study = make_study(tmp_path / "study", 5)
     work(study, "fake_study.open_crowded", processes=2)
@@ -371,7 +371,7 @@ def test_invalid_outcomes_are_not_recorded(tmp_path, monkeypatch, outcome):
     assert f"ValueError: {next(iter(outcome))} = " in record.message
 
 
-def test_the_first_record_stays(tmp_path):
+def test_the_first_record_is_kept(tmp_path):
     study = make_study(tmp_path / "study", 1)
     model = study.models[0]
     first, second = (Record(model.spec_id, "recipe", "data", 0, "ok", error_percent=error) for error in (1.0, 2.0))
