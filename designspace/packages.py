@@ -1,7 +1,7 @@
 """Imports: this distribution's packages, users' modules, and optional packages.
 
-`analysis`, `sweeps` and `conf` are generic names. `own_package` imports them by location, so a user's module of the same
-name cannot replace them, even if it comes first on the import path.
+`analysis`, `sweeps` and `conf` are generic names. `own_package` imports them by location, so a user's module of the
+same name cannot replace them, even if it comes first on the import path.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ def scale_networks(
 
     Depths are rounded (EfficientNet: up), widths to multiples of 8, resolutions to multiples of 4, and group widths to
     1, 2, 4 or multiples of 8 as in pycls; then widths and group widths are made compatible. The head's convolution
-    never becomes narrower (MobileNetV2, arXiv 1801.04381, § 6.1), and a stage with padding "valid" keeps its one block. A
-    factor of 1 changes nothing.
+    never becomes narrower (MobileNetV2, arXiv 1801.04381, § 6.1), and a stage with padding "valid" keeps its one block.
+    A factor of 1 changes nothing.
     """
     resolution = _scaled(spec.resolution, factors.resolution, partial(round_to, multiple=4))
     changes: dict[str, Any] = {"name": None, "resolution": resolution}

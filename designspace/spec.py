@@ -140,9 +140,7 @@ class InvertedStage(_Stage):
         for width in self.input_widths(w_in):
             inner = width * self.expansion_ratio
             if round(inner) < 1:
-                raise ValueError(
-                    f"expansion_ratio = {self.expansion_ratio:g}: must keep at least one channel of width {width}"
-                )
+                raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: must keep a channel of width {width}")
             check_group_width(self.group_width, round(inner), "inner width expansion_ratio · input width")
             check_se_ratio(self.se_ratio, width)
 

@@ -136,9 +136,7 @@ def _mapping(section: Shared, stages: Iterable[_Stage], multiplier_key: str, gro
             continue
         inner = round(stage.width * stage.multiplier)
         if inner < 1:
-            raise ValueError(
-                f"{multiplier_key} = {stage.multiplier:g}: must keep at least one channel of width {stage.width}"
-            )
+            raise ValueError(f"{multiplier_key} = {stage.multiplier:g}: must keep a channel of width {stage.width}")
         if inner % stage.group_width:
             raise ValueError(f"{group_key} = {stage.group_width}: must divide the inner width {inner}")
         mapping |= {"group_width": stage.group_width, "se_ratio": section.se_ratio}

@@ -55,9 +55,9 @@ def _ratios(section: EffNet, expansion: float, widths: tuple[int, ...]) -> dict[
     """Ratios of a stage whose blocks have these input widths; None if no ratios fit all of them."""
     for width in widths:
         if int(width * expansion) < 1:
-            raise ValueError(f"EN.EXP_RATIOS = {expansion:g}: must keep at least one channel of width {width}")
+            raise ValueError(f"EN.EXP_RATIOS = {expansion:g}: must keep a channel of width {width}")
         if int(width * section.SE_R) < 1:
-            raise ValueError(f"EN.SE_R = {section.SE_R:g}: must keep at least one channel of width {width}")
+            raise ValueError(f"EN.SE_R = {section.SE_R:g}: must keep a channel of width {width}")
     expansions = [1.0] if any(int(width * expansion) == width for width in widths) else _candidates(expansion, widths)
     expanding = next((ratio for ratio in expansions if _fits(ratio, expansion, widths)), None)
     squeezing = next((r for r in _candidates(section.SE_R, widths) if _fits(r, section.SE_R, widths)), None)

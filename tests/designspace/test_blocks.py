@@ -84,7 +84,7 @@ def test_published_multiply_adds_of_mobilenetv2(multiplier: str, millions: int) 
         ({"block": "inverted", "group_width": 5}, "stages.0.group_width = 5: must divide the inner width"),
         (
             {"block": "inverted", "expansion_ratio": 0.01},
-            "stages.0.expansion_ratio = 0.01: must keep at least one channel",
+            "stages.0.expansion_ratio = 0.01: must keep a channel",
         ),
         ({"block": "inverted", "shortcut": "all"}, "stages.0.shortcut = 'all': must be one of bottlenecks"),
         ({"block": "vanilla", "padding": "valid", "depth": 2}, "stages.0.depth = 2: must be 1 with padding"),

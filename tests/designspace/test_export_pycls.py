@@ -195,7 +195,7 @@ def test_errors_of_anynet_lists_name_the_key(key, value):
         ),
         (
             anynet(**STAGES | {"BOT_MULS": [0.001, 1.0]}),
-            r"ANYNET\.BOT_MULS = 0\.001: must keep at least one channel of width 32",
+            r"ANYNET\.BOT_MULS = 0\.001: must keep a channel of width 32",
         ),
     ],
 )
