@@ -1,4 +1,4 @@
-"""Layers: the elements from which each block is defined once, for complexity, training memory and the torch module.
+"""Layers: each block is defined once as layers, for complexity, training memory and the torch module.
 
 A number in a layer is an int, or an int array of shape (N,) with one entry per network of a population. Channel counts
 are called `width`. `group_width` is the number of input channels per group, so a convolution has

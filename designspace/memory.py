@@ -1,8 +1,8 @@
 """Training memory from the layers, in closed form.
 
-Counts the tensors that autograd keeps for the backward pass: the input of every convolution, linear layer and batch
-norm, the output of every activation (each tensor once, however many layers keep it), max-pool indices, batch-norm
-statistics, and under autocast the low-precision copies of the weights.
+Counts the tensors that autograd keeps for the backward pass, each once: the inputs of convolutions, linear layers and
+batch norms, the outputs of activations, max-pool indices, batch-norm statistics, and under autocast the low-precision
+copies of the weights.
 """
 
 from __future__ import annotations

@@ -2,16 +2,16 @@
 
     DIR/manifest.json       config and its hash, complete spaces, versions, git revision, sampling reports
     DIR/models.jsonl        one line per (space, index, seed); only extended; the manifest has its hash
-    DIR/records/KEY.json    one record per training, written atomically and never changed
+    DIR/records/KEY.json    one record per training run, written atomically and never changed
     DIR/claims/KEY          the worker that is training a model; a hint only
     DIR/times/ID.json       constants that predict training times, one file per kind of device
-    DIR/checkpoints/KEY     state of a longer training after its last epoch; removed once there is a record
+    DIR/checkpoints/KEY     state of a longer training run after its last epoch; removed once there is a record
     DIR/set_aside/          damaged records and retried failures, for inspection
     DIR/hydra/worker-N/     Hydra's files of each worker (config, log)
 
 A model is done when its record exists. Models with the same key (a network drawn twice, or by two spaces) share one
-training and one record. Every file is validated when read; errors are ValueErrors of one line. Only manifest.json and
-models.jsonl are required.
+training run and one record. Every file is validated when read; errors are ValueErrors of one line. Only manifest.json
+and models.jsonl are required.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Record:
     updates: Count = _column("optimizer steps, including those that float16 skipped (overflow)", default=0)
     predicted_seconds: Seconds | None = _column("predicted training time, with evaluation", "s", default=None)
     device_share: Annotated[float, Field(gt=0, le=1)] | None = _column(
-        "fraction of the device: 1 / concurrent trainings of the worker on it", default=None
+        "fraction of the device: 1 / training runs of the worker on it at once", default=None
     )
     train_seconds: Seconds | None = _column("time spent in training epochs, without evaluation", "s", default=None)
     images_per_second: Seconds | None = _column("training images over train_seconds", "1/s", default=None)
@@ -140,7 +140,7 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Key of the recorded training."""
+        """Key of the recorded training run."""
         return record_key(self.spec_id, self.recipe_id, self.data_id, self.seed)
 
     def to_json(self) -> str:
@@ -172,7 +172,7 @@ def now() -> str:
 
 
 def record_key(spec_id: str, recipe_id: str, data_id: str, seed: int) -> str:
-    """The file name (without suffix) of the record of one training."""
+    """The file name (without suffix) of the record of one training run."""
     return f"{spec_id}-{recipe_id}-{data_id}-s{seed}"
 
 

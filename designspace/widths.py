@@ -67,8 +67,8 @@ def stage_arrays(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Apply the quantized linear rule to N networks at once.
 
-    Block j has level round(s_j) >= i from the first j with u_j >= w_0·w_m^(i - 1/2), which is solved for j. Where the
-    solution is within rounding error of an integer, `QuantizedLinear` decides.
+    Block j has level round(s_j) >= i from the first j with u_j >= w_0·w_m^(i - 1/2), which is solved for j. If the
+    solution is within rounding error of an integer, `QuantizedLinear` is used.
 
     Args:
         depth, w_0, w_a, w_m: shape (N,), as in `QuantizedLinear`.

@@ -1,4 +1,4 @@
-"""Calibrate learning rate and weight decay for a space: one small study per pair of values, on the same models.
+"""Calibrate learning rate and weight decay: one small study per pair of values, all on the same models.
 
 The papers do this before comparing spaces (arXiv 2003.13678, appendix C). Every pair is an ordinary study in its own
 folder, so a killed calibration resumes from its records.
@@ -28,9 +28,9 @@ CLEARLY = 2.0
 
 @dataclass(frozen=True)
 class Row:
-    """Errors of the models trained with one pair, in percent; a failed training counts as random guessing.
+    """Errors of the models trained with one pair, in percent; a failed run counts as random guessing.
 
-    A model's error is the mean over its training seeds; it `failed` if one of its trainings did. `behind_best` is the
+    A model's error is the mean over its training seeds; it `failed` if one of its runs did. `behind_best` is the
     mean difference to the best pair over the models, `behind_best_se` its standard error. All pairs train the same
     models, so the differences are more precise than the means.
     """

@@ -175,7 +175,7 @@ class DeviceConfig(Validated):
 
 
 class TrainingConfig(Validated):
-    """What every training of a study shares."""
+    """Settings that all training runs of a study share."""
 
     data: DataConfig
     recipe: Recipe

@@ -1,4 +1,4 @@
-"""CPU cores and GPUs that this process may use, within the limits of a batch system."""
+"""CPU cores and GPUs available to this process, within the limits of a batch system."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def visible_gpus(device: str = "auto") -> list[str]:
 
 
 def automatic_processes(device: str, threads: int, per_device: int = 1) -> int:
-    """Return how many training processes suit this machine: `per_device` per GPU, else one per `threads` cores.
+    """Return the number of training processes for this machine: `per_device` per GPU, else one per `threads` cores.
 
     Args:
         device: the study's `device.device`.

@@ -20,7 +20,7 @@ WARNING = getattr(signal, "SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR
 """The signal that submitit requests from SLURM, by its own environment variable."""
 
 WORKERS_SIGNALS = (signal.SIGINT, signal.SIGTERM, WARNING)
-"""Signals sent to every process of a terminal or job; only the worker responds to them."""
+"""Signals that reach every process of a terminal or job; only the worker responds."""
 
 
 class StopSignals:
@@ -36,7 +36,7 @@ class StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, WARNING):
                 before = signal.getsignal(number)
-                # Keep the handlers of others, except submitit's, which `forward_signal` calls.
+                # Replace only submitit's handler, which `forward_signal` calls later.
                 if before == signal.SIG_DFL or _is_submitits(before):
                     self._before[number] = before
                     signal.signal(number, self._record)
@@ -59,7 +59,7 @@ class StopSignals:
         before: Callable[[int, FrameType | None], object] | int | None = self._before.get(WARNING)
         if callable(before) and (WARNING in self.received or _preempted()):
             before(WARNING, None)
-        # Not an Exception: this is no error of the study, and submitit must not mark the job as finished.
+        # Not an Exception: a stop is not an error, and submitit must not mark the job as finished.
         raise SystemExit(128 + min(self.received))
 
 

@@ -42,7 +42,7 @@ def is_pycls(content: Mapping[str, Any]) -> bool:
 def from_pycls(config: Mapping[str, Any], name: str | None = None) -> ModelSpec:
     """The network of a pycls configuration.
 
-    Only MODEL, the model's section and TRAIN.IM_SIZE are read, and TRAIN.DATASET for a resnet; missing keys have the
+    Reads only MODEL, the model's section and TRAIN.IM_SIZE (for a resnet also TRAIN.DATASET). Missing keys have the
     defaults of pycls. If every stage of an anynet or resnet has a single group, as in ResNet-50, the group width of the
     spec is None. A stage whose first block has another expansion than the others (`res_bottleneck_linear_block`, some
     effnets) becomes two stages.

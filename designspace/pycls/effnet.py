@@ -30,8 +30,8 @@ def from_effnet(section: EffNet) -> dict[str, Any]:
     """The spec's mapping of an EN section; drop-connect configures training and is ignored.
 
     pycls truncates where a spec rounds: a block with input width w expands it to int(w·EXP_RATIO), without a
-    convolution if that is w, and squeezes it to int(w·SE_R). The spec has the given ratios if they lead to the same
-    widths, otherwise other ratios that do. If no ratio fits both input widths of a stage, its first block becomes a
+    convolution if that is w, and squeezes it to int(w·SE_R). The spec keeps the given ratios if they produce the same
+    widths, and otherwise uses ratios that do. If no ratio fits both input widths of a stage, its first block becomes a
     stage.
     """
     keys = ("DEPTHS", "WIDTHS", "STRIDES", "KERNELS", "EXP_RATIOS")

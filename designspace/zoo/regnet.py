@@ -9,7 +9,7 @@ import numpy as np
 from designspace.spec import BottleneckStage, ModelSpec
 from designspace.widths import QuantizedLinear, fit_group_width
 
-# d, w_0, w_a, w_m, g, top-1 error (model zoo of facebookresearch/pycls: mean of five trainings of 100 epochs)
+# d, w_0, w_a, w_m, g, top-1 error (model zoo of facebookresearch/pycls: mean of five runs of 100 epochs)
 PARAMETERS: dict[str, tuple[int, int, float, float, int, float]] = {
     "RegNetX-200MF": (13, 24, 36.44, 2.49, 8, 31.1),
     "RegNetX-400MF": (22, 24, 24.48, 2.54, 16, 27.3),

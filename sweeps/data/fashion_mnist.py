@@ -1,7 +1,7 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747): 60,000 + 10,000 images of clothes, 28×28, 10 classes.
 
 Sources, in order: the Debian package `dataset-fashion-mnist` if installed, the package downloaded and unpacked without
-root, the official address. The decompressed files are cached and verified by SHA-256 at every reading (0.1 s).
+root, the official address. The decompressed files are cached and verified by SHA-256 on every read (0.1 s).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ SOURCES: dict[str, Callable[[], AbstractContextManager[Files]]] = {
 
 
 def prepare(root: Path) -> None:
-    """Put the four verified files into `root`/fashion_mnist; FileNotFoundError has the error of every source."""
+    """Put the four verified files into `root`/fashion_mnist; FileNotFoundError lists the error of every source."""
     folder = root / "fashion_mnist"
     with locked(folder):
         if _is_complete(folder):

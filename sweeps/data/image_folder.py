@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TEST_FRACTION, TEST_SEED = 0.2, 0
-"""The test part of an undivided folder is the first fifth of a fixed stratified order, as for digits."""
+"""The test part of a folder without parts is the first fifth of a fixed stratified order, as for digits."""
 
 NAMES_OF_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "eval"}
 """Folder names that are never classes."""

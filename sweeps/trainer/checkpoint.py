@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a training after an epoch, complete or absent, and used only by the same training."""
+"""Checkpoints: the state of a training run after an epoch. Only the same run resumes from it."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ PROGRESS = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The checkpoint file of one training.
+    """The checkpoint file of one training run.
 
     Args:
         path: the file; its folder may be absent.
-        arithmetic: what the bits of the result depend on besides spec, recipe, data and seed. If it differs, the
+        arithmetic: everything except spec, recipe, data and seed that can change the bits of the result. If it differs,
             training starts over; if only the device differs, it continues. Both log a warning.
         long_seconds: predicted training time from which checkpoints are written.
     """
@@ -58,7 +58,7 @@ class Checkpoint:
 
         Args:
             state: of the run, see `TrainingRun.state_dict`.
-            record: of the training so far.
+            record: of the run so far.
         """
         content = {
             "identity": _select(record, IDENTITY),
@@ -75,9 +75,9 @@ class Checkpoint:
         """Read the state of the run, on the CPU, and the record so far; None if there is no usable checkpoint.
 
         Args:
-            record: identity of the training to resume.
+            record: identity of the run to resume.
         Raises:
-            ValueError: the file belongs to another training.
+            ValueError: the file belongs to another run.
         """
         try:
             header, _, body = read_regular(self.path).partition(b"\n")

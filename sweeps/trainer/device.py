@@ -1,4 +1,4 @@
-"""The device that trains a model: its arithmetic, its kernels, and the time and memory used there."""
+"""The device that trains a model: arithmetic, kernels, time, and memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BENCHMARK_UPDATES = 2000
 """Updates above which cuDNN's kernel search pays off: about 60 searches per network, milliseconds to seconds each."""
 
 MERGED_WIDTH = 8
-"""Input channels up to which neighboring groups are merged. Merging to 16 or 32 costs more arithmetic than it saves."""
+"""Input channels up to which neighboring groups are merged. Merging up to 16 or 32 is slower."""
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 

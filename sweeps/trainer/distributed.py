@@ -21,7 +21,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 TIMEOUT = timedelta(minutes=10)
-"""How long a process waits for the others, for example while one writes a checkpoint or downloads data."""
+"""How long a process waits for the others, such as during a download or while one writes a checkpoint."""
 
 # DistributedDataParallel's argument was renamed in PyTorch 2.13.
 SYNC_BUFFERS = next(

@@ -1,4 +1,4 @@
-"""A small data set kept on the device as uint8. One gather crops, flips, and normalizes a batch there."""
+"""A small data set kept on the device as uint8, where one gather crops, flips, and normalizes a batch."""
 
 from __future__ import annotations
 

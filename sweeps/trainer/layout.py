@@ -43,9 +43,9 @@ def timed_update(build: Callable[[], nn.Module], shape: Shape, recipe: Recipe, d
     Args:
         build: makes the network.
         shape: its input and output sizes.
-        recipe: of the training.
-        device: of the training.
-        updates: length of the training. cuDNN keeps the kernels chosen here, so its settings must be the same.
+        recipe: of the run.
+        device: of the run.
+        updates: length of the run. cuDNN keeps the kernels chosen here, so its settings must be the same.
     """
     device = replace(device, compile=False)
     best = float("inf")

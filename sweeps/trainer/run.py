@@ -51,7 +51,7 @@ class Epoch(NamedTuple):
 
 
 class TrainingStopped(Exception):
-    """A training that ended without a result, with the status and message of its record."""
+    """A training run that ended without a result, with the status and message of its record."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class TrainingStopped(Exception):
 
 
 class TrainingRun:
-    """The state of one training. `train_epoch` advances it by an epoch; `state_dict` holds all that the next one needs.
+    """The state of one run. `train_epoch` advances it by an epoch; `state_dict` has everything the next epoch needs.
 
     When several processes train one network, each has its own run with the same weights and makes the same calls.
     """

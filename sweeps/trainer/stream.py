@@ -119,8 +119,8 @@ class _Decoder(Dataset["Tensor | ImageError"]):
 class Stream:
     """Training and validation batches decoded from disk, with the interface of `ResidentLoader`.
 
-    Worker processes start with the first batch, in about 2 s the first time, and serve all epochs until `close`. They
-    are forked from a server without CUDA and threads.
+    Worker processes start with the first batch (about 2 s the first time) and run until `close`. They are forked from a
+    server process without CUDA and threads.
     """
 
     def __init__(self, splits: StreamedSplits, device: Device) -> None:
@@ -212,7 +212,7 @@ def _start_worker(worker: int) -> None:
 
 
 def _exit_with_training() -> None:
-    """Exit when the training process does. DataLoader watches the parent only, here the fork server, which lives on."""
+    """Exit when the training process does. DataLoader watches only the parent, here the fork server, which survives."""
     training = parent_process()
     assert training is not None
     training.join()

@@ -34,7 +34,7 @@ DEFAULT_DEVICE = DeviceConfig()
 
 
 def new_record(spec: ModelSpec, splits: Splits | StreamedSplits, recipe: Recipe, seed: int) -> Record:
-    """Return the record of a training before it starts: identity and complexity."""
+    """Return the record of a training run before it starts: identity and complexity."""
     counts = complexity(spec)
     return Record(
         spec_id=spec.spec_id,
@@ -59,7 +59,7 @@ def train_model(
         spec: the network. Images are resized to its resolution.
         splits: training and validation images; the error is measured on the latter.
         recipe: the training recipe.
-        record: identity of the training, see `new_record`.
+        record: identity of the run, see `new_record`.
 
     Raises:
         ValueError: spec, data, recipe, device, and checkpoint do not fit together.
@@ -96,11 +96,11 @@ def train_network(
         build: makes the network, from torch's seeded global generator.
         splits: training and validation images; the error is measured on the latter.
         recipe: the training recipe.
-        record: identity of the training. Weights, order, augmentation, and dropout have separate streams of its seed.
+        record: identity of the run. Weights, order, augmentation, and dropout have separate streams of its seed.
         resolution: size to which images are resized; None keeps theirs.
         device_config: where, and in which arithmetic.
         deadline_seconds: stop with status "timeout" after this training time, interruptions excluded.
-        checkpoint: file to resume from, written after every epoch of a long training and never removed here.
+        checkpoint: file to resume from, written after every epoch of a long run and never removed here.
         long_seconds: predicted training time from which checkpoints are written.
         on_epoch: called with the record so far after every epoch; its exceptions propagate.
         on_trained: called with the trained network and its device if the training succeeded; its exceptions propagate.
@@ -143,7 +143,7 @@ def train_network(
 
 
 class _Training:
-    """A training and its record so far."""
+    """A training run and its record so far."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class _Training:
             self.device = replace(self.device.in_layout(self.record.memory_format), compile=self.record.compiled)
         elif self.device.layout_is_auto:
             self.device = faster_layout(self._build, self._splits, self._resolution, self._recipe, self.device)
-            reset_peak_memory(self.device)  # both layouts were tried, which is not part of the training
+            reset_peak_memory(self.device)  # timing the layouts is not part of the run
         self.record = replace(self.record, **_environment(self.device))
         self._data = make_loader(at_resolution(self._splits, self._resolution), self.device, self._recipe)
         self._run = TrainingRun(self._build, self._recipe, self.record.seed, self.device)
@@ -229,7 +229,7 @@ class _Training:
 
 
 def arithmetic(device: Device) -> dict[str, Any]:
-    """Return what the bits of a result depend on besides spec, recipe, data, and seed."""
+    """Return everything except spec, recipe, data, and seed that can change the bits of a result."""
     return {
         "device_name": device.name,
         "dtype": device.dtype_name,
