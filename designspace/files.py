@@ -75,8 +75,8 @@ class _Loader(_LimitedComposer, _SafeLoader):
         self._anchored = {}
 
 
-def _error(place: Any, problem: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
+def _error(event: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 class _Dumper(yaml.SafeDumper):

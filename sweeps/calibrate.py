@@ -94,10 +94,12 @@ def calibrate(
         for rate in learning_rates:
             chosen = [f"n={models}", f"recipe.learning_rate={rate!r}"]
             chosen += [] if decay is None else [f"recipe.weight_decay={decay!r}"]
-            place = out / (f"lr-{rate:g}" + ("" if decay is None else f"-wd-{decay:g}"))
-            outcome = sweep([*overrides, *chosen, f"run={place}"])
+            folder = out / (f"lr-{rate:g}" + ("" if decay is None else f"-wd-{decay:g}"))
+            outcome = sweep([*overrides, *chosen, f"run={folder}"])
             if outcome is None:
-                raise ValueError("Hydra's own options train nothing: use them with designspace sweep")
+                raise ValueError(
+                    "Hydra options like --cfg: must be left out, because they train nothing; use them with designspace sweep"
+                )
             study, _, config = outcome
             recipe = config.recipe.to_mapping()
             records[rate, config.recipe.weight_decay] = list(study.read_records()[0].values())

@@ -106,7 +106,7 @@ def status(argv: list[str]) -> int:
 
 
 def train(argv: list[str]) -> int:
-    """Train one network to convergence and write its weights; the same command resumes."""
+    """Train one network to convergence and write its weights; repeat the command to resume."""
     from sweeps.train_one import run_command
 
     parser = terminal.parser(
@@ -135,8 +135,8 @@ def calibrate(argv: list[str]) -> int:
 
     parser = terminal.parser(
         "calibrate",
-        "Train a few models of each space of an experiment with every pair of learning rate and weight decay, and "
-        f"write the best recipe (OUT/{RECOMMENDED}) and the results (OUT/{RESULTS}).",
+        "Train a few models of each space of an experiment with every pair of learning rate and weight decay.\n"
+        f"Write the best recipe (OUT/{RECOMMENDED}) and the results (OUT/{RESULTS}).",
         "experiment=bottleneck_demo lr=[0.05,0.1,0.2,0.4] models=4 out=runs/calibration",
         more="All other arguments are overrides as in designspace sweep.",
     )

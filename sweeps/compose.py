@@ -106,7 +106,7 @@ def rewrite(overrides: Sequence[str], folder: str | None = None) -> list[str]:
     Raises:
         ValueError: an override cannot be parsed, or chooses from the former group `space`.
     """
-    groups = {path.name for place in (CONF, folder) if place for path in Path(place).iterdir() if path.is_dir()}
+    groups = {path.name for root in (CONF, folder) if root for path in Path(root).iterdir() if path.is_dir()}
     with hydra_errors():
         parsed_overrides = OverridesParser.create().parse_overrides(list(overrides))
     rewritten: list[str] = []
