@@ -98,7 +98,7 @@ def calibrate(
             outcome = sweep([*overrides, *chosen, f"run={folder}"])
             if outcome is None:
                 raise ValueError(
-                    "Hydra options like --cfg: must be left out, because they train nothing; use them with designspace sweep"
+                    "Hydra options: must be left out, because they train nothing; use them with designspace sweep"
                 )
             study, _, config = outcome
             recipe = config.recipe.to_mapping()

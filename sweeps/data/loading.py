@@ -258,9 +258,7 @@ def _load(config: DataConfig, part: Part) -> LabeledImages:
 def _divide(config: DataConfig, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return increasing indices of the validation images and of the training images; each has all classes."""
     if (missing := _missing_class(labels, classes)) is not None:
-        raise ValueError(
-            f"data.name = {config.name}: must have a training image of each class, but has none of class {missing} of {classes}"
-        )
+        raise ValueError(f"data.name = {config.name}: must have a training image of class {missing} of {classes}")
     validation_size = config.validation_size or round(config.validation_fraction * len(labels))
     field = "data.validation_size" if config.validation_size else "data.validation_fraction"
     value = config.validation_size or config.validation_fraction

@@ -467,7 +467,7 @@ def test_a_data_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatc
     test = open_test(named, splits)
     assert (len(test.validation), len(test.train)) == (40, 0)  # type: ignore[union-attr]
     set_splits["train"] = Gap()
-    with pytest.raises(ValueError, match=r"data\.name = hf: has no training image of class 1 of 3"):
+    with pytest.raises(ValueError, match=r"data\.name = hf: must have a training image of class 1 of 3"):
         open_data(named)
     set_splits["train"] = Unlabelled()
     with pytest.raises(
