@@ -7,6 +7,7 @@ header. `--force` replaces any regular file.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -31,7 +32,8 @@ def _write_temporary(path: Path, content: str | bytes, durable: bool) -> Path:
                 stream.flush()
                 os.fsync(stream.fileno())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         error.filename = str(path)
         raise
     return temporary

@@ -32,9 +32,9 @@ class Parser(argparse.ArgumentParser):
         usage_error(message)
 
     def _get_value(self, action: argparse.Action, text: str) -> object:
-        kind = {int: "an integer", float: "a number"}.get(action.type)  # type: ignore[arg-type]
+        kind = "an integer" if action.type is int else "a number" if action.type is float else None
         try:
-            return super()._get_value(action, text)  # type: ignore[misc]
+            return super()._get_value(action, text)
         except argparse.ArgumentError:
             if kind is None:
                 raise
