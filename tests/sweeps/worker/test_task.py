@@ -93,7 +93,7 @@ def test_only_long_trainings_are_compiled(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_an_unknown_trainer_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"^trainer = ':nothing': must be MODULE:ATTRIBUTE"):
+    with pytest.raises(ValueError, match=r"^trainer = 'nothing': must be MODULE:ATTRIBUTE"):
         find_trainer("nothing")
 
 
