@@ -294,7 +294,7 @@ def _requirement(item: Mapping[str, Any]) -> str:
     kind = item["type"]
     if kind == "literal_error":
         allowed = item["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
-        return f"must be one of {allowed}" if "," in allowed else f'must be "{allowed}"'
+        return f"must be one of {allowed}" if "," in allowed else f"must be {allowed}"
     if kind in _REQUIREMENTS:
         limits = {key: _number(limit) for key, limit in item.get("ctx", {}).items()}
         return re.sub(r"\b1 (item|character)s", r"1 \1", "must " + _REQUIREMENTS[kind].format(**limits))

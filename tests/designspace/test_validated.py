@@ -81,7 +81,7 @@ def design_space(**fields: object) -> DesignSpace:
         (lambda: Choice(options=([1],)), "options.0 = [1]: must be a number, true, false or text"),
         (lambda: Constraints(macs=3e6), "macs = 3000000.0: must be [low, high]"),
         (lambda: Constraints(macs=("1", "2")), "macs = ('1', '2'): must be [low, high], two numbers"),
-        (lambda: Constraints(envelope="x"), "envelope = 'x': must be \"regnet\""),
+        (lambda: Constraints(envelope="x"), "envelope = 'x': must be regnet"),
         (lambda: design_space(family="no_module:f"), "family = 'no_module:f': No module named 'no_module'"),
         (lambda: LogUniform(low=3, high=1), "low = 3: must be at most high = 1"),
         (lambda: PowerOfTwo(low=0, high=4), "low = 0: must be greater than 0"),
