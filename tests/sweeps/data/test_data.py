@@ -54,9 +54,12 @@ def test_the_splits_of_digits_are_a_partition() -> None:
     assert np.bincount(splits.validation_labels).min() >= 28
     from sklearn.datasets import load_digits
 
-    values = np.rint(load_digits().images * (255 / 16)).astype(np.uint8)
-    ours = np.concatenate([splits.train_images, splits.validation_images, test.validation_images])[:, 0]
-    assert sorted(map(bytes, ours)) == sorted(map(bytes, values))
+    images, labels = load_digits(return_X_y=True)
+    values = np.rint(images * (255 / 16)).astype(np.uint8)
+    ours = np.concatenate([splits.train_images, splits.validation_images, test.validation_images])
+    our_labels = np.concatenate([splits.train_labels, splits.validation_labels, test.validation_labels])
+    pairs = zip(map(bytes, values), labels.tolist(), strict=True)
+    assert sorted(zip(map(bytes, ours), our_labels.tolist(), strict=True)) == sorted(pairs)
 
 
 def test_a_larger_subset_contains_the_smaller_and_keeps_the_validation_split() -> None:

@@ -471,6 +471,6 @@ def test_a_data_set_of_the_datasets_library_is_streamed(folder: Path, monkeypatc
         open_data(named)
     set_splits["train"] = Unlabelled()
     with pytest.raises(
-        ValueError, match=r"must have a split train with images .* and labels .*, and train has img, fine_label;"
+        ValueError, match=r"must have a split train with images .* and labels .*, but train has img, fine_label;"
     ):
         open_data(named)
