@@ -23,8 +23,9 @@ from torch.nn import functional
 from sweeps.config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
 
-BENCHMARK_UPDATES = 2000
-"""Updates above which cuDNN's kernel search pays off: about 60 searches per network, milliseconds to seconds each."""
+SEARCH_UPDATES = 2000
+"""Updates from which searches pay off: cuDNN's for the fastest kernels (about 60 per network, milliseconds to seconds
+each), and the one for the faster layout (32 updates, too noisy to help a short training)."""
 
 MERGED_WIDTH = 8
 """Input channels up to which neighboring groups are merged. Merging to 16 or 32 costs more arithmetic than it saves."""
@@ -89,7 +90,7 @@ class Device:
         threads, debug_mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
         cudnn = torch.backends.cudnn.flags(
             enabled=True,
-            benchmark=updates >= BENCHMARK_UPDATES and not self.deterministic,
+            benchmark=updates >= SEARCH_UPDATES and not self.deterministic,
             deterministic=self.deterministic,
             allow_tf32=True,
         )
