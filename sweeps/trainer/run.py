@@ -257,6 +257,9 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "out of memory",
     "alloc_failed",
+    "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
+    "cublas_status_not_initialized",  # no memory for the library's handle
+    "cudnn_status_not_initialized",
     "unable to find an engine",  # cuDNN, if the workspace of a convolution does not fit
     "valid cudnn algorithm",
 )

@@ -13,7 +13,7 @@ from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import DataConfig, Splits, open_data
 from sweeps.trainer.device import Deadline, resolve_device
 from sweeps.trainer.images import cache_on_device
-from sweeps.trainer.run import Epoch, TrainingRun, TrainingStopped, error_percent, evaluation_copy
+from sweeps.trainer.run import Epoch, TrainingRun, TrainingStopped, error_percent, evaluation_copy, is_out_of_memory
 
 RECIPE = load_recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
 CPU = resolve_device(DeviceConfig(device="cpu"))
@@ -134,3 +134,24 @@ def test_the_evaluation_copy_computes_the_same_function() -> None:
     assert model.training
     assert equal(before, list(model.state_dict().values()))
     torch.testing.assert_close(outputs, model.eval()(x))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_errors_of_cuda_libraries_without_memory_are_out_of_memory(message: str) -> None:
+    assert is_out_of_memory(RuntimeError(message))
+
+
+def test_other_cuda_errors_are_not_out_of_memory() -> None:
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert not is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"))
+    assert not is_out_of_memory(ValueError("out of memory"))
