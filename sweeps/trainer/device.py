@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import platform
-import re
-import resource
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -238,27 +234,14 @@ class Deadline:
 
 
 def reset_peak_memory(device: Device) -> None:
-    """Start a new measurement of peak memory."""
+    """Start a new measurement of a GPU's peak memory."""
     if device.is_cuda:
         torch.cuda.reset_peak_memory_stats(device.torch_device)
-        return
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc: return what earlier models freed
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: reset the peak resident size (man 5 proc)
 
 
-def peak_memory_bytes(device: Device) -> int:
-    """Peak memory since the reset: allocated by PyTorch on a GPU, or resident in the process on a CPU."""
-    if device.is_cuda:
-        return int(torch.cuda.max_memory_allocated(device.torch_device))
-    try:
-        if match := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
-            return int(match[1]) * 1024
-    except OSError:
-        pass
-    # Without /proc: the peak since the process started, in bytes on macOS and in kB elsewhere.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def peak_memory_bytes(device: Device) -> int | None:
+    """Peak memory allocated by PyTorch since the reset; None on a CPU, where only that of the process is measurable."""
+    return int(torch.cuda.max_memory_allocated(device.torch_device)) if device.is_cuda else None
 
 
 def empty_cache() -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from sweeps.config import Recipe
 from sweeps.damage import ImageError
-from sweeps.trainer.device import Deadline, Device, Stopwatch, merge_narrow_groups
+from sweeps.trainer.device import Deadline, Device, Stopwatch, merge_narrow_groups, reset_peak_memory
 from sweeps.trainer.images import derive_seed
 
 UPDATES_BETWEEN_CHECKS = 50
@@ -75,6 +75,7 @@ class TrainingRun:
         self.epochs_done = 0
         self.updates = 0
         self.stopwatch = Stopwatch(device)
+        self._has_updated = False
         self._forward: nn.Module = self.network
         if device.compile:
             torch._dynamo.reset()  # otherwise it silently stops compiling after eight networks
@@ -154,6 +155,9 @@ class TrainingRun:
             loss_sum += loss
             wrong += wrong_in_batch
             self.updates += 1
+            if not self._has_updated:  # cuDNN's search for kernels takes more memory than later updates
+                reset_peak_memory(self._device)
+                self._has_updated = True
             self._check_deadline(deadline)
             if self.updates % UPDATES_BETWEEN_CHECKS == 0:
                 self._check_finite(loss_sum)

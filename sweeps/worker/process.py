@@ -48,8 +48,8 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 class Assignment(NamedTuple):
     """A model, the number of this attempt (from 1), its fraction of the device, time limit and prediction.
 
-    `may_be_crowded`: others may train on the same device, so a training that runs out of memory or loses its CUDA context
-    is repeated alone.
+    `may_be_crowded`: others may train on the same device, so a training that runs out of memory or loses its CUDA
+    context is repeated alone.
     """
 
     model: StudyModel

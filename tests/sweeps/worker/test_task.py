@@ -63,7 +63,9 @@ def test_gpus_that_pytorch_cannot_use_are_an_error(monkeypatch: pytest.MonkeyPat
 
 def test_a_gpu_that_accepts_no_process_is_an_error_of_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(*_: object, **__: object) -> None:
-        raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nCompile with TORCH_USE_CUDA_DSA")
+        raise RuntimeError(
+            "CUDA error: all CUDA-capable devices are busy or unavailable\nCompile with TORCH_USE_CUDA_DSA"
+        )
 
     monkeypatch.setattr(torch, "zeros", busy)  # the first tensor on a GPU in exclusive mode
     with pytest.raises(ValueError, match=r"^device\.device = cpu: must be .* \(CUDA error: all .* unavailable\)$"):
