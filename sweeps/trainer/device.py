@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class Device:
         Args:
             updates: number of updates to follow. cuDNN searches for the fastest kernels only if there are many.
         """
-        threads, debug_mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+        threads = torch.get_num_threads()
         cudnn = torch.backends.cudnn.flags(
             enabled=True,
             benchmark=updates >= SEARCH_UPDATES and not self.deterministic,
@@ -92,14 +92,25 @@ class Device:
         )
         devices = [torch.cuda.current_device()] if self.is_cuda else []
         torch.set_num_threads(self.threads)
-        if self.deterministic and self.is_cuda:
-            torch.set_deterministic_debug_mode("warn")
+        deterministic = deterministic_algorithms() if self.deterministic and self.is_cuda else nullcontext()
         try:
-            with cudnn, torch.random.fork_rng(devices=devices):
+            with cudnn, deterministic, torch.random.fork_rng(devices=devices):
                 yield
         finally:
             torch.set_num_threads(threads)
-            torch.set_deterministic_debug_mode(debug_mode)
+
+
+@contextmanager
+def deterministic_algorithms() -> Iterator[None]:
+    """Use PyTorch's deterministic algorithms, with a warning where there is none; restore the previous mode on exit."""
+    mode, fill = torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory
+    torch.set_deterministic_debug_mode("warn")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # finds bugs, but costs a kernel for every new tensor
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
 
 
 def resolve_device(config: DeviceConfig, world: World = ALONE) -> Device:

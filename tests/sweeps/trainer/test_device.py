@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 
 import pytest
 import torch
 from torch import nn
 
 from sweeps.config import DeviceConfig
-from sweeps.trainer.device import MergedGroupsConv, merge_narrow_groups, peak_memory_bytes, resolve_device
+from sweeps.trainer.device import (
+    MergedGroupsConv,
+    deterministic_algorithms,
+    merge_narrow_groups,
+    peak_memory_bytes,
+    resolve_device,
+)
 
 CPU = DeviceConfig(device="cpu")
 BFLOAT16 = resolve_device(DeviceConfig(device="cpu", dtype="bfloat16"))
@@ -50,6 +57,24 @@ def test_cudnn_searches_for_kernels_in_long_trainings_only() -> None:
     with dataclasses.replace(device, deterministic=True).settings(50_000):
         assert not torch.backends.cudnn.benchmark
         assert torch.backends.cudnn.deterministic
+
+
+def test_deterministic_algorithms_do_not_fill_new_tensors() -> None:
+    def modes() -> tuple[bool, bool]:
+        return torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+
+    before = modes()
+    with deterministic_algorithms():
+        assert modes() == (True, False)
+    assert modes() == before == (False, True)
+
+
+def test_the_warning_that_cublas_creates_a_context_is_not_an_error() -> None:
+    warnings.warn(  # in the first backward pass of a thread
+        "Attempting to run cuBLAS, but there was no current CUDA context! Attempting to set the primary context...",
+        UserWarning,
+        stacklevel=1,
+    )
 
 
 @pytest.mark.parametrize(
