@@ -16,7 +16,7 @@ from torch import nn
 from sweeps.config import Recipe
 from sweeps.data import Splits, StreamedSplits
 from sweeps.trainer.device import LAYOUTS, SEARCH_UPDATES, Device, Stopwatch, empty_cache
-from sweeps.trainer.run import TrainingRun, TrainingStopped, convert_failures
+from sweeps.trainer.run import TrainingRun, TrainingStopped, convert_failures, detached_counters
 
 UPDATES = 4
 """Updates per timed interval."""
@@ -59,7 +59,7 @@ def timed_update(build: Callable[[], nn.Module], shape: Shape, recipe: Recipe, d
         network = run.network.train()
         for interval in range(INTERVALS + 1):
             stopwatch = Stopwatch(device)
-            with stopwatch:
+            with detached_counters(network), stopwatch:
                 for _ in range(UPDATES):
                     run.update(network, images, labels, LEARNING_RATE)
             if interval:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sweeps.config import Recipe
 from sweeps.damage import ImageError
@@ -89,10 +90,13 @@ class TrainingRun:
         epoch_stopwatch.start()
         self.network.train()
         torch.manual_seed(derive_seed(self._seed, epoch, "dropout" if world.is_first else f"dropout {world.rank}"))
-        with self.stopwatch:
-            loss_sum, wrong = self._updates(data, deadline)
-            world.copy_from_first(self.network)
         per_epoch = recipe.updates_per_epoch(data.train_size)
+        with self.stopwatch:
+            with detached_counters(self.network) as counters:
+                loss_sum, wrong = self._updates(data, deadline)
+            for counter in counters:
+                counter += per_epoch
+            world.copy_from_first(self.network)
         validation_error = self._validation_error(data, deadline)
         if math.isnan(validation_error):
             raise TrainingStopped("diverged", f"Validation outputs were not finite after {self.updates} updates.")
@@ -196,6 +200,26 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         for parameter in parameters:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+@contextmanager
+def detached_counters(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Detach and yield the batch counters of batch norms, each of which costs a kernel per update; reattach on exit.
+
+    Running statistics depend on the counter only if `momentum` is None.
+    """
+    counters: dict[_BatchNorm, Tensor] = {
+        norm: norm.num_batches_tracked
+        for norm in network.modules()
+        if isinstance(norm, _BatchNorm) and norm.num_batches_tracked is not None and norm.momentum is not None
+    }
+    for norm in counters:
+        norm.num_batches_tracked = None
+    try:
+        yield list(counters.values())
+    finally:
+        for norm, counter in counters.items():
+            norm.num_batches_tracked = counter
 
 
 class Float32Linear(nn.Module):
