@@ -121,7 +121,7 @@ class Record:
     )
     train_seconds: Seconds | None = _column("time spent in training epochs, without evaluation", "s", default=None)
     images_per_second: Seconds | None = _column("training images over train_seconds", "1/s", default=None)
-    peak_memory_bytes: Count | None = _column("peak memory: PyTorch's on the GPU, or the process's", "B", default=None)
+    peak_memory_bytes: Count | None = _column("peak of the GPU memory allocated by PyTorch", "B", default=None)
     epoch_train_loss: Curve = _column("mean training loss", "nats", default=())
     epoch_train_error_percent: Curve = _column("training error, augmented images", "%", default=())
     epoch_validation_error_percent: Curve = _column("validation error", "%", default=())

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
+import shutil
+import subprocess
 from glob import glob
+
+WSL_LIBRARIES = "/usr/lib/wsl/lib"
+"""Folder of nvidia-smi in the Windows Subsystem for Linux, which is not always in PATH."""
 
 
 def cores() -> int:
@@ -33,9 +39,26 @@ def visible_gpus(device: str = "auto") -> list[str]:
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        return [str(number) for number in range(len(glob("/dev/nvidia[0-9]*")))]
+        return _listed_gpus()
     names = (name.strip() for name in visible.split(","))
     return list(itertools.takewhile(lambda name: name not in ("", "-1", "NoDevFiles"), names))  # as CUDA reads it
+
+
+def _listed_gpus() -> list[str]:
+    """Return the GPUs of this machine: the slices of GPUs in MIG mode by UUID, other GPUs by number.
+
+    CUDA sees only one slice unless CUDA_VISIBLE_DEVICES names another. WSL has no device files.
+    """
+    command = shutil.which("nvidia-smi", path=os.pathsep.join((os.environ.get("PATH", os.defpath), WSL_LIBRARIES)))
+    listing = ""
+    if command is not None:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            listing = subprocess.run([command, "-L"], capture_output=True, text=True, timeout=60, check=True).stdout
+    slices = re.findall(r"^\s+MIG .*\(UUID:\s*(MIG-[^)]+)\)", listing, re.MULTILINE)
+    whole = re.findall(r"^GPU \d+: .*\(UUID:\s*(GPU-[^)]+)\)(?!\s*MIG)", listing, re.MULTILINE)
+    if slices:
+        return slices + whole
+    return [str(number) for number in range(len(whole) or len(glob("/dev/nvidia[0-9]*")))]
 
 
 def automatic_processes(device: str, threads: int, per_device: int = 1) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import platform
-import re
-import resource
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +19,9 @@ from torch.nn import functional
 from sweeps.config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
 
-BENCHMARK_UPDATES = 2000
-"""Updates above which cuDNN's kernel search pays off: about 60 searches per network, milliseconds to seconds each."""
+SEARCH_UPDATES = 2000
+"""Updates from which searches pay off: cuDNN's for the fastest kernels (about 60 per network, milliseconds to seconds
+each), and the one for the faster layout (32 updates, too noisy to help a short training)."""
 
 MERGED_WIDTH = 8
 """Input channels up to which neighboring groups are merged. Merging up to 16 or 32 is slower."""
@@ -86,23 +83,34 @@ class Device:
         Args:
             updates: number of updates to follow. cuDNN searches for the fastest kernels only if there are many.
         """
-        threads, debug_mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+        threads = torch.get_num_threads()
         cudnn = torch.backends.cudnn.flags(
             enabled=True,
-            benchmark=updates >= BENCHMARK_UPDATES and not self.deterministic,
+            benchmark=updates >= SEARCH_UPDATES and not self.deterministic,
             deterministic=self.deterministic,
             allow_tf32=True,
         )
         devices = [torch.cuda.current_device()] if self.is_cuda else []
         torch.set_num_threads(self.threads)
-        if self.deterministic and self.is_cuda:
-            torch.set_deterministic_debug_mode("warn")
+        deterministic = deterministic_algorithms() if self.deterministic and self.is_cuda else nullcontext()
         try:
-            with cudnn, torch.random.fork_rng(devices=devices):
+            with cudnn, deterministic, torch.random.fork_rng(devices=devices):
                 yield
         finally:
             torch.set_num_threads(threads)
-            torch.set_deterministic_debug_mode(debug_mode)
+
+
+@contextmanager
+def deterministic_algorithms() -> Iterator[None]:
+    """Use PyTorch's deterministic algorithms, with a warning where there is none; restore the previous mode on exit."""
+    mode, fill = torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory
+    torch.set_deterministic_debug_mode("warn")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # finds bugs, but costs a kernel for every new tensor
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
 
 
 def device_kind(config: DeviceConfig) -> str:
@@ -242,27 +250,14 @@ class Deadline:
 
 
 def reset_peak_memory(device: Device) -> None:
-    """Start a new measurement of peak memory."""
+    """Start a new measurement of a GPU's peak memory."""
     if device.is_cuda:
         torch.cuda.reset_peak_memory_stats(device.torch_device)
-        return
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc: return what earlier models freed
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: reset the peak resident size (man 5 proc)
 
 
-def peak_memory_bytes(device: Device) -> int:
-    """Peak memory since the reset: allocated by PyTorch on a GPU, or resident in the process on a CPU."""
-    if device.is_cuda:
-        return int(torch.cuda.max_memory_allocated(device.torch_device))
-    try:
-        if match := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
-            return int(match[1]) * 1024
-    except OSError:
-        pass
-    # Without /proc: the peak since the process started, in bytes on macOS and in kB elsewhere.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def peak_memory_bytes(device: Device) -> int | None:
+    """Peak memory allocated by PyTorch since the reset; None on a CPU, where only that of the process is measurable."""
+    return int(torch.cuda.max_memory_allocated(device.torch_device)) if device.is_cuda else None
 
 
 def empty_cache() -> None:

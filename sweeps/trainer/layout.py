@@ -6,6 +6,7 @@ Grouped convolutions are slow in channels_last on some GPUs; which layout is fas
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,8 +15,8 @@ from torch import nn
 
 from sweeps.config import Recipe
 from sweeps.data import Splits, StreamedSplits
-from sweeps.trainer.device import LAYOUTS, Device, Stopwatch
-from sweeps.trainer.run import TrainingRun, TrainingStopped, convert_failures
+from sweeps.trainer.device import LAYOUTS, SEARCH_UPDATES, Device, Stopwatch, empty_cache
+from sweeps.trainer.run import TrainingRun, TrainingStopped, convert_failures, detached_counters
 
 UPDATES = 4
 """Updates per timed interval."""
@@ -58,7 +59,7 @@ def timed_update(build: Callable[[], nn.Module], shape: Shape, recipe: Recipe, d
         network = run.network.train()
         for interval in range(INTERVALS + 1):
             stopwatch = Stopwatch(device)
-            with stopwatch:
+            with detached_counters(network), stopwatch:
                 for _ in range(UPDATES):
                     run.update(network, images, labels, LEARNING_RATE)
             if interval:
@@ -71,29 +72,23 @@ def faster_layout(
 ) -> Device:
     """Return the device with the layout in which this network trains faster.
 
-    Networks without grouped convolutions use channels_last and are not timed.
-
-    Raises:
-        TrainingStopped: the network can be trained in neither layout.
+    The layout is channels_last, without timing, for networks without grouped convolutions and for trainings below
+    `SEARCH_UPDATES`. A network that cannot be trained in either layout fails again, with its message, when trained.
     """
+    updates = recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels))
     with torch.device("meta"):
-        modules = list(build().modules())
-    if not any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in modules):
+        has_groups = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in build().modules())
+    if updates < SEARCH_UPDATES or not has_groups:
         return device.in_layout("channels_last")
     shape = Shape(splits.in_channels, resolution, splits.classes)
-    updates = recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels))
-    failures = []
 
     def seconds(name: str) -> float:
         own = float("inf")
-        try:
-            with convert_failures():
-                own = timed_update(build, shape, recipe, device.in_layout(name), updates)
-        except TrainingStopped as failure:  # memory may suffice in one layout only
-            failures.append(failure)
+        # The exception, which refers to the network, must not outlive this block: the other layout needs the memory.
+        with suppress(TrainingStopped), convert_failures():
+            own = timed_update(build, shape, recipe, device.in_layout(name), updates)
+        if own == float("inf") and device.is_cuda:
+            empty_cache()
         return sum(device.world.gather(own))
 
-    best = min(LAYOUTS, key=seconds)
-    if len(failures) == len(LAYOUTS):
-        raise failures[0]
-    return device.in_layout(best)
+    return device.in_layout(min(LAYOUTS, key=seconds))

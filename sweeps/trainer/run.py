@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sweeps.config import Recipe
 from sweeps.data import ImageError
-from sweeps.trainer.device import Deadline, Device, Stopwatch, merge_narrow_groups
+from sweeps.trainer.device import Deadline, Device, Stopwatch, merge_narrow_groups, reset_peak_memory
 from sweeps.trainer.images import derive_seed
 
 UPDATES_BETWEEN_CHECKS = 50
@@ -75,6 +76,7 @@ class TrainingRun:
         self.epochs_done = 0
         self.updates = 0
         self.stopwatch = Stopwatch(device)
+        self._has_updated = False
         self._forward: nn.Module = self.network
         if device.compile:
             torch._dynamo.reset()  # otherwise it silently stops compiling after eight networks
@@ -88,10 +90,13 @@ class TrainingRun:
         epoch_stopwatch.start()
         self.network.train()
         torch.manual_seed(derive_seed(self._seed, epoch, "dropout" if world.is_first else f"dropout {world.rank}"))
-        with self.stopwatch:
-            loss_sum, wrong = self._updates(data, deadline)
-            world.copy_from_first(self.network)
         per_epoch = recipe.updates_per_epoch(data.train_size)
+        with self.stopwatch:
+            with detached_counters(self.network) as counters:
+                loss_sum, wrong = self._updates(data, deadline)
+            for counter in counters:
+                counter += per_epoch
+            world.copy_from_first(self.network)
         validation_error = self._validation_error(data, deadline)
         if math.isnan(validation_error):
             raise TrainingStopped("diverged", f"Validation outputs were not finite after {self.updates} updates.")
@@ -154,6 +159,9 @@ class TrainingRun:
             loss_sum += loss
             wrong += wrong_in_batch
             self.updates += 1
+            if not self._has_updated:  # cuDNN's search for kernels takes more memory than later updates
+                reset_peak_memory(self._device)
+                self._has_updated = True
             self._check_deadline(deadline)
             if self.updates % UPDATES_BETWEEN_CHECKS == 0:
                 self._check_finite(loss_sum)
@@ -192,6 +200,26 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         for parameter in parameters:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+@contextmanager
+def detached_counters(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Detach and yield the batch counters of batch norms, each of which costs a kernel per update; reattach on exit.
+
+    Running statistics depend on the counter only if `momentum` is None.
+    """
+    counters: dict[_BatchNorm, Tensor] = {
+        norm: norm.num_batches_tracked
+        for norm in network.modules()
+        if isinstance(norm, _BatchNorm) and norm.num_batches_tracked is not None and norm.momentum is not None
+    }
+    for norm in counters:
+        norm.num_batches_tracked = None
+    try:
+        yield list(counters.values())
+    finally:
+        for norm, counter in counters.items():
+            norm.num_batches_tracked = counter
 
 
 class Float32Linear(nn.Module):
@@ -257,6 +285,9 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "out of memory",
     "alloc_failed",
+    "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
+    "cublas_status_not_initialized",  # no memory for the library's handle
+    "cudnn_status_not_initialized",
     "unable to find an engine",  # cuDNN, if the workspace of a convolution does not fit
     "valid cudnn algorithm",
 )

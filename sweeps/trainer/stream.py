@@ -178,12 +178,15 @@ class Stream:
     def _batches(self, requests: Sequence[Request]) -> Iterator[tuple[Tensor, Tensor]]:
         device = self.device.torch_device
         mean, scale = _per_channel(self.splits.mean, device), 1 / _per_channel(self.splits.std, device)
-        for request, images in zip(requests, self._decoded(requests), strict=True):
+        # Labels are copied once, because the copy from pageable memory waits for the GPU.
+        indices = np.concatenate([np.empty(0, np.int64), *(request.indices for request in requests)])
+        all_labels = torch.from_numpy(self.splits.labels[indices]).to(device)
+        batches = all_labels.split([len(request.indices) for request in requests])
+        for labels, images in zip(batches, self._decoded(requests), strict=True):
             if isinstance(images, ImageError):
                 self.close()
                 raise images
             pixels = images.to(device, non_blocking=True).to(torch.float32).div_(255).sub_(mean).mul_(scale)
-            labels = torch.from_numpy(self.splits.labels[request.indices]).to(device)
             yield pixels.contiguous(memory_format=self.device.memory_format), labels
 
 

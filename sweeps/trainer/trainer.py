@@ -114,7 +114,7 @@ def train_network(
         check_size(splits, recipe, world)
         file = Checkpoint(checkpoint, arithmetic(device), long_seconds) if checkpoint else None
         saved = file.load(record) if file else None
-        record = saved[1] if saved else replace(record, started_at=now(), train_seconds=0.0, peak_memory_bytes=0)
+        record = saved[1] if saved else replace(record, started_at=now(), train_seconds=0.0)
         agreed |= arithmetic(device) | {name: getattr(record, name) for name in (*IDENTITY, "epochs_done")}
     training = _Training(build, splits, recipe, record, resolution or splits.resolution, device)
     deadline = Deadline(deadline_seconds, sum(seconds or 0.0 for seconds in record.epoch_seconds))
@@ -170,7 +170,6 @@ class _Training:
             self.device = replace(self.device.in_layout(self.record.memory_format), compile=self.record.compiled)
         elif self.device.layout_is_auto:
             self.device = faster_layout(self._build, self._splits, self._resolution, self._recipe, self.device)
-            reset_peak_memory(self.device)  # timing the layouts is not part of the run
         self.record = replace(self.record, **_environment(self.device))
         self._data = make_loader(at_resolution(self._splits, self._resolution), self.device, self._recipe)
         self._run = TrainingRun(self._build, self._recipe, self.record.seed, self.device)
@@ -184,7 +183,8 @@ class _Training:
         assert self._data is not None
         epoch = self._run.train_epoch(self._data, deadline)
         self._measure()
-        peak = max(self.device.world.gather(self.record.peak_memory_bytes))
+        peaks = self.device.world.gather(self.record.peak_memory_bytes)
+        peak = max((peak for peak in peaks if peak is not None), default=None)
         curves: dict[str, Any] = {
             f"epoch_{name}": (*getattr(self.record, f"epoch_{name}"), value) for name, value in epoch._asdict().items()
         }
@@ -216,8 +216,8 @@ class _Training:
 
     def _measure(self) -> None:
         """Update the counters of the record: updates, training time, and peak memory."""
-        peak = max(self.record.peak_memory_bytes or 0, peak_memory_bytes(self.device))
-        self.record = replace(self.record, peak_memory_bytes=peak)
+        if (peak := peak_memory_bytes(self.device)) is not None:
+            self.record = replace(self.record, peak_memory_bytes=max(self.record.peak_memory_bytes or 0, peak))
         if self._run is not None:
             self.record = replace(self.record, updates=self._run.updates, train_seconds=self._run.stopwatch.seconds)
 

@@ -48,6 +48,7 @@ class TrainingProcess:
         self.ready = False
         self.model: StudyModel | None = None
         self.alone = False
+        self.lost_context = False
         self.failure = ""
         self._kill_from = float("inf")
         # A plain program rather than multiprocessing.Process, which imports the parent's main module and fails inside

@@ -9,6 +9,7 @@ It communicates with its worker through a pipe. Messages to the worker are tuple
     ("recorded", key)                       the record is on disk
     ("stopped", key)                        stopped at its checkpoint, as requested
     ("crowded", key)                        out of memory while others may use the same device
+    ("lost", key)                           CUDA context lost, possibly by the fault of another process on the device
     ("failed", key, message)                the training function raised an exception
     ("disk", message)                       the record or the checkpoint cannot be written
     ("damaged", message)                    an image cannot be read; not a model failure
@@ -35,7 +36,7 @@ from designspace.study import Record, Study, StudyModel, trainings
 from sweeps.data import ImageError
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.study.predict import TimePredictor, load_constants, save_constants, start_measuring
-from sweeps.worker.task import Task, Trainer, find_trainer
+from sweeps.worker.task import ContextLost, Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5
 """Attempts to write a record, with pauses that double from a quarter of a second."""
@@ -47,7 +48,8 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 class Assignment(NamedTuple):
     """A model, the number of this attempt (from 1), its fraction of the device, time limit and prediction.
 
-    `may_be_crowded`: others may train on the same device, so a training that runs out of memory is repeated alone.
+    `may_be_crowded`: others may train on the same device, so a training that runs out of memory or loses its CUDA
+    context is repeated alone.
     """
 
     model: StudyModel
@@ -159,6 +161,9 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             continue
         except ImageError as error:
             connection.send(("damaged", str(error)))
+            return
+        except ContextLost as error:
+            connection.send(("lost", key) if may_be_crowded else ("failed", key, _one_line(error)))
             return
         except Exception as error:
             # CUDA errors persist, so this process reports the error and ends; a new one continues.

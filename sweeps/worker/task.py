@@ -104,6 +104,13 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
         )
     splits = open_data(study.data, config["processes"])
     device = resolve_device(device_config)
+    try:
+        torch.zeros(1, device=device.torch_device)  # creates the CUDA context
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device.device = {device_config.device}: must be cpu or a GPU that accepts another process ({reason})"
+        ) from error
 
     def train(task: Task) -> Record:
         chosen = device_config
@@ -123,7 +130,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
             long_seconds=config["checkpoint_seconds"],
         )
         if device.is_cuda:
-            leave_clean(failed=record.status == "crashed")
+            leave_clean()
         return record
 
     return Trainer(
@@ -134,20 +141,24 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     )
 
 
-def leave_clean(failed: bool) -> None:
-    """Release cached GPU memory for the processes that share it, and detect a broken CUDA context.
+class ContextLost(RuntimeError):
+    """The CUDA context of the process is unusable after an illegal access, a failed device-side assertion, or similar.
 
-    Raises:
-        RuntimeError: the CUDA context is lost (an illegal access or a device-side assertion); later models would fail.
+    Under NVIDIA's MPS, such a fault in one process ends the contexts of all processes on the GPU.
     """
+
+
+def leave_clean() -> None:
+    """Release cached GPU memory for the processes that share it; ContextLost if later models would fail."""
     import torch
 
     from sweeps.trainer.device import empty_cache
 
-    if failed:
+    try:
         torch.cuda.synchronize()
-        torch.zeros(1, device="cuda").add_(1).item()
-    empty_cache()
+        empty_cache()
+    except RuntimeError as error:
+        raise ContextLost(str(error)) from error
 
 
 def compile_pays(predicted_seconds: float | None) -> bool:

@@ -80,7 +80,7 @@ class Queue:
         self._retry.append(model)
 
     def try_alone(self, model: StudyModel) -> None:
-        """Put back a model that ran out of memory while others trained; it stays claimed, for `take_alone`."""
+        """Put back a model that failed while others trained, perhaps because of them; it stays claimed, for `take_alone`."""
         self._crowded.append(model)
 
     def clear(self) -> None:
@@ -291,6 +291,8 @@ class Worker:
                 assert process.model is not None
                 self._queue.try_alone(process.model)
                 process.model = None
+            case "lost", _:
+                process.lost_context = True
             case "failed", (_, message):
                 process.failure = message
             case "unusable", (message,):
@@ -307,8 +309,11 @@ class Worker:
         self._processes.remove(process)
         if self._stop_by is not None:
             return  # the job is ending: not a model failure
-        if process.model is not None:
-            self._count_failure(process.model, process.failure or how)
+        if process.model is not None and process.lost_context:
+            log.warning("%s: CUDA context lost; trained again alone", process.model.key)
+            self._queue.try_alone(process.model)
+        elif process.model is not None:
+            self._count_failure(process.model, process.failure or how, alone=process.alone)
         elif not process.ready:
             self._early_deaths += 1
             if self._early_deaths == EARLY_DEATHS:
@@ -318,14 +323,14 @@ class Worker:
         if self._queue:
             self._start(process.slot)
 
-    def _count_failure(self, model: StudyModel, how: str) -> None:
+    def _count_failure(self, model: StudyModel, how: str, *, alone: bool) -> None:
         failures = self._claims.add_failure(model.key, how)
         attempt = len(failures)
         log.warning("%s model %d, attempt %d of %d: %s", model.space, model.index, attempt, self._attempts, how)
         if self._study.paths.record(model.key).exists():  # it died after writing the record
             self._claims.release(model.key)
         elif attempt < self._attempts:
-            self._queue.try_again(model)
+            (self._queue.try_alone if alone else self._queue.try_again)(model)
         else:
             self._give_up(model, attempt, "; ".join(dict.fromkeys(failures)) + f" ({attempt} attempts)")
 

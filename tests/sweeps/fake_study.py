@@ -18,7 +18,7 @@ from designspace.study import Record, Study, StudyModel, StudyPaths, lines_hash,
 from sweeps.data import ImageError
 from sweeps.study.claims import Claims
 from sweeps.study.predict import TimePredictor
-from sweeps.worker.task import Task, Trainer
+from sweeps.worker.task import ContextLost, Task, Trainer
 from sweeps.worker.worker import Worker
 
 
@@ -176,6 +176,20 @@ def open_crowded(config: Mapping[str, Any]) -> Trainer:
             here.with_name(f"seen-{model.index}").touch()
             return _record("out_of_memory", message="out of memory")
         return replace(_trained(model), device_name=f"GPU {gpu}")
+
+    return Trainer(train)
+
+
+def open_faulting(config: Mapping[str, Any]) -> Trainer:
+    """Models 1 and 2 lose the CUDA context, model 2 only in its first training."""
+
+    def train(task: Task) -> Record:
+        model = task.model
+        _log(config, model)
+        trained = Path(os.environ["FAKE_STUDY_LOG"]).read_text().split().count(model.spec_id)
+        if model.index == 1 or (model.index == 2 and trained == 1):
+            raise ContextLost("CUDA error: the MPS client has been terminated by the server")
+        return _trained(model)
 
     return Trainer(train)
 

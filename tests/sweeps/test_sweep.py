@@ -328,6 +328,28 @@ def test_processes_follow_the_devices(monkeypatch):
     assert automatic_processes("auto", 1) == 1
 
 
+GPU = "GPU {}: NVIDIA A100-SXM4-40GB (UUID: GPU-{})"
+SLICE = "  MIG 3g.20gb     Device  {}: (UUID: MIG-{})"
+
+
+@pytest.mark.parametrize(
+    ("listing", "gpus"),
+    [
+        ([GPU.format(0, "a"), GPU.format(1, "b")], ["0", "1"]),  # also in WSL, where there are no device files
+        ([GPU.format(0, "a"), SLICE.format(0, "c"), SLICE.format(1, "d")], ["MIG-c", "MIG-d"]),
+        ([GPU.format(0, "a"), SLICE.format(0, "c"), GPU.format(1, "b")], ["MIG-c", "GPU-b"]),
+    ],
+)
+def test_gpus_and_their_slices_are_listed(listing, gpus, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    program = tmp_path / "nvidia-smi"
+    program.write_text("\n".join(["#!/bin/sh", "cat <<END", *listing, "END", ""]))
+    program.chmod(0o755)
+    assert visible_gpus() == gpus
+    assert visible_gpus("cpu") == []
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
 from designspace import ModelSpec
 from designspace.study import Record
@@ -174,25 +172,19 @@ def test_out_of_memory_on_resuming_is_a_status(splits: Splits, tmp_path: Path, m
     assert record.train_seconds
 
 
-def test_a_resumed_training_keeps_its_layout_and_does_not_count_the_memory_of_the_probe(
-    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    probes: list[Tensor] = []
+def test_a_resumed_training_keeps_its_layout(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probes: list[str] = []
 
     def probe(build: object, splits: Splits, resolution: int, recipe: Recipe, device: Device) -> Device:
-        probes.append(torch.ones(2**26)[:1].clone())  # 256 MiB
-        return device.in_layout(["contiguous", "channels_last"][len(probes) - 1])
+        probes.append(["contiguous", "channels_last"][len(probes)])
+        return device.in_layout(probes[-1])
 
-    plain = train(splits)
     undecided = dataclasses.replace(resolve_device(CPU), layout_is_auto=True)
     monkeypatch.setattr(trainer, "resolve_device", lambda *_: undecided)
     monkeypatch.setattr(trainer, "faster_layout", probe)
     train_until_killed(splits, tmp_path / "model.pt", 1)
     resumed = train(splits, tmp_path / "model.pt")
     assert (len(probes), resumed.memory_format) == (1, "contiguous")
-    assert resumed.peak_memory_bytes is not None
-    assert plain.peak_memory_bytes is not None
-    assert resumed.peak_memory_bytes < plain.peak_memory_bytes + 2**27
     monkeypatch.undo()
     assert curves(resumed) == curves(train(splits, device_config=CPU.model_copy(update={"channels_last": False})))
 

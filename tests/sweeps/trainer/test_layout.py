@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from sweeps.config import DeviceConfig, Recipe, load_recipe
+from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import DataConfig, Splits, StreamedSplits, open_data
 from sweeps.trainer import layout
-from sweeps.trainer.device import Device, resolve_device
+from sweeps.trainer.device import resolve_device
 from sweeps.trainer.layout import Shape, faster_layout, timed_update
-from sweeps.trainer.run import TrainingStopped
+from sweeps.trainer.run import TrainingStopped, convert_failures
 
 CPU = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
-RECIPE = load_recipe(batch_size=8)
+RECIPE = load_recipe(batch_size=8, epochs=300)
 
 
 def network() -> nn.Module:
@@ -40,19 +44,55 @@ def test_networks_without_grouped_convolutions_are_not_timed(monkeypatch: pytest
     assert faster_layout(lambda: plain, splits(), 8, RECIPE, CPU).memory_format == torch.channels_last
 
 
-def test_a_layout_that_runs_out_of_memory_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def update(build: object, shape: Shape, recipe: Recipe, device: Device, updates: int) -> float:
-        if device.memory_format in too_large:
-            raise MemoryError
-        return 1.0
+class TooLarge(nn.Module):
+    """A network that runs out of memory in some layouts."""
 
-    monkeypatch.setattr(layout, "timed_update", update)
-    too_large = [torch.channels_last]
-    assert faster_layout(network, splits(), 8, RECIPE, CPU).memory_format == torch.contiguous_format
-    too_large.append(torch.contiguous_format)
-    with pytest.raises(TrainingStopped) as stopped:
-        faster_layout(network, splits(), 8, RECIPE, CPU)
+    def __init__(self, layouts: list[torch.memory_format]) -> None:
+        super().__init__()
+        self.inner, self.layouts = network(), layouts
+
+    def forward(self, x: Tensor) -> Tensor:
+        if any(self.inner[1].weight.is_contiguous(memory_format=layout) for layout in self.layouts):  # type: ignore[index, operator, union-attr]
+            raise MemoryError
+        output: Tensor = self.inner(x)
+        return output
+
+
+def test_a_layout_that_runs_out_of_memory_is_not_chosen() -> None:
+    for too_large, fits in ((torch.channels_last, "contiguous"), (torch.contiguous_format, "channels_last")):
+        build = functools.partial(TooLarge, [too_large])
+        assert faster_layout(build, splits(), 8, RECIPE, CPU).memory_format_name == fits
+
+
+def test_a_network_that_fails_in_both_layouts_fails_in_training() -> None:
+    build = functools.partial(TooLarge, [torch.channels_last, torch.contiguous_format])
+    device = faster_layout(build, splits(), 8, RECIPE, CPU)
+    with pytest.raises(TrainingStopped) as stopped, convert_failures():
+        timed_update(build, Shape(1, 8, 10), RECIPE, device, 100)
     assert stopped.value.status == "out_of_memory"
+
+
+def test_a_network_is_freed_before_the_other_layout_is_timed() -> None:
+    networks: list[weakref.ref[nn.Module]] = []
+
+    def build() -> nn.Module:
+        assert not any(network() for network in networks)
+        built = TooLarge([torch.channels_last])
+        networks.append(weakref.ref(built))
+        return built
+
+    gc.disable()
+    try:
+        assert faster_layout(build, splits(), 8, RECIPE, CPU).memory_format_name == "contiguous"
+    finally:
+        gc.enable()
+    assert len(networks) == 3  # one on the meta device
+
+
+def test_short_trainings_use_channels_last_without_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "timed_update", None)
+    short = RECIPE.model_copy(update={"epochs": 4})
+    assert faster_layout(network, splits(), 8, short, CPU).memory_format == torch.channels_last
 
 
 def test_a_timed_update_does_not_change_the_random_state() -> None:
@@ -69,9 +109,8 @@ def test_a_timed_update_does_not_change_the_random_state() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("epochs", [1, 300])
-def test_timed_updates_use_the_cudnn_settings_of_the_training(epochs: int) -> None:
-    recipe = RECIPE.model_copy(update={"epochs": epochs})
+@pytest.mark.parametrize("updates", [100, 50_000])
+def test_timed_updates_use_the_cudnn_settings_of_the_training(updates: int) -> None:
     searches: list[bool] = []
 
     def build() -> nn.Module:
@@ -79,6 +118,6 @@ def test_timed_updates_use_the_cudnn_settings_of_the_training(epochs: int) -> No
         built.register_forward_hook(lambda *_: searches.append(torch.backends.cudnn.benchmark))
         return built
 
-    faster_layout(build, splits(), 8, recipe, CPU)
-    with CPU.settings(epochs * recipe.updates_per_epoch(len(splits().train_labels))):
-        assert set(searches) == {torch.backends.cudnn.benchmark} == {epochs > 1}
+    timed_update(build, Shape(1, 8, 10), RECIPE, CPU, updates)
+    with CPU.settings(updates):
+        assert set(searches) == {torch.backends.cudnn.benchmark} == {updates > 100}

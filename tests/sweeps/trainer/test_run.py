@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from designspace.network import build_network
+from designspace.spec import ModelSpec
 from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import DataConfig, Splits, open_data
 from sweeps.trainer.device import Deadline, resolve_device
 from sweeps.trainer.images import cache_on_device
-from sweeps.trainer.run import Epoch, TrainingRun, TrainingStopped, error_percent, evaluation_copy
+from sweeps.trainer.run import (
+    Epoch,
+    TrainingRun,
+    TrainingStopped,
+    detached_counters,
+    error_percent,
+    evaluation_copy,
+    is_out_of_memory,
+)
 
 RECIPE = load_recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
 CPU = resolve_device(DeviceConfig(device="cpu"))
@@ -85,6 +99,19 @@ def test_a_run_restored_after_an_epoch_ends_in_the_same_weights(splits: Splits) 
     assert equal(weights(restored), trained_weights(splits))
 
 
+def test_peak_memory_does_not_include_the_first_update(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    resets: list[int] = []
+    first, resumed = new_run(), new_run()
+    monkeypatch.setattr("sweeps.trainer.run.reset_peak_memory", lambda _: resets.append(run.updates))
+    run = first
+    train_epoch(run, splits)
+    resumed.load_state_dict(first.state_dict())
+    train_epoch(first, splits)
+    run = resumed
+    train_epoch(run, splits)
+    assert resets == [1, 21]
+
+
 def test_momentum_buffers_start_at_zero() -> None:
     run = new_run()
     buffers = [run.optimizer.state[parameter]["momentum_buffer"] for parameter in run.network.parameters()]
@@ -94,6 +121,60 @@ def test_momentum_buffers_start_at_zero() -> None:
     run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     run.update(run.network, torch.randn(4, 1, 8, 8), torch.arange(4), 0.1)
     assert all(not state["momentum_buffer"].any() for state in run.optimizer.state.values())
+
+
+class Calls(TorchDispatchMode):
+    """Counts the calls of PyTorch's operators."""
+
+    SYNCHRONIZING = ("_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzero", "_unique2")
+    WITHOUT_KERNEL = ("detach", "empty", "view", "t", "as_strided", "expand", "squeeze")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[func.overloadpacket.__name__] += func.namespace == "aten"
+        return func(*args, **(kwargs or {}))
+
+    def synchronizing(self) -> int:
+        return sum(self.counts[name] for name in self.SYNCHRONIZING)
+
+    def kernels(self) -> int:
+        return self.counts.total() - sum(self.counts[name] for name in self.WITHOUT_KERNEL)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_an_update_never_waits_for_the_device(splits: Splits, dtype: torch.dtype) -> None:
+    run = new_run(dtype=dtype)
+    with Calls() as calls:
+        for images, labels in itertools.islice(cache_on_device(splits, CPU, 1).epoch(RECIPE, 0, 0), 2):
+            run.update(run.network, images, labels, 0.1)
+    assert calls.synchronizing() == 0
+    with Calls() as calls:
+        torch.ones(3).sum().item()
+    assert calls.synchronizing() == 1
+
+
+def test_an_update_takes_at_most_nine_kernels_per_convolution() -> None:
+    stage = {"block": "bottleneck", "depth": 2, "width": 16, "stride": 2, "group_width": 8}
+    mapping = {"resolution": 28, "in_channels": 1, "stem": {"width": 16, "stride": 1}, "head": {"classes": 10}}
+    spec = ModelSpec.from_mapping(mapping | {"stages": [stage] * 4})
+    device = dataclasses.replace(CPU, dtype=torch.bfloat16)
+    run = TrainingRun(lambda: build_network(spec), RECIPE, 0, device)
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in run.network.modules())
+    with detached_counters(run.network), Calls() as calls:
+        run.update(run.network, torch.randn(4, 1, 28, 28), torch.arange(4), 0.1)
+    # Forward and backward: convolution, batch norm, activation, and cast of the weights; sums of residual branches.
+    assert calls.kernels() <= 9 * convolutions + 25
+
+
+def test_batch_norms_count_the_updates(splits: Splits) -> None:
+    run = new_run()
+    train_epoch(run, splits)
+    train_epoch(run, splits)
+    counters = [value for name, value in run.network.state_dict().items() if name.endswith("num_batches_tracked")]
+    assert [counter.item() for counter in counters] == [run.updates, run.updates] == [40, 40]
 
 
 def test_every_network_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,3 +215,24 @@ def test_the_evaluation_copy_computes_the_same_function() -> None:
     assert model.training
     assert equal(before, list(model.state_dict().values()))
     torch.testing.assert_close(outputs, model.eval()(x))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_errors_of_cuda_libraries_without_memory_are_out_of_memory(message: str) -> None:
+    assert is_out_of_memory(RuntimeError(message))
+
+
+def test_other_cuda_errors_are_not_out_of_memory() -> None:
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert not is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"))
+    assert not is_out_of_memory(ValueError("out of memory"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import multiprocessing
 import os
@@ -14,11 +15,13 @@ import sys
 import time
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from designspace import ModelSpec
 from sweeps.config import DeviceConfig, Recipe, load_recipe
@@ -139,6 +142,26 @@ def test_batches_do_not_depend_on_the_number_of_workers(folder: Path) -> None:
             assert images.shape[1:] == (3, 16, 16)
             assert torch.equal(images, again)
             assert torch.equal(labels, labels_again)
+
+
+def test_a_batch_is_copied_without_waiting_for_the_device(folder: Path) -> None:
+    class BlockingCopies(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            copies = func is torch.ops.aten._to_copy.default and kwargs.get("device") == meta
+            self.count += copies and not kwargs.get("non_blocking")
+            return func(*args, **(kwargs or {}))
+
+    meta = torch.device("meta")
+    device = dataclasses.replace(resolve_device(CPU), torch_device=meta)
+    with BlockingCopies() as copies:
+        batches = [
+            (copies.count, images.device, labels.device)
+            for images, labels in Stream(opened(folder, workers=0), device).validation_batches(2)
+        ]
+    assert len(batches) > 2
+    assert set(batches) == {(batches[0][0], meta, meta)}  # all blocking copies come before the first batch
 
 
 def test_workers_serve_all_epochs_and_end_with_the_stream(folder: Path) -> None:

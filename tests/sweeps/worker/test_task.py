@@ -14,6 +14,7 @@ from sweeps.config import load_recipe
 from sweeps.worker.task import (
     COMPILE_PAYS,
     COMPILE_SECONDS,
+    ContextLost,
     Task,
     compile_pays,
     find_trainer,
@@ -60,19 +61,30 @@ def test_gpus_that_pytorch_cannot_use_are_an_error(monkeypatch: pytest.MonkeyPat
     open_trainer(CONFIG)
 
 
-def test_a_lost_cuda_context_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_accepts_no_process_is_an_error_of_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object, **__: object) -> None:
+        raise RuntimeError(
+            "CUDA error: all CUDA-capable devices are busy or unavailable\nCompile with TORCH_USE_CUDA_DSA"
+        )
+
+    monkeypatch.setattr(torch, "zeros", busy)  # the first tensor on a GPU in exclusive mode
+    with pytest.raises(ValueError, match=r"^device\.device = cpu: must be .* \(CUDA error: all .* unavailable\)$"):
+        open_trainer(CONFIG)
+
+
+def test_a_lost_cuda_context_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     emptied = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
-    leave_clean(failed=False)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    leave_clean()
     assert emptied
 
     def lost() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(torch.cuda, "synchronize", lost)
-    leave_clean(failed=False)
-    with pytest.raises(RuntimeError, match="illegal memory access"):
-        leave_clean(failed=True)
+    with pytest.raises(ContextLost, match="illegal memory access"):
+        leave_clean()
 
 
 def test_processes_of_the_same_arithmetic_share_time_constants() -> None:

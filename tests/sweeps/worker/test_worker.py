@@ -130,6 +130,18 @@ def test_a_model_out_of_memory_alone_has_a_record(tmp_path, monkeypatch):
     assert statuses(study) == {"a0000": "ok", "a0001": "out_of_memory"}
 
 
+def test_a_lost_cuda_context_counts_as_a_failure_only_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    study = make_study(tmp_path / "study", 4)
+    work(study, "fake_study.open_faulting", attempts=2)
+    records = {record.index: record for record in read_records(study.paths.root)}
+    assert {index: record.status for index, record in records.items()} == {0: "ok", 1: "crashed", 2: "ok", 3: "ok"}
+    assert "MPS client has been terminated" in records[1].message
+    log = (tmp_path / "log").read_text().split()
+    assert (log.count("a0001"), log.count("a0002")) == (3, 2)  # beside others, then two attempts alone
+
+
 @pytest.mark.parametrize("processes", [4, 2])  # two processes per GPU, or one
 def test_processes_are_divided_among_the_gpus(processes, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
