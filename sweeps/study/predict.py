@@ -2,8 +2,8 @@
 
 One update on a batch of B images is predicted as B·(a·macs + b·acts) + c·depth + d seconds: arithmetic, memory traffic,
 and the overhead per block and per update; at least the time to decode its images. `sweeps.worker.probe` measures the
-constants. The study folder has one file of them per kind of device. They order the queue, limit the time of a training
-and predict the cost of a study.
+constants. The study folder has one file of them per kind of device. They order the last
+models of a study, limit the time of a training, and predict the cost of a study.
 """
 
 from __future__ import annotations
