@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from designspace.study import Record, Study, StudyModel, now
+from designspace.times import TimePredictor
 from sweeps.resources import visible_gpus
 from sweeps.stop import StopSignals
 from sweeps.study.claims import Claims
-from sweeps.study.predict import NO_LIMIT, TimeLimit, TimePredictor
+from sweeps.study.predict import NO_LIMIT, TimeLimit
 from sweeps.worker.child import TrainingProcess
 from sweeps.worker.process import Assignment, record_of, write_with_retries
 

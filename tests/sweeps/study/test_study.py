@@ -18,15 +18,16 @@ from fake_study import make_study, work
 
 import sweeps.study.freeze
 from designspace.atomic import create_file, replace_file
+from designspace.claims import Claim
 from designspace.distributions import Choice
+from designspace.progress import StudyReader, active_seconds, duration
 from designspace.spaces import SPACES, space_from_config
 from designspace.spec import ModelSpec
 from designspace.study import Record, Study, StudyModel
 from sweeps.compose import compose
-from sweeps.study.claims import Claim, Claims
+from sweeps.study.claims import Claims
 from sweeps.study.freeze import Drawn, changes, draw, freeze
-from sweeps.study.progress import duration, numbers, sampling_lines, status_lines
-from sweeps.study.status import StudyReader, active_seconds
+from sweeps.study.progress import numbers, sampling_lines, status_lines
 
 
 def config(*overrides: str) -> dict:

@@ -19,10 +19,12 @@ import pytest
 from command import PATHS
 from fake_study import make_study, read_records, work
 
+from designspace.claims import read_claim
+from designspace.progress import StudyReader
 from designspace.study import Record, Study
-from sweeps.study.claims import Claims, read_claim
-from sweeps.study.predict import TimeLimit, load_any_constants
-from sweeps.study.status import StudyReader
+from designspace.times import load_any_constants
+from sweeps.study.claims import Claims
+from sweeps.study.predict import TimeLimit
 from sweeps.worker.worker import Queue, WorkerError
 
 
