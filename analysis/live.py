@@ -253,7 +253,7 @@ def serve(live: LiveStudies, port: int | None = None) -> None:
         print(f"live report: {url} (Ctrl-C ends it; the study continues)", flush=True)
         if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
             webbrowser.open(url)
-        settings = uvicorn.Config(application(live), log_level="warning", access_log=False, lifespan="off")
+        settings = uvicorn.Config(application(live), log_level="warning", access_log=False, lifespan="off", ws="none")
         with suppress(KeyboardInterrupt):
             uvicorn.Server(settings).run(sockets=[listening])
 
@@ -277,6 +277,7 @@ def _listening(port: int | None) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, number))
+            listening.listen()  # a browser may connect before the server runs
         except (OSError, OverflowError):
             listening.close()
             continue
