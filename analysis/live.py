@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from analysis.plots import plot_learning_curves
 from analysis.plots.style import WIDTH, figure_bytes
 from analysis.training import learning_curves
+from designspace.packages import optional
 from designspace.progress import Status, StudyReader, duration, elapsed_seconds
 from designspace.study import Study
 
@@ -243,9 +244,7 @@ def serve(live: LiveStudies, port: int | None = None) -> None:
         port: of the page; by default `PORT`, or any free port if it is in use.
     Raises:
         ValueError: the port is in use or not allowed.
-        ModuleNotFoundError: the optional extra "watch" is not installed.
     """
-    check_installed()
     import uvicorn
 
     with _listening(port) as listening, live.updating():
@@ -259,15 +258,9 @@ def serve(live: LiveStudies, port: int | None = None) -> None:
 
 
 def check_installed() -> None:
-    """Raise ModuleNotFoundError with the command to install the web server if it is absent."""
-    try:
-        import starlette
-        import uvicorn  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"--watch: requires {error.name}; install it with: pip install 'cnn-designspace[watch]'"
-        ) from None
-    del starlette
+    """Raise MissingPackage if the web server of the optional extra "watch" is not installed."""
+    for package in ("starlette", "uvicorn"):
+        optional(package, "watch")
 
 
 def _listening(port: int | None) -> socket.socket:

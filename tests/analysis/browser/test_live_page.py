@@ -55,7 +55,7 @@ def test_the_page_follows_a_study_to_its_end(window: Page, hidden_records: Path)
         expect(window.locator(".badge")).to_have_text("complete")
         expect(window).to_have_title("24 of 24 · study")
         expect(window.locator("[data-fragment=failed-0] tbody tr")).to_have_count(2)
-        assert window.locator("[data-fragment=edf] img").get_attribute("src") != before
+        expect(window.locator("[data-fragment=edf] img")).not_to_have_attribute("src", before or "")
         assert window.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
 
 
