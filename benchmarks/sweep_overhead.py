@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from designspace.atomic import replace_file
+from designspace.progress import StudyReader
 from designspace.study import Record, Study, StudyModel, StudyPaths, lines_hash, now
-from sweeps.study.status import StudyReader
 from sweeps.worker.task import Task, Trainer
 
 TRAINER = "benchmarks.sweep_overhead.open_empty_trainer"

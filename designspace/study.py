@@ -460,10 +460,13 @@ class Study:
         return records, damaged
 
     def models_to_train(self) -> list[StudyModel]:
-        """Return the models without a record, the most expensive first, each key once."""
+        """Return the models without a record, each key once, in the order (index, seed).
+
+        Draws are independent, so any prefix is a fair sample of every space.
+        """
         recorded = self.recorded_keys()
         missing = [model for model in trainings(self.models) if model.key not in recorded]
-        return sorted(missing, key=lambda model: (-model.cost, model.key))
+        return sorted(missing, key=lambda model: (model.index, model.seed))
 
     def write_record(self, model: StudyModel, record: Record) -> bool:
         """Write the record of a model atomically; an existing record is kept.

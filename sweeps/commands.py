@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -50,14 +51,20 @@ def sweep(argv: list[str]) -> int:
 
 def status(argv: list[str]) -> int:
     """Show study progress: done, running, failed, missing."""
+    from designspace.progress import StudyReader
     from designspace.study import Study
-    from sweeps.study.progress import running_lines, status_lines
-    from sweeps.study.status import StudyReader
+    from sweeps.study.progress import running_lines, status_lines, watch
 
-    parser = terminal.parser("status", status.__doc__, "runs/smoke")
+    parser = terminal.parser("status", status.__doc__, "runs/smoke", "runs/smoke --watch")
     parser.add_argument("study", type=Path, help="the study folder")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON")
+    output.add_argument("--watch", action="store_true", help="update until every model has a record")
     arguments = parser.parse_args(argv)
+    if arguments.watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            watch(arguments.study)
+        return 0
     study = Study.open(arguments.study)
     current = StudyReader(study).read()
     if arguments.json:

@@ -27,17 +27,18 @@ from omegaconf import DictConfig
 
 from designspace.packages import run_worker
 from designspace.population import duplicates_text
+from designspace.progress import Status, StudyReader, duration
 from designspace.study import Study, StudyModel, StudyPaths, trainings
 from designspace.terminal import usage_error
+from designspace.times import TimePredictor, load_any_constants
 from sweeps.compose import Composed, compose, hydra_errors, rewrite
 from sweeps.config import CONF, StudyConfig, TrainingConfig
 from sweeps.data import open_data, prepare_data
 from sweeps.resources import automatic_processes
 from sweeps.study.claims import Claims, worker_name
 from sweeps.study.freeze import FREE_OF_DATA, Drawn, draw, freeze
-from sweeps.study.predict import TimeLimit, TimePredictor, load_any_constants
-from sweeps.study.progress import duration, sampling_lines, show_progress
-from sweeps.study.status import Status, StudyReader
+from sweeps.study.predict import TimeLimit
+from sweeps.study.progress import sampling_lines, show_progress
 from sweeps.worker.task import find_trainer
 from sweeps.worker.worker import Worker, moved_or_deleted
 

@@ -6,9 +6,13 @@ import argparse
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.commands import common
 from designspace import terminal
+
+if TYPE_CHECKING:
+    from analysis.table import Table
 
 SPEC_FILES = (".yaml", ".yml")
 
@@ -21,14 +25,21 @@ def report(argv: list[str]) -> int:
         "runs/demo",
         "runs/a runs/b --failures error=90",
         "nets.csv --map name=arch,error=100-acc,macs=gmacs*1e9,layers --by layers --out pages",
+        "runs/demo --watch    # a local page about running studies",
     )
     common.add_by(parser)
     common.add_failures(parser)
     common.add_match(parser)
     common.add_across(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for report.html and figures/ (default: the first RUN)")
+    parser.add_argument("--watch", action="store_true", help="serve a local page that follows running studies")
+    parser.add_argument("--port", type=int, metavar="N", help="port of --watch (default 8420, or any free port)")
     terminal.add_force(parser)
     arguments = parser.parse_args(argv)
+    if arguments.watch:
+        return _watch(arguments)
+    if arguments.port is not None:
+        raise ValueError(f"port = {arguments.port}: must be used with --watch")
 
     written = common.read(arguments).report(
         arguments.out,
@@ -41,6 +52,24 @@ def report(argv: list[str]) -> int:
     common.print_table(spaces_summary(written.findings.spaces.summary))
     common.print_lines(*written.sentences)
     print(f"\nreport: {written.page}\nfigures: {written.page.parent / 'figures'}")
+    return 0
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from analysis.live import LiveStudies, check_installed, serve
+
+    if arguments.out is not None:
+        raise ValueError(f"out = {arguments.out}: must be left out with --watch, which writes no files")
+    runs = [Path(name) for name in arguments.tables]
+    for run in runs:
+        if run.exists() and not run.is_dir():
+            raise ValueError(f"RUN = {run}: must be a study folder with --watch")
+    check_installed()
+
+    def read(existing: list[Path]) -> Table:
+        return common.read(argparse.Namespace(**vars(arguments) | {"tables": existing}))
+
+    serve(LiveStudies(runs, read, **common.given(arguments, "match", "failures", "across")), arguments.port)
     return 0
 
 

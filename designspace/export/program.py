@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from pathlib import Path
 
@@ -77,10 +78,14 @@ def example(spec: ModelSpec, batch: int) -> Tensor:
     return torch.randn(batch, spec.in_channels, spec.resolution, spec.resolution, generator=generator)
 
 
+_REGISTRATION = logging.getLogger("torch.onnx._internal.exporter._registration")
+
+
 class _ExporterWarningsIgnored(warnings.catch_warnings):
-    """Ignores warnings because PyTorch's exporters call deprecated functions of PyTorch."""
+    """Ignores calls of deprecated functions in PyTorch's exporters, and that torchvision's operators are absent."""
 
     def __enter__(self) -> None:
         super().__enter__()
+        _REGISTRATION.setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning)

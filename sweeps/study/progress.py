@@ -1,4 +1,4 @@
-"""Progress of a study as text: status tables, sampling reports, and a live bar or plain lines during training.
+"""Progress of a study in the terminal: status, sampling reports, a bar during training, and the view of status --watch.
 
 Everything is read from the study folder, so it covers all workers, on any machine.
 """
@@ -12,28 +12,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Column
 from rich.text import Text
 
+from designspace import terminal
 from designspace.population import duplicates_text
-from designspace.study import Study, damaged_text
-from sweeps.study.status import Status, StudyReader
+from designspace.progress import Status, StudyReader, duration, elapsed_seconds
+from designspace.study import Study, StudyModel, damaged_text
+from designspace.validated import cut
 
 REFRESH_SECONDS = 0.5
+WATCH_SECONDS = 1.0
+SHOWN = 10
+"""Maximum number of rows of a table in the live view."""
+
 PLAIN_SECONDS = 10.0
 """Minimum time between lines without a terminal."""
-
-
-def duration(seconds: float | None) -> str:
-    """Format a duration: '42 s', '7 min', '3 h 05 min'."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
 def status_lines(root: Path, status: Status) -> list[str]:
@@ -125,6 +123,64 @@ def numbers(status: Status, *, with_time: bool = True) -> str:
     )
 
 
+def watch(root: Path, console: Console | None = None) -> None:
+    """Show the progress of a study until every model has a record.
+
+    Args:
+        root: the study folder.
+        console: standard output by default; without a terminal, a line is printed when the numbers change.
+    """
+    console = console or Console()
+    reader = StudyReader(Study.open(root))
+    if not console.is_terminal:
+        _show_lines(reader, console, threading.Event(), until_complete=True)
+        return
+    status = reader.read()
+    with Live(live_view(root, status), console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        while not status.complete and not reader.study_is_gone():
+            time.sleep(WATCH_SECONDS)
+            status = reader.read()
+            live.update(live_view(root, status), refresh=True)
+    if not status.complete:
+        raise ValueError(f"study = {root}: must exist; the folder was moved or deleted")
+
+
+def live_view(root: Path, status: Status) -> RenderableType:
+    """The progress of every space, the models in training, the failures and the best models, for the terminal."""
+    bars = terminal.table("space", "", "done", "failed", "of", "best error")
+    for group in (*status.groups, status.total):
+        if group is status.total:
+            bars.add_section()
+        bar = ProgressBar(total=group.trainings, completed=group.done + group.failures, width=30)
+        numbers = (str(group.done), str(group.failures), str(group.trainings), _percent(group.best_error_percent))
+        bars.add_row(Text(group.label), bar, *numbers)
+    left = "complete" if status.complete else f"time left: {duration(status.seconds_left)}"
+    if not status.complete and not status.running:
+        left += "; no worker is running"
+    parts: list[RenderableType] = [Text(f"{root}: {left}", style="bold"), bars]
+    if status.running:
+        running = terminal.table("in training", "epochs done", "time", "host")
+        for model, claim in status.running[:SHOWN]:
+            running.add_row(_name(model), str(claim.epoch), duration(elapsed_seconds(claim)), Text(claim.host))
+        parts += [running, *_more(len(status.running))]
+    if status.failed:
+        failures = terminal.table("failed", "status", "message")
+        for model, reason, message in status.failed[-SHOWN:]:
+            failures.add_row(_name(model), reason, Text(cut(message, 80)))
+        parts += [failures, *_more(len(status.failed))]
+    if status.best:
+        parts.append(Text("best: " + ", ".join(f"{_name(model)} {error:.2f} %" for model, error in status.best)))
+    return Group(*parts)
+
+
+def _name(model: StudyModel) -> Text:
+    return Text(f"{model.space} #{model.index}" + (f" seed {model.seed}" if model.seed else ""))
+
+
+def _more(count: int) -> list[Text]:
+    return [Text(f"  and {count - SHOWN:,} more")] if count > SHOWN else []
+
+
 @contextlib.contextmanager
 def show_progress(study: Study, console: Console | None = None) -> Iterator[None]:
     """Show the progress of a study while the block runs.
@@ -164,12 +220,12 @@ def _show_bar(reader: StudyReader, console: Console, stop: threading.Event) -> N
                 return
 
 
-def _show_lines(reader: StudyReader, console: Console, stop: threading.Event) -> None:
-    status = reader.read()
+def _show_lines(reader: StudyReader, console: Console, stop: threading.Event, *, until_complete: bool = False) -> None:
     shown, shown_at = "", 0.0
     while True:
         last = stop.wait(REFRESH_SECONDS)
         status = reader.read()
+        last = last or (until_complete and (status.complete or reader.study_is_gone()))
         line = numbers(status, with_time=False)
         if line != shown and (last or time.monotonic() - shown_at >= PLAIN_SECONDS):
             console.print(f"training: {numbers(status)}", highlight=False, soft_wrap=True)

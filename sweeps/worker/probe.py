@@ -11,9 +11,9 @@ from scipy.optimize import nnls
 from designspace import ModelSpec
 from designspace.network import build_network
 from designspace.study import StudyModel
+from designspace.times import TimePredictor
 from sweeps.config import Recipe
 from sweeps.data import Splits, StreamedSplits
-from sweeps.study.predict import TimePredictor
 from sweeps.trainer.device import Device
 from sweeps.trainer.layout import Shape, timed_update
 from sweeps.trainer.run import TrainingStopped, convert_failures

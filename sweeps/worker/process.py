@@ -33,9 +33,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from designspace.study import Record, Study, StudyModel, trainings
+from designspace.times import TimePredictor, load_constants
 from sweeps.data import ImageError
 from sweeps.stop import WORKERS_SIGNALS
-from sweeps.study.predict import TimePredictor, load_constants, save_constants, start_measuring
+from sweeps.study.predict import save_constants, start_measuring
 from sweeps.worker.task import ContextLost, Task, Trainer, find_trainer
 
 WRITE_ATTEMPTS = 5

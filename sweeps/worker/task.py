@@ -13,8 +13,8 @@ from typing import Any
 
 from designspace.packages import import_attribute
 from designspace.study import Record, StudyModel
+from designspace.times import TimePredictor
 from sweeps.config import DEFAULT_TRAINER, TrainingConfig
-from sweeps.study.predict import TimePredictor
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""A worker: takes models from the study, longest training first, and supervises K training processes.
+"""A worker: takes models from the study in index order and supervises K training processes.
 
 A training process may die in any way (SIGKILL, os._exit, out of memory). Its worker sees the pipe close, counts a
 failed attempt, starts a new process and continues. A model without attempts left gets a record with status "crashed".
@@ -12,16 +12,17 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection as pipes
 from pathlib import Path
 from typing import Any
 
 from designspace.study import Record, Study, StudyModel, now
+from designspace.times import TimePredictor
 from sweeps.resources import visible_gpus
 from sweeps.stop import StopSignals
 from sweeps.study.claims import Claims
-from sweeps.study.predict import NO_LIMIT, TimeLimit, TimePredictor
+from sweeps.study.predict import NO_LIMIT, TimeLimit
 from sweeps.worker.child import TrainingProcess
 from sweeps.worker.process import Assignment, record_of, write_with_retries
 
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
 """How long a worker keeps its list of the records; a model's own record is checked again before training."""
+
+LAST_ROUND = 2
+"""The longest trainings go first once at most this many models per training process are left."""
 
 EARLY_DEATHS = 3
 """Training processes that may die in a row before they are ready."""
@@ -52,8 +56,26 @@ def moved_or_deleted(study: Study) -> WorkerError:
     )
 
 
+def training_order(
+    free: Sequence[StudyModel], processes: int, seconds: Callable[[StudyModel], float]
+) -> list[StudyModel]:
+    """Order the models that nobody trains: as given, but longest first in the last round.
+
+    Index order makes the records so far a fair sample of every space. A long training at the very end would leave the
+    other processes idle.
+
+    Args:
+        free: the models, in index order.
+        processes: training processes of all workers.
+        seconds: training time of a model, in any unit.
+    """
+    if len(free) > LAST_ROUND * processes:
+        return list(free)
+    return sorted(free, key=lambda model: -seconds(model))
+
+
 class Queue:
-    """A worker's queue: models without a record, longest training first, then retries.
+    """A worker's queue: models without a record in `training_order`, and retries.
 
     Args:
         study: the study.
@@ -66,21 +88,22 @@ class Queue:
         self._todo = study.models_to_train()
         self._retry: list[StudyModel] = []
         self._crowded: list[StudyModel] = []
+        self._seconds: Callable[[StudyModel], float] = lambda model: model.cost
         self._next_look = 0.0
 
     def __len__(self) -> int:
         return len(self._todo) + len(self._retry) + len(self._crowded)
 
-    def order_by(self, seconds: Callable[[StudyModel], float]) -> None:
-        """Sort by training time, longest first."""
-        self._todo.sort(key=lambda model: (-seconds(model), model.key))
+    def predict_by(self, seconds: Callable[[StudyModel], float]) -> None:
+        """Use these training times instead of the relative costs."""
+        self._seconds = seconds
 
     def try_again(self, model: StudyModel) -> None:
         """Put back a model whose training failed; it stays claimed and comes next."""
         self._retry.append(model)
 
     def try_alone(self, model: StudyModel) -> None:
-        """Put back a model that failed while others trained, perhaps because of them; it stays claimed, for `take_alone`."""
+        """Put back a model whose failure other runs may have caused; it stays claimed, for `take_alone`."""
         self._crowded.append(model)
 
     def clear(self) -> None:
@@ -103,8 +126,10 @@ class Queue:
             self._todo = [model for model in self._todo if model.key not in recorded]
             self._next_look = time.monotonic() + LOOK_SECONDS
         foreign = self._claims.foreign()
-        # Free models first, then models that another worker holds, in case that worker is gone.
-        for model in sorted(self._todo, key=lambda model: model.key in foreign):
+        free = [model for model in self._todo if model.key not in foreign]
+        held = [model for model in self._todo if model.key in foreign]  # last, in case their workers are gone
+        processes = len(foreign) + len(self._claims.mine) + 1
+        for model in training_order(free, processes, self._seconds) + held:
             if self._claims.take(model.key):
                 self._todo.remove(model)
                 if not self._study.paths.record(model.key).exists():
@@ -278,7 +303,7 @@ class Worker:
                 self._early_deaths = 0
             case "predictor", (predictor,):
                 self._predictor = predictor
-                self._queue.order_by(predictor.training_seconds)
+                self._queue.predict_by(predictor.training_seconds)
                 for other in self._processes:
                     if other.model is not None:  # it started before there was a prediction
                         other.limit(self._limit.of(predictor.training_seconds(other.model)))

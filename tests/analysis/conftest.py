@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from designspace.spaces import space_from_config
 from designspace.study import Record, lines_hash, record_key
+
+sys.path.insert(0, str(Path(__file__).parent))  # for live_server
 
 RECIPE, DATA = "0123456789abcdef", "fedcba9876543210"
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -15,9 +15,9 @@ import designspace.study
 import sweeps.worker.process
 from designspace.atomic import replace_file
 from designspace.study import Record, Study, StudyModel, StudyPaths, lines_hash, now, record_key
+from designspace.times import TimePredictor
 from sweeps.data import ImageError
 from sweeps.study.claims import Claims
-from sweeps.study.predict import TimePredictor
 from sweeps.worker.task import ContextLost, Task, Trainer
 from sweeps.worker.worker import Worker
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from fake_study import error_after, read_records
 
+from designspace.claims import Claim, read_claim
 from designspace.study import Study
-from sweeps.study.claims import Claim, read_claim
 
 LAUNCHER = (
     "hydra/launcher=slurm_shared_gpu",

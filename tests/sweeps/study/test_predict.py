@@ -11,16 +11,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.study.predict import (
-    BEGIN_AGAIN_SECONDS,
-    LEAST_LIMIT_SECONDS,
-    TimeLimit,
-    TimePredictor,
-    load_any_constants,
-    load_constants,
-    save_constants,
-    start_measuring,
-)
+from designspace.times import TimePredictor, load_any_constants, load_constants
+from sweeps.study.predict import BEGIN_AGAIN_SECONDS, LEAST_LIMIT_SECONDS, TimeLimit, save_constants, start_measuring
 
 PREDICTOR = TimePredictor(
     per_mac=3e-12,

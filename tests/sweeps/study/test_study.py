@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import os
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,18 +17,21 @@ from typing import Any
 
 import pytest
 from fake_study import make_study, work
+from rich.console import Console
 
 import sweeps.study.freeze
 from designspace.atomic import create_file, replace_file
+from designspace.claims import Claim
+from designspace.cli import main
 from designspace.distributions import Choice
+from designspace.progress import StudyReader, active_seconds, duration
 from designspace.spaces import SPACES, space_from_config
 from designspace.spec import ModelSpec
 from designspace.study import Record, Study, StudyModel
 from sweeps.compose import compose
-from sweeps.study.claims import Claim, Claims
+from sweeps.study.claims import Claims
 from sweeps.study.freeze import Drawn, changes, draw, freeze
-from sweeps.study.progress import duration, numbers, sampling_lines, status_lines
-from sweeps.study.status import StudyReader, active_seconds
+from sweeps.study.progress import live_view, numbers, sampling_lines, status_lines
 
 
 def config(*overrides: str) -> dict:
@@ -321,6 +326,59 @@ def test_active_time_excludes_pauses():
     assert active_seconds(trainings + later) < 400
     assert active_seconds([*trainings, (90.0, 1e6, 30.0), *later]) < 600  # one was stopped and resumed
     assert [duration(seconds) for seconds in (None, 42, 600, 11100)] == ["unknown", "42 s", "10 min", "3 h 05 min"]
+
+
+def trained(model: StudyModel, seconds: float, ended: float, **fields: Any) -> Record:
+    """A record of a training that took `seconds` until the time `ended`."""
+    values = {"status": "ok", "error_percent": float(model.index), "epoch_seconds": (seconds,)} | fields
+    times = [datetime.fromtimestamp(at, UTC).isoformat() for at in (ended - seconds, ended)]
+    return Record(model.spec_id, "recipe", "data", 0, started_at=times[0], ended_at=times[1], **values)
+
+
+def test_the_time_left_follows_the_recent_speed(tmp_path):
+    study = make_study(tmp_path / "study", 40)
+    start = 1_800_000_000.0
+    for number, model in enumerate(study.models[:20]):
+        study.write_record(model, trained(model, 10.0, start + 10 * (number + 1)))
+    status = StudyReader(study).read()
+    assert status.training_seconds_left == pytest.approx(200, rel=0.05)
+    for number, model in enumerate(study.models[20:24]):  # the machine slows down to a third
+        study.write_record(model, trained(model, 30.0, start + 200 + 30 * (number + 1)))
+    assert StudyReader(study).read().training_seconds_left == pytest.approx(16 * 30, rel=0.05)
+
+
+def test_the_live_view_shows_failures_and_models_in_training(tmp_path):
+    study = make_study(tmp_path / "study", 6, spaces=("a", "b"))
+    ok, failed = study.models[:2]
+    study.write_record(ok, trained(ok, 10.0, 1_800_000_000.0, error_percent=12.5))
+    study.write_record(failed, trained(failed, 10.0, 1_800_000_000.0, status="diverged", message="the loss is [nan]"))
+    claims = Claims(study.paths.claims, "worker", stale_seconds=600)
+    assert claims.take(study.models[2].key)
+    claims.beat(study.models[2].key, epoch=3)
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(live_view(study.paths.root, StudyReader(study).read()))
+    shown = console.export_text()
+    assert re.search(r"b #0 +diverged +the loss is \[nan\]", shown)
+    assert re.search(r"a #1 +3 ", shown)
+    assert "best: a #0 12.50 %" in shown
+    assert re.search(r"all .* 1 +1 +12 +12.50 %", shown)
+
+
+def test_watching_ends_with_the_study(tmp_path, capsys):
+    study = make_study(tmp_path / "study", 3)
+    work(study, "fake_study.open_good")
+    assert main(["status", str(study.paths.root), "--watch"]) == 0
+    assert "3 done, 0 failed of 3" in capsys.readouterr().out
+
+
+def test_watching_can_be_interrupted(tmp_path, monkeypatch):
+    study = make_study(tmp_path / "study", 3)
+
+    def interrupt(reader: StudyReader) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StudyReader, "read", interrupt)
+    assert main(["status", str(study.paths.root), "--watch"]) == 0
 
 
 def test_files_are_complete_or_absent(tmp_path, monkeypatch):

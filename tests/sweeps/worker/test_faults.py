@@ -17,11 +17,12 @@ import pytest
 from command import PATHS
 from fake_study import make_study, read_records, work
 
+from designspace.claims import read_claim
+from designspace.progress import StudyReader
 from designspace.study import Record, Study
 from sweeps.compose import Composed, compose
 from sweeps.launch import failure_text, start_workers
-from sweeps.study.claims import Claims, read_claim
-from sweeps.study.status import StudyReader
+from sweeps.study.claims import Claims
 from sweeps.worker.worker import WorkerError
 
 FOREIGN = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import json
 import logging
 import os
@@ -10,16 +11,20 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from command import PATHS
 from fake_study import make_study, read_records, work
 
+from designspace.claims import read_claim
+from designspace.progress import StudyReader
 from designspace.study import Record, Study
-from sweeps.study.claims import Claims, read_claim
-from sweeps.study.predict import TimeLimit, load_any_constants
-from sweeps.study.status import StudyReader
+from designspace.times import load_any_constants
+from sweeps.study.claims import Claims
+from sweeps.study.predict import TimeLimit
 from sweeps.worker.worker import Queue, WorkerError
 
 
@@ -27,17 +32,43 @@ def statuses(study: Study) -> dict[str, str]:
     return {record.spec_id: record.status for record in read_records(study.paths.root)}
 
 
-def test_every_model_gets_one_record_most_expensive_first(tmp_path, monkeypatch):
+def test_every_model_gets_one_record_in_index_order_with_the_longest_of_the_last_two_first(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     study = make_study(tmp_path / "study", 6)
     work(study, "fake_study.open_good")
-    assert (tmp_path / "log").read_text().split() == [f"a{i:04d}" for i in (5, 4, 3, 2, 1, 0)]
+    assert (tmp_path / "log").read_text().split() == [f"a{i:04d}" for i in (0, 1, 2, 3, 5, 4)]
     assert set(statuses(study).values()) == {"ok"}
     assert list(study.paths.claims.iterdir()) == []
     assert not list(study.paths.records.glob(".*"))
 
 
-def test_predicted_times_order_the_models_and_limit_them(tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_interim_results_are_a_fair_sample_of_every_space(workers, tmp_path):
+    study = make_study(tmp_path / "study", 20, spaces=("a", "b", "c"))
+    claims = [Claims(study.paths.claims, str(number), stale_seconds=60) for number in range(workers)]
+    queues = [Queue(study, claim) for claim in claims]
+    seconds = {model.key: 1 + hash_fraction(model.key) + 3 * (model.space == "b") for model in study.models}
+    running = [(0.0, number, None) for number in range(workers)]  # end, worker, model
+    recorded: Counter[str] = Counter({"a": 0, "b": 0, "c": 0})
+    while running:
+        time_now, number, model = heapq.heappop(running)
+        if model is not None:
+            record = Record(model.spec_id, "recipe", "data", 0, "ok", error_percent=1.0)
+            study.write_record(model, record)
+            claims[number].release(model.key)
+            recorded[model.space] += 1
+        assert max(recorded.values()) - min(recorded.values()) <= 1 + workers
+        if (model := queues[number].take()) is not None:
+            heapq.heappush(running, (time_now + seconds[model.key], number, model))
+    assert set(recorded.values()) == {20}
+
+
+def hash_fraction(text: str) -> float:
+    """A fixed pseudorandom number in [0, 1)."""
+    return zlib.crc32(text.encode()) / 2**32
+
+
+def test_predicted_times_order_the_last_models_and_limit_all(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STUDY_LOG", str(tmp_path / "log"))
     study = make_study(tmp_path / "study", 4)
     work(study, "fake_study.open_predicting", limit=TimeLimit(factor=20))

@@ -1,8 +1,9 @@
-"""Status of a study: models done, running, failed by reason, and missing, read from its folder."""
+"""Progress of a study, read from its folder: models done, running, failed by reason, missing, and the time left."""
 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import itertools
 import os
 import statistics
@@ -13,9 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from designspace.claims import Claim, claimed_keys, owner_is_gone, read_claim
 from designspace.study import Record, Study, StudyModel, trainings
-from sweeps.study.claims import Claim, claimed_keys, owner_is_gone, read_claim
-from sweeps.study.predict import TimePredictor, load_any_constants
+from designspace.times import TimePredictor, load_any_constants
+
+BEST = 5
+"""Models in `Status.best`."""
+
+RECENT_SECONDS = 60.0
+"""The speed is that of the trainings that ended this long before the last one, or of the last `RECENT_TRAININGS`."""
+
+RECENT_TRAININGS = 4
 
 
 @dataclass(frozen=True)
@@ -50,13 +59,17 @@ class Status:
 
     `training_seconds` sums over the trainings with a record, `training_seconds_left` over the rest. `device_seconds`
     counts a training that shares its device by its fraction of the device. `seconds_left` is the time until the study
-    is done. `prediction_error` is the median of |predicted − actual| / actual over the predicted trainings. `damaged`
-    has the error of each damaged record by key; its model counts as missing.
+    is done, at the speed of the most recent trainings. `best` has the models with the lowest errors in percent, and
+    `failed` the failed models with status and message. `prediction_error` is the median of |predicted − actual| /
+    actual over the predicted trainings. `damaged` has the error of each damaged record by key; its model counts as
+    missing.
     """
 
     groups: tuple[Group, ...]
     total: Group
     running: tuple[tuple[StudyModel, Claim], ...]
+    failed: tuple[tuple[StudyModel, str, str], ...]
+    best: tuple[tuple[StudyModel, float], ...]
     damaged: dict[str, str]
     active_seconds: float
     training_seconds: float
@@ -64,6 +77,11 @@ class Status:
     device_seconds: float
     seconds_left: float | None
     prediction_error: float | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every model has a record."""
+        return self.total.done + self.total.failures == self.total.trainings
 
     @property
     def models_per_hour(self) -> float | None:
@@ -87,6 +105,7 @@ class Status:
 @dataclass(frozen=True)
 class _Outcome:
     status: str
+    message: str
     error_percent: float | None
     span: tuple[float, float] | None
     seconds: float
@@ -111,6 +130,10 @@ class StudyReader:
         self._ahead: float | None = None
         self._predictor: TimePredictor | None = None
 
+    def study_is_gone(self) -> bool:
+        """Whether the study folder was moved or deleted."""
+        return self._study.is_gone()
+
     def read(self) -> Status:
         """Return the current status."""
         damaged = self._read_new_records()
@@ -127,6 +150,8 @@ class StudyReader:
             groups=tuple(groups),
             total=self._group("all", models, claims),
             running=tuple((model, claims[model.key]) for model in self._trainings if model.key in claims),
+            failed=self._failed(),
+            best=self._best(),
             damaged=damaged,
             active_seconds=active,
             training_seconds=taken,
@@ -142,20 +167,37 @@ class StudyReader:
         """Training time left and time until the study is done, estimated from the costs, s."""
         self._predictor = self._predictor or load_any_constants(self._study.paths.times)
         costs = {model.key: self._cost(model) for model in self._trainings}
-        done = sum(costs[key] for key, outcome in self._outcomes.items() if key in costs and outcome.span is not None)
-        if not done and self._predictor is None:
+        seconds_per_cost = self._seconds_per_cost(costs)
+        if seconds_per_cost is None:
             return None, None
-        seconds_per_cost = taken / done if done else 1.0  # before the first record there are only predictions
         left = seconds_per_cost * sum(cost for key, cost in costs.items() if key not in self._outcomes)
         remaining = []
         for key, claim in claims.items():
             seconds = seconds_per_cost * costs[key]
-            elapsed = time.time() - datetime.fromisoformat(claim.since).timestamp()
-            remaining.append(seconds - min(max(0.0, elapsed), seconds))
+            remaining.append(max(0.0, seconds - elapsed_seconds(claim)))
             left -= seconds - remaining[-1]
         if remaining:  # with as many concurrent trainings as now
             return left, max(left / len(remaining), *remaining)
         return left, left * active / taken if taken else None
+
+    def _seconds_per_cost(self, costs: Mapping[str, float]) -> float | None:
+        """Recent speed; before the first record 1 with predicted times, else None."""
+        timed = [(o.span[1], o.seconds, costs[key]) for key, o in self._outcomes.items() if o.span and key in costs]
+        timed.sort(reverse=True)
+        recent = [row for row in timed if row[0] > timed[0][0] - RECENT_SECONDS]
+        recent = max(recent, timed[:RECENT_TRAININGS], key=len)
+        if not (done := sum(cost for *_, cost in recent)):
+            return None if self._predictor is None else 1.0
+        return sum(seconds for _, seconds, _ in recent) / done
+
+    def _failed(self) -> tuple[tuple[StudyModel, str, str], ...]:
+        outcomes = ((model, self._outcomes[model.key]) for model in self._trainings if model.key in self._outcomes)
+        return tuple((model, o.status, o.message) for model, o in outcomes if o.status != "ok")
+
+    def _best(self) -> tuple[tuple[StudyModel, float], ...]:
+        outcomes = ((model, self._outcomes[model.key]) for model in self._trainings if model.key in self._outcomes)
+        errors = [(model, o.error_percent) for model, o in outcomes if o.status == "ok" and o.error_percent is not None]
+        return tuple(heapq.nsmallest(BEST, errors, key=lambda row: row[1]))
 
     def _cost(self, model: StudyModel) -> float:
         return self._predictor.training_seconds(model) if self._predictor else model.cost
@@ -214,7 +256,12 @@ def _outcome(record: Record) -> _Outcome:
         ended = datetime.fromisoformat(record.ended_at).timestamp() if record.ended_at else began + seconds
         span = began, ended
     share = record.device_share or 1.0
-    return _Outcome(record.status, record.error_percent, span, seconds, share, record.predicted_seconds)
+    return _Outcome(record.status, record.message, record.error_percent, span, seconds, share, record.predicted_seconds)
+
+
+def elapsed_seconds(claim: Claim) -> float:
+    """Time since a training began, by this machine's clock."""
+    return max(0.0, time.time() - datetime.fromisoformat(claim.since).timestamp())
 
 
 def active_seconds(spans: Sequence[tuple[float, float, float]]) -> float:
@@ -229,3 +276,13 @@ def active_seconds(spans: Sequence[tuple[float, float, float]]) -> float:
     gaps = [after - before for before, after in itertools.pairwise([min(starts), *sorted(ends)])]
     longest = max(60.0, 20 * statistics.median(gaps), *seconds)
     return sum(min(gap, longest) for gap in gaps)
+
+
+def duration(seconds: float | None) -> str:
+    """Format a duration: '42 s', '7 min', '3 h 05 min'."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60:,} h {minutes % 60:02d} min"
