@@ -8,7 +8,7 @@ the mean over the training seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -87,6 +87,11 @@ def validation_size(sources: Sequence[Source]) -> int | None:
     sizes = [((source.manifest.get("config") or {}).get("data") or {}).get("validation_size") for source in sources]
     valid = [int(size) for size in sizes if isinstance(size, int) and size > 0]
     return min(valid) if valid and len(valid) == len(sources) else None
+
+
+def as_names(value: str | Iterable[str]) -> tuple[str, ...]:
+    """The names in an argument that accepts one name or several."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def complexity_column(match: str | None) -> str | None:

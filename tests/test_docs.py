@@ -135,7 +135,6 @@ def test_tutorial_is_stored_without_output() -> None:
     assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
 
 
-@pytest.mark.skip(reason="uses names that do not exist yet")
 def test_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PATH", "PYTHONPATH"):
         monkeypatch.setenv(name, ENVIRONMENT[name])

@@ -44,6 +44,7 @@ def report(argv: list[str]) -> int:
     return 0
 
 
+@common.option_names()
 def export(argv: list[str]) -> int:
     """Write the best models of studies, or given specs, as spec files or for pycls, timm, torchvision and ONNX."""
     parser = common.make_parser(

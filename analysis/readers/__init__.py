@@ -169,7 +169,7 @@ def _check_map(columns: Mapping[str, str]) -> None:
     check_names(columns)
     for name in sorted(COMPUTED.intersection(columns)):
         raise ValueError(
-            f"column map = {name}: must not be the name of a computed column; choose another, such as my_{name}"
+            f"columns = {name}: must not be the name of a computed column; choose another, such as my_{name}"
         )
 
 

@@ -66,15 +66,15 @@ def check_names(columns: Mapping[str, str]) -> None:
     for name in columns:
         target = TARGETS.get(name, name)
         if target in targets:
-            raise ValueError(f"column map = {targets[target]}, {name}: must have only one of them, both set {target}")
+            raise ValueError(f"columns = {targets[target]}, {name}: must have only one of them, both set {target}")
         targets[target] = name
     if "stage_depths" in targets and "block_widths" not in targets:
-        raise ValueError("column map = depths: must also have widths, the width of each stage")
+        raise ValueError("columns = depths: must also have widths, the width of each stage")
     seeds = [name for name in columns if seed_of(name) is not None]
     single = [targets[target] for target in ("error_percent", "seed") if target in targets]
     if seeds and single:
         raise ValueError(
-            f"column map = {single[0]}, {seeds[0]}: must have only one of them; error_1, error_2, … imply the seed"
+            f"columns = {single[0]}, {seeds[0]}: must have only one of them; error_1, error_2, … imply the seed"
         )
 
 

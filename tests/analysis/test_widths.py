@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from designspace.quantized_linear import QuantizedLinear
+from designspace.widths import QuantizedLinear
 
 from analysis.widths import FIT_COLUMNS, fit_population, fit_quantized_linear, linear_structure, width_profiles
 from designspace import zoo

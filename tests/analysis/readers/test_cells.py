@@ -280,7 +280,7 @@ def test_widths_and_depths_of_stages(read):
     assert frame["block_widths"].tolist() == [(24, 56, 56), (8, 8, 8)]
     with pytest.raises(ValueError, match=r"line 2: depths = \[1\]: must have as many values as widths \(2\)"):
         read('error,w,d\n20,"24,56",1\n', "error,widths=w,depths=d")
-    with pytest.raises(ValueError, match="column map = depths: must also have widths"):
+    with pytest.raises(ValueError, match="columns = depths: must also have widths"):
         read('error,w,d\n20,"24,56",1\n', "error,depths=d")
 
 
@@ -302,12 +302,12 @@ def test_an_error_in_the_map_names_the_file_it_does_not_fit(read, tmp_path):
     [
         (
             "error=a,error_percent=b",
-            "column map = error, error_percent: must have only one of them, both set",
+            "columns = error, error_percent: must have only one of them, both set",
         ),
-        ("error=a,error_1=b", "column map = error, error_1: must have only one of them"),
-        ("error=a,rank=b", "column map = rank: must not be the name of a computed column"),
-        ("error=a,seed=b,error_1=b", "column map = error, error_1: must have only one of them"),
-        ("error_1=a,seed=b", "column map = seed, error_1: must have only one of them"),
+        ("error=a,error_1=b", "columns = error, error_1: must have only one of them"),
+        ("error=a,rank=b", "columns = rank: must not be the name of a computed column"),
+        ("error=a,seed=b,error_1=b", "columns = error, error_1: must have only one of them"),
+        ("error_1=a,seed=b", "columns = seed, error_1: must have only one of them"),
         ("error=a,widths=a+b", "must be a column of lists"),
     ],
 )
@@ -319,5 +319,5 @@ def test_contradictory_maps_are_rejected(read, columns, message):
 def test_errors_per_seed_replace_an_error_per_model_but_exclude_seeds(read):
     frame = read("name,error_percent,a,b\nx,10,9,11\ny,20,19,21\n", "name,error_1=a,error_2=b")
     assert frame["error_percent"].tolist() == [9, 19, 11, 21]
-    with pytest.raises(ValueError, match="column map = seed, error_1: must have only one of them"):
+    with pytest.raises(ValueError, match="columns = seed, error_1: must have only one of them"):
         read("name,seed,a,b\nx,1,9,11\ny,1,19,21\n", "name,error_1=a,error_2=b")

@@ -127,7 +127,7 @@ def test_errors_name_the_file_and_what_to_do(study, tmp_path):
     pd.DataFrame({"acc": [1.0]}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(ValueError, match=r"error_percent: required and missing; map it, such as .*; columns: acc"):
         load(tmp_path / "t.csv")
-    with pytest.raises(ValueError, match="column map: must be left out for study folders"):
+    with pytest.raises(ValueError, match="columns: must be left out for study folders"):
         load(study, columns={"error": "acc"})
     (tmp_path / "other.json").write_text('[{"x": 1}]')
     with pytest.raises(ValueError, match=r"must be an NDS file .* or a sweep\.json"):
