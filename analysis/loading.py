@@ -43,7 +43,7 @@ def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None =
     paths = [table if isinstance(table, pd.DataFrame) else Path(table) for table in tables]
     names = _names(paths)
     if columns and all(isinstance(path, Path) and not is_file(path) for path in paths):
-        raise ValueError("columns: must be left out for study folders, whose columns have fixed names")
+        raise ValueError("columns: must be omitted for study folders, whose columns have fixed names")
     sources, frames, parameters = [], [], ["depth"]
     notes: list[Note] = []
     identified: set[str] = set()

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from analysis.expressions import unknown_column
+from analysis.formatting import has_have
 from designspace.study import COLUMNS as RECORD_COLUMNS
 from designspace.validated import shorten, unknown
 
@@ -113,7 +114,7 @@ class FailurePolicy:
 
     Args:
         kind: "worst" assigns the largest error among the finished models of all spaces, "error" assigns
-            `error_percent`, "drop" leaves the model out, which flatters a space with many failures.
+            `error_percent`, "drop" excludes the model, which favors a space with many failures.
         error_percent: in [0, 100]; only for "error".
     """
 
@@ -169,7 +170,7 @@ class Resolved:
         if failed:
             reasons = ", ".join(f"{count} {status}" for status, count in self.failures.items())
             if self.policy.kind == "drop":
-                what = f"{failed} failed ({reasons}) and {'was' if failed == 1 else 'were'} left out (policy drop)"
+                what = f"{failed} failed ({reasons}) and {'was' if failed == 1 else 'were'} excluded (policy drop)"
             else:
                 given = f"an error of {self.filled_with:.2f} % (policy {self.policy})"
                 what = f"{failed} failed ({reasons}) and {'counts' if failed == 1 else 'count'} with {given}"
@@ -184,7 +185,7 @@ def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "wor
     """Apply a failure policy.
 
     Args:
-        frame: columns `status` and `error_percent`, one row per training. Rows with status "missing" are left out.
+        frame: columns `status` and `error_percent`, one row per training. Rows with status "missing" are excluded.
         policy: a FailurePolicy, or "worst", "drop" or "error=NUMBER".
 
     Raises:
@@ -246,8 +247,8 @@ def drop_duplicate_trainings(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[s
     kept = trained_first.drop_duplicates(keys).sort_index()
     results = frame[frame["status"] != MISSING].groupby(keys, dropna=False)["error_percent"].nunique(dropna=False)
     dropped, differ = len(frame) - len(kept), int((results > 1).sum())
-    note = f"{dropped:,} of {len(frame):,} rows repeat a training (same model, same seed) and are left out"
-    note += f"; {differ:,} of these trainings have several results, and the first counts" if differ else ""
+    note = f"{dropped:,} of {len(frame):,} rows repeat a training (same model, same seed) and are excluded"
+    note += f"; {differ:,} of them {has_have(differ)} several results, and the first one counts" if differ else ""
     return kept.reset_index(drop=True), (f"{note}.",)
 
 

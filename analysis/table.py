@@ -48,7 +48,7 @@ class Table(Trainings):
     `frame` has one row per training. `where` and `by` return a new table with fewer rows or other spaces; the other
     methods compute a statistic from the mean error over the seeds of each model. They share these arguments:
 
-    - failures: error of a failed model: "worst" (the largest error in the table), "drop" (leave it out) or
+    - failures: error of a failed model: "worst" (the largest error in the table), "drop" (exclude it) or
       "error=NUMBER" (percent).
     - match: complexity by which the spaces are matched: "macs", "params", "acts", or None for the models as drawn.
     - across: "recipe", "data" or both, to compare models with different recipes or data, which is an error otherwise.

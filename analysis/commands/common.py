@@ -65,7 +65,7 @@ def add_failures(parser: argparse.ArgumentParser) -> None:
         "--failures",
         default=argparse.SUPPRESS,
         metavar="POLICY",
-        help="error of a failed model: worst (the largest error, default), drop (leave it out), or error=NUMBER",
+        help="error of a failed model: worst (the largest error, default), drop (exclude it), or error=NUMBER",
     )
 
 

@@ -106,7 +106,7 @@ def test_export_reads_specs_and_pycls_files_and_sets_the_file_names(tmp_path, ca
     assert load_spec(out / f"{names[1]}.yaml").spec_id == spec.spec_id
     capsys.readouterr()
     for option, value in (("top", "2"), ("pareto", "macs"), ("where", "depth>1")):
-        with pytest.raises(ValueError, match=f"^{option} = {value}: must be left out with spec files"):
+        with pytest.raises(ValueError, match=f"^{option} = {value}: must be omitted with spec files"):
             export([given[0], f"--{option}", value, "--out", str(out)])
     with pytest.raises(ValueError, match=r"RUN = runs/demo: must be a YAML file too"):
         export([given[0], "runs/demo", "--out", str(out)])

@@ -220,7 +220,7 @@ def test_blank_spaces_are_left_out_and_counted(tmp_path):
     (tmp_path / "nets.csv").write_text("space,error\na,20\n,25\n a ,30\nb,40\n")
     table = load(tmp_path / "nets.csv", columns=parse_map("space,error"))
     assert table.frame["space"].tolist() == ["a", "a", "b"]
-    assert table.notes == ("nets.csv: 1 of 4 rows has no space and is left out.",)
+    assert table.notes == ("nets.csv: 1 of 4 rows has no space and is excluded.",)
     (tmp_path / "nets.csv").write_text("space,error\n,20\n,25\n")
     with pytest.raises(ValueError, match="space = space: must have a value in some row"):
         load(tmp_path / "nets.csv", columns=parse_map("space,error"))
@@ -237,7 +237,7 @@ def test_repeated_rows_are_left_out_and_repeated_names_are_reported(tmp_path):
     path.write_text("name,error,depth\n" + 3 * rows)
     table = load(path, columns=parse_map("name,error"))
     assert table.frame["spec_id"].tolist() == ["a", "b"]
-    assert table.notes == ("nets.csv: 4 of 6 rows repeat another in all columns and are left out.",)
+    assert table.notes == ("nets.csv: 4 of 6 rows repeat another in all columns and are excluded.",)
     path.write_text("name,error,depth\n" + rows + "a,21,5\n")
     table = load(path, columns=parse_map("name,error"))
     assert table.frame["spec_id"].tolist() == ["a", "b", "a #2"]
