@@ -1,4 +1,4 @@
-"""Spaces of a table: filtered by conditions, defined by any column, and grouped into families."""
+"""Conditions on a table, spaces defined by a column, and families of spaces."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ COLUMNS = {
 }
 """Columns of the table and their meaning. The free parameters of the spaces follow; a list becomes name_1, name_2, ….
 
-A table file provides some of them, at least error_percent; recipe_id and data_id are None if it does not state them."""
+A table file provides some of them, at least error_percent; recipe_id and data_id are None if it does not have them."""
 
 COMPLEXITIES = ("macs", "params", "acts")
 
@@ -60,7 +60,7 @@ class Source:
 
     @property
     def error(self) -> str:
-        """Kind of error: validation error for our studies; a table file does not state the split."""
+        """Kind of error: validation error for our studies; a table file does not name the split."""
         return "validation error" if self.manifest else "error"
 
 
@@ -84,7 +84,7 @@ class Trainings:
 
 
 def validation_size(sources: Sequence[Source]) -> int | None:
-    """Number of images in the smallest validation split; None if some source does not state it."""
+    """Number of images in the smallest validation split; None if it is unknown for some source."""
     sizes = [((source.manifest.get("config") or {}).get("data") or {}).get("validation_size") for source in sources]
     valid = [int(size) for size in sizes if isinstance(size, int) and size > 0]
     return min(valid) if valid and len(valid) == len(sources) else None

@@ -56,7 +56,7 @@ def add_by(parser: argparse.ArgumentParser) -> None:
     )
 
 
-# An absent option is not passed on: the defaults are those of the methods of `Table`.
+# Omitted options are not passed on, so the defaults are those of the methods of `Table`.
 
 
 def add_failures(parser: argparse.ArgumentParser) -> None:

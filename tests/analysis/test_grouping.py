@@ -46,7 +46,7 @@ def test_rows_without_a_value_satisfy_no_condition_and_are_counted(table):
 
 
 @pytest.mark.parametrize("condition", ["status=ok", "error_percent<100", "err<100"])
-def test_a_condition_that_hides_failures_is_noted(table, condition):
+def test_a_note_counts_failures_hidden_by_a_condition(table, condition):
     kept = keep_where(table, [condition])
     assert len(kept.frame) == 6
     assert f"where {condition}: 2 of 2 failed models are excluded, which favors" in kept.notes[-1]

@@ -138,7 +138,7 @@ def test_a_table_survives_a_csv_file(tmp_path, make_study):
     assert len(average_seeds(apply_failure_policy(again).frame)) == 40
 
 
-def test_unrelated_records_are_left_out_with_a_warning(study, tmp_path, make_study):
+def test_unrelated_records_are_excluded_with_a_warning(study, tmp_path, make_study):
     other = make_study(tmp_path / "other", n=1, seed=5)
     for record in (other / "records").glob("*.json"):
         (study / "records" / record.name).write_text(record.read_text())

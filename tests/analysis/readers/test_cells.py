@@ -112,7 +112,7 @@ def test_a_doubtful_unit_is_rejected_and_can_be_confirmed(read, table, columns, 
     assert (raw["status"] == "ok").all()
 
 
-def test_a_column_named_error_is_taken_as_percent(read):
+def test_a_column_named_error_is_in_percent(read):
     assert read("top-1 err\n93\n90\n", "error=top-1 err")["error_percent"].tolist() == [93, 90]
     assert read("error_percent\n0.5\n0.25\n")["error_percent"].tolist() == [0.5, 0.25]
 
@@ -216,7 +216,7 @@ def test_parquet_errors_state_the_row_and_a_named_index_is_a_column(tmp_path):
         load(tmp_path / "broken.parquet", columns=parse_map("error"))
 
 
-def test_blank_spaces_are_left_out_and_counted(tmp_path):
+def test_blank_spaces_are_excluded_and_counted(tmp_path):
     (tmp_path / "nets.csv").write_text("space,error\na,20\n,25\n a ,30\nb,40\n")
     table = load(tmp_path / "nets.csv", columns=parse_map("space,error"))
     assert table.frame["space"].tolist() == ["a", "a", "b"]
@@ -231,7 +231,7 @@ def test_a_row_without_a_name_is_a_separate_model(read):
     assert frame.groupby("spec_id", sort=False)["error_percent"].apply(list).tolist() == [[20, 21], [30], [31]]
 
 
-def test_repeated_rows_are_left_out_and_repeated_names_are_reported(tmp_path):
+def test_repeated_rows_are_excluded_and_repeated_names_are_reported(tmp_path):
     rows = "a,20,5\nb,30,6\n"
     path = tmp_path / "nets.csv"
     path.write_text("name,error,depth\n" + 3 * rows)
@@ -248,7 +248,7 @@ def test_repeated_rows_are_left_out_and_repeated_names_are_reported(tmp_path):
 
 
 def test_rows_with_equal_errors_and_nothing_else_all_count(tmp_path):
-    """Errors counted on few images are often equal by chance; nothing says that these are the same models."""
+    """Errors counted on few images are often equal by chance; nothing shows that these are the same models."""
     (tmp_path / "nets.csv").write_text("space,error\na,20\na,20\nb,30\n")
     table = load(tmp_path / "nets.csv", columns=parse_map("space,error"))
     assert table.frame["error_percent"].tolist() == [20, 20, 30]
