@@ -26,8 +26,8 @@ def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None =
             name becomes a parameter. Expressions consist of numbers, columns, + - * / and parentheses.
 
     Returns:
-        The table. If several sources have a space of one name but different or unstated recipes or data, its label
-        becomes "study/space", unless files share models and state their seeds: those are seeds of one recipe.
+        The table. A space of several sources is labeled "study/space" if their recipes or data differ or are unknown,
+        unless files share models and name their seeds. Those are seeds of one recipe.
 
     Raises:
         FileNotFoundError: a folder is not a study, or a file does not exist.
