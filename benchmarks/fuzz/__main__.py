@@ -3,8 +3,8 @@
     python -m benchmarks.fuzz --minutes 10
     python -m benchmarks.fuzz --minutes 1 --kind CSV --seed 7
 
-Prints for each kind the number of inputs, the number of valid ones and the longest time, and each undocumented exception
-with its type, location and first input. Returns 1 if there was one.
+Prints for each kind the number of inputs, the number of valid ones and the longest time, and each undocumented
+exception with its type, location and first input. Returns 1 if there was one.
 """
 
 from __future__ import annotations
