@@ -129,6 +129,7 @@ def test_export_selects_within_ranges_and_on_the_front(study, tmp_path):
         (export, ["--within", "macs=1:2", "--out", "x"], "within = macs=1:2: must contain some model"),
         (report, ["--failures", "best"], "failures = 'best': must be worst, drop or error=NUMBER"),
         (report, ["--match", "flops"], "match = flops: unknown; must be one of macs, params, acts, none"),
+        (compare, ["--map", "error=acc"], "map: must be omitted for study folders"),
         (export, ["--to", "tflite", "--out", "x"], "to = tflite: unknown; must be one of yaml, json, pycls"),
         (export, ["--top", "0", "--out", "x"], "top = 0: must be at least 1"),
     ],
