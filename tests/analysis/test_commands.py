@@ -357,6 +357,7 @@ def test_out_does_not_replace_files_of_the_user(study, tmp_path, name):
         edf([str(study), "--out", "/dev/null"])
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_report_and_export_do_not_replace_files_of_the_user(study, tmp_path):
     out = tmp_path / "out"
     assert report([str(study), "--out", str(out)]) == 0
