@@ -52,9 +52,6 @@ def export_best(
     check_formats(formats)
     if top < 1:
         raise ValueError(f"top = {top}: must be at least 1")
-    for name in pareto:
-        if name not in table.frame:
-            raise ValueError(unknown_column("pareto", name, table.frame))
     sources = {source.name: source for source in table.sources}
     frame = keep_within(table.frame, within)
     best = select_best(frame, top, objectives=pareto, validation_size=validation_size(table.sources))
@@ -106,14 +103,18 @@ def check_formats(formats: tuple[str, ...]) -> None:
     """Raise ValueError for an unknown format, or none."""
     for name in formats or ("",):
         if name not in FORMATS:
-            raise ValueError(unknown("format", name, FORMATS))
+            raise ValueError(unknown("formats", name, FORMATS))
 
 
 def keep_within(frame: pd.DataFrame, within: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
     """The rows within the inclusive range of every column; ValueError for an unknown column or no row left."""
-    for column, (low, high) in within.items():
+    for column, limits in within.items():
         if column not in frame:
             raise ValueError(unknown_column("within", column, frame))
+        try:
+            low, high = limits
+        except (TypeError, ValueError):
+            raise ValueError(f"within = {column}: {shorten(limits)}: must be a range (low, high)") from None
         inside = frame[column].between(low, high)
         if not inside.any():
             raise ValueError(f"within = {column}={low:g}:{high:g}: must contain some model")

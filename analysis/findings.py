@@ -10,7 +10,6 @@ from itertools import combinations
 import pandas as pd
 
 from analysis.compare import check_same_training, compare_spaces
-from analysis.display import COMPLEXITY
 from analysis.error_distributions import describe_spaces, edf_by
 from analysis.grouping import group_by, in_families, space_families
 from analysis.matching import ComplexityMatch, complexity_weights
@@ -25,6 +24,7 @@ from analysis.parameters import (
 from analysis.random_search import random_search_by
 from analysis.regimes import assign_regimes, best_by_regime, regime_trends, scaling_exponents
 from analysis.rows import (
+    COMPLEXITIES,
     FailurePolicy,
     Resolved,
     Source,
@@ -214,8 +214,8 @@ def find(
     Raises:
         ValueError: no finished model, an unknown `match` or `by`, or spaces trained differently.
     """
-    if match not in ("", *COMPLEXITY):
-        raise ValueError(unknown("match", match, [*COMPLEXITY, "none"]))
+    if match not in ("", *COMPLEXITIES):
+        raise ValueError(unknown("match", match, [*COMPLEXITIES, "none"]))
     table = group_by(table, by)
     resolved = apply_failure_policy(table.frame, policy)
     models = _with_fits(average_seeds(resolved.frame))
@@ -251,7 +251,7 @@ def _with_fits(models: pd.DataFrame) -> pd.DataFrame:
 
 def _varying(models: pd.DataFrame, free: Sequence[str]) -> tuple[str, ...]:
     spaces = [part for _, part in models.groupby("space", sort=False)]
-    return tuple(name for name in (*free, *COMPLEXITY, "fit_error") if any(varies(part[name]) for part in spaces))
+    return tuple(name for name in (*free, *COMPLEXITIES, "fit_error") if any(varies(part[name]) for part in spaces))
 
 
 def _spaces(models: pd.DataFrame, match: str, designs: Mapping[str, str], across: Collection[str]) -> SpaceFindings:

@@ -107,9 +107,14 @@ def merge_notes(notes: Iterable[Note]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def left_out(count: int, total: int, what: str, rows: str = "rows") -> str:
-    """The note on rows without a value: "1 of 12 rows has no space and is left out"."""
-    return f"{count:,} of {total:,} {rows} {'has' if count == 1 else 'have'} no {what} and {is_are(count)} left out"
+def excluded(count: int, total: int, what: str, rows: str = "rows") -> str:
+    """The note on rows without a value: "1 of 12 rows has no space and is excluded"."""
+    return f"{count:,} of {total:,} {rows} {has_have(count)} no {what} and {is_are(count)} excluded"
+
+
+def has_have(count: int) -> str:
+    """The verb for a count."""
+    return "has" if count == 1 else "have"
 
 
 def is_are(count: int) -> str:

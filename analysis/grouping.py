@@ -1,4 +1,4 @@
-"""Spaces of a table: filtered by conditions, defined by any column, and grouped into families."""
+"""Conditions on a table, spaces defined by a column, and families of spaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.expressions import QUOTED, split_items, unknown_column, unquoted
-from analysis.formatting import is_are, left_out, si_format
+from analysis.formatting import excluded, is_are, si_format
 from analysis.parameters import quantile_groups
 from analysis.readers.cells import as_text, parse_number
 from analysis.rows import COMPLEXITIES, MISSING, OK, Source, Trainings, drop_duplicate_trainings
@@ -38,7 +38,7 @@ def keep_where(table: T, conditions: Sequence[str]) -> T:
     """Keep the rows that satisfy all conditions.
 
     A row without a value satisfies no condition; a note counts these rows. A note also counts the failed models left
-    out by a condition on status or error, or by any condition that leaves out all of them.
+    out by a condition on status or error, or by any condition that excludes all of them.
 
     Args:
         table: the trainings.
@@ -57,11 +57,11 @@ def keep_where(table: T, conditions: Sequence[str]) -> T:
             texts = sorted(set(known[column].map(as_text)))[:20]
             raise ValueError(f"where = {condition}: no model is left; {column} is one of {', '.join(texts)}")
         if len(known) < len(frame) and column not in _OUTCOME:
-            notes.append(f"{left_out(len(frame) - len(known), len(frame), column)}.")
+            notes.append(f"{excluded(len(frame) - len(known), len(frame), column)}.")
         before, after = _failed(frame), _failed(kept)
         if before > after and (column in _OUTCOME or not after):
-            lost = f"{before - after:,} of {before:,} failed models {is_are(before - after)} left out"
-            notes.append(f"where {condition}: {lost}, which flatters a space with many failures.")
+            lost = f"{before - after:,} of {before:,} failed models {is_are(before - after)} excluded"
+            notes.append(f"where {condition}: {lost}, which favors a space with many failures.")
         frame = kept
     return replace(table, frame=frame.reset_index(drop=True), notes=tuple(notes))
 
@@ -105,7 +105,7 @@ def _failed(frame: pd.DataFrame) -> int:
 def group_by(table: T, by: str) -> T:
     """Use the values of a column as the spaces; numbers and booleans are labeled "column = value".
 
-    Rows without a value are left out, as are rows that then repeat a training; notes count both.
+    Rows without a value are excluded, as are rows that then repeat a training; notes count both.
 
     Args:
         table: the trainings.
@@ -140,7 +140,7 @@ def group_by(table: T, by: str) -> T:
             f"{column}=VALUE,VALUE{advice}"
         )
     unknown = len(frame) - len(values)
-    notes = (f"{left_out(unknown, len(frame), column)}.",) if unknown else ()
+    notes = (f"{excluded(unknown, len(frame), column)}.",) if unknown else ()
     frame, repeated = drop_duplicate_trainings(frame.loc[values.index].assign(space=labels).reset_index(drop=True))
     parameters = tuple(name for name in table.parameters if groups or name != column)
     notes = (*table.notes, *notes, *repeated)

@@ -11,6 +11,7 @@ from analysis.formatting import Note, merge_notes
 from analysis.readers import is_file, read_file, read_frame, read_study
 from analysis.rows import Source, drop_duplicate_trainings
 from analysis.table import Table
+from designspace.validated import shorten
 
 
 def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None = None) -> Table:
@@ -25,8 +26,8 @@ def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None =
             name becomes a parameter. Expressions consist of numbers, columns, + - * / and parentheses.
 
     Returns:
-        The table. If several sources have a space of one name but different or unstated recipes or data, its label
-        becomes "study/space", unless files share models and state their seeds: those are seeds of one recipe.
+        The table. A space of several sources is labeled "study/space" if their recipes or data differ or are unknown,
+        unless files share models and name their seeds. Those are seeds of one recipe.
 
     Raises:
         FileNotFoundError: a folder is not a study, or a file does not exist.
@@ -34,10 +35,15 @@ def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None =
     """
     if not tables:
         raise ValueError("tables: must have at least one study folder or table, such as runs/demo")
+    for table in tables:
+        if not isinstance(table, str | Path | pd.DataFrame):
+            raise ValueError(f"tables = {shorten(table)}: must be study folders, table files or data frames")
+    if columns is not None and not isinstance(columns, Mapping):
+        raise ValueError(f"columns = {shorten(columns)}: must be a mapping, such as {{'error': '100 - acc'}}")
     paths = [table if isinstance(table, pd.DataFrame) else Path(table) for table in tables]
     names = _names(paths)
     if columns and all(isinstance(path, Path) and not is_file(path) for path in paths):
-        raise ValueError("column map: must be left out for study folders, which name their columns themselves")
+        raise ValueError("columns: must be omitted for study folders, whose columns have fixed names")
     sources, frames, parameters = [], [], ["depth"]
     notes: list[Note] = []
     identified: set[str] = set()

@@ -21,7 +21,7 @@ from analysis.compare import COMPARISON_COLUMNS
 from analysis.figures import ReportFigure, report_figures, thin_models
 from analysis.findings import Findings
 from analysis.plots.style import COLORS
-from analysis.rows import Source
+from analysis.rows import COMPLEXITIES, Source
 from analysis.sentences import section_sentences, setting, summary
 from designspace.atomic import MARK, check_output, write_output
 
@@ -87,7 +87,7 @@ def render(findings: Findings, figures: Iterable[ReportFigure], command: str = "
 
 def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
     parameters, regimes, selection = findings.parameters, findings.regimes, findings.selection
-    numbers = [name for name in parameters.names if name not in (*display.COMPLEXITY, "fit_error")]
+    numbers = [name for name in parameters.names if name not in (*COMPLEXITIES, "fit_error")]
     return {
         "spaces": display.spaces_table(findings.spaces.summary),
         "comparison": display.comparison_table(findings.spaces.comparison),
@@ -141,7 +141,7 @@ def explorer_json(findings: Findings) -> tuple[Markup, int]:
     """
     frame = thin_models(findings.models)
     spaces = list(dict.fromkeys(findings.models["space"].astype(str)))
-    names = list(dict.fromkeys(["error_percent", *display.COMPLEXITY, *findings.parameters.names]))
+    names = list(dict.fromkeys(["error_percent", *COMPLEXITIES, *findings.parameters.names]))
     names = [name for name in names if frame[name].notna().any()]
     values = {name: [_number(value) for value in frame[name].astype(float)] for name in names}
     content = {
@@ -149,7 +149,7 @@ def explorer_json(findings: Findings) -> tuple[Markup, int]:
         "values": values,
         "spaces": spaces,
         "colors": COLORS,
-        "x": next((name for name in (findings.spaces.match, *display.COMPLEXITY) if name in names), names[-1]),
+        "x": next((name for name in (findings.spaces.match, *COMPLEXITIES) if name in names), names[-1]),
         "models": [_model(row, names, spaces) for row in frame.to_dict("records")],
     }
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

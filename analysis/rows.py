@@ -8,7 +8,7 @@ the mean over the training seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from analysis.expressions import unknown_column
+from analysis.formatting import has_have
 from designspace.study import COLUMNS as RECORD_COLUMNS
 from designspace.validated import shorten, unknown
 
@@ -32,7 +33,7 @@ COLUMNS = {
 }
 """Columns of the table and their meaning. The free parameters of the spaces follow; a list becomes name_1, name_2, ….
 
-A table file provides some of them, at least error_percent; recipe_id and data_id are None if it does not state them."""
+A table file provides some of them, at least error_percent; recipe_id and data_id are None if it does not have them."""
 
 COMPLEXITIES = ("macs", "params", "acts")
 
@@ -59,7 +60,7 @@ class Source:
 
     @property
     def error(self) -> str:
-        """Kind of error: validation error for our studies; a table file does not state the split."""
+        """Kind of error: validation error for our studies; a table file does not name the split."""
         return "validation error" if self.manifest else "error"
 
 
@@ -83,10 +84,15 @@ class Trainings:
 
 
 def validation_size(sources: Sequence[Source]) -> int | None:
-    """Number of images in the smallest validation split; None if some source does not state it."""
+    """Number of images in the smallest validation split; None if it is unknown for some source."""
     sizes = [((source.manifest.get("config") or {}).get("data") or {}).get("validation_size") for source in sources]
     valid = [int(size) for size in sizes if isinstance(size, int) and size > 0]
     return min(valid) if valid and len(valid) == len(sources) else None
+
+
+def as_names(value: str | Iterable[str]) -> tuple[str, ...]:
+    """The names in an argument that accepts one name or several."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def complexity_column(match: str | None) -> str | None:
@@ -108,7 +114,7 @@ class FailurePolicy:
 
     Args:
         kind: "worst" assigns the largest error among the finished models of all spaces, "error" assigns
-            `error_percent`, "drop" leaves the model out, which flatters a space with many failures.
+            `error_percent`, "drop" excludes the model, which favors a space with many failures.
         error_percent: in [0, 100]; only for "error".
     """
 
@@ -164,7 +170,7 @@ class Resolved:
         if failed:
             reasons = ", ".join(f"{count} {status}" for status, count in self.failures.items())
             if self.policy.kind == "drop":
-                what = f"{failed} failed ({reasons}) and {'was' if failed == 1 else 'were'} left out (policy drop)"
+                what = f"{failed} failed ({reasons}) and {'was' if failed == 1 else 'were'} excluded (policy drop)"
             else:
                 given = f"an error of {self.filled_with:.2f} % (policy {self.policy})"
                 what = f"{failed} failed ({reasons}) and {'counts' if failed == 1 else 'count'} with {given}"
@@ -179,7 +185,7 @@ def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "wor
     """Apply a failure policy.
 
     Args:
-        frame: columns `status` and `error_percent`, one row per training. Rows with status "missing" are left out.
+        frame: columns `status` and `error_percent`, one row per training. Rows with status "missing" are excluded.
         policy: a FailurePolicy, or "worst", "drop" or "error=NUMBER".
 
     Raises:
@@ -241,8 +247,8 @@ def drop_duplicate_trainings(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[s
     kept = trained_first.drop_duplicates(keys).sort_index()
     results = frame[frame["status"] != MISSING].groupby(keys, dropna=False)["error_percent"].nunique(dropna=False)
     dropped, differ = len(frame) - len(kept), int((results > 1).sum())
-    note = f"{dropped:,} of {len(frame):,} rows repeat a training (same model, same seed) and are left out"
-    note += f"; {differ:,} of these trainings have several results, and the first counts" if differ else ""
+    note = f"{dropped:,} of {len(frame):,} rows repeat a training (same model, same seed) and are excluded"
+    note += f"; {differ:,} of them {has_have(differ)} several results, and the first one counts" if differ else ""
     return kept.reset_index(drop=True), (f"{note}.",)
 
 

@@ -262,3 +262,18 @@ def _check_known(frame: pd.DataFrame, column: str) -> None:
     missing = int((~np.isfinite(frame[column].to_numpy(dtype=float))).sum())
     if missing:
         raise ValueError(f"{column}: required and missing for {missing:,} of {len(frame):,} models")
+
+
+def selection_sentence(first: pd.Series, number: int) -> str:
+    """How the models were selected, and what the errors of `select_best` mean."""
+    if first["noise_from"] == "unknown":
+        noise = "The noise of one training is unknown. Set noise, or train some models with several seeds."
+    else:
+        source = "given" if first["noise_from"] == "given" else f"from {first['noise_from']}"
+        noise = (
+            f"Expected error: mean over retrainings. Retrained error: one more training, with a standard deviation of "
+            f"{first['noise_sd']:.3g} points ({source}). Tied: the distance to the first is within the noise."
+        )
+    failed = f" ({first['left_out']} more had a failed training)" if first["left_out"] else ""
+    optimistic = ", which is optimistic" if number > 1 else ""
+    return f"Selected from {number:,} model{'s' if number > 1 else ''}{failed} by error{optimistic}. {noise}"

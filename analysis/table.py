@@ -10,7 +10,6 @@ Methods import the statistic they call, because loading a table needs none of th
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ import pandas as pd
 from analysis.expressions import unknown_column
 from analysis.formatting import si_format
 from analysis.grouping import group_by, keep_where
-from analysis.results import Result, html_list, html_table, spaces_summary
+from analysis.results import Report, Result, html_list, html_table, spaces_summary
 from analysis.rows import (
     COMPLEXITIES,
     MISSING,
@@ -30,6 +29,7 @@ from analysis.rows import (
     Resolved,
     Trainings,
     apply_failure_policy,
+    as_names,
     average_seeds,
     complexity_column,
     validation_size,
@@ -39,30 +39,7 @@ from designspace.validated import unknown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.findings import Findings
-
 PREVIEW_ROWS = 5
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Report:
-    """A report that was written.
-
-    Attributes:
-        page: the HTML file.
-        findings: the statistics on the page.
-        sentences: warnings, main conclusions and notes.
-    """
-
-    page: Path
-    findings: Findings
-    sentences: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return f"Report({str(self.page)!r})"
-
-    def __str__(self) -> str:
-        return "\n".join(self.sentences)
 
 
 class Table(Trainings):
@@ -71,7 +48,7 @@ class Table(Trainings):
     `frame` has one row per training. `where` and `by` return a new table with fewer rows or other spaces; the other
     methods compute a statistic from the mean error over the seeds of each model. They share these arguments:
 
-    - failures: error of a failed model: "worst" (the largest error in the table), "drop" (leave it out) or
+    - failures: error of a failed model: "worst" (the largest error in the table), "drop" (exclude it) or
       "error=NUMBER" (percent).
     - match: complexity by which the spaces are matched: "macs", "params", "acts", or None for the models as drawn.
     - across: "recipe", "data" or both, to compare models with different recipes or data, which is an error otherwise.
@@ -125,7 +102,7 @@ class Table(Trainings):
         return describe_spaces(self.models(failures))
 
     def edf(
-        self, *, match: str | None = None, failures: FailurePolicy | str = "worst", across: Collection[str] = ()
+        self, *, match: str | None = None, failures: FailurePolicy | str = "worst", across: str | Collection[str] = ()
     ) -> Result:
         """Empirical distribution function of the error of each space, with a simultaneous band; see `edf_by`."""
         from analysis.error_distributions import describe_spaces, edf_by, quantiles
@@ -150,7 +127,7 @@ class Table(Trainings):
         )
 
     def compare(
-        self, *, match: str | None = "macs", failures: FailurePolicy | str = "worst", across: Collection[str] = ()
+        self, *, match: str | None = "macs", failures: FailurePolicy | str = "worst", across: str | Collection[str] = ()
     ) -> Result:
         """Compare every pair of spaces: differences with simultaneous intervals; see `compare_spaces`."""
         from analysis.compare import compare_spaces
@@ -160,7 +137,7 @@ class Table(Trainings):
 
         column = complexity_column(match)
         models, resolved, warnings = self._comparable_models(failures, across)
-        pairs = compare_spaces(models, match=column, across=across)
+        pairs = compare_spaces(models, match=column, across=as_names(across))
         shown = comparison_table(pairs).drop(columns=["matched by", "effective", "area difference, % of box"])
         statements = (*comparison_sentences(pairs), *comparison_notes(pairs))
         return Result(
@@ -178,31 +155,14 @@ class Table(Trainings):
             failures: see the class.
             continuous: also fit without rounding to 8 channels (column fit_error_continuous), as in the paper.
         """
-        from analysis.parameters import best_range, rank_trend
         from analysis.plots import plot_parameter
-        from analysis.widths import FIT_COLUMNS, fit_population, linear_structure
+        from analysis.widths import FIT_COLUMNS, describe_fits, fit_population
 
         models, resolved = self._models(failures)
         models = models[models["block_widths"].notna()].reset_index(drop=True)
         if models.empty:
             raise ValueError("widths: required and missing; map them, such as widths=COLUMN")
         models = pd.concat([models, fit_population(models["block_widths"])], axis=1)
-        rows = []
-        for space, part in models.groupby("space", sort=False):
-            fits, errors = part["fit_error"], part["error_percent"]
-            line, best = linear_structure(part), best_range(fits, errors)
-            rows.append(
-                {
-                    "space": space,
-                    "n": len(part),
-                    "e_fit mean": float(fits.mean()),
-                    "median": float(fits.median()),
-                    "largest": float(fits.max()),
-                    "of the best": f"{best.lower:.3f} to {best.upper:.3f}",
-                    "rank correlation with error": rank_trend(fits, errors).rho,
-                    "line through the best": "–" if line is None else f"{line.slope:.1f}·j + {line.intercept:.0f}",
-                }
-            )
         names = ["study", "space", "index", "spec_id", "error_percent", "block_widths", *FIT_COLUMNS]
         frame = models[names]
         if continuous:
@@ -211,7 +171,7 @@ class Table(Trainings):
             "Width fits",
             frame,
             (resolved.sentence, *self.notes),
-            (("", pd.DataFrame(rows)),),
+            (("", describe_fits(models)),),
             lambda ax: plot_parameter(models, "fit_error", ax=ax),
         )
 
@@ -268,7 +228,7 @@ class Table(Trainings):
         self,
         top: int | None = None,
         *,
-        pareto: Sequence[str] = (),
+        pareto: str | Sequence[str] = (),
         regimes: int | None = None,
         noise: float | None = None,
     ) -> Result:
@@ -282,12 +242,9 @@ class Table(Trainings):
         """
         from analysis.display import best_table
         from analysis.plots import plot_pareto
-        from analysis.select import candidates, pareto_front, select_best
+        from analysis.select import candidates, pareto_front, select_best, selection_sentence
 
-        pareto = tuple(pareto)
-        for name in pareto:
-            if name not in self.frame:
-                raise ValueError(unknown_column("pareto", name, self.frame))
+        pareto = self._columns("pareto", pareto)
         if top is not None and top < 1:
             raise ValueError(f"top = {top}: must be at least 1")
         if noise is not None and not 0 < noise < np.inf:
@@ -309,7 +266,7 @@ class Table(Trainings):
         return Result(
             "Selection",
             best,
-            (_selection_sentence(best.iloc[0], models["spec_id"].nunique()), *self.notes),
+            (selection_sentence(best.iloc[0], models["spec_id"].nunique()), *self.notes),
             (("", shown),),
             lambda ax: plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax),
         )
@@ -320,7 +277,7 @@ class Table(Trainings):
         *,
         match: str | None = "macs",
         failures: FailurePolicy | str = "worst",
-        across: Collection[str] = (),
+        across: str | Collection[str] = (),
         force: bool = False,
         command: str = "",
     ) -> Report:
@@ -342,7 +299,7 @@ class Table(Trainings):
         folder = Path(folder) if folder else first if first.is_dir() else Path(f"{first.name}-report")
         force = force or folder == first  # a study folder is our own
         check_output(folder / PAGE, force=force)
-        findings = find(self, policy=failures, match=column or "", by=self.grouped_by, across=across)
+        findings = find(self, policy=failures, match=column or "", by=self.grouped_by, across=as_names(across))
         page = write_report(findings, folder, command, force=force)
         sentences = (*findings.warnings, *headline(findings), findings.resolved.sentence, *self.notes)
         return Report(page, findings, sentences)
@@ -352,8 +309,8 @@ class Table(Trainings):
         folder: str | Path,
         *,
         top: int = 3,
-        formats: Sequence[str] = ("yaml",),
-        pareto: Sequence[str] = (),
+        formats: str | Sequence[str] = "yaml",
+        pareto: str | Sequence[str] = (),
         within: Mapping[str, tuple[float, float]] | None = None,
         force: bool = False,
     ) -> list[tuple[Path, dict[str, Any]]]:
@@ -376,36 +333,28 @@ class Table(Trainings):
             self,
             Path(folder),
             top=top,
-            formats=tuple(formats),
-            pareto=tuple(pareto),
+            formats=as_names(formats),
+            pareto=self._columns("pareto", pareto),
             within=within or {},
             force=force,
         )
+
+    def _columns(self, argument: str, names: str | Sequence[str]) -> tuple[str, ...]:
+        """Column names from an argument; ValueError for an unknown one."""
+        for name in as_names(names):
+            if name not in self.frame:
+                raise ValueError(unknown_column(argument, name, self.frame))
+        return as_names(names)
 
     def _models(self, failures: FailurePolicy | str) -> tuple[pd.DataFrame, Resolved]:
         resolved = apply_failure_policy(self.frame, failures)
         return average_seeds(resolved.frame), resolved
 
     def _comparable_models(
-        self, failures: FailurePolicy | str, across: Collection[str]
+        self, failures: FailurePolicy | str, across: str | Collection[str]
     ) -> tuple[pd.DataFrame, Resolved, list[str]]:
         """Models trained with one recipe and data set, or else a warning about the differences in `across`."""
         from analysis.compare import check_same_training
 
         models, resolved = self._models(failures)
-        return models, resolved, check_same_training(models, across, self.sources)
-
-
-def _selection_sentence(first: pd.Series, number: int) -> str:
-    """How the models were selected, and what the errors of `select_best` mean."""
-    if first["noise_from"] == "unknown":
-        noise = "The noise of one training is unknown. Set noise, or train some models with several seeds."
-    else:
-        source = "given" if first["noise_from"] == "given" else f"from {first['noise_from']}"
-        noise = (
-            f"Expected error: mean over retrainings. Retrained error: one more training, with a standard deviation of "
-            f"{first['noise_sd']:.3g} points ({source}). Tied: the distance to the first is within the noise."
-        )
-    failed = f" ({first['left_out']} more had a failed training)" if first["left_out"] else ""
-    optimistic = ", which is optimistic" if number > 1 else ""
-    return f"Selected from {number:,} model{'s' if number > 1 else ''}{failed} by error{optimistic}. {noise}"
+        return models, resolved, check_same_training(models, as_names(across), self.sources)

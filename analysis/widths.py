@@ -1,6 +1,6 @@
 """Block widths: fits of RegNet's quantized linear rule, width profiles, and the line through the best networks.
 
-The rule (designspace.quantized_linear) is w_j = w_0 * w_m ** round(log(1 + r * j) / log(w_m)), r = w_a / w_0, rounded
+The rule (`designspace.widths`) is w_j = w_0 * w_m ** round(log(1 + r * j) / log(w_m)), r = w_a / w_0, rounded
 to a multiple of q. For given (r, w_m), the levels round(...) are the same for all networks of a depth, and the best w_0
 is a median of log-ratios. The paper's three-dimensional grid therefore reduces to a two-dimensional one, computed once
 per depth.
@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from analysis.parameters import best_range, rank_trend
 from analysis.rows import distinct_models
 from designspace.validated import shorten
 
@@ -298,3 +299,28 @@ def _line(sums: NDArray[np.float64]) -> tuple[float, float, float]:
     across, along, total = jw - j * w / n, jj - j * j / n, ww - w * w / n
     slope = across / along
     return float(slope), float((w - slope * j) / n), float(slope * across / total) if total > 0 else 1.0
+
+
+def describe_fits(models: pd.DataFrame) -> pd.DataFrame:
+    """Fit errors of each space, and the line through the widths of its best models, for display.
+
+    Args:
+        models: columns space, error_percent, block_widths and those of `fit_population`.
+    """
+    rows = []
+    for space, part in models.groupby("space", sort=False):
+        fits, errors = part["fit_error"], part["error_percent"]
+        line, best = linear_structure(part), best_range(fits, errors)
+        rows.append(
+            {
+                "space": space,
+                "n": len(part),
+                "mean e_fit": float(fits.mean()),
+                "median": float(fits.median()),
+                "largest": float(fits.max()),
+                "best models": f"{best.lower:.3f} to {best.upper:.3f}",
+                "rank correlation with error": rank_trend(fits, errors).rho,
+                "line through the best": "–" if line is None else f"{line.slope:.1f}·j + {line.intercept:.0f}",
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat: `python -m benchmarks.NAME`. Machines differ; quote the ratios of one run."""
+"""Benchmarks: `python -m benchmarks.NAME`. Compare numbers from one run only, because machines differ."""

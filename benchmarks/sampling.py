@@ -2,8 +2,8 @@
 
     python -m benchmarks.sampling
 
-The reference computes the same, one network at a time. Seconds are CPU time of the process, so that other work on the
-machine matters little.
+The reference does the same work for one network at a time. Times are CPU time of the process, which depends little on
+other load.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def convolution_seconds(mapping: dict[str, Any], batch: int, updates: int = 5) -
 
 
 def processor_seconds() -> float:
-    """Return the processor time of this process and of its ended children, which include the loader's workers."""
+    """Return the CPU time of this process and its finished children, including the loader's workers."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
@@ -139,7 +139,7 @@ def contest(
 def shares(pool: ProcessPoolExecutor, specs: Sequence[ModelSpec], images: int) -> dict[int, tuple[float, float, float]]:
     """Measure the share of the peak by batch size, with all cores busy: mean and best model; mean of convolutions only.
 
-    The last is the limit for a trainer in which all but the convolutions takes no time.
+    The last one is the limit for a trainer that spends all its time in convolutions.
     """
     table = {}
     for batch in (32, 64, 128):

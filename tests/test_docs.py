@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,6 @@ from designspace.cli import main
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIAL = ROOT / "docs" / "tutorial.ipynb"
-
-EXPECTED_FAILURES: set[str] = set()  # pages whose code cannot run yet
 
 ENVIRONMENT = os.environ | {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -60,23 +59,17 @@ def folder(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def pages_with_python() -> list[object]:
-    names = [page.relative_to(ROOT).as_posix() for page in PAGES if blocks(page, "python")]
-    unfinished = pytest.mark.xfail(reason="uses names that do not exist yet", strict=False)
-    return [pytest.param(name, marks=unfinished if name in EXPECTED_FAILURES else ()) for name in names]
-
-
-@pytest.mark.parametrize("page", pages_with_python())
-def test_python_of_a_page_runs(page: str, folder: Path) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_python_of_a_page_runs(page: Path, folder: Path) -> None:
     """Blocks share one namespace. A block that shows a file is saved and not executed."""
     plt.switch_backend("agg")
-    names: dict[str, object] = {"__name__": "__main__"}
+    namespace: dict[str, object] = {"__name__": "__main__"}
     try:
-        for line, code in blocks(ROOT / page, "python"):
+        for line, code in blocks(page, "python"):
             if name := file_name(code):
                 (folder / name).write_text(code)
             else:
-                exec(compile("\n" * (line - 1) + code, str(ROOT / page), "exec"), names)
+                exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
     finally:
         plt.close("all")
 
@@ -87,15 +80,12 @@ def quick(line: str) -> str:
     return f"{command} plan=only" if command.startswith("designspace sweep ") else command
 
 
-def test_commands_of_the_readme_run(folder: Path) -> None:
+def test_commands_of_the_readme_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line for _, code in blocks(ROOT / "README.md", "sh") for line in code.splitlines()]
     commands = [quick(line) for line in lines if line.startswith("designspace")]
     assert len(commands) >= 5
     for command in commands:
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert main(shlex.split(command)[1:]) == 0, f"{command}\n{capsys.readouterr().err}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -135,9 +125,9 @@ def test_tutorial_is_stored_without_output() -> None:
     assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
 
 
-@pytest.mark.skip(reason="uses names that do not exist yet")
 def test_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PATH", "PYTHONPATH"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
     notebook = nbformat.read(TUTORIAL, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert "\\u001b" not in nbformat.writes(notebook)  # escape codes of a terminal

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +56,7 @@ def add_by(parser: argparse.ArgumentParser) -> None:
     )
 
 
-# An absent option is not passed on: the defaults are those of the methods of `Table`.
+# Omitted options are not passed on, so the defaults are those of the methods of `Table`.
 
 
 def add_failures(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +65,7 @@ def add_failures(parser: argparse.ArgumentParser) -> None:
         "--failures",
         default=argparse.SUPPRESS,
         metavar="POLICY",
-        help="error of a failed model: worst (the largest error, default), drop (leave it out), or error=NUMBER",
+        help="error of a failed model: worst (the largest error, default), drop (exclude it), or error=NUMBER",
     )
 
 
@@ -107,6 +110,17 @@ def split(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
 
 
+@contextmanager
+def option_names() -> Iterator[None]:
+    """Name options in errors instead of the arguments of Python functions."""
+    options = {"columns": "map", "formats": "to", "tables": "RUN"}
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(re.sub(r"^\w+", lambda name: options.get(name[0], name[0]), str(error))) from error
+
+
+@option_names()
 def read(arguments: argparse.Namespace) -> Table:
     """The table that the arguments describe."""
     from analysis.expressions import parse_map

@@ -73,6 +73,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     return 0
 
 
+@common.option_names()
 def export(argv: list[str]) -> int:
     """Write the best models of studies, or given specs, as spec files or for pycls, timm, torchvision and ONNX."""
     parser = common.make_parser(
@@ -133,7 +134,7 @@ def _export_specs(arguments: argparse.Namespace, formats: tuple[str, ...]) -> in
     for option, value in common.given(arguments, "top", "pareto", "within", "map", "where").items():
         if value:
             text = ", ".join(value) if isinstance(value, list) else value
-            raise ValueError(f"{option} = {text}: must be left out with spec files; it selects models of a study")
+            raise ValueError(f"{option} = {text}: must be omitted with spec files; it selects models of a study")
     specs = [load_spec(name) for name in arguments.tables]
     for number, spec in enumerate(specs, start=1):
         for path, refused in export_spec(spec, Path(arguments.out), number, formats, force=arguments.force):

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.expressions import list_columns, quoted, single_column
-from analysis.formatting import Note, is_are, left_out
+from analysis.formatting import Note, excluded, is_are
 from analysis.readers.cells import Cells, frame_cells, read_delimited, read_parquet
 from analysis.readers.columns import (
     TARGETS,
@@ -107,7 +107,7 @@ def read_study(path: Path) -> Part:
         text = f"{study.paths.root}: {damaged_text(damaged)}; their models count as missing until the next sweep"
         warnings.warn(text, stacklevel=3)
     if unrelated := study.foreign_records():
-        text = f"{study.paths.root}: {unrelated} records belong to no model of models.jsonl and are left out"
+        text = f"{study.paths.root}: {unrelated} records belong to no model of models.jsonl and are excluded"
         warnings.warn(text, stacklevel=3)
     spaces, seed = study.config["spaces"], study.config.get("seed")
     draws: Counter[tuple[str, str]] = Counter()
@@ -169,7 +169,7 @@ def _check_map(columns: Mapping[str, str]) -> None:
     check_names(columns)
     for name in sorted(COMPUTED.intersection(columns)):
         raise ValueError(
-            f"column map = {name}: must not be the name of a computed column; choose another, such as my_{name}"
+            f"columns = {name}: must not be the name of a computed column; choose another, such as my_{name}"
         )
 
 
@@ -208,7 +208,7 @@ def _part(
         if not named.any():
             raise ValueError(f"{path}: space = {columns['space']}: must have a value in some row")
         if not named.all():
-            notes.append(Note(label, left_out(int((~named).sum()), len(frame), "space")))
+            notes.append(Note(label, excluded(int((~named).sum()), len(frame), "space")))
             frame, cells = frame[named].reset_index(drop=True), cells.keep(named)
     models_named = "spec_id" in frame
     if not is_json:
@@ -258,7 +258,7 @@ def _read_json(path: Path) -> tuple[pd.DataFrame, list[str], tuple[Note, ...]]:
 
 
 def _without_repeats(cells: Cells, columns: Mapping[str, str]) -> tuple[Cells, list[Note]]:
-    """Leave out rows that repeat another in all columns, unless no column distinguishes models."""
+    """Exclude rows that repeat another in all columns, unless no column distinguishes models."""
     distinguishing = set(map(str, cells.frame)) - {"space", "status", "message", "error_percent", "seed"}
     for name, expression in columns.items():
         if name in ("error", "error_percent", "space", "status", "message", "seed") or seed_of(name) is not None:
@@ -270,7 +270,7 @@ def _without_repeats(cells: Cells, columns: Mapping[str, str]) -> tuple[Cells, l
     rows = f"{count:,} of {len(repeats):,} rows {'repeats' if count == 1 else 'repeat'} another in all columns"
     if not distinguishing:
         return cells, [Note(cells.path.name, f"{rows}; each counts, since no column distinguishes models")]
-    return cells.keep(~repeats), [Note(cells.path.name, f"{rows} and {is_are(count)} left out")]
+    return cells.keep(~repeats), [Note(cells.path.name, f"{rows} and {is_are(count)} excluded")]
 
 
 def _hashable(column: pd.Series) -> pd.Series:

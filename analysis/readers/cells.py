@@ -22,9 +22,9 @@ import pandas as pd
 from designspace.validated import cut, shorten
 
 MISSING = ("", "nan", "-nan", "null", "none", "na", "<na>")
-"""Text, in any case, that means "no value" in a numeric column."""
+"""Text that means "no value" in a numeric column, ignoring case."""
 NO_TEXT = ("", "nan", "null", "<na>")
-"""Text, in any case, that means "no value" in a text column, where "none" may be a value."""
+"""Text that means "no value" in a text column, ignoring case. There, "none" may be a value."""
 LARGEST = 100_000
 """Upper limit on the channels of a block and the blocks of a stage."""
 

@@ -1,4 +1,4 @@
-"""From the columns of a file to the columns of our table: column map, status words, names and outcomes."""
+"""Conversion of the columns of a file to those of our table: column map, status words, names and outcomes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STATUS_WORDS = {
     "killed": ("killed", "cancelled", "canceled", "aborted", "interrupted"),
     "crashed": ("crashed", "crash", "failed", "fail", "failure", "error", "errored"),
 }
-"""Our statuses and the words of Optuna, W&B, Ray Tune, MLflow and SLURM for them, in any case, with "_", " " or "-".
+"""Our statuses and the words of Optuna, W&B, Ray Tune, MLflow and SLURM for them, ignoring case, with "_", " " or "-".
 
 All but ok and missing are failures. A lost machine (preempted, node_fail) says nothing about the network, which counts
 as not trained yet. A pruned trial was stopped for its poor first epochs: its error is not final, and leaving it out
@@ -66,15 +66,15 @@ def check_names(columns: Mapping[str, str]) -> None:
     for name in columns:
         target = TARGETS.get(name, name)
         if target in targets:
-            raise ValueError(f"column map = {targets[target]}, {name}: must have only one of them, both set {target}")
+            raise ValueError(f"columns = {targets[target]}, {name}: must have only one of them, both set {target}")
         targets[target] = name
     if "stage_depths" in targets and "block_widths" not in targets:
-        raise ValueError("column map = depths: must also have widths, the width of each stage")
+        raise ValueError("columns = depths: must also have widths, the width of each stage")
     seeds = [name for name in columns if seed_of(name) is not None]
     single = [targets[target] for target in ("error_percent", "seed") if target in targets]
     if seeds and single:
         raise ValueError(
-            f"column map = {single[0]}, {seeds[0]}: must have only one of them; error_1, error_2, … imply the seed"
+            f"columns = {single[0]}, {seeds[0]}: must have only one of them; error_1, error_2, … imply the seed"
         )
 
 
@@ -151,13 +151,13 @@ def block_widths(cells: Cells, widths: pd.Series, depths: pd.Series | None = Non
 def check_errors(cells: Cells, name: str, expression: str, errors: pd.Series, status: pd.Series | None) -> None:
     """Raise ValueError for errors outside 0 to 100, or that may be fractions or accuracies.
 
-    A column mapped to `error_percent` instead of `error` is taken as percent; only its range is checked.
+    A column mapped to `error_percent` instead of `error` is assumed to be in percent; only its range is checked.
 
     Args:
         cells: the file, for messages.
         name, expression: item of the column map.
         errors: floats, NaN or infinite for failures.
-        status: our statuses, None if not stated; only errors of ok rows are checked.
+        status: our statuses, None if absent; only errors of ok rows are checked.
     """
     used = np.isfinite(errors) if status is None else np.isfinite(errors) & (status.isna() | (status == OK))
     _require(cells, name, errors, ~used | errors.between(0, 100), "from 0 to 100 percent")
@@ -180,29 +180,29 @@ def check_errors(cells: Cells, name: str, expression: str, errors: pd.Series, st
         )
 
 
-def read_statuses(words: pd.Series, place: str) -> tuple[pd.Series, str]:
+def read_statuses(statuses: pd.Series, file: str) -> tuple[pd.Series, str]:
     """Translate the status words of other tools.
 
     Args:
-        words: text, None if not stated.
-        place: the file, for messages.
+        statuses: text, None if absent.
+        file: its name, for messages.
 
     Returns:
-        Our statuses, None if not stated, and a sentence about the translated words, "" without any.
+        Our statuses, None if absent; and a sentence about the translated words, or "".
 
     Raises:
         ValueError: a word that is not in STATUS_WORDS.
     """
-    meanings = {word: _STATUSES.get(_normalized(word)) for word in words.dropna().unique()}
+    meanings = {word: _STATUSES.get(_normalized(word)) for word in statuses.dropna().unique()}
     unknown = [word for word, status in meanings.items() if status is None]
     if unknown:
-        counts = ", ".join(f"{shorten(word)} ({int((words == word).sum())})" for word in unknown[:10])
+        counts = ", ".join(f"{shorten(word)} ({int((statuses == word).sum())})" for word in unknown[:10])
         allowed = "; ".join(f"{status}: {', '.join(spellings)}" for status, spellings in STATUS_WORDS.items())
-        raise ValueError(f"{place}: status = {counts}: unknown; must be one of, in any case, {allowed}")
+        raise ValueError(f"{file}: status = {counts}: unknown; must be one of (ignoring case) {allowed}")
     translated = {status: [w for w, own in meanings.items() if own == status != w] for status in STATUS_WORDS}
     parts = [f"{', '.join(foreign)} as {_meaning(status)}" for status, foreign in translated.items() if foreign]
     sentence = f"status words read: {'; '.join(parts)}" if parts else ""
-    return words.map(meanings).where(words.notna(), None), sentence
+    return statuses.map(meanings).where(statuses.notna(), None), sentence
 
 
 def _normalized(word: str) -> str:
@@ -217,7 +217,7 @@ def _meaning(status: str) -> str:
 
 
 def with_names(frame: pd.DataFrame, file: str, places: Sequence[str]) -> tuple[pd.DataFrame, str]:
-    """Complete space, name and index of every model; also return a note on repeated names, "" without any.
+    """Fill in the space, name and index of every model; also return a note on repeated names, or "".
 
     A row without a name is a separate model. Without seeds, every row of a name is a separate model.
 
@@ -266,7 +266,7 @@ def with_outcomes(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     diverged.
 
     Args:
-        frame: column `error_percent`, and `status` (ours, None if not stated) if the file has it.
+        frame: column `error_percent`, and `status` (ours, None if absent) if the file has it.
     """
     absent = dict.fromkeys((*TEXTS, "spec", "block_widths")) | dict.fromkeys(("macs", "params", "acts"), np.nan)
     frame = frame.assign(**{name: value for name, value in (absent | {"seed": 0}).items() if name not in frame})

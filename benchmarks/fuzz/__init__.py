@@ -1,6 +1,6 @@
-"""Fuzzing of everything that reads files: mutated valid inputs give a result or a documented error.
+"""Fuzz tests of all file readers: a mutated input must give a result or a documented error.
 
-The tests run a few hundred examples of each kind; `python -m benchmarks.fuzz --minutes 10` runs for as long as asked.
+The tests run a few hundred examples of each kind. `python -m benchmarks.fuzz --minutes 10` runs longer.
 """
 
 from benchmarks.fuzz.kinds import KINDS, Kind, check

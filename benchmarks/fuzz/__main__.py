@@ -1,10 +1,10 @@
-"""Fuzz for a while and count.
+"""Fuzz the file readers and count exceptions.
 
     python -m benchmarks.fuzz --minutes 10
     python -m benchmarks.fuzz --minutes 1 --kind CSV --seed 7
 
-Prints for each kind of input how many were read, how many of them were valid, the exceptions other than the documented
-ones by type and place with the first input that raised each, and the longest time. Exit code 1 if there were any.
+Prints for each kind the number of inputs, the number of valid ones and the longest time, and each undocumented
+exception with its type, location and first input. Returns 1 if there was one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HANG_SECONDS = 120  # after which the run ends with a traceback
 
 @dataclass
 class Tally:
-    """What came of the inputs of one kind."""
+    """Results for the inputs of one kind."""
 
     inputs: int = 0
     valid: int = 0
@@ -40,7 +40,7 @@ class Tally:
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, kind: Kind, value: Any) -> None:
-        """Read one input and count what came of it."""
+        """Read one input and count the result."""
         self.inputs += 1
         start = time.monotonic()
         faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
@@ -79,7 +79,7 @@ def run_round(kind: Kind, tally: Tally, number: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="only this kind (repeatable)")

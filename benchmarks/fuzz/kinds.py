@@ -1,4 +1,4 @@
-"""The kinds of input, each with valid originals, the strategy that damages them, and what reads them."""
+"""The kinds of input: valid originals, a strategy that damages them, and a reader."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Kind(NamedTuple):
     Args:
         name: for the summary.
         inputs: the strategy.
-        read: reads one input; raises ValueError (or OSError, where it reads files) and nothing else.
+        read: reads one input; raises only ValueError, or OSError for files.
     """
 
     name: str
@@ -195,14 +195,14 @@ def _check_message(error: Exception) -> None:
 
 
 def read_spec(mapping: dict[str, Any]) -> None:
-    """A spec comes back from its JSON, and its counts fit 64 bits."""
+    """Check that a spec survives a round trip through JSON and that its counts fit in 64 bits."""
     spec = ModelSpec.from_mapping(mapping)
     assert ModelSpec.from_mapping(json.loads(spec.to_json())) == spec
     assert 0 < complexity(spec).params < 2**63
 
 
 def read_text(text: str) -> None:
-    """The value of a YAML text is a spec, a space or neither."""
+    """Read a YAML text as a spec or a space."""
     value = read_yaml(text)
     if isinstance(value, dict):
         for read in (ModelSpec.from_mapping, space_from_config):
@@ -213,7 +213,7 @@ def read_text(text: str) -> None:
 
 
 def read_spec_file(content: bytes) -> None:
-    """Files of specs."""
+    """Read a spec file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spec.json"
         path.write_bytes(content)
@@ -221,12 +221,12 @@ def read_spec_file(content: bytes) -> None:
 
 
 def read_pycls(config: Any) -> None:
-    """The network of a pycls configuration can be counted."""
+    """Convert a pycls configuration and count its network."""
     assert complexity(from_pycls(config)).params > 0
 
 
 def read_table(name: str, content: bytes, columns: dict[str, str] | None = None) -> None:
-    """A table, with what every command does to it first."""
+    """Load a table and run the first steps of every command."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)

@@ -43,14 +43,14 @@ cells = st.sampled_from(CELLS) | st.floats().map(str) | st.integers().map(str) |
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths to everything inside nested mappings and lists."""
+    """The paths to all items of nested mappings and lists."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [place for key, item in items for place in [(*path, key), *places(item, (*path, key))]]
 
 
 @st.composite
 def mutated(draw: st.DrawFn, originals: Sequence[Any]) -> Any:
-    """A valid mapping or list of which one to three values are replaced, removed, added or repeated."""
+    """A valid mapping or list with one to three values replaced, removed, added or repeated."""
     value = copy.deepcopy(draw(st.sampled_from(originals)))
     for _ in range(draw(st.integers(1, 3))):
         if not (paths := places(value)):
@@ -73,7 +73,7 @@ def mutated(draw: st.DrawFn, originals: Sequence[Any]) -> Any:
 
 @st.composite
 def damaged(draw: st.DrawFn, texts: Sequence[str]) -> str:
-    """A valid text of which pieces are cut out, doubled, or replaced by characters that mean something."""
+    """A valid text with parts removed, repeated, or replaced by characters with a special meaning."""
     text = draw(st.sampled_from(texts))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))
@@ -91,7 +91,7 @@ def damaged(draw: st.DrawFn, texts: Sequence[str]) -> str:
 
 @st.composite
 def damaged_bytes(draw: st.DrawFn, original: bytes) -> bytes:
-    """Valid bytes of which some are changed, cut out or doubled."""
+    """Valid bytes with some changed, removed or repeated."""
     content = bytearray(original)
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(content)))
@@ -101,7 +101,7 @@ def damaged_bytes(draw: st.DrawFn, original: bytes) -> bytes:
 
 
 def as_json(value: Any) -> bytes:
-    """The value as JSON; an example that JSON cannot hold, or that is very large, is rejected."""
+    """The value as JSON; rejects examples that JSON cannot represent and very large ones."""
     try:
         content = json.dumps(value).encode()
     except (TypeError, ValueError):
@@ -110,19 +110,19 @@ def as_json(value: Any) -> bytes:
 
 
 def json_files(originals: Sequence[Any]) -> st.SearchStrategy[bytes]:
-    """JSON files with a mutated value, with a damaged text, or with any bytes."""
+    """JSON files with a mutated value, damaged text, or random bytes."""
     texts = [json.dumps(original, indent=1) for original in originals]
     return mutated(originals).map(as_json) | damaged(texts).map(encoded) | st.binary()
 
 
 def encoded(text: str) -> bytes:
-    """The text in UTF-8; lone surrogates become bytes that are not."""
+    """The text in UTF-8; lone surrogates become invalid bytes."""
     return text.encode("utf-8", "surrogatepass")
 
 
 @st.composite
 def delimited_files(draw: st.DrawFn, originals: Sequence[Mapping[str, Sequence[Any]]]) -> bytes:
-    """A CSV file of which cells and column names are replaced; sometimes the text is damaged, or encoded otherwise."""
+    """A CSV file with some cells and column names replaced, sometimes with damaged text or another encoding."""
     table = {name: list(map(str, values)) for name, values in draw(st.sampled_from(originals)).items()}
     for _ in range(draw(st.integers(0, 6))):
         name = draw(st.sampled_from(sorted(table)))
@@ -151,7 +151,7 @@ def _zipped(text: str) -> bytes:
 
 @st.composite
 def parquet_files(draw: st.DrawFn, originals: Sequence[Mapping[str, Sequence[Any]]]) -> bytes:
-    """A Parquet file in which columns are replaced by ones of any type; sometimes its bytes are damaged."""
+    """A Parquet file with some columns replaced by columns of any type, sometimes with damaged bytes."""
     table: dict[str, Any] = dict(draw(st.sampled_from(originals)))
     rows = len(next(iter(table.values())))
     for _ in range(draw(st.integers(0, 3))):

@@ -193,6 +193,7 @@ def study_space(values: Mapping[str, Any], label: str, image: Mapping[str, int])
         ValueError: a setting of the space is not allowed.
     """
     given = values["spaces"][label]
+    limits = {name: limit for name, limit in values["complexity"].items() if limit is not None}
     from_data = {
         "resolution": image["resolution"],
         "in_channels": image["in_channels"],
@@ -204,7 +205,7 @@ def study_space(values: Mapping[str, Any], label: str, image: Mapping[str, int])
             "duplicates": values["duplicates"],
             **given,
             "template": merge(merge(from_data, values["template"]), given.get("template") or {}),
-            "constraints": {**values["complexity"], **(given.get("constraints") or {})},
+            "constraints": {**limits, **(given.get("constraints") or {})},
         }
     )
 

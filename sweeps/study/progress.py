@@ -6,6 +6,7 @@ Everything is read from the study folder, so it covers all workers, on any machi
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -189,7 +190,8 @@ def show_progress(study: Study, console: Console | None = None) -> Iterator[None
         study: the study.
         console: standard error by default.
     """
-    console = console or Console(stderr=True)
+    # A notebook sets FORCE_COLOR, but it cannot show a moving bar.
+    console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
     stop = threading.Event()
     show = _show_bar if console.is_terminal else _show_lines
     thread = threading.Thread(target=show, args=(StudyReader(study), console, stop), daemon=True)

@@ -111,10 +111,25 @@ def test_results_have_a_figure_sentences_and_html(table, method, arguments):
     assert result.plot(ax=ax) is ax
     assert ax.has_data()
     plt.close(figure)
-    assert str(result) == "\n".join(result.sentences) != ""
+    assert str(result).endswith("\n".join(result.sentences))
+    for _, frame in result.tables:
+        assert all(str(column) in str(result) for column in frame.columns)
     assert "\n" not in repr(result)
     html = result._repr_html_()
     assert html.count("<table") == len([frame for _, frame in result.tables])
+
+
+def test_one_name_may_be_a_string(table, tmp_path):
+    assert table.select(pareto="macs").frame.equals(table.select(pareto=["macs"]).frame)
+    assert len(table.export(tmp_path, top=1, formats="json", pareto="macs")) == 1
+    assert table.compare(across="recipe").frame.equals(table.compare().frame)
+
+
+def test_invalid_tables_and_columns_are_rejected(study):
+    with pytest.raises(ValueError, match=r"^tables = 5: must be study folders, table files or data frames"):
+        load(5)
+    with pytest.raises(ValueError, match=r"^columns = 'error=acc': must be a mapping"):
+        load(study, columns="error=acc")
 
 
 def test_where_and_by_return_tables(table):
@@ -147,7 +162,8 @@ def test_report_and_export_write_files(table, tmp_path):
         ("select", {"pareto": ["mac"]}, "pareto = mac: unknown; did you mean macs"),
         ("select", {"noise": -1.0}, "noise = -1: must be a positive number of points"),
         ("export", {"folder": "x", "top": 0}, "top = 0: must be at least 1"),
-        ("export", {"folder": "x", "formats": ["yml"]}, "format = yml: unknown; did you mean yaml"),
+        ("export", {"folder": "x", "formats": ["yml"]}, "formats = yml: unknown; did you mean yaml"),
+        ("export", {"folder": "x", "within": {"macs": 3}}, r"within = macs: 3: must be a range \(low, high\)"),
         ("export", {"folder": "x", "within": {"mac": (1, 2)}}, "within = mac: unknown; did you mean macs"),
     ],
 )

@@ -106,7 +106,7 @@ def test_export_reads_specs_and_pycls_files_and_sets_the_file_names(tmp_path, ca
     assert load_spec(out / f"{names[1]}.yaml").spec_id == spec.spec_id
     capsys.readouterr()
     for option, value in (("top", "2"), ("pareto", "macs"), ("where", "depth>1")):
-        with pytest.raises(ValueError, match=f"^{option} = {value}: must be left out with spec files"):
+        with pytest.raises(ValueError, match=f"^{option} = {value}: must be omitted with spec files"):
             export([given[0], f"--{option}", value, "--out", str(out)])
     with pytest.raises(ValueError, match=r"RUN = runs/demo: must be a YAML file too"):
         export([given[0], "runs/demo", "--out", str(out)])
@@ -129,7 +129,8 @@ def test_export_selects_within_ranges_and_on_the_front(study, tmp_path):
         (export, ["--within", "macs=1:2", "--out", "x"], "within = macs=1:2: must contain some model"),
         (report, ["--failures", "best"], "failures = 'best': must be worst, drop or error=NUMBER"),
         (report, ["--match", "flops"], "match = flops: unknown; must be one of macs, params, acts, none"),
-        (export, ["--to", "tflite", "--out", "x"], "format = tflite: unknown; must be one of yaml, json, pycls"),
+        (compare, ["--map", "error=acc"], "map: must be omitted for study folders"),
+        (export, ["--to", "tflite", "--out", "x"], "to = tflite: unknown; must be one of yaml, json, pycls"),
         (export, ["--top", "0", "--out", "x"], "top = 0: must be at least 1"),
     ],
 )
@@ -356,6 +357,7 @@ def test_out_does_not_replace_files_of_the_user(study, tmp_path, name):
         edf([str(study), "--out", "/dev/null"])
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_report_and_export_do_not_replace_files_of_the_user(study, tmp_path):
     out = tmp_path / "out"
     assert report([str(study), "--out", str(out)]) == 0

@@ -84,7 +84,7 @@ def test_coverage_of_the_difference(match):
 
 @pytest.mark.parametrize(("n_a", "n_b"), [(200, 200), (300, 100)])
 def test_models_needed_counts_models_outside_the_common_range(n_a, n_b):
-    """Half of the models lie outside the common range: they are trained all the same.
+    """Half of the models are outside the common range, but must be trained too.
 
     If the difference is the one these models can see, as many are needed; half of it needs four times as many.
     """

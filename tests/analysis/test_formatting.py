@@ -31,7 +31,7 @@ def test_counts_in_a_column_of_floats_are_integers():
         assert as_integer(pd.Series(column)).tolist() == column
 
 
-def test_every_parameter_of_a_mixed_column_has_a_format_of_its_own():
+def test_each_parameter_of_a_mixed_column_has_its_own_format():
     frame = pd.DataFrame(
         {"parameter": ["depth", "w_m", "depth", "w_m"], "a": [12.0, 2.0, 7.0, 2.75], "b": [20.0, 3.0, 9.0, 2.5]}
     )
@@ -40,7 +40,7 @@ def test_every_parameter_of_a_mixed_column_has_a_format_of_its_own():
     assert shown["to"].tolist() == ["20", "3.00", "9", "2.50"]
 
 
-def test_numbers_stand_to_the_right_and_can_be_sorted():
+def test_numbers_are_right_aligned_and_sortable():
     mean, pair, count = columns(pd.DataFrame({"mean": [15.0, np.nan], "pair": ["a − b", "1"], "n": ["1,200", "–"]}))
     assert (mean.texts, mean.values, mean.right) == (["15.00", "–"], [15.0, None], True)
     assert not pair.right

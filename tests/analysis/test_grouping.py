@@ -41,15 +41,15 @@ def test_conditions(table, condition, kept):
 
 
 def test_rows_without_a_value_satisfy_no_condition_and_are_counted(table):
-    assert keep_where(table, ["depth!=12"]).notes == ("1 of 8 rows has no depth and is left out.",)
+    assert keep_where(table, ["depth!=12"]).notes == ("1 of 8 rows has no depth and is excluded.",)
     assert keep_where(table, ["family=x"]).notes == ()
 
 
 @pytest.mark.parametrize("condition", ["status=ok", "error_percent<100", "err<100"])
-def test_a_condition_that_hides_failures_is_noted(table, condition):
+def test_a_note_counts_failures_hidden_by_a_condition(table, condition):
     kept = keep_where(table, [condition])
     assert len(kept.frame) == 6
-    assert f"where {condition}: 2 of 2 failed models are left out, which flatters" in kept.notes[-1]
+    assert f"where {condition}: 2 of 2 failed models are excluded, which favors" in kept.notes[-1]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ FRAME = pd.DataFrame(
     [
         ("worst", [10, 30, 30, 30, 30], "count with an error of 30.00 % (policy worst)"),
         ("error=90", [10, 90, 30, 90, 90], "count with an error of 90.00 % (policy error=90)"),
-        ("drop", [10, 30], "were left out (policy drop)"),
+        ("drop", [10, 30], "were excluded (policy drop)"),
     ],
 )
 def test_the_policy_sets_the_error_of_failed_models(policy, errors, sentence):

@@ -47,20 +47,20 @@ def test_spaces_with_different_recipes_are_separate(tmp_path, make_study):
 
 
 def test_a_training_in_two_studies_counts_once(tmp_path, make_study):
-    """The populations of one space and seed begin alike; the second study has six more of each, one still to train."""
+    """Populations of one space and seed share their first draws. The second study has six more of each."""
     a, b = make_study(tmp_path / "a", n=6, failures={4: "diverged"}), make_study(tmp_path / "b", n=12)
     both = load(a, b)
     assert both.frame["spec_id"].tolist() == [*load(a)["spec_id"], *load(b)["spec_id"][12:]]
     assert both.notes == (
-        "12 of 36 rows repeat a training (same model, same seed) and are left out; "
-        "1 of these trainings have several results, and the first counts.",
+        "12 of 36 rows repeat a training (same model, same seed) and are excluded; "
+        "1 of them has several results, and the first one counts.",
     )
     assert both.frame["status"][4] == "diverged"
     assert load(b).notes == ()
     assert load(b, make_study(tmp_path / "other", n=6, recipe_id="f" * 16)).notes == ()
 
 
-def test_a_model_missing_in_one_study_is_taken_from_another(tmp_path, make_study):
+def test_a_model_missing_in_one_study_may_be_trained_in_another(tmp_path, make_study):
     begun, done = make_study(tmp_path / "begun", n=6, untrained=8), make_study(tmp_path / "done", n=6)
     both = load(begun, done)
     assert both["spec_id"].tolist() == [*load(begun)["spec_id"][:4], *load(done)["spec_id"][4:]]
@@ -73,7 +73,7 @@ def test_merged_spaces_share_their_trainings(tmp_path, make_study):
     assert (len(table.frame), table.notes) == (16, ())  # a network may be a member of two spaces
     together = group_by(table, "bottleneck_ratio")
     assert together.frame["space"].tolist() == ["bottleneck_ratio = 1"] * 8
-    assert together.notes == ("8 of 16 rows repeat a training (same model, same seed) and are left out.",)
+    assert together.notes == ("8 of 16 rows repeat a training (same model, same seed) and are excluded.",)
     for frame in (table.frame, together.frame):
         best = select_best(frame, None, noise_sd=0.5)
         assert best["seeds"].tolist() == [1] * 8
@@ -138,7 +138,7 @@ def test_a_table_survives_a_csv_file(tmp_path, make_study):
     assert len(average_seeds(apply_failure_policy(again).frame)) == 40
 
 
-def test_unrelated_records_are_left_out_with_a_warning(study, tmp_path, make_study):
+def test_unrelated_records_are_excluded_with_a_warning(study, tmp_path, make_study):
     other = make_study(tmp_path / "other", n=1, seed=5)
     for record in (other / "records").glob("*.json"):
         (study / "records" / record.name).write_text(record.read_text())

@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from designspace.quantized_linear import QuantizedLinear
 
 from analysis.widths import FIT_COLUMNS, fit_population, fit_quantized_linear, linear_structure, width_profiles
 from designspace import zoo
+from designspace.widths import QuantizedLinear
 
 
 def stages(widths: str, depths: str) -> list[int]:

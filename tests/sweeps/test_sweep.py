@@ -255,6 +255,19 @@ def test_every_experiment_can_be_drawn(path):
         assert len(study_space(values, label, image).sample(values["n"], values["seed"])) == values["n"]
 
 
+def test_a_space_keeps_its_limits_in_a_study_without_limits(tmp_path, monkeypatch):
+    code = "import designspace\nsmall = designspace.space('regnetx').with_constraints(macs=(1e6, 2e6))\n"
+    (tmp_path / "limited_space.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    values = compose(["experiment=smoke", "complexity.macs=null"]).values
+    values["spaces"] = {"small": {"base": "limited_space:small"}, "any": {"base": "regnetx"}}
+    image = {"resolution": 8, "in_channels": 1, "classes": 10}
+    assert study_space(values, "small", image).constraints.macs == (1e6, 2e6)
+    assert study_space(values, "any", image).constraints.macs is None
+    values["complexity"]["macs"] = [3e6, 4e6]
+    assert study_space(values, "small", image).constraints.macs == (3e6, 4e6)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "hydra").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_the_command_of_every_launcher_composes(path):
     first = shlex.split(path.read_text().splitlines()[0].lstrip("# "))

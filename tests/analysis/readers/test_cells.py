@@ -112,7 +112,7 @@ def test_a_doubtful_unit_is_rejected_and_can_be_confirmed(read, table, columns, 
     assert (raw["status"] == "ok").all()
 
 
-def test_a_column_named_error_is_taken_as_percent(read):
+def test_a_column_named_error_is_in_percent(read):
     assert read("top-1 err\n93\n90\n", "error=top-1 err")["error_percent"].tolist() == [93, 90]
     assert read("error_percent\n0.5\n0.25\n")["error_percent"].tolist() == [0.5, 0.25]
 
@@ -216,11 +216,11 @@ def test_parquet_errors_state_the_row_and_a_named_index_is_a_column(tmp_path):
         load(tmp_path / "broken.parquet", columns=parse_map("error"))
 
 
-def test_blank_spaces_are_left_out_and_counted(tmp_path):
+def test_blank_spaces_are_excluded_and_counted(tmp_path):
     (tmp_path / "nets.csv").write_text("space,error\na,20\n,25\n a ,30\nb,40\n")
     table = load(tmp_path / "nets.csv", columns=parse_map("space,error"))
     assert table.frame["space"].tolist() == ["a", "a", "b"]
-    assert table.notes == ("nets.csv: 1 of 4 rows has no space and is left out.",)
+    assert table.notes == ("nets.csv: 1 of 4 rows has no space and is excluded.",)
     (tmp_path / "nets.csv").write_text("space,error\n,20\n,25\n")
     with pytest.raises(ValueError, match="space = space: must have a value in some row"):
         load(tmp_path / "nets.csv", columns=parse_map("space,error"))
@@ -231,13 +231,13 @@ def test_a_row_without_a_name_is_a_separate_model(read):
     assert frame.groupby("spec_id", sort=False)["error_percent"].apply(list).tolist() == [[20, 21], [30], [31]]
 
 
-def test_repeated_rows_are_left_out_and_repeated_names_are_reported(tmp_path):
+def test_repeated_rows_are_excluded_and_repeated_names_are_reported(tmp_path):
     rows = "a,20,5\nb,30,6\n"
     path = tmp_path / "nets.csv"
     path.write_text("name,error,depth\n" + 3 * rows)
     table = load(path, columns=parse_map("name,error"))
     assert table.frame["spec_id"].tolist() == ["a", "b"]
-    assert table.notes == ("nets.csv: 4 of 6 rows repeat another in all columns and are left out.",)
+    assert table.notes == ("nets.csv: 4 of 6 rows repeat another in all columns and are excluded.",)
     path.write_text("name,error,depth\n" + rows + "a,21,5\n")
     table = load(path, columns=parse_map("name,error"))
     assert table.frame["spec_id"].tolist() == ["a", "b", "a #2"]
@@ -248,7 +248,7 @@ def test_repeated_rows_are_left_out_and_repeated_names_are_reported(tmp_path):
 
 
 def test_rows_with_equal_errors_and_nothing_else_all_count(tmp_path):
-    """Errors counted on few images are often equal by chance; nothing says that these are the same models."""
+    """Errors counted on few images are often equal by chance; nothing shows that these are the same models."""
     (tmp_path / "nets.csv").write_text("space,error\na,20\na,20\nb,30\n")
     table = load(tmp_path / "nets.csv", columns=parse_map("space,error"))
     assert table.frame["error_percent"].tolist() == [20, 20, 30]
@@ -280,7 +280,7 @@ def test_widths_and_depths_of_stages(read):
     assert frame["block_widths"].tolist() == [(24, 56, 56), (8, 8, 8)]
     with pytest.raises(ValueError, match=r"line 2: depths = \[1\]: must have as many values as widths \(2\)"):
         read('error,w,d\n20,"24,56",1\n', "error,widths=w,depths=d")
-    with pytest.raises(ValueError, match="column map = depths: must also have widths"):
+    with pytest.raises(ValueError, match="columns = depths: must also have widths"):
         read('error,w,d\n20,"24,56",1\n', "error,depths=d")
 
 
@@ -302,12 +302,12 @@ def test_an_error_in_the_map_names_the_file_it_does_not_fit(read, tmp_path):
     [
         (
             "error=a,error_percent=b",
-            "column map = error, error_percent: must have only one of them, both set",
+            "columns = error, error_percent: must have only one of them, both set",
         ),
-        ("error=a,error_1=b", "column map = error, error_1: must have only one of them"),
-        ("error=a,rank=b", "column map = rank: must not be the name of a computed column"),
-        ("error=a,seed=b,error_1=b", "column map = error, error_1: must have only one of them"),
-        ("error_1=a,seed=b", "column map = seed, error_1: must have only one of them"),
+        ("error=a,error_1=b", "columns = error, error_1: must have only one of them"),
+        ("error=a,rank=b", "columns = rank: must not be the name of a computed column"),
+        ("error=a,seed=b,error_1=b", "columns = error, error_1: must have only one of them"),
+        ("error_1=a,seed=b", "columns = seed, error_1: must have only one of them"),
         ("error=a,widths=a+b", "must be a column of lists"),
     ],
 )
@@ -319,5 +319,5 @@ def test_contradictory_maps_are_rejected(read, columns, message):
 def test_errors_per_seed_replace_an_error_per_model_but_exclude_seeds(read):
     frame = read("name,error_percent,a,b\nx,10,9,11\ny,20,19,21\n", "name,error_1=a,error_2=b")
     assert frame["error_percent"].tolist() == [9, 19, 11, 21]
-    with pytest.raises(ValueError, match="column map = seed, error_1: must have only one of them"):
+    with pytest.raises(ValueError, match="columns = seed, error_1: must have only one of them"):
         read("name,seed,a,b\nx,1,9,11\ny,1,19,21\n", "name,error_1=a,error_2=b")

@@ -55,7 +55,7 @@ def test_spaces_from_a_column_and_rows_by_condition(tmp_path):
     assert wide.frame["space"].tolist() == ["wide = False", "wide = False", "wide = True", "wide = True"]
     some = group_by(load(tmp_path / "both.csv"), "k")
     assert some.frame["space"].tolist() == ["k = 2", "k = 3"]
-    assert some.notes == ("2 of 4 rows have no k and are left out.",)
+    assert some.notes == ("2 of 4 rows have no k and are excluded.",)
     with pytest.raises(ValueError, match="where = k=3: no model is left; k is one of 10, 2"):
         keep_where(table, ["k=3"])
     with pytest.raises(ValueError, match="must be COLUMN=VALUE"):
@@ -127,7 +127,7 @@ def test_errors_name_the_file_and_what_to_do(study, tmp_path):
     pd.DataFrame({"acc": [1.0]}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(ValueError, match=r"error_percent: required and missing; map it, such as .*; columns: acc"):
         load(tmp_path / "t.csv")
-    with pytest.raises(ValueError, match="column map: must be left out for study folders"):
+    with pytest.raises(ValueError, match="columns: must be omitted for study folders"):
         load(study, columns={"error": "acc"})
     (tmp_path / "other.json").write_text('[{"x": 1}]')
     with pytest.raises(ValueError, match=r"must be an NDS file .* or a sweep\.json"):
