@@ -9,12 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from live_server import make_live, serving, update
 
+from designspace.claims import Claim
 from designspace.cli import main
+from designspace.study import now
 
 
 def fragments(live) -> dict[str, str]:
@@ -30,6 +33,17 @@ def test_progress_failures_and_best_models_are_shown(study):
     assert "bottleneck beats inverted" in shown["answer"]
     assert shown["edf"].count("data:image/svg+xml;base64,") == shown["curves"].count("data:image/svg+xml;base64,") == 1
     assert shown["best"].count("<tr><td>") == 5
+
+
+def test_models_in_training_show_their_epoch(study):
+    model = json.loads((study / "models.jsonl").read_text().splitlines()[-1])
+    claim = Claim(model["key"], "0-host", "host", 1, "", since=now(), epoch=1, stale_seconds=600.0)
+    (study / "claims").mkdir()
+    (study / "claims" / model["key"]).write_text(json.dumps(asdict(claim)))
+    shown = fragments(make_live([study]))
+    assert "running" in shown["progress-0"]
+    assert f"{model['space']} #{model['index']}" in shown["running-0"]
+    assert "1 of 2" in shown["running-0"]
 
 
 def test_text_from_records_is_escaped(study):
