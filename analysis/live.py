@@ -164,7 +164,8 @@ class LiveStudies:
         self._statistics(answer, figures, "")
 
     def _statistics(self, answer: list[str], figures: dict[str, str], problem: str) -> None:
-        self._fragments["answer"] = self._render("answer", answer, problem)
+        interim = not all(study.status and study.status.complete for study in self._studies)
+        self._fragments["answer"] = self._render("answer", answer, problem, interim)
         for name in ("edf", "curves"):
             self._fragments[name] = self._render("figure", name, figures.get(name))
 

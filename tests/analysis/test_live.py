@@ -56,10 +56,12 @@ def test_a_study_may_appear_grow_and_disappear(tmp_path, make_study):
     run = tmp_path / "study"
     live = make_live([run])
     assert f"Waiting for {run}" in fragments(live)["progress-0"]
+    assert "do not stop a study because an interim result is significant" in fragments(live)["answer"]
     make_study(run, n=4)
     shown = fragments(live)
     assert "<strong>8 of 8</strong>" in shown["progress-0"]
     assert "complete" in shown["progress-0"]
+    assert "interim" not in shown["answer"]
     assert shown["edf"]
     shutil.rmtree(run)
     assert not fragments(live)["edf"].strip()
