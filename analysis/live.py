@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import secrets
 import socket
@@ -37,13 +38,15 @@ if TYPE_CHECKING:
 
     from analysis.table import Table
 
+log = logging.getLogger(__name__)
+
 HOST = "127.0.0.1"
 PORT = 8420
 """Default port; if it is in use, any free one."""
 
 PROGRESS_SECONDS = 1.0
 STATISTICS_SECONDS = 3.0
-"""Minimum pause between computations of the statistics, and at least four times as long as one takes."""
+"""Minimum pauses between updates; a pause is also at least four times as long as the update took."""
 
 SHOWN = 20
 """Maximum number of rows of a table."""
@@ -61,17 +64,17 @@ class _LiveStudy:
         self.status: Status | None = None
         self.problem = ""
         self.epochs = 0
+        self.version: tuple[int, ...] = ()
         self._reader: StudyReader | None = None
-        self._opened: tuple[int, ...] = ()
 
     def update(self) -> None:
         try:
             stat = (self.root / "manifest.json").stat()
-            opened = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            if self._reader is None or opened != self._opened:
+            version = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            if self._reader is None or version != self.version:
                 study = Study.open(self.root)
                 self.epochs = (study.config.get("recipe") or {}).get("epochs") or 0
-                self._reader, self._opened = StudyReader(study), opened
+                self._reader, self.version = StudyReader(study), version
             self.status, self.problem = self._reader.read(), ""
         except (FileNotFoundError, NotADirectoryError):
             self.status, self._reader, self.problem = None, None, ""
@@ -99,7 +102,7 @@ class LiveStudies:
         self._studies = [_LiveStudy(run) for run in runs]
         self._read = read
         self._options = options
-        self._computed_for: list[tuple[int, int]] = []
+        self._computed_for: list[tuple[Path, tuple[int, ...], int, int]] = []
         self._fragments: dict[str, str] = {}
         self._templates = Environment(
             loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -126,28 +129,27 @@ class LiveStudies:
 
     def update_progress(self) -> None:
         """Read the study folders and render progress, models in training and failures."""
-        parts = self._templates.get_template("live_parts.html.j2").module
         for number, study in enumerate(self._studies):
             study.update()
-            self._fragments[f"progress-{number}"] = str(parts.progress(study))  # type: ignore[attr-defined]
-            self._fragments[f"running-{number}"] = str(parts.running(study))  # type: ignore[attr-defined]
-            self._fragments[f"failed-{number}"] = str(parts.failed(study))  # type: ignore[attr-defined]
+            self._fragments[f"progress-{number}"] = self._render("progress", study)
+            self._fragments[f"running-{number}"] = self._render("running", study)
+            self._fragments[f"failed-{number}"] = self._render("failed", study)
         best = [(error, model) for study in self._studies if study.status for model, error in study.status.best]
         best.sort(key=lambda row: row[0])
-        self._fragments["best"] = str(parts.best(best[:5]))  # type: ignore[attr-defined]
+        self._fragments["best"] = self._render("best", best[:5])
 
     def update_statistics(self) -> None:
         """Compute the statistics of the finished models if there are new records."""
-        existing = [study for study in self._studies if study.status is not None]
-        counts = [(s.status.total.done, s.status.total.failures) for s in existing if s.status]
-        if counts == self._computed_for:
+        totals = [(study, study.status.total) for study in self._studies if study.status]
+        records = [(study.root, study.version, total.done, total.failures) for study, total in totals]
+        if records == self._computed_for:
             return
-        self._computed_for = counts
-        if not any(done for done, _ in counts):
+        self._computed_for = records
+        if not any(total.done for _, total in totals):
             self._statistics([], {}, "")
             return
         try:
-            table = self._read([study.root for study in existing])
+            table = self._read([study.root for study, _ in totals])
             failures = {name: value for name, value in self._options.items() if name == "failures"}
             models = table.models(**failures)
             edf = table.edf(**self._options)
@@ -162,28 +164,33 @@ class LiveStudies:
         self._statistics(answer, figures, "")
 
     def _statistics(self, answer: list[str], figures: dict[str, str], problem: str) -> None:
-        parts = self._templates.get_template("live_parts.html.j2").module
-        self._fragments["answer"] = str(parts.answer(answer, problem))  # type: ignore[attr-defined]
+        interim = not all(study.status and study.status.complete for study in self._studies)
+        self._fragments["answer"] = self._render("answer", answer, problem, interim)
         for name in ("edf", "curves"):
-            self._fragments[name] = str(parts.figure(name, figures.get(name)))  # type: ignore[attr-defined]
+            self._fragments[name] = self._render("figure", name, figures.get(name))
+
+    def _render(self, macro: str, *arguments: object) -> str:
+        return str(getattr(self._templates.get_template("live_parts.html.j2").module, macro)(*arguments))
 
     @contextmanager
     def updating(self) -> Iterator[None]:
         """Update in the background while the block runs."""
         stop = threading.Event()
 
-        def progress() -> None:
-            while not stop.wait(PROGRESS_SECONDS):
-                self.update_progress()
-
-        def statistics() -> None:
+        def repeat(update: Callable[[], None], seconds: float) -> None:
             pause = 0.0
             while not stop.wait(pause):
                 began = time.monotonic()
-                self.update_statistics()
-                pause = max(STATISTICS_SECONDS, 4 * (time.monotonic() - began))
+                try:
+                    update()
+                except Exception:  # the next state of the study may be readable
+                    log.exception("the live report could not be updated")
+                pause = max(seconds, 4 * (time.monotonic() - began))
 
-        threads = [threading.Thread(target=target, daemon=True) for target in (progress, statistics)]
+        threads = [
+            threading.Thread(target=repeat, args=(self.update_progress, PROGRESS_SECONDS), daemon=True),
+            threading.Thread(target=repeat, args=(self.update_statistics, STATISTICS_SECONDS), daemon=True),
+        ]
         for thread in threads:
             thread.start()
         try:

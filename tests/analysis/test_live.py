@@ -9,12 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from live_server import make_live, serving, update
 
+from designspace.claims import Claim
 from designspace.cli import main
+from designspace.study import now
 
 
 def fragments(live) -> dict[str, str]:
@@ -32,6 +35,17 @@ def test_progress_failures_and_best_models_are_shown(study):
     assert shown["best"].count("<tr><td>") == 5
 
 
+def test_models_in_training_show_their_epoch(study):
+    model = json.loads((study / "models.jsonl").read_text().splitlines()[-1])
+    claim = Claim(model["key"], "0-host", "host", 1, "", since=now(), epoch=1, stale_seconds=600.0)
+    (study / "claims").mkdir()
+    (study / "claims" / model["key"]).write_text(json.dumps(asdict(claim)))
+    shown = fragments(make_live([study]))
+    assert "running" in shown["progress-0"]
+    assert f"{model['space']} #{model['index']}" in shown["running-0"]
+    assert "1 of 2" in shown["running-0"]
+
+
 def test_text_from_records_is_escaped(study):
     shown = fragments(make_live([study]))
     assert "&lt;script&gt;" in shown["failed-0"]
@@ -42,10 +56,12 @@ def test_a_study_may_appear_grow_and_disappear(tmp_path, make_study):
     run = tmp_path / "study"
     live = make_live([run])
     assert f"Waiting for {run}" in fragments(live)["progress-0"]
+    assert "do not stop a study because an interim result is significant" in fragments(live)["answer"]
     make_study(run, n=4)
     shown = fragments(live)
     assert "<strong>8 of 8</strong>" in shown["progress-0"]
     assert "complete" in shown["progress-0"]
+    assert "interim" not in shown["answer"]
     assert shown["edf"]
     shutil.rmtree(run)
     assert not fragments(live)["edf"].strip()
