@@ -40,6 +40,7 @@ def test_auto_dtype_is_bfloat16_with_hardware_support_only(
     ("config", "message"),
     [
         (DeviceConfig(device="cuda"), r"device\.device = cuda: must be auto or cpu, PyTorch sees no GPU"),
+        (DeviceConfig(cuda_graphs=True), r"device\.cuda_graphs = True: must be False on a CPU"),
         (DeviceConfig(dtype="float16"), r"device\.dtype = float16: must be auto, float32 or bfloat16 on a CPU"),
     ],
 )
