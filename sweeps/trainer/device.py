@@ -104,14 +104,15 @@ class Device:
 @contextmanager
 def deterministic_algorithms() -> Iterator[None]:
     """Use PyTorch's deterministic algorithms, with a warning where there is none; restore the previous mode on exit."""
-    mode, fill = torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory
+    options: Any = torch.utils.deterministic
+    mode, fill = torch.get_deterministic_debug_mode(), options.fill_uninitialized_memory
     torch.set_deterministic_debug_mode("warn")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # finds bugs, but costs a kernel for every new tensor
+    options.fill_uninitialized_memory = False  # finds bugs, but costs a kernel for every new tensor
     try:
         yield
     finally:
         torch.set_deterministic_debug_mode(mode)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        options.fill_uninitialized_memory = fill
 
 
 def resolve_device(config: DeviceConfig, world: World = ALONE) -> Device:

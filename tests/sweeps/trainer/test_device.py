@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -62,7 +63,8 @@ def test_cudnn_searches_for_kernels_in_long_trainings_only() -> None:
 
 def test_deterministic_algorithms_do_not_fill_new_tensors() -> None:
     def modes() -> tuple[bool, bool]:
-        return torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+        options: Any = torch.utils.deterministic
+        return torch.are_deterministic_algorithms_enabled(), options.fill_uninitialized_memory
 
     before = modes()
     with deterministic_algorithms():

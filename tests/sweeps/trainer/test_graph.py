@@ -7,6 +7,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,9 +58,9 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-def train(device: Device, monkeypatch: pytest.MonkeyPatch, recipe: Recipe = RECIPE, **options: object) -> Record:
+def train(device: Device, monkeypatch: pytest.MonkeyPatch, recipe: Recipe = RECIPE, **options: Any) -> Record:
     monkeypatch.setattr(trainer, "resolve_device", lambda *_: device)
-    return train_network(network, SPLITS, recipe, RECORD, **options)  # type: ignore[arg-type]
+    return train_network(network, SPLITS, recipe, RECORD, **options)
 
 
 def curves(record: Record) -> list[tuple[float | None, ...]]:
@@ -89,7 +90,7 @@ def test_a_graphed_training_resumes_and_can_continue_without_graphs(
     graphed = dataclasses.replace(CPU, cuda_graphs=True)
     expected = curves(train(CPU, monkeypatch))
     for first, second in ((graphed, graphed), (graphed, CPU), (CPU, graphed)):
-        options = {"checkpoint": tmp_path / "model.pt", "long_seconds": 0.0}
+        options: dict[str, Any] = {"checkpoint": tmp_path / "model.pt", "long_seconds": 0.0}
         with pytest.raises(InterruptedError):
             train(first, monkeypatch, on_epoch=interrupt, **options)
         assert curves(train(second, monkeypatch, **options)) == expected
