@@ -80,6 +80,23 @@ def test_graphed_updates_equal_ordinary_updates(
     assert graphed.updates == ordinary.updates == 30
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_replayed_training_equals_an_ordinary_one_on_a_gpu(dtype: str) -> None:
+    ordinary, graphed = (
+        DeviceConfig.model_validate(
+            {"device": "cuda", "dtype": dtype, "deterministic": True, "cuda_graphs": cuda_graphs}
+        )
+        for cuda_graphs in (False, True)
+    )
+    first, second = (
+        train_network(network, SPLITS, RECIPE, RECORD, device_config=config) for config in (ordinary, graphed)
+    )
+    assert second.status == "ok"
+    assert curves(first) == curves(second)
+
+
 def test_a_graphed_training_resumes_and_can_continue_without_graphs(
     captured: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
