@@ -167,7 +167,7 @@ class Findings:
         warnings: accepted differences between trainings (`check_same_training`).
         models: one row per model with its mean error over seeds, the columns of `fit_population`, and `pareto`.
         spaces, parameters, regimes, widths, training, selection: the parts of the report.
-        failures: one row per space and status other than ok: number of models and one message.
+        failures: one row per space and status other than ok, with "collapsed": number of models and one message.
         sampling: one row per study and space: asked, drawn, kept, acceptance, distinct, duplicates
             (`designspace.population.SamplingReport`), and the number of rejections by constraint.
     """
@@ -343,6 +343,12 @@ def _selection(table: Trainings, top: int, complexity: str) -> SelectionFindings
 
 
 def _failures(frame: pd.DataFrame) -> pd.DataFrame:
+    if "collapsed" in frame:
+        collapsed = frame["collapsed"].eq(True) & (frame["status"] == "ok")
+        frame = frame.assign(
+            status=frame["status"].mask(collapsed, "collapsed"),
+            message=frame["message"].mask(collapsed, "no better than a constant prediction; counts with its error"),
+        )
     grouped = frame[frame["status"] != "ok"].groupby(["space", "status"], sort=False)["message"]
     counts = grouped.agg(models="size", example="first").reset_index()
     counts["example"] = counts["example"].fillna("").astype(str).str.split("\n").str[0].str.slice(0, 200)

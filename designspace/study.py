@@ -113,6 +113,7 @@ class Record:
     depth: Count | None = _column("blocks in all stages", "blocks", default=None)
     message: str = _column("error message of a failed model", default="")
     error_percent: Percent | None = _column("top-1 error on the validation split, last epoch", "%", default=None)
+    collapsed: bool = _column("whether it learned nothing: error and loss of a constant prediction", default=False)
     epochs_done: Count = _column("epochs finished", default=0)
     updates: Count = _column("optimizer steps, including those that float16 skipped (overflow)", default=0)
     predicted_seconds: Seconds | None = _column("predicted training time, with evaluation", "s", default=None)

@@ -163,6 +163,8 @@ class DeviceConfig(Validated):
         channels_last: auto is True on a CPU, and on a GPU where it is faster for the model.
         threads: CPU threads of PyTorch.
         compile: run torch.compile, which takes 16 to 50 s per model and pays off only for long training.
+        cuda_graphs: replay updates as a CUDA graph, faster for small networks, where a single process trains a network
+            and the images are kept on the GPU. Not yet tested on a GPU.
         deterministic: bit-for-bit repeatable results on a GPU where PyTorch supports it, slower. A CPU always is.
     """
 
@@ -171,6 +173,7 @@ class DeviceConfig(Validated):
     channels_last: Literal["auto"] | bool = "auto"
     threads: int = Field(default=1, ge=1)
     compile: bool = False
+    cuda_graphs: bool = False
     deterministic: bool = False
 
 

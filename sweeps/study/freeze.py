@@ -71,6 +71,8 @@ def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
     complete = EARLIER | dict(config)
     part = {key: complete[key] for key in FROZEN if key in complete}
     part["data"] = {key: value for key, value in (complete.get("data") or {}).items() if key not in FREE_OF_DATA}
+    if part.get("device"):  # earlier versions had no CUDA graphs
+        part["device"] = {key: value for key, value in part["device"].items() if key != "cuda_graphs" or value}
     if "trainer" in part:
         part["trainer"] = part["trainer"] or DEFAULT_TRAINER
     return part

@@ -44,6 +44,7 @@ class Device:
     compile: bool
     deterministic: bool
     layout_is_auto: bool = False
+    cuda_graphs: bool = False
     world: World = ALONE
 
     @property
@@ -128,6 +129,8 @@ def resolve_device(config: DeviceConfig, world: World = ALONE) -> Device:
         raise ValueError("device.dtype = bfloat16: must be auto, float32 or float16 on this GPU")
     if config.dtype == "float16" and kind == "cpu":
         raise ValueError("device.dtype = float16: must be auto, float32 or bfloat16 on a CPU")
+    if config.cuda_graphs and kind == "cpu":
+        raise ValueError("device.cuda_graphs = True: must be False on a CPU")
     if config.deterministic and kind == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
     return Device(
@@ -137,6 +140,7 @@ def resolve_device(config: DeviceConfig, world: World = ALONE) -> Device:
         threads=config.threads,
         compile=config.compile,
         deterministic=config.deterministic,
+        cuda_graphs=config.cuda_graphs,
         layout_is_auto=kind == "cuda" and config.channels_last == "auto" and not config.deterministic,
         world=world,
     )

@@ -107,14 +107,24 @@ class ResidentLoader:
         """Number of training images."""
         return len(self.train)
 
-    def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this process's share of the augmented batches (images, labels) of an epoch."""
+    def draw(self, recipe: Recipe, seed: int, epoch: int) -> tuple[Tensor, Augmentation]:
+        """Draw an epoch, on the device: images of each update in this process, (updates, B), and augmentation."""
         size, device = len(self.train), self.train.labels.device
         order = draw_order(recipe, size, seed, epoch, self.world).to(device, non_blocking=True)
         draws = draw_augmentation(recipe, size, seed, epoch)
-        draws = Augmentation(*(part.to(device, non_blocking=True) for part in (draws.top, draws.left, draws.flip)))
+        return order, Augmentation(
+            *(part.to(device, non_blocking=True) for part in (draws.top, draws.left, draws.flip))
+        )
+
+    def batch(self, indices: Tensor, draws: Augmentation) -> tuple[Tensor, Tensor]:
+        """Return augmented training images and their labels for indices (B,)."""
+        return self._in_format(self.train.batch(indices, draws[indices])), self.train.labels[indices]
+
+    def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield this process's share of the augmented batches (images, labels) of an epoch."""
+        order, draws = self.draw(recipe, seed, epoch)
         for indices in order:
-            yield self._in_format(self.train.batch(indices, draws[indices])), self.train.labels[indices]
+            yield self.batch(indices, draws)
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's share of the validation images, in order."""

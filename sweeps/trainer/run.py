@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sweeps.config import Recipe
 from sweeps.data import ImageError
 from sweeps.trainer.device import Deadline, Device, Stopwatch, merge_narrow_groups, reset_peak_memory
-from sweeps.trainer.images import derive_seed
+from sweeps.trainer.graph import GraphedUpdates
+from sweeps.trainer.images import ResidentLoader, derive_seed
 
 UPDATES_BETWEEN_CHECKS = 50
 """Updates between tests for a finite loss, each of which waits for the GPU."""
@@ -77,6 +79,7 @@ class TrainingRun:
         self.updates = 0
         self.stopwatch = Stopwatch(device)
         self._has_updated = False
+        self._graphed: GraphedUpdates | None = None
         self._forward: nn.Module = self.network
         if device.compile:
             torch._dynamo.reset()  # otherwise it silently stops compiling after eight networks
@@ -109,14 +112,16 @@ class TrainingRun:
             seconds=epoch_stopwatch.stop(),
         )
 
-    def update(self, forward: nn.Module, images: Tensor, labels: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
+    def update(
+        self, forward: nn.Module, images: Tensor, labels: Tensor, learning_rate: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Take one optimizer step; return the loss and the number of wrong predictions, on the device.
 
         Args:
             forward: the network, possibly compiled or wrapped for several processes.
             images: (B, C, H, W), float32.
             labels: (B,), int64.
-            learning_rate: for this step.
+            learning_rate: for this step; a tensor, float32 on the device, in a CUDA graph.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -148,14 +153,9 @@ class TrainingRun:
 
     def _updates(self, data: Loader, deadline: Deadline) -> tuple[Tensor, Tensor]:
         """Run the updates of an epoch; return the sums of losses and wrong predictions in this process."""
-        recipe = self._recipe
-        per_epoch = recipe.updates_per_epoch(data.train_size)
-        forward = self._device.world.parallel(self._forward)
         loss_sum = torch.zeros((), device=self._device.torch_device)
         wrong = torch.zeros((), dtype=torch.int64, device=self._device.torch_device)
-        for images, labels in data.epoch(recipe, self._seed, self.epochs_done):
-            learning_rate = recipe.learning_rate_at(self.updates, per_epoch)
-            loss, wrong_in_batch = self.update(forward, images, labels, learning_rate)
+        for loss, wrong_in_batch in self._steps(data):
             loss_sum += loss
             wrong += wrong_in_batch
             self.updates += 1
@@ -167,6 +167,21 @@ class TrainingRun:
                 self._check_finite(loss_sum)
         self._check_finite(loss_sum)
         return loss_sum, wrong
+
+    def _steps(self, data: Loader) -> Iterator[tuple[Tensor, Tensor]]:
+        """Take the optimizer steps of an epoch, as a CUDA graph if possible; yield losses and wrong predictions."""
+        recipe, device = self._recipe, self._device
+        per_epoch = recipe.updates_per_epoch(data.train_size)
+        rates = [recipe.learning_rate_at(self.updates + update, per_epoch) for update in range(per_epoch)]
+        if device.cuda_graphs and device.world.size == 1 and isinstance(data, ResidentLoader):
+            if self._graphed is None:
+                self._graphed = GraphedUpdates(data)
+            update = functools.partial(self.update, self._forward)
+            yield from self._graphed.epoch(update, *data.draw(recipe, self._seed, self.epochs_done), rates)
+            return
+        forward = device.world.parallel(self._forward)
+        for (images, labels), rate in zip(data.epoch(recipe, self._seed, self.epochs_done), rates, strict=True):
+            yield self.update(forward, images, labels, rate)
 
     def _validation_error(self, data: Loader, deadline: Deadline) -> float:
         device, batch_size = self._device, self._recipe.eval_batch_size

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 OnEpoch = Callable[[Record], None]
 OnTrained = Callable[[nn.Module, Device], None]
 DEFAULT_DEVICE = DeviceConfig()
+
+LOSS_TOLERANCE = 1e-3
+"""Nats by which the loss of a collapsed network may be below the entropy of the labels: rounding and sampling."""
 
 
 def new_record(spec: ModelSpec, splits: Splits | StreamedSplits, recipe: Recipe, seed: int) -> Record:
@@ -197,7 +201,11 @@ class _Training:
     def succeed(self) -> None:
         """Complete the record with the error of the last epoch."""
         self._finish()
-        self.record = replace(self.record, error_percent=self.record.epoch_validation_error_percent[-1])
+        error, loss = self.record.epoch_validation_error_percent[-1], self.record.epoch_train_loss[-1]
+        assert error is not None
+        assert loss is not None
+        collapsed = is_collapsed(error, loss, self._splits, self._recipe.label_smoothing)
+        self.record = replace(self.record, error_percent=error, collapsed=collapsed)
 
     def fail(self, stopped: TrainingStopped) -> None:
         """Complete the record with the status and message of a failure, and free the network."""
@@ -252,6 +260,26 @@ def _environment(device: Device) -> dict[str, Any]:
         "compiled": device.compile,
         "host": socket.gethostname(),
     }
+
+
+def is_collapsed(
+    error_percent: float, loss: float, splits: Splits | StreamedSplits, label_smoothing: float = 0.0
+) -> bool:
+    """Whether a network is no better than a constant prediction, in both error and loss.
+
+    Args:
+        error_percent: validation error; two standard deviations below that of the most frequent class still count.
+        loss: mean training loss of the last epoch, in nats. The best constant prediction has the entropy of the labels,
+            ln(classes) if the classes are balanced.
+        splits: labels and size of the validation split.
+        label_smoothing: of the loss.
+    """
+    frequencies = np.bincount(splits.train_labels, minlength=splits.classes) / len(splits.train_labels)
+    chance = 1 - frequencies.max()
+    deviation = np.sqrt(chance * (1 - chance) / splits.validation_size)
+    targets = (1 - label_smoothing) * frequencies + label_smoothing / splits.classes
+    entropy = -np.sum(targets * np.log(targets, where=targets > 0, out=np.zeros_like(targets)))
+    return bool(error_percent / 100 >= chance - 2 * deviation and loss >= entropy - LOSS_TOLERANCE)
 
 
 def check_fit(spec: ModelSpec, splits: Splits | StreamedSplits) -> None:

@@ -169,6 +169,16 @@ def test_space_with_failed_models_only(tmp_path, make_study):
     render(findings, [])
 
 
+def test_collapsed_trainings_are_counted_beside_the_failures(tmp_path, make_study):
+    table = load_table(make_study(tmp_path / "study", n=6, failures={0: "diverged"}))
+    first = table.frame["space"] == table.frame["space"][0]
+    frame = table.frame.assign(collapsed=first)
+    failures = find(replace(table, frame=frame)).failures
+    counts = dict(zip(failures["status"], failures["models"], strict=True))
+    assert counts == {"diverged": 1, "collapsed": 5}
+    assert find(table).failures["status"].tolist() == ["diverged"]
+
+
 def test_table_with_one_column(tmp_path):
     pd.DataFrame({"error_percent": [3.0, 2.0, 5.0, None]}).to_csv(tmp_path / "t.csv", index=False)
     findings = find(load_table(tmp_path / "t.csv"))

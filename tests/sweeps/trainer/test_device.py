@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -40,6 +41,7 @@ def test_auto_dtype_is_bfloat16_with_hardware_support_only(
     ("config", "message"),
     [
         (DeviceConfig(device="cuda"), r"device\.device = cuda: must be auto or cpu, PyTorch sees no GPU"),
+        (DeviceConfig(cuda_graphs=True), r"device\.cuda_graphs = True: must be False on a CPU"),
         (DeviceConfig(dtype="float16"), r"device\.dtype = float16: must be auto, float32 or bfloat16 on a CPU"),
     ],
 )
@@ -61,7 +63,8 @@ def test_cudnn_searches_for_kernels_in_long_trainings_only() -> None:
 
 def test_deterministic_algorithms_do_not_fill_new_tensors() -> None:
     def modes() -> tuple[bool, bool]:
-        return torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+        options: Any = torch.utils.deterministic
+        return torch.are_deterministic_algorithms_enabled(), options.fill_uninitialized_memory
 
     before = modes()
     with deterministic_algorithms():

@@ -101,12 +101,13 @@ def test_a_run_restored_after_an_epoch_ends_in_the_same_weights(splits: Splits) 
 
 def test_peak_memory_does_not_include_the_first_update(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     resets: list[int] = []
-    first, resumed = new_run(), new_run()
+    run = new_run()
+    resumed = new_run()
     monkeypatch.setattr("sweeps.trainer.run.reset_peak_memory", lambda _: resets.append(run.updates))
-    run = first
     train_epoch(run, splits)
-    resumed.load_state_dict(first.state_dict())
-    train_epoch(first, splits)
+    resumed.load_state_dict(run.state_dict())
+    train_epoch(run, splits)
+    assert resets == [1]
     run = resumed
     train_epoch(run, splits)
     assert resets == [1, 21]

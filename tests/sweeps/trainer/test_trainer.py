@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +15,7 @@ from designspace import ModelSpec, complexity
 from designspace.study import Record
 from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import DataConfig, Splits, open_data
-from sweeps.trainer.trainer import new_record, train_model, train_network
+from sweeps.trainer.trainer import is_collapsed, new_record, train_model, train_network
 
 RECIPE = load_recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
 CPU = DeviceConfig(device="cpu")
@@ -69,6 +72,38 @@ def test_a_training_learns_and_fills_its_record(splits: Splits) -> None:
     assert record.images_per_second == pytest.approx(4 * 640 / record.train_seconds)
     assert record.peak_memory_bytes is None
     assert Record.from_json(record.to_json()) == record
+
+
+class Constant(nn.Module):
+    """A network that cannot learn: its logits are zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.inner(x)
+        return output * 0
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_a_network_that_learns_nothing_is_marked_as_collapsed(splits: Splits, label_smoothing: float) -> None:
+    recipe = RECIPE.model_copy(update={"label_smoothing": label_smoothing})
+    collapsed = train_network(Constant, splits, recipe, RECORD)
+    assert (collapsed.status, collapsed.collapsed) == ("ok", True)
+    assert not train_network(network, splits, recipe, RECORD).collapsed
+
+
+def test_a_collapse_has_the_error_and_the_loss_of_a_constant_prediction(splits: Splits) -> None:
+    ln10 = math.log(10)
+    assert is_collapsed(90.0, ln10, splits)
+    assert is_collapsed(89.0, ln10 + 0.1, splits)  # one sd of 300 validation images is 1.7 points
+    assert not is_collapsed(60.0, ln10 + 0.1, splits)  # it overfits or fluctuates
+    assert not is_collapsed(90.0, ln10 - 0.1, splits)  # it learns, but does not generalize
+    mostly_zeros = dataclasses.replace(splits, train_labels=np.array([0] * 9 + [1]))
+    entropy = -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
+    assert is_collapsed(10.0, entropy, mostly_zeros)
+    assert not is_collapsed(10.0, entropy - 0.01, mostly_zeros)
 
 
 def test_training_restores_the_state_of_the_process(splits: Splits) -> None:
