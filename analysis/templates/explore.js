@@ -1,42 +1,43 @@
 "use strict";
-/* The explorer: one state, drawn by Plotly as a scatter plot and as parallel coordinates. */
+/* All models of a report in a scatter plot and in parallel coordinates. Both draw one state, with Plotly. */
 (() => {
+  const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#888888"];
+  const CONFIG = { responsive: true, displayModeBar: false, showTips: false };
+  const AXIS_WIDTH = 112;
+  const FAILED = 1.07; // position of failed models on the error axis; the others lie between 0 and 1
+  const touch = matchMedia("(pointer: coarse)").matches;
   const root = document.getElementById("explore");
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
-  const AXIS_WIDTH = 96;
-  const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#888888"];
-  const DRAG = { zoom: "Zoom", select: "Box", lasso: "Lasso", scroll: "Scroll" };
-  const touch = matchMedia("(pointer: coarse)").matches;
   let data, ids, state;
 
   /* ---- data ---- */
 
   async function inflate(id) {
     const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Response(stream).text();
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
   }
 
   const column = (name) => data.columns[name];
-  const value = (name, i) => {
+  const names = () => Object.keys(data.columns);
+  const label = (name) => column(name).label;
+  const shortLabel = (name) => label(name).split(" (")[0];
+  const failed = (name, i) => name === data.error && data.failed[i] === 1;
+
+  function value(name, i) {
     const { values, levels } = column(name);
     return levels ? levels[values[i]] : values[i];
-  };
+  }
 
   function addRange(col) {
     const numbers = col.values.filter((v) => v !== null);
-    [col.low, col.high] = [Math.min(...numbers), Math.max(...numbers)];
-    col.positive = col.low > 0;
-    col.log = col.positive && col.high / col.low >= 10;
-    col.integer = numbers.every(Number.isInteger);
     col.distinct = [...new Set(numbers)].sort((a, b) => a - b);
+    [col.low, col.high] = [col.distinct[0], col.distinct.at(-1)];
+    col.log = col.low > 0 && col.high / col.low >= 10;
   }
 
-  /* A position in 0..1 along the axis of a column, and its inverse. A failed model lies above the error axis. */
-  function position(name, i) {
-    const { values, levels, low, high, log } = column(name);
-    const v = values[i];
-    if (v === null) return name === data.error && data.failed[i] ? 1.07 : null;
+  /* Position of a value between 0 and 1, and the value at a position. */
+  function scaled(name, v) {
+    const { levels, low, high, log } = column(name);
     if (levels) return v / (levels.length - 1 || 1);
     if (low === high) return 0.5;
     return log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low);
@@ -47,26 +48,43 @@
     return log ? low * (high / low) ** t : low + t * (high - low);
   }
 
-  const passes = (i) => (!state.picked || state.picked.has(i)) && [...state.filters].every(([name, filter]) => {
+  function position(name, i) {
     const v = column(name).values[i];
-    return filter.levels ? filter.levels.has(v) : v !== null && v >= filter.low && v <= filter.high;
-  });
+    return v !== null ? scaled(name, v) : failed(name, i) ? FAILED : null;
+  }
+
+  /* Value on an axis of the scatter plot; null where there is none. */
+  function coordinate(axis, i) {
+    const { name, log } = state[axis];
+    const { low, high, values } = column(name);
+    if (failed(name, i)) return log ? low * (high / low) ** FAILED : high + (FAILED - 1) * (high - low || 1);
+    return log && values[i] <= 0 ? null : values[i];
+  }
+
+  function isSelected(i) {
+    return (!state.picked || state.picked.has(i)) && [...state.filters].every(([name, { levels, low, high }]) => {
+      const v = column(name).values[i];
+      return levels ? levels.has(v) : v !== null && v >= low && v <= high;
+    });
+  }
 
   function format(v) {
-    if (typeof v !== "number") return v ?? "–";
-    const [scale, unit] = [[1e9, "G"], [1e6, "M"], [1e4, "k"]].find(([size]) => Math.abs(v) >= size) ?? [1, ""];
-    return Number((v / (unit === "k" ? 1e3 : scale)).toPrecision(4)) + unit;
+    if (typeof v !== "number") return String(v ?? "–");
+    const units = [[1e9, 1e9, "G"], [1e6, 1e6, "M"], [1e4, 1e3, "k"]];
+    const [, scale, unit] = units.find(([least]) => Math.abs(v) >= least) ?? [0, 1, ""];
+    return Number((v / scale).toPrecision(4)) + unit;
   }
 
   function yaml(spec) {
-    const plain = (s) => (/^[a-z][a-z0-9_]*$/i.test(s) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(s) ? s : JSON.stringify(s));
+    const word = (text) => /^[a-z]\w*$/i.test(text) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(text);
+    const text = (v) => (typeof v === "string" && word(v) ? v : JSON.stringify(v));
     const flow = (v) => {
       if (Array.isArray(v)) return `[${v.map(flow).join(", ")}]`;
-      if (v && typeof v === "object") return `{${Object.entries(v).map(([k, x]) => `${plain(k)}: ${flow(x)}`).join(", ")}}`;
-      return typeof v === "string" ? plain(v) : JSON.stringify(v);
+      if (!v || typeof v !== "object") return text(v);
+      return `{${Object.entries(v).map(([key, item]) => `${text(key)}: ${flow(item)}`).join(", ")}}`;
     };
-    const lines = ([k, v]) => (Array.isArray(v) && v.length ? `${plain(k)}:\n${v.map((x) => `- ${flow(x)}\n`).join("")}` : `${plain(k)}: ${flow(v)}\n`);
-    return Object.entries(spec).map(lines).join("");
+    const block = (v) => (Array.isArray(v) && v.length ? v.map((item) => `\n- ${flow(item)}`).join("") : ` ${flow(v)}`);
+    return Object.entries(spec).map(([key, v]) => `${text(key)}:${block(v)}\n`).join("");
   }
 
   /* ---- elements ---- */
@@ -77,16 +95,18 @@
     return element;
   }
 
-  function button(text, onclick, label = text) {
-    const element = make("button", { type: "button", onclick }, text);
-    if (label !== text) element.setAttribute("aria-label", label);
-    return element;
+  const button = (text, onclick, more) => make("button", { type: "button", onclick, ...more }, text);
+  const options = (list) => list.map((name) => make("option", { value: name }, label(name)));
+
+  function table(heads, rows) {
+    const row = (tag, cells) => make("tr", {}, ...cells.map((cell) => make(tag, {}, cell)));
+    return make("table", {}, make("thead", {}, row("th", heads)), make("tbody", {}, ...rows.map((r) => row("td", r))));
   }
 
   async function copy(text, what) {
     try {
       await navigator.clipboard.writeText(text);
-    } catch {
+    } catch { // a page served over http
       const area = document.body.appendChild(make("textarea", { value: text }));
       area.select();
       document.execCommand("copy");
@@ -99,358 +119,378 @@
     make("a", { download: name, href: `data:text/plain;charset=utf-8,${encodeURIComponent(text)}` }).click();
   }
 
-  function table(heads, rows) {
-    const row = (cells, tag) => make("tr", {}, ...cells.map((cell) => make(tag, {}, cell ?? "–")));
-    return [make("thead", {}, row(heads, "th")), make("tbody", {}, ...rows.map((cells) => row(cells, "td")))];
-  }
-
-  /* ---- colors and text for Plotly ---- */
+  /* ---- colors, and what the plots share ---- */
 
   const css = (name) => getComputedStyle(root).getPropertyValue(`--explore-${name}`).trim();
+  const scale = () => css("scale").split(",").map((color) => color.trim());
   /* Plotly reads HTML tags and entities in text. */
   const escape = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
-  const label = (name) => column(name).label;
-  const shortLabel = (name) => escape(label(name).split(" (")[0]).replace(/(.{6,}?) /g, "$1<br>");
 
-  function levelColor(name, level) {
-    const own = name === "space" && data.colors[column(name).levels[level]];
-    return /^(#000000|#000|black)$/.test(own) ? css("ink") : own || PALETTE[level % PALETTE.length];
+  /* Mix a color with the text color of dark pages; black becomes the text color. */
+  function readable(color) {
+    if (!/^#[0-9a-f]{6}$/i.test(color)) return color;
+    const lift = color === "#000000" ? 1 : Number(css("lift"));
+    const channel = (hex, k) => parseInt(hex.slice(2 * k + 1, 2 * k + 3), 16);
+    return `rgb(${[0, 1, 2].map((k) => (1 - lift) * channel(color, k) + lift * channel(css("ink"), k)).join()})`;
   }
 
-  /* The models by color: one group for each category, or for each step of the scale. */
+  const levelColor = (name, level) =>
+    readable((name === "space" && data.colors[column(name).levels[level]]) || PALETTE[level % PALETTE.length]);
+
+  /* [color, models] of each category, or of each step of the color scale. */
   function colorGroups(models) {
-    const { values, levels } = column(state.color);
-    const scale = css("scale").split(",").map((c) => c.trim());
-    const colors = levels ? levels.map((_, k) => levelColor(state.color, k)) : [...scale, css("ink")];
-    const groups = colors.map((color) => ({ color, models: [] }));
+    const { levels } = column(state.color);
+    const colors = levels ? levels.map((_, level) => levelColor(state.color, level)) : scale();
+    const groups = new Map();
     for (const i of models) {
       const t = position(state.color, i);
-      const missing = t === null || t > 1;
-      groups[levels ? values[i] : missing ? scale.length : Math.min(scale.length - 1, Math.floor(t * scale.length))].models.push(i);
+      const step = levels ? column(state.color).values[i] : Math.min(colors.length - 1, Math.floor(t * colors.length));
+      const color = t === null ? css("soft") : colors[step];
+      if (!groups.has(color)) groups.set(color, []);
+      groups.get(color).push(i);
     }
-    return groups.filter((group) => group.models.length);
+    return [...groups];
   }
 
-  const layout = (more) => ({
-    paper_bgcolor: "transparent", plot_bgcolor: "transparent", showlegend: false, hovermode: "closest",
-    font: { color: css("ink"), family: "system-ui, sans-serif", size: 13 }, selections: [], selectionrevision: Math.random(),
-    hoverlabel: { bgcolor: css("paper"), bordercolor: css("line"), font: { color: css("ink") }, align: "left" }, ...more,
-  });
-  const gridAxis = (more) => ({ gridcolor: css("line"), zeroline: false, linecolor: css("soft"), exponentformat: "SI", automargin: true, ...more });
-  const CONFIG = { responsive: true, displayModeBar: false, showTips: false };
+  function layout(more) {
+    return {
+      paper_bgcolor: "transparent", plot_bgcolor: "transparent", showlegend: false, hovermode: "closest",
+      font: { color: css("ink"), family: "system-ui, sans-serif", size: 12 },
+      hoverlabel: { bgcolor: css("paper"), bordercolor: css("line"), font: { color: css("ink") }, align: "left" },
+      selections: [], selectionrevision: Math.random(), ...more,
+    };
+  }
 
-  const hover = (i) => [data.models[i].name, data.models[i].space, ...new Set([data.error, state.x, state.y, state.color])]
-    .map((line, k) => escape(k < 2 ? line : `${label(line)}: ${line === data.error && data.failed[i] ? "failed" : format(value(line, i))}`))
-    .join("<br>");
+  const axisStyle = (title, more) => ({
+    title: { text: escape(title) }, gridcolor: css("line"), linecolor: css("soft"), zeroline: false,
+    exponentformat: "SI", automargin: true, ...more,
+  });
+
+  function hoverText(i) {
+    const shown = [...new Set([data.error, state.x.name, state.y.name, state.color])];
+    const facts = shown.map((name) => `${shortLabel(name)}: ${failed(name, i) ? "failed" : format(value(name, i))}`);
+    return [data.models[i].name, data.models[i].space, ...facts].map(escape).join("<br>");
+  }
 
   /* ---- scatter plot ---- */
 
-  function coordinate(name, log, i) {
-    const v = value(name, i);
-    const { low, high } = column(name);
-    if (v === null && name === data.error && data.failed[i]) return log ? high * (high / low) ** 0.06 : high + 0.06 * (high - low || 1);
-    return log && v <= 0 ? null : v;
+  function points(models, marker, more) {
+    return {
+      type: "scatter", mode: "markers", customdata: models, hoverinfo: "text", text: models.map(hoverText),
+      x: models.map((i) => coordinate("x", i)), y: models.map((i) => coordinate("y", i)), selectedpoints: null,
+      marker: { size: ids.length > 500 ? 6 : 9, symbol: models.map((i) => (data.failed[i] ? "x" : "circle")), ...marker },
+      ...more,
+    };
   }
 
-  function drawScatter(active) {
-    const { x, y, logX, logY, current } = state;
-    const points = (models, marker, more) => ({
-      type: "scatter", mode: "markers", customdata: models, x: models.map((i) => coordinate(x, logX, i)),
-      y: models.map((i) => coordinate(y, logY, i)), text: models.map(hover), hoverinfo: "text", selectedpoints: null,
-      marker: { size: ids.length > 500 ? 6 : 8, symbol: models.map((i) => (data.failed[i] ? "x" : "circle")), ...marker }, ...more,
+  function scaledPoints(models) {
+    const ticks = [0, 0.25, 0.5, 0.75, 1];
+    const colorbar = {
+      orientation: "h", y: 1.01, yanchor: "bottom", thickness: 8, outlinewidth: 0,
+      title: { text: escape(label(state.color)), side: "top" },
+      tickvals: ticks, ticktext: ticks.map((t) => format(valueAt(state.color, t))),
+    };
+    const color = models.map((i) => position(state.color, i) ?? NaN);
+    const colorscale = scale().map((stop, k, all) => [k / (all.length - 1), stop]);
+    return points(models, { color, colorscale, cmin: 0, cmax: 1, colorbar, opacity: 0.85 });
+  }
+
+  /* A circle around the model of the card. */
+  function scatterShapes() {
+    const [xanchor, yanchor] = [coordinate("x", state.current), coordinate("y", state.current)];
+    if ((xanchor ?? yanchor ?? null) === null) return [];
+    const pixels = { xsizemode: "pixel", ysizemode: "pixel", x0: -9, x1: 9, y0: -9, y1: 9 };
+    return [{ type: "circle", xanchor, yanchor, ...pixels, line: { color: css("ink"), width: 2.5 } }];
+  }
+
+  function drawScatter(selected) {
+    const others = ids.filter((i) => !selected.has(i));
+    const { levels } = column(state.color);
+    const colored = levels
+      ? colorGroups(selected).map(([color, models]) => points(models, { color, opacity: 0.8 }))
+      : [scaledPoints([...selected])];
+    const axis = ({ name, log }) => axisStyle(label(name), {
+      type: log ? "log" : "linear", ...(log && column(name).high / column(name).low < 100 && { dtick: "D2" }),
     });
-    const inactive = ids.filter((i) => !active.has(i));
-    const traces = [points(inactive, { color: css("soft"), opacity: 0.15 })];
-    const scale = css("scale").split(",");
-    const { levels, log, low, high } = column(state.color);
-    if (levels) {
-      for (const { color, models } of colorGroups(active)) traces.push(points(models, { color, opacity: 0.75 }));
-    } else {
-      const models = [...active];
-      const ticks = [0, 0.25, 0.5, 0.75, 1];
-      traces.push(points(models, {
-        color: models.map((i) => Math.min(1, position(state.color, i) ?? 1)), cmin: 0, cmax: 1, opacity: 0.85,
-        colorscale: scale.map((c, k) => [k / (scale.length - 1), c.trim()]),
-        colorbar: { orientation: "h", y: 1.01, yanchor: "bottom", thickness: 8, outlinewidth: 0, tickvals: ticks,
-          ticktext: ticks.map((t) => format(valueAt(state.color, t))), title: { text: escape(label(state.color)) + (log ? " (log)" : ""), side: "top" } },
-      }));
-    }
-    if (current !== null) traces.push(points([current], { size: 14, color: css("ink"), symbol: "circle-open", line: { width: 2.5 } }, { hoverinfo: "skip" }));
-    const axis = (name, log) => gridAxis({ title: { text: escape(label(name)) }, type: column(name).levels ? "category" : log ? "log" : "linear", dtick: log && column(name).high / column(name).low < 100 ? "D2" : undefined });
-    const margin = { l: 12, r: 12, t: levels ? 12 : 60, b: 12 };
-    const dragmode = state.drag === "scroll" ? false : state.drag;
-    const failing = [x, y].includes(data.error) && ids.some((i) => data.failed[i]);
-    part("hidden").textContent = [
-      failing && "Crosses at the margin are failed models.",
-      ...[[x, logX], [y, logY]].map(([name, log]) => {
-        const count = ids.filter((i) => coordinate(name, log, i) === null).length;
-        return count && `${count} models have no ${log ? "positive " : ""}value of ${label(name)}.`;
-      }),
-    ].filter(Boolean).join(" ");
-    return Plotly.react(part("scatter"), traces, layout({ xaxis: axis(x, logX), yaxis: axis(y, logY), margin, dragmode, uirevision: [x, y, logX, logY].join() }), CONFIG);
+    part("hidden").textContent = ["x", "y"].map((end) => {
+      const count = ids.filter((i) => coordinate(end, i) === null).length;
+      const failures = state[end].name === data.error && data.failed.includes(1);
+      return (failures ? "Crosses at the margin are failed models. " : "")
+        + (count ? `Not drawn: ${count} models without a${state[end].log ? " positive" : ""} value of ${label(state[end].name)}. ` : "");
+    }).join("");
+    return Plotly.react(part("scatter"), [points(others, { color: css("soft"), opacity: 0.15 }), ...colored], layout({
+      xaxis: axis(state.x), yaxis: axis(state.y), shapes: scatterShapes(), uirevision: JSON.stringify([state.x, state.y]),
+      margin: { l: 12, r: 12, t: levels ? 12 : 60, b: 12 }, dragmode: state.drag,
+    }), CONFIG);
   }
 
   /* ---- parallel coordinates ---- */
 
-  function axisTicks(name) {
-    const { levels, integer, distinct } = column(name);
-    if (levels) return levels.map((text, k) => ({ t: k / (levels.length - 1 || 1), text: text.slice(0, 14) }));
-    const nearest = (v) => ids.find((i) => column(name).values[i] === v);
-    if (distinct.length <= 6) return distinct.map((v) => ({ t: position(name, nearest(v)), text: format(v) }));
-    return [0, 0.25, 0.5, 0.75, 1].map((t) => ({ t, text: format(integer ? Math.round(valueAt(name, t)) : valueAt(name, t)) }));
+  function lines(models, line, more) {
+    const repeated = (of) => models.flatMap((i) => [...Array(data.axes.length).fill(of(i)), null]); // null ends a line
+    return {
+      type: "scatter", mode: "lines", line, hoverinfo: "text", customdata: repeated((i) => i), text: repeated(hoverText),
+      x: models.flatMap(() => [...data.axes.keys(), null]),
+      y: models.flatMap((i) => [...data.axes.map((name) => position(name, i)), null]), ...more,
+    };
   }
 
-  function drawParallel(active) {
-    const { axes } = state;
-    const lines = (models, line, more) => {
-      const x = [], y = [], customdata = [], text = [];
-      for (const i of models) {
-        const box = hover(i);
-        axes.forEach((name, k) => { x.push(k); y.push(position(name, i)); customdata.push(i); text.push(box); });
-        x.push(null); y.push(null); customdata.push(null); text.push("");
-      }
-      return { type: "scatter", mode: "lines", x, y, customdata, text, hoverinfo: "text", line, ...more };
-    };
-    const traces = [lines(ids.filter((i) => !active.has(i)), { color: css("soft"), width: 0.5 }, { opacity: 0.15, hoverinfo: "skip" })];
-    /* Colors alternate in small batches, and the lines of a batch are translucent as one. */
-    const models = [...active];
-    const batch = Math.max(10, Math.ceil(models.length / 20));
-    const opacity = models.length > 300 ? 0.35 : 0.7;
-    for (let start = 0; start < models.length; start += batch)
-      for (const { color, models: some } of colorGroups(models.slice(start, start + batch))) traces.push(lines(some, { color, width: 1.2 }, { opacity }));
-    if (state.current !== null) traces.push(lines([state.current], { color: css("ink"), width: 3.5 }, { hoverinfo: "skip" }));
-    const shapes = axes.map((_, k) => ({ type: "line", x0: k, x1: k, y0: 0, y1: 1, line: { color: css("soft"), width: 1 } }));
-    axes.forEach((name, k) => {
+  function ticks(name) {
+    const { levels, low, high, log, distinct } = column(name);
+    if (levels) return levels.map((text, k) => [k, text.slice(0, 14)]);
+    const decade = 10 ** Math.floor(Math.log10(high - low || 1));
+    const step = [0.2, 0.5, 1, 2].map((factor) => factor * decade).find((size) => (high - low) / size <= 6);
+    const powers = Array.from({ length: 24 }, (_, k) => 10 ** (Math.floor(Math.log10(low)) + k));
+    const logarithmic = () => powers.flatMap((power) => (high / low > 1e3 ? [power] : [power, 2 * power, 5 * power]));
+    const linear = () => Array.from({ length: 8 }, (_, k) => (Math.ceil(low / step) + k) * step);
+    const values = distinct.length <= 6 ? distinct : log ? logarithmic() : linear();
+    return values.filter((v) => v >= low && v <= high).map((v) => [v, format(v)]);
+  }
+
+  /* The axes, the brushes, and the line of the model of the card. */
+  function parallelShapes() {
+    const axes = data.axes.map((_, k) => ({ type: "line", x0: k, x1: k, y0: 0, y1: 1, line: { color: css("soft"), width: 1 } }));
+    const brushes = data.axes.flatMap((name, k) => {
       const filter = state.filters.get(name);
-      if (!filter || filter.levels) return;
-      const { low, high, log } = column(name);
-      const at = (v) => Math.min(1, Math.max(0, log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low)));
-      shapes.push({ type: "rect", x0: k - 0.07, x1: k + 0.07, y0: at(filter.low), y1: at(filter.high), fillcolor: css("accent"), opacity: 0.35, line: { width: 0 } });
+      if (!filter || filter.levels) return [];
+      const [y0, y1] = [filter.low, filter.high].map((v) => Math.min(1, Math.max(0, scaled(name, v) || 0)));
+      const box = { x0: k - 0.07, x1: k + 0.07, y0, y1 };
+      return [{ type: "rect", ...box, fillcolor: css("accent"), opacity: 0.35, line: { width: 0 } }];
     });
-    const note = (more) => ({ showarrow: false, xref: "x", yref: "y", ...more });
-    const annotations = axes.flatMap((name, k) => [
-      note({ x: k, y: 1.11, yanchor: "bottom", text: `<b>${shortLabel(name)}</b>` }),
-      ...axisTicks(name).map(({ t, text }) => note({ x: k, y: t, xanchor: "left", xshift: 3, text: escape(text), bgcolor: css("veil"), borderpad: 1, font: { size: 11, color: css("ink") } })),
+    const corners = data.axes.map((name, k) => [k, position(name, state.current)]).filter(([, y]) => y !== null);
+    const path = `M${corners.map((corner) => corner.join()).join("L")}`;
+    return [...axes, ...brushes, { type: "path", path, line: { color: css("ink"), width: 3 } }];
+  }
+
+  function drawParallel(selected) {
+    const others = lines(ids.filter((i) => !selected.has(i)), { color: css("soft"), width: 0.5 }, { hoverinfo: "skip", opacity: 0.2 });
+    /* In small batches, so that no color covers all others. */
+    const [models, colored] = [[...selected], []];
+    const batch = Math.max(10, Math.ceil(models.length / 20));
+    for (let start = 0; start < models.length; start += batch)
+      for (const [color, some] of colorGroups(models.slice(start, start + batch)))
+        colored.push(lines(some, { color, width: 1.2 }, { opacity: models.length > 300 ? 0.35 : 0.7 }));
+    const note = (x, y, text, more) => ({ x, y, text, showarrow: false, ...more });
+    const annotations = data.axes.flatMap((name, k) => [
+      note(k, 1.1, `<b>${escape(shortLabel(name)).replace(/(.{6,}?) /g, "$1<br>")}</b>`, { yanchor: "bottom" }),
+      ...ticks(name).map(([v, text]) => note(k, scaled(name, v), escape(text), { xanchor: "left", xshift: 3, bgcolor: css("veil") })),
     ]);
     const hidden = (range) => ({ visible: false, fixedrange: true, range });
-    part("parallel").style.minWidth = `${AXIS_WIDTH * axes.length}px`;
-    return Plotly.react(part("parallel"), traces, layout({
-      shapes, annotations, xaxis: hidden([-0.3, axes.length - 0.3]), yaxis: hidden([-0.05, 1.32]), margin: { l: 0, r: 0, t: 0, b: 0 }, dragmode: touch && state.drag === "scroll" ? false : "select",
+    part("parallel").style.minWidth = `${AXIS_WIDTH * data.axes.length}px`;
+    return Plotly.react(part("parallel"), [others, ...colored], layout({
+      shapes: parallelShapes(), annotations, xaxis: hidden([-0.4, data.axes.length - 0.3]), yaxis: hidden([-0.05, 1.25]),
+      margin: { l: 0, r: 0, t: 0, b: 0 }, dragmode: state.drag ? "select" : false,
     }), CONFIG);
   }
 
-  function brush(range) {
-    const [left, right] = [...range.x].sort((a, b) => a - b);
-    const [bottom, top] = [...range.y].sort((a, b) => a - b);
-    const nearest = Math.round((left + right) / 2);
-    state.axes.forEach((name, k) => {
-      if (!(left <= k && k <= right) && k !== nearest) return;
-      const { levels, values } = column(name);
-      const inside = ids.filter((i) => position(name, i) >= bottom && position(name, i) <= top);
-      if (levels) state.filters.set(name, { levels: new Set(inside.map((i) => values[i])) });
-      else state.filters.set(name, { low: valueAt(name, Math.max(0, bottom)), high: valueAt(name, Math.min(1, top)) });
+  function brush({ x, y }) {
+    const [left, right, bottom, top] = [Math.min(...x), Math.max(...x), Math.min(...y), Math.max(...y)];
+    data.axes.forEach((name, k) => {
+      if ((k < left || k > right) && k !== Math.round((left + right) / 2)) return;
+      const { levels } = column(name);
+      const inside = levels && [...levels.keys()].filter((level) => scaled(name, level) >= bottom && scaled(name, level) <= top);
+      const range = { low: valueAt(name, Math.max(0, bottom)), high: valueAt(name, Math.min(1, top)) };
+      state.filters.set(name, levels ? { levels: new Set(inside) } : range);
     });
-    showFilters();
     draw();
   }
 
   /* ---- filters ---- */
 
-  function showFilters() {
-    const boxes = (name) => {
-      const { levels } = column(name);
-      const filter = state.filters.get(name);
-      return levels.map((text, k) => {
-        const box = make("input", { type: "checkbox", checked: !filter || filter.levels.has(k) });
-        box.onchange = () => {
-          const chosen = state.filters.get(name)?.levels ?? new Set(levels.keys());
-          box.checked ? chosen.add(k) : chosen.delete(k);
-          chosen.size === levels.length ? state.filters.delete(name) : state.filters.set(name, { levels: chosen });
-          draw();
-        };
-        const swatch = make("span", { className: "explore-swatch" });
-        if (name === state.color) swatch.style.background = levelColor(name, k);
-        return make("label", {}, box, swatch, ` ${text}`);
-      });
-    };
-    const range = (name) => {
-      const filter = state.filters.get(name);
-      const field = (end) => {
-        const input = make("input", { type: "text", inputMode: "decimal", size: 8, value: Number(filter[end].toPrecision(4)) });
-        input.setAttribute("aria-label", `${end === "low" ? "Minimum" : "Maximum"} of ${label(name)}`);
-        input.onchange = () => {
-          const number = Number(input.value || NaN);
-          input.setAttribute("aria-invalid", Number.isNaN(number));
-          if (Number.isNaN(number)) return;
-          filter[end] = number;
-          draw();
-        };
-        return input;
+  function levelBoxes(name) {
+    const { levels } = column(name);
+    const chosen = state.filters.get(name)?.levels ?? new Set(levels.keys());
+    return levels.map((text, level) => {
+      const box = make("input", { type: "checkbox", checked: chosen.has(level) });
+      box.onchange = () => {
+        if (box.checked) chosen.add(level); else chosen.delete(level);
+        state.filters.set(name, { levels: chosen });
+        draw(false);
       };
-      return [field("low"), " to ", field("high")];
+      const swatch = name === state.color ? [make("span", { className: "explore-swatch" })] : [];
+      for (const span of swatch) span.style.background = levelColor(name, level);
+      return make("label", {}, box, ...swatch, text);
+    });
+  }
+
+  function rangeInputs(name) {
+    const filter = state.filters.get(name);
+    const input = (end, ariaLabel) => {
+      const field = make("input", { type: "text", inputMode: "decimal", size: 8, ariaLabel, value: Number(filter[end].toPrecision(4)) });
+      field.onchange = () => {
+        const number = field.value.trim() ? Number(field.value) : NaN;
+        field.ariaInvalid = String(Number.isNaN(number));
+        if (!Number.isNaN(number)) filter[end] = number;
+        draw(false);
+      };
+      return field;
     };
-    const group = (name) => {
-      const remove = () => { state.filters.delete(name); state.opened.delete(name); showFilters(); draw(); };
-      const always = name === state.color && column(name).levels;
-      return make("fieldset", {}, make("legend", {}, label(name)), ...(column(name).levels ? boxes(name) : range(name)),
-        ...(always ? [] : [button("×", remove, `Remove the filter of ${label(name)}`)]));
-    };
-    const shown = new Set([...(column(state.color).levels ? [state.color] : []), ...state.opened, ...state.filters.keys()]);
-    const add = make("select", {}, make("option", { value: "" }, "Add filter…"), ...Object.keys(data.columns).filter((name) => !shown.has(name)).map((name) => make("option", { value: name }, label(name))));
-    add.setAttribute("aria-label", "Add filter");
+    return [input("low", `Minimum of ${label(name)}`), "to", input("high", `Maximum of ${label(name)}`)];
+  }
+
+  function showFilters() {
+    const shown = new Set([...(column(state.color).levels ? [state.color] : []), ...state.filters.keys()]);
+    const groups = [...shown].map((name) => make("fieldset", {},
+      make("legend", {}, label(name)), ...(column(name).levels ? levelBoxes(name) : rangeInputs(name)),
+      ...(state.filters.has(name) ? [button("×", () => { state.filters.delete(name); draw(); }, { ariaLabel: `Remove the filter on ${label(name)}` })] : [])));
+    const add = make("select", { ariaLabel: "Add filter" }, make("option", { value: "" }, "Add filter…"), ...options(names().filter((name) => !shown.has(name))));
     add.onchange = () => {
       const { levels, low, high } = column(add.value);
-      levels ? state.opened.add(add.value) : state.filters.set(add.value, { low, high });
-      showFilters();
+      state.filters.set(add.value, levels ? { levels: new Set(levels.keys()) } : { low, high });
       draw();
     };
-    part("filters").replaceChildren(...[...shown].map(group), add);
+    part("filters").replaceChildren(...groups, add);
   }
 
   /* ---- selection and model card ---- */
 
-  function showStatus(active) {
-    const weight = (i) => data.weights[i] ?? 1;
-    const sum = (models, of) => models.reduce((total, i) => total + weight(i) * of(i), 0);
-    const models = [...active];
+  function showSelection(selected) {
+    const total = (models, of = () => 1) => models.reduce((sum, i) => sum + (data.weights[i] ?? 1) * of(i), 0);
+    const text = (number) => Math.round(number).toLocaleString("en");
+    const [models, all] = [[...selected], selected.size === ids.length];
     const finished = models.filter((i) => !data.failed[i]);
-    const estimated = data.weights.length > 0;
-    const count = Math.round(sum(models, () => 1)), failed = Math.round(sum(models, (i) => data.failed[i]));
-    const mean = sum(finished, (i) => value(data.error, i)) / sum(finished, () => 1);
-    part("status").textContent = `${estimated ? "About " : ""}${count.toLocaleString("en")} of ${data.total.toLocaleString("en")} models selected`
-      + (failed ? `, ${failed.toLocaleString("en")} failed` : "") + (finished.length ? `, mean error ${mean.toFixed(2)} %.` : ".");
-    part("clear").disabled = models.length === ids.length;
+    const failures = models.filter((i) => data.failed[i]);
+    const about = data.weights.length ? "About " : "";
+    part("status").textContent = [
+      all ? `All ${text(data.total)} models` : `${about}${text(total(models))} of ${text(data.total)} models selected`,
+      ...(failures.length ? [`${text(total(failures))} failed`] : []),
+      ...(finished.length ? [`mean error ${(total(finished, (i) => value(data.error, i)) / total(finished)).toFixed(2)} %`] : []),
+    ].join(", ");
+    part("clear").disabled = all;
     const best = finished.sort((a, b) => value(data.error, a) - value(data.error, b)).slice(0, 10);
-    const names = [...new Set([data.error, ...state.axes])];
-    part("best").replaceChildren(...table(["model", "space", ...names.map(label)], best.map((i) =>
-      [button(data.models[i].name, () => open(i, true)), data.models[i].space, ...names.map((name) => format(value(name, i)))])));
+    const shown = [data.error, ...data.axes.filter((name) => name !== data.error)];
+    part("best").replaceChildren(table(["model", "space", ...shown.map(shortLabel)], best.map((i) =>
+      [button(data.models[i].name, () => open(i, true)), data.models[i].space, ...shown.map((name) => format(value(name, i)))])));
+    return best;
+  }
+
+  function smallPlot(element, x, y, xTitle, yTitle, line) {
+    const trace = { type: "scatter", mode: "lines+markers", x, y, hoverinfo: "x+y", line: { color: css("accent"), ...line } };
+    return Plotly.newPlot(element, [trace], layout({
+      dragmode: false, margin: { l: 8, r: 8, t: 8, b: 8 },
+      xaxis: axisStyle(xTitle, { fixedrange: true, dtick: Math.ceil(x.length / 8) }),
+      yaxis: axisStyle(yTitle, { fixedrange: true, nticks: 5, rangemode: "tozero" }),
+    }), CONFIG);
   }
 
   function open(i, focus = false) {
     state.current = i;
-    const model = data.models[i];
-    const facts = Object.keys(data.columns).filter((name) => value(name, i) !== null).flatMap((name) => [make("dt", {}, label(name)), make("dd", {}, format(value(name, i)))]);
-    const card = [make("h3", {}, model.name), make("dl", {}, make("dt", {}, "spec_id"), make("dd", {}, model.id), ...facts)];
-    if (model.failure) card.push(make("p", { className: "explore-failure" }, `Failed: ${model.failure}`));
-    const plots = [];
-    const plot = (title, trace, x, y) => {
-      const area = make("div", { className: "explore-small" });
-      card.push(make("h4", {}, title), area);
-      plots.push([area, [{ type: "scatter", hoverinfo: "x+y", ...trace, line: { color: css("accent"), ...trace.line } }],
-        layout({ dragmode: false, margin: { l: 8, r: 8, t: 8, b: 8 }, xaxis: gridAxis({ title: { text: x }, fixedrange: true, tickformat: "d", nticks: 6 }), yaxis: gridAxis({ title: { text: y }, fixedrange: true, nticks: 5, rangemode: "tozero" }) })]);
-    };
-    if (model.widths) {
-      const widths = model.widths.flatMap(([width, run]) => Array(run).fill(width));
-      plot("Width profile", { x: widths.map((_, k) => k + 1), y: widths, mode: "lines+markers", line: { shape: "hvh" } }, "block", "width (channels)");
-    }
-    if (model.curve) plot("Learning curve", { x: model.curve.map((_, k) => k + 1), y: model.curve, mode: "lines+markers" }, "epoch", "validation error (%)");
-    const stages = model.spec?.stages;
-    if (Array.isArray(stages) && stages.length) {
-      const keys = [...new Set(stages.flatMap(Object.keys))];
-      card.push(make("h4", {}, "Stages"), make("div", { className: "explore-scroll" }, make("table", {}, ...table(["stage", ...keys.map((key) => key.replace(/_/g, " "))],
-        stages.map((stage, k) => [String(k + 1), ...keys.map((key) => (typeof stage[key] === "number" ? format(stage[key]) : String(stage[key] ?? "–")))])))));
-    }
-    if (model.spec) {
-      const text = yaml(model.spec);
-      card.push(make("p", { className: "explore-row" }, button("Copy YAML", () => copy(text, "YAML")), button("Download YAML", () => download(`${model.id}.yaml`, text)),
-        button("Copy export command", () => copy(model.export, "export command"))), make("pre", {}, model.export), make("details", {}, make("summary", {}, "YAML"), make("pre", {}, text)));
-    } else card.push(make("p", { className: "explore-note" }, "The table has no spec of this model."));
-    part("card").replaceChildren(...card);
-    for (const [area, traces, look] of plots) Plotly.newPlot(area, traces, look, CONFIG);
+    const { name, id, failure, spec, widths = [], curve = [], export: command } = data.models[i];
+    const text = spec && yaml(spec);
+    const buttons = () => make("p", { className: "explore-row" }, button("Copy YAML", () => copy(text, "YAML")),
+      button("Download YAML", () => download(`${id}.yaml`, text)), button("Copy export command", () => copy(command, "export command")));
+    const facts = names().filter((key) => value(key, i) !== null).map((key) => [shortLabel(key), format(value(key, i))]);
+    const terms = [["spec_id", id], ...facts].flatMap(([term, fact]) => [make("dt", {}, term), make("dd", {}, fact)]);
+    const [profile, learning] = [1, 2].map(() => make("div", { className: "explore-small" }));
+    const blocks = widths.flatMap(([width, run]) => Array(run).fill(width));
+    const stages = Array.isArray(spec?.stages) ? spec.stages : [];
+    const keys = [...new Set(stages.flatMap(Object.keys))];
+    const cells = (stage) => keys.map((key) => format(Array.isArray(stage[key]) ? stage[key].join(", ") : stage[key]));
+    const stageTable = () => table(["stage", ...keys.map((key) => key.replace(/_/g, " "))], stages.map((stage, k) => [String(k + 1), ...cells(stage)]));
+    part("card").replaceChildren(
+      make("h3", {}, name), ...(failure ? [make("p", { className: "explore-failure" }, `Failed: ${failure}`)] : []),
+      spec ? buttons() : make("p", { className: "explore-note" }, "The table has no spec of this model."), make("dl", {}, ...terms),
+      ...(blocks.length ? [make("h4", {}, "Width of each block"), profile] : []),
+      ...(curve.length ? [make("h4", {}, "Validation error of each epoch"), learning] : []),
+      ...(keys.length ? [make("h4", {}, "Stages"), make("div", { className: "explore-scroll" }, stageTable())] : []),
+      ...(spec ? [make("details", {}, make("summary", {}, "YAML and export command"), make("pre", {}, text), make("pre", {}, command))] : []),
+    );
+    const count = (list) => list.map((_, k) => k + 1);
+    if (blocks.length) smallPlot(profile, count(blocks), blocks, "block", "channels", { shape: "hvh" });
+    if (curve.length) smallPlot(learning, count(curve), curve, "epoch", "error (%)");
+    Plotly.relayout(part("scatter"), { shapes: scatterShapes() });
+    Plotly.relayout(part("parallel"), { shapes: parallelShapes() });
     if (focus) part("card").focus();
-    draw();
   }
 
   function step(event) {
     const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!direction) return;
+    const at = new Map(ids.map((i) => [i, coordinate("x", i)]));
+    const order = ids.filter((i) => isSelected(i) && at.get(i) !== null && coordinate("y", i) !== null).sort((a, b) => at.get(a) - at.get(b));
+    if (!direction || !order.length) return;
     event.preventDefault();
-    const at = (i) => coordinate(state.x, state.logX, i);
-    const order = ids.filter((i) => passes(i) && at(i) !== null && coordinate(state.y, state.logY, i) !== null).sort((a, b) => (at(a) > at(b)) - (at(a) < at(b)) || a - b);
-    const next = order.indexOf(state.current) + direction;
-    if (order.length) open(order[(next + order.length) % order.length]);
+    open(order.at((order.indexOf(state.current) + direction) % order.length));
   }
 
-  function draw() {
-    const active = new Set(ids.filter(passes));
-    showStatus(active);
-    return Promise.all([drawScatter(active), drawParallel(active)]);
+  function draw(filtersChanged = true) {
+    const selected = new Set(ids.filter(isSelected));
+    if (filtersChanged) showFilters();
+    drawScatter(selected);
+    drawParallel(selected);
+    return showSelection(selected);
   }
 
   /* ---- controls ---- */
 
   function connect() {
-    const names = Object.keys(data.columns);
-    for (const key of ["x", "y", "color"]) {
-      part(key).append(...names.filter((name) => key === "color" || !column(name).levels).map((name) => make("option", { value: name }, label(name))));
-      part(key).value = state[key];
-      part(key).onchange = () => { state[key] = part(key).value; setLog(); showFilters(); draw(); };
+    for (const axis of ["x", "y"]) {
+      const [select, box] = [part(axis), part(`${axis}-log`)];
+      select.append(...options(names().filter((name) => !column(name).levels)));
+      select.value = state[axis].name;
+      select.onchange = () => {
+        state[axis] = { name: select.value, log: column(select.value).log && select.value !== data.error };
+        Object.assign(box, { checked: state[axis].log, disabled: column(select.value).low <= 0 });
+        draw();
+      };
+      box.onchange = () => { state[axis].log = box.checked; draw(); };
+      Object.assign(box, { checked: state[axis].log, disabled: column(state[axis].name).low <= 0 });
     }
-    const setLog = () => [["x", "logX"], ["y", "logY"]].forEach(([axis, log]) => {
-      const { positive, log: wide } = column(state[axis]);
-      if (part(log).dataset.column !== state[axis]) state[log] = wide && state[axis] !== data.error;
-      part(log).dataset.column = state[axis];
-      Object.assign(part(log), { checked: state[log], disabled: !positive });
-      part(log).onchange = () => { state[log] = part(log).checked; draw(); };
-    });
-    setLog();
-    for (const [mode, text] of Object.entries(DRAG).filter(([name]) => touch || name !== "scroll")) {
-      const radio = make("input", { type: "radio", name: "explore-drag", value: mode, checked: mode === state.drag });
-      radio.onchange = () => { state.drag = mode; draw(); };
+    part("color").append(...options(names()));
+    part("color").value = state.color;
+    part("color").onchange = () => { state.color = part("color").value; draw(); };
+    for (const [mode, text] of [["zoom", "Zoom"], ["select", "Box"], ["lasso", "Lasso"], ...(touch ? [["", "Scroll"]] : [])]) {
+      const radio = make("input", { type: "radio", name: "explore-drag", value: mode, checked: mode === (state.drag || "") });
+      radio.onchange = () => { state.drag = mode || false; draw(); };
       part("drag").append(make("label", {}, radio, text));
     }
-    part("axes").append(...data.axes.map((name) => {
-      const box = make("input", { type: "checkbox", checked: state.axes.includes(name) });
-      box.onchange = () => { state.axes = data.axes.filter((other) => (other === name ? box.checked : state.axes.includes(other))); draw(); };
-      return make("label", {}, box, label(name));
-    }));
-    const zoomOut = { "xaxis.autorange": true, "yaxis.autorange": true };
-    part("reset").onclick = () => Plotly.relayout(part("scatter"), zoomOut);
-    part("clear").onclick = () => { state.filters.clear(); state.picked = null; showFilters(); draw(); };
-    const selected = () => ids.filter(passes);
+    const selected = () => ids.filter(isSelected);
+    const cell = (v) => (/[",\n\r]/.test(v) ? `"${v.replace(/"/g, '""')}"` : v);
+    const csv = () => [["spec_id", ...names()], ...selected().map((i) => [data.models[i].id, ...names().map((name) => value(name, i))])];
+    part("reset").onclick = () => Plotly.relayout(part("scatter"), { "xaxis.autorange": true, "yaxis.autorange": true });
+    part("clear").onclick = () => { state.filters.clear(); state.picked = null; draw(); };
     part("ids").onclick = () => copy(selected().map((i) => data.models[i].id).join("\n"), `${selected().length} spec_ids`);
-    const cell = (v) => (/[",\n\r]/.test(v ?? "") ? `"${v.replace(/"/g, '""')}"` : v ?? "");
-    part("csv").onclick = () => download("models.csv", [["spec_id", ...names], ...selected().map((i) => [data.models[i].id, ...names.map((name) => value(name, i))])].map((row) => row.map(cell).join(",")).join("\n"));
+    part("csv").onclick = () => download("models.csv", csv().map((row) => row.map(cell).join(",")).join("\n"));
     part("svg").onclick = () => Plotly.downloadImage(part("scatter"), { format: "svg", filename: "scatter" });
     part("scatter").addEventListener("keydown", step);
-    showFilters();
   }
 
-  /* Plotly adds `on` to an element when it draws the first plot. */
+  /* Plotly adds `on` to an element with its first plot. */
   function listen() {
-    for (const name of ["scatter", "parallel"]) part(name).on("plotly_click", ({ points }) => open(points[0].customdata));
+    for (const name of ["scatter", "parallel"]) part(name).on("plotly_click", (event) => open(event.points[0].customdata));
     part("scatter").on("plotly_selected", (event) => {
-      if (!event?.points?.length) return;
-      state.picked = new Set(event.points.map((point) => point.customdata));
-      draw();
+      if (event?.points?.length) { state.picked = new Set(event.points.map((point) => point.customdata)); draw(); }
     });
     part("scatter").on("plotly_deselect", () => { state.picked = null; draw(); });
     part("parallel").on("plotly_selected", (event) => event?.range && brush(event.range));
     part("parallel").on("plotly_deselect", () => part("clear").click());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (state.current === null ? draw() : open(state.current)));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { draw(); open(state.current); });
   }
 
   async function start() {
     const [library, payload] = await Promise.all([inflate("explore-library"), inflate("explore-data")]);
     document.head.append(make("script", { textContent: library }));
     data = JSON.parse(payload);
-    ids = data.models.map((_, i) => i);
-    Object.values(data.columns).filter((col) => !col.levels).forEach(addRange);
-    const color = Object.keys(data.columns).find((name) => column(name).levels) ?? data.error;
-    state = { x: data.x, y: data.error, logX: false, logY: false, color, drag: touch ? "scroll" : "zoom", filters: new Map(), opened: new Set(), picked: null, current: null,
-      axes: data.axes.length <= 12 ? data.axes : [...data.axes.slice(0, 11), data.error] };
+    ids = [...data.models.keys()];
+    names().map(column).filter((col) => !col.levels).forEach(addRange);
+    state = {
+      x: { name: data.x, log: column(data.x).log }, y: { name: data.error, log: false }, drag: touch ? false : "zoom",
+      color: names().find((name) => column(name).levels) ?? data.error, filters: new Map(), picked: null, current: 0,
+    };
     part("loading").hidden = true;
     part("view").hidden = false;
-    part("card").append(make("p", { className: "explore-note" }, "No model selected."));
     connect();
-    await draw();
+    const best = draw();
     listen();
+    open(best[0] ?? 0);
     root.dataset.ready = "true";
   }
 
   new IntersectionObserver((entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
-    start().catch((error) => { part("loading").textContent = `The explorer did not start: ${error.message}. It needs a browser from 2023 or later.`; throw error; });
+    start().catch((error) => {
+      part("loading").textContent = `This view needs a browser from 2023 or later (${error.message}).`;
+      throw error;
+    });
   }, { rootMargin: "600px" }).observe(root);
 })();
