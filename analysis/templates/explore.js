@@ -2,7 +2,6 @@
 /* All models of a report in a scatter plot and in parallel coordinates. Both draw one state, with Plotly. */
 (() => {
   const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#888888"];
-  const CONFIG = { responsive: true, displayModeBar: false, showTips: false };
   const AXIS_WIDTH = 112;
   const FAILED = 1.07; // position of failed models on the error axis; the others lie between 0 and 1
   const touch = matchMedia("(pointer: coarse)").matches;
@@ -143,20 +142,26 @@
     const colors = levels ? levels.map((_, level) => levelColor(state.color, level)) : scale();
     const groups = new Map();
     for (const i of models) {
-      const t = position(state.color, i);
-      const step = levels ? column(state.color).values[i] : Math.min(colors.length - 1, Math.floor(t * colors.length));
-      const color = t === null ? css("soft") : colors[step];
+      const v = column(state.color).values[i];
+      const step = () => Math.min(colors.length - 1, Math.floor(scaled(state.color, v) * colors.length));
+      const color = v === null ? css("soft") : colors[levels ? v : step()];
       if (!groups.has(color)) groups.set(color, []);
       groups.get(color).push(i);
     }
     return [...groups];
   }
 
+  const config = (...buttons) => ({
+    responsive: true, displaylogo: false, showTips: false, displayModeBar: buttons.length > 0,
+    modeBarButtons: [buttons], toImageButtonOptions: { format: "svg", filename: "models" },
+  });
+
   function layout(more) {
     return {
       paper_bgcolor: "transparent", plot_bgcolor: "transparent", showlegend: false, hovermode: "closest",
       font: { color: css("ink"), family: "system-ui, sans-serif", size: 12 },
       hoverlabel: { bgcolor: css("paper"), bordercolor: css("line"), font: { color: css("ink") }, align: "left" },
+      modebar: { bgcolor: "transparent", color: css("soft"), activecolor: css("accent") },
       selections: [], selectionrevision: Math.random(), ...more,
     };
   }
@@ -190,17 +195,21 @@
       title: { text: escape(label(state.color)), side: "top" },
       tickvals: ticks, ticktext: ticks.map((t) => format(valueAt(state.color, t))),
     };
-    const color = models.map((i) => position(state.color, i) ?? NaN);
     const colorscale = scale().map((stop, k, all) => [k / (all.length - 1), stop]);
-    return points(models, { color, colorscale, cmin: 0, cmax: 1, colorbar, opacity: 0.85 });
+    const known = models.filter((i) => value(state.color, i) !== null);
+    const color = known.map((i) => position(state.color, i));
+    return [
+      points(models.filter((i) => value(state.color, i) === null), { color: css("soft") }),
+      points(known, { color, colorscale, cmin: 0, cmax: 1, colorbar, opacity: 0.85 }),
+    ];
   }
 
-  /* A circle around the model of the card. */
-  function scatterShapes() {
-    const [xanchor, yanchor] = [coordinate("x", state.current), coordinate("y", state.current)];
-    if ((xanchor ?? yanchor ?? null) === null) return [];
-    const pixels = { xsizemode: "pixel", ysizemode: "pixel", x0: -9, x1: 9, y0: -9, y1: 9 };
-    return [{ type: "circle", xanchor, yanchor, ...pixels, line: { color: css("ink"), width: 2.5 } }];
+  /* A frame around the model of the card. Plotly wants logarithms in annotations. */
+  function scatterFrame() {
+    const [x, y] = ["x", "y"].map((axis) => [coordinate(axis, state.current), state[axis].log])
+      .map(([v, log]) => (log && v !== null ? Math.log10(v) : v));
+    const box = { width: 14, height: 14, bordercolor: css("ink"), borderwidth: 2, showarrow: false, text: "" };
+    return x === null || y === null ? [] : [{ x, y, ...box }];
   }
 
   function drawScatter(selected) {
@@ -208,9 +217,10 @@
     const { levels } = column(state.color);
     const colored = levels
       ? colorGroups(selected).map(([color, models]) => points(models, { color, opacity: 0.8 }))
-      : [scaledPoints([...selected])];
+      : scaledPoints([...selected]);
     const axis = ({ name, log }) => axisStyle(label(name), {
-      type: log ? "log" : "linear", ...(log && column(name).high / column(name).low < 100 && { dtick: "D2" }),
+      type: log ? "log" : "linear", ...(log && { tickformat: "~s" }),
+      ...(log && column(name).high / column(name).low < 100 && { dtick: "D2" }),
     });
     part("hidden").textContent = ["x", "y"].map((end) => {
       const count = ids.filter((i) => coordinate(end, i) === null).length;
@@ -219,9 +229,9 @@
         + (count ? `Not drawn: ${count} models without a${state[end].log ? " positive" : ""} value of ${label(state[end].name)}. ` : "");
     }).join("");
     return Plotly.react(part("scatter"), [points(others, { color: css("soft"), opacity: 0.15 }), ...colored], layout({
-      xaxis: axis(state.x), yaxis: axis(state.y), shapes: scatterShapes(), uirevision: JSON.stringify([state.x, state.y]),
-      margin: { l: 12, r: 12, t: levels ? 12 : 60, b: 12 }, dragmode: state.drag,
-    }), CONFIG);
+      xaxis: axis(state.x), yaxis: axis(state.y), annotations: scatterFrame(), uirevision: JSON.stringify([state.x, state.y]),
+      margin: { l: 12, r: 12, t: levels ? 32 : 84, b: 12 }, dragmode: touch ? false : "zoom",
+    }), config("zoom2d", "pan2d", "select2d", "lasso2d", "resetScale2d", "toImage"));
   }
 
   /* ---- parallel coordinates ---- */
@@ -269,7 +279,7 @@
     const batch = Math.max(10, Math.ceil(models.length / 20));
     for (let start = 0; start < models.length; start += batch)
       for (const [color, some] of colorGroups(models.slice(start, start + batch)))
-        colored.push(lines(some, { color, width: 1.2 }, { opacity: models.length > 300 ? 0.35 : 0.7 }));
+        colored.push(lines(some, { color, width: 1.2 }, { opacity: Math.max(0.15, Math.min(0.7, 100 / models.length)) }));
     const note = (x, y, text, more) => ({ x, y, text, showarrow: false, ...more });
     const annotations = data.axes.flatMap((name, k) => [
       note(k, 1.1, `<b>${escape(shortLabel(name)).replace(/(.{6,}?) /g, "$1<br>")}</b>`, { yanchor: "bottom" }),
@@ -279,8 +289,8 @@
     part("parallel").style.minWidth = `${AXIS_WIDTH * data.axes.length}px`;
     return Plotly.react(part("parallel"), [others, ...colored], layout({
       shapes: parallelShapes(), annotations, xaxis: hidden([-0.4, data.axes.length - 0.3]), yaxis: hidden([-0.05, 1.25]),
-      margin: { l: 0, r: 0, t: 0, b: 0 }, dragmode: state.drag ? "select" : false,
-    }), CONFIG);
+      margin: { l: 0, r: 0, t: 28, b: 0 }, dragmode: touch ? false : "select", uirevision: "drag",
+    }), config("select2d", "toImage"));
   }
 
   function brush({ x, y }) {
@@ -370,7 +380,7 @@
       dragmode: false, margin: { l: 8, r: 8, t: 8, b: 8 },
       xaxis: axisStyle(xTitle, { fixedrange: true, dtick: Math.ceil(x.length / 8) }),
       yaxis: axisStyle(yTitle, { fixedrange: true, nticks: 5, rangemode: "tozero" }),
-    }), CONFIG);
+    }), config());
   }
 
   function open(i, focus = false) {
@@ -379,7 +389,7 @@
     const text = spec && yaml(spec);
     const buttons = () => make("p", { className: "explore-row" }, button("Copy YAML", () => copy(text, "YAML")),
       button("Download YAML", () => download(`${id}.yaml`, text)), button("Copy export command", () => copy(command, "export command")));
-    const facts = names().filter((key) => value(key, i) !== null).map((key) => [shortLabel(key), format(value(key, i))]);
+    const facts = names().filter((key) => value(key, i) !== null && key !== "status").map((key) => [shortLabel(key), format(value(key, i))]);
     const terms = [["spec_id", id], ...facts].flatMap(([term, fact]) => [make("dt", {}, term), make("dd", {}, fact)]);
     const [profile, learning] = [1, 2].map(() => make("div", { className: "explore-small" }));
     const blocks = widths.flatMap(([width, run]) => Array(run).fill(width));
@@ -398,7 +408,7 @@
     const count = (list) => list.map((_, k) => k + 1);
     if (blocks.length) smallPlot(profile, count(blocks), blocks, "block", "channels", { shape: "hvh" });
     if (curve.length) smallPlot(learning, count(curve), curve, "epoch", "error (%)");
-    Plotly.relayout(part("scatter"), { shapes: scatterShapes() });
+    Plotly.relayout(part("scatter"), { annotations: scatterFrame() });
     Plotly.relayout(part("parallel"), { shapes: parallelShapes() });
     if (focus) part("card").focus();
   }
@@ -438,19 +448,12 @@
     part("color").append(...options(names()));
     part("color").value = state.color;
     part("color").onchange = () => { state.color = part("color").value; draw(); };
-    for (const [mode, text] of [["zoom", "Zoom"], ["select", "Box"], ["lasso", "Lasso"], ...(touch ? [["", "Scroll"]] : [])]) {
-      const radio = make("input", { type: "radio", name: "explore-drag", value: mode, checked: mode === (state.drag || "") });
-      radio.onchange = () => { state.drag = mode || false; draw(); };
-      part("drag").append(make("label", {}, radio, text));
-    }
     const selected = () => ids.filter(isSelected);
     const cell = (v) => (/[",\n\r]/.test(v) ? `"${v.replace(/"/g, '""')}"` : v);
     const csv = () => [["spec_id", ...names()], ...selected().map((i) => [data.models[i].id, ...names().map((name) => value(name, i))])];
-    part("reset").onclick = () => Plotly.relayout(part("scatter"), { "xaxis.autorange": true, "yaxis.autorange": true });
     part("clear").onclick = () => { state.filters.clear(); state.picked = null; draw(); };
     part("ids").onclick = () => copy(selected().map((i) => data.models[i].id).join("\n"), `${selected().length} spec_ids`);
     part("csv").onclick = () => download("models.csv", csv().map((row) => row.map(cell).join(",")).join("\n"));
-    part("svg").onclick = () => Plotly.downloadImage(part("scatter"), { format: "svg", filename: "scatter" });
     part("scatter").addEventListener("keydown", step);
   }
 
@@ -473,8 +476,7 @@
     ids = [...data.models.keys()];
     names().map(column).filter((col) => !col.levels).forEach(addRange);
     state = {
-      x: { name: data.x, log: column(data.x).log }, y: { name: data.error, log: false }, drag: touch ? false : "zoom",
-      color: names().find((name) => column(name).levels) ?? data.error, filters: new Map(), picked: null, current: 0,
+      x: { name: data.x, log: column(data.x).log }, y: { name: data.error, log: false }, color: names().find((name) => column(name).levels) ?? data.error, filters: new Map(), picked: null, current: 0,
     };
     part("loading").hidden = true;
     part("view").hidden = false;
