@@ -30,7 +30,7 @@
   function addRange(col) {
     const numbers = col.values.filter((v) => v !== null);
     col.distinct = [...new Set(numbers)].sort((a, b) => a - b);
-    [col.low, col.high] = [col.distinct[0], col.distinct.at(-1)];
+    [col.low, col.high] = [col.distinct[0] ?? 0, col.distinct.at(-1) ?? 0];
     col.log = col.low > 0 && col.high / col.low >= 10;
   }
 
