@@ -63,7 +63,8 @@ def explore_html(
     content = {
         "error": ERROR,
         "columns": {
-            name: {"label": labels.get(name, name)} | (_numbers(shown, name) if name in numeric else _codes(shown, name))
+            name: {"label": labels.get(name, name)}
+            | (_numbers(shown, name) if name in numeric else _codes(shown, name))
             for name in dict.fromkeys((ERROR, *axes, *text))
         },
         "axes": [*axes, ERROR],
@@ -97,7 +98,7 @@ def _has_categories(frame: pd.DataFrame, name: str) -> bool:
 
 
 def _numbers(frame: pd.DataFrame, name: str) -> dict[str, Any]:
-    """Values to seven digits, None where there is none; a failed model has no error."""
+    """Integers, or values to seven digits; None where there is no value. A failed model has no error."""
     values = frame[name].astype(float)
     if name == ERROR:
         values = values.mask(frame["failed"])
@@ -133,7 +134,9 @@ def _model(row: Mapping[Any, Any], folders: Mapping[str, str]) -> dict[str, Any]
         "spec": spec,
         "widths": [[int(width), len(list(run))] for width, run in groupby(widths)],
         "curve": [_plain(value) for value in curve],
-        "export": f"designspace export {shlex.quote(source)}{chosen} --to yaml,timm,onnx --out exported" if spec else "",
+        "export": f"designspace export {shlex.quote(source)}{chosen} --to yaml,timm,onnx --out exported"
+        if spec
+        else "",
     }
     return {key: value for key, value in model.items() if value}
 
@@ -149,8 +152,8 @@ def _first_line(value: Any) -> str:
 def _plain(value: Any) -> float | int | None:
     if value is None or not np.isfinite(value):
         return None
-    number = float(f"{value:.7g}")
-    return int(number) if number.is_integer() and abs(number) < 1e15 else number
+    number = float(value)
+    return int(number) if number.is_integer() and abs(number) < 1e15 else float(f"{number:.7g}")
 
 
 def _deflate(text: str) -> str:

@@ -219,8 +219,7 @@
       ? colorGroups(selected).map(([color, models]) => points(models, { color, opacity: 0.8 }))
       : scaledPoints([...selected]);
     const axis = ({ name, log }) => axisStyle(label(name), {
-      type: log ? "log" : "linear", ...(log && { tickformat: "~s" }),
-      ...(log && column(name).high / column(name).low < 100 && { dtick: "D2" }),
+      type: log ? "log" : "linear", ...(log && { tickformat: "~s", nticks: 5 }),
     });
     part("hidden").textContent = ["x", "y"].map((end) => {
       const count = ids.filter((i) => coordinate(end, i) === null).length;
@@ -289,7 +288,7 @@
     part("parallel").style.minWidth = `${AXIS_WIDTH * data.axes.length}px`;
     return Plotly.react(part("parallel"), [others, ...colored], layout({
       shapes: parallelShapes(), annotations, xaxis: hidden([-0.4, data.axes.length - 0.3]), yaxis: hidden([-0.05, 1.25]),
-      margin: { l: 0, r: 0, t: 28, b: 0 }, dragmode: touch ? false : "select", uirevision: "drag",
+      margin: { l: 0, r: 0, t: 28, b: 0 }, dragmode: touch ? false : "select", selectdirection: "d", uirevision: "drag",
     }), config("select2d", "toImage"));
   }
 

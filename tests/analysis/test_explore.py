@@ -57,9 +57,9 @@ def test_fragment_references_no_other_file() -> None:
     assert not re.search(r"\b(src|href)\s*=\s*[\"']|url\(|@import|\bimport\s*\(", html)
 
 
-def test_values_keep_seven_digits_and_missing_values_are_null() -> None:
-    columns = data_of(explore_html(make_models(3, w_a=[1.23456789, np.nan, 1e9]), parameters=("w_a",)))["columns"]
-    assert columns["w_a"]["values"] == [1.234568, None, 1000000000]
+def test_integers_are_exact_other_values_have_seven_digits_and_missing_values_are_null() -> None:
+    columns = data_of(explore_html(make_models(3, w_a=[1.23456789, np.nan, 1e9 + 1]), parameters=("w_a",)))["columns"]
+    assert columns["w_a"]["values"] == [1.234568, None, 1000000001]
 
 
 def test_a_failed_model_has_no_error() -> None:
