@@ -90,7 +90,8 @@ def explore_html(
 
 
 def _has_numbers(frame: pd.DataFrame, name: str) -> bool:
-    return name in frame and pd.api.types.is_numeric_dtype(frame[name].infer_objects()) and frame[name].notna().any()
+    numeric = name in frame and pd.api.types.is_numeric_dtype(frame[name].infer_objects())
+    return numeric and bool(frame[name].notna().any())
 
 
 def _has_categories(frame: pd.DataFrame, name: str) -> bool:
@@ -141,8 +142,8 @@ def _model(row: Mapping[Any, Any], folders: Mapping[str, str]) -> dict[str, Any]
     return {key: value for key, value in model.items() if value}
 
 
-def _sequence(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, tuple | list | np.ndarray) else ()
+def _sequence(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, tuple | list | np.ndarray) else []
 
 
 def _first_line(value: Any) -> str:
