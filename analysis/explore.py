@@ -59,17 +59,17 @@ def explore_html(
     shown = thinned(frame)
     numeric = [name for name in (ERROR, *complexity, *parameters) if _has_numbers(frame, name)]
     text = [name for name in (*categories, *parameters) if name not in numeric and _has_categories(frame, name)]
-    labels, axes = labels or {}, [name for name in dict.fromkeys((*parameters, *complexity)) if name in numeric + text]
+    axes = [name for name in dict.fromkeys((*parameters, *complexity)) if name in numeric + text]
+    labels, colors = labels or {}, colors or {}
     content = {
         "error": ERROR,
         "columns": {
             name: {"label": labels.get(name, name)}
-            | (_numbers(shown, name) if name in numeric else _codes(shown, name))
+            | (_numbers(shown, name) if name in numeric else _codes(shown[name], colors if name == "space" else {}))
             for name in dict.fromkeys((ERROR, *axes, *text))
         },
         "axes": [*axes, ERROR],
         "x": next((name for name in (*complexity, *axes) if name in numeric), ERROR),
-        "colors": dict(colors or {}),
         "failed": shown["failed"].astype(int).tolist(),
         "weights": _weights(frame, shown),
         "total": len(frame),
@@ -106,9 +106,9 @@ def _numbers(frame: pd.DataFrame, name: str) -> dict[str, Any]:
     return {"values": [_plain(value) for value in values]}
 
 
-def _codes(frame: pd.DataFrame, name: str) -> dict[str, Any]:
-    codes, levels = pd.factorize(frame[name].astype(str))
-    return {"values": codes.tolist(), "levels": list(levels)}
+def _codes(column: pd.Series, colors: Mapping[str, str]) -> dict[str, Any]:
+    codes, levels = pd.factorize(column.astype(str))
+    return {"values": codes.tolist(), "levels": list(levels), "colors": [colors.get(level) for level in levels]}
 
 
 def _weights(frame: pd.DataFrame, shown: pd.DataFrame) -> list[float]:

@@ -98,8 +98,9 @@ const button = (text, onclick, more) => make("button", { type: "button", onclick
 const options = (list) => list.map((name) => make("option", { value: name }, label(name)));
 
 function table(heads, rows) {
-  const row = (tag, cells) => make("tr", {}, ...cells.map((cell) => make(tag, {}, cell)));
-  return make("table", {}, make("thead", {}, row("th", heads)), make("tbody", {}, ...rows.map((r) => row("td", r))));
+  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
+  const body = rows.map((cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, cell))));
+  return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
 }
 
 async function copy(text, what) {
@@ -160,7 +161,8 @@ function showFilters() {
     make("legend", {}, label(name)), ...(column(name).levels ? levelBoxes(name) : rangeInputs(name)),
     ...(state.filters.has(name) ? [remove(name)] : [])));
   const others = names().filter((name) => !shown.has(name));
-  const add = make("select", { ariaLabel: "Add filter" }, make("option", { value: "" }, "Add filter…"), ...options(others));
+  const prompt = make("option", { value: "" }, "Add filter…");
+  const add = make("select", { ariaLabel: "Add filter" }, prompt, ...options(others));
   add.onchange = () => {
     const { levels, low, high } = column(add.value);
     state.filters.set(add.value, levels ? { levels: new Set(levels.keys()) } : { low, high });
@@ -178,19 +180,21 @@ function showSelection(selected) {
   const finished = models.filter((i) => !data.failed[i]);
   const failures = models.filter((i) => data.failed[i]);
   const about = data.weights.length ? "About " : "";
-  const count = all ? `All ${text(data.total)} models` : `${about}${text(total(models))} of ${text(data.total)} models selected`;
+  const some = () => `${about}${text(total(models))} of ${text(data.total)} models selected`;
   const mean = () => total(finished, (i) => value(data.error, i)) / total(finished);
   part("status").textContent = [
-    count,
+    all ? `All ${text(data.total)} models` : some(),
     ...(failures.length ? [`${text(total(failures))} failed`] : []),
     ...(finished.length ? [`mean error ${mean().toFixed(2)} %`] : []),
   ].join(", ");
   part("clear").disabled = all;
   const best = finished.sort((a, b) => value(data.error, a) - value(data.error, b)).slice(0, 10);
   const shown = [...new Set([data.error, ...data.axes])];
-  part("best").replaceChildren(table(["model", "space", ...shown.map(shortLabel)], best.map((i) => [
-    button(data.models[i].name, () => open(i, true)), data.models[i].space, ...shown.map((name) => format(value(name, i))),
-  ])));
+  const row = (i) => {
+    const { name, space = "" } = data.models[i];
+    return [button(name, () => open(i, true)), space, ...shown.map((key) => format(value(key, i)))];
+  };
+  part("best").replaceChildren(table(["model", "space", ...shown.map(shortLabel)], best.map(row)));
   return best;
 }
 
@@ -285,17 +289,20 @@ function connect() {
   const selected = () => ids.filter(isSelected);
   const cell = (v) => (/[",\n\r]/.test(v) ? `"${v.replace(/"/g, '""')}"` : v);
   const row = (i) => [data.models[i].id, ...names().map((name) => value(name, i) ?? "")];
-  const csv = () => [["spec_id", ...names()], ...selected().map(row)].map((cells) => cells.map(cell).join(",")).join("\n");
+  const csv = () => [["spec_id", ...names()], ...selected().map(row)].map((cells) => cells.map(cell).join()).join("\n");
 
   part("clear").onclick = () => { state.filters.clear(); state.picked = null; draw(); };
-  part("ids").onclick = () => copy(selected().map((i) => data.models[i].id).join("\n"), `${selected().length} spec_ids`);
+  const specIds = () => selected().map((i) => data.models[i].id);
+  part("ids").onclick = () => copy(specIds().join("\n"), `${specIds().length} spec_ids`);
   part("csv").onclick = () => download("models.csv", csv());
   part("scatter").addEventListener("keydown", step);
 }
 
 /* Plotly adds `on` to an element with its first plot. */
 function listen() {
-  for (const name of ["scatter", "parallel"]) part(name).on("plotly_click", (event) => open(event.points[0].customdata));
+  const openPoint = (event) => open(event.points[0].customdata);
+  part("scatter").on("plotly_click", openPoint);
+  part("parallel").on("plotly_click", openPoint);
   part("scatter").on("plotly_selected", (event) => {
     if (event?.points?.length) { state.picked = new Set(event.points.map((point) => point.customdata)); draw(); }
   });
@@ -312,7 +319,12 @@ async function start() {
   ids = [...data.models.keys()];
   names().map(column).filter((col) => !col.levels).forEach(addRange);
   state = {
-    x: { name: data.x, log: column(data.x).log }, y: { name: data.error, log: false }, color: names().find((name) => column(name).levels) ?? data.error, filters: new Map(), picked: null, current: 0,
+    x: { name: data.x, log: column(data.x).log && data.x !== data.error },
+    y: { name: data.error, log: false },
+    color: names().find((name) => column(name).levels) ?? data.error,
+    filters: new Map(), // column: { low, high } or { levels }
+    picked: null, // models of a box or lasso
+    current: 0, // model of the card
   };
   part("loading").hidden = true;
   part("view").hidden = false;

@@ -15,8 +15,7 @@ function readable(color) {
   return `rgb(${[0, 1, 2].map((k) => (1 - lift) * channel(color, k) + lift * channel(css("ink"), k)).join()})`;
 }
 
-const levelColor = (name, level) =>
-  readable((name === "space" && data.colors[column(name).levels[level]]) || PALETTE[level % PALETTE.length]);
+const levelColor = (name, level) => readable(column(name).colors?.[level] ?? PALETTE[level % PALETTE.length]);
 
 /* A function from a model to the color of its category, or of its step on the color scale. */
 function modelColors() {
@@ -53,7 +52,7 @@ const axisStyle = (title, more) => ({
 function hoverText(i) {
   const shown = [...new Set([data.error, state.x.name, state.y.name, state.color])];
   const facts = shown.map((name) => `${shortLabel(name)}: ${failed(name, i) ? "failed" : format(value(name, i))}`);
-  return [data.models[i].name, data.models[i].space, ...facts].map(escape).join("<br>");
+  return [data.models[i].name, data.models[i].space ?? "", ...facts].filter(Boolean).map(escape).join("<br>");
 }
 
 /* ---- scatter plot ---- */
@@ -90,8 +89,9 @@ function scatterFrame() {
 function describeMissing(axis) {
   const { name, log } = state[axis];
   const count = ids.filter((i) => coordinate(axis, i) === null).length;
-  const missing = count ? `${count} models without a ${log ? "positive " : ""}value of ${label(name)} are not drawn.` : "";
-  return name === data.error && data.failed.includes(1) ? `Crosses at the margin are failed models. ${missing}` : missing;
+  const failures = name === data.error && data.failed.includes(1);
+  return (failures ? "Crosses at the margin are failed models. " : "")
+    + (count ? `${count} models without a ${log ? "positive " : ""}value of ${label(name)} are not drawn.` : "");
 }
 
 function drawScatter(selected) {

@@ -30,7 +30,7 @@ FLAGS = (
     "--disable-sync",
 )
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-COLORS = {"plain": "#0072B2", "inverted": "#D55E00"}
+COLORS = {"plain": "#009E73", "inverted": "#123456"}
 N, FAILED = 24, 5
 
 
@@ -251,7 +251,7 @@ def test_spaces_have_the_given_colors(explorer: Locator) -> None:
     fills = part(explorer, "scatter").evaluate(
         "element => [...element.querySelectorAll('.point')].map(point => getComputedStyle(point).fill)"
     )
-    assert set(fills) == {"rgb(0, 114, 178)", "rgb(213, 94, 0)"}
+    assert set(fills) == {"rgb(0, 158, 115)", "rgb(18, 52, 86)"}
 
 
 def test_color_by_a_number_shows_a_color_bar(explorer: Locator) -> None:
