@@ -50,12 +50,13 @@ def explore_html(
         folders: study folder or table file of each value of `study`, for the export command.
 
     Raises:
-        ValueError: no models.
+        ValueError: there are no models.
     """
     if models.empty:
         raise ValueError("models = 0 rows: must have at least 1")
     frame = models.reset_index(drop=True)
     frame = frame.assign(**{name: False for name in ("failed", "pareto") if name not in frame})
+    frame["failed"] |= ~np.isfinite(frame[ERROR].astype(float))
     shown = thinned(frame)
     numeric = [name for name in (ERROR, *complexity, *parameters) if _has_numbers(frame, name)]
     text = [name for name in (*categories, *parameters) if name not in numeric and _has_categories(frame, name)]
@@ -75,7 +76,7 @@ def explore_html(
         "total": len(frame),
         "models": [_model(row, folders or {}) for row in shown.to_dict("records")],
     }
-    payload = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    payload = json.dumps(content, allow_nan=False, separators=(",", ":"))
     environment = Environment(
         loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

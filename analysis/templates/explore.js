@@ -1,7 +1,7 @@
 /* All models of a report in a scatter plot and in parallel coordinates. Both draw one state. */
 
 const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#888888"];
-const AXIS_WIDTH = 112;
+const AXIS_WIDTH = 90;
 const FAILED = 1.07; // position of failed models on the error axis; the others lie between 0 and 1
 const touch = matchMedia("(pointer: coarse)").matches;
 const root = document.getElementById("explore");
@@ -57,7 +57,7 @@ function coordinate(axis, i) {
   const { name, log } = state[axis];
   const { low, high, values } = column(name);
   if (failed(name, i)) return log ? low * (high / low) ** FAILED : high + (FAILED - 1) * (high - low || 1);
-  return log && values[i] <= 0 ? null : values[i];
+  return values[i];
 }
 
 function isSelected(i) {
@@ -183,7 +183,7 @@ function showSelection(selected) {
   const some = () => `${about}${text(total(models))} of ${text(data.total)} models selected`;
   const mean = () => total(finished, (i) => value(data.error, i)) / total(finished);
   part("status").textContent = [
-    all ? `All ${text(data.total)} models` : some(),
+    !all ? some() : data.total === 1 ? "1 model" : `All ${text(data.total)} models`,
     ...(failures.length ? [`${text(total(failures))} failed`] : []),
     ...(finished.length ? [`mean error ${mean().toFixed(2)} %`] : []),
   ].join(", ");
@@ -203,10 +203,11 @@ function smallPlot(title, y, xTitle, yTitle, line) {
   part("card").append(make("h4", {}, title), element);
   const x = y.map((_, k) => k + 1);
   const color = css("accent");
-  const trace = { type: "scatter", mode: "lines+markers", x, y, hoverinfo: "x+y", line: { color, ...line } };
+  const mode = y.length > 50 ? "lines" : "lines+markers";
+  const trace = { type: "scatter", mode, x, y, hoverinfo: "x+y", line: { color, ...line } };
   Plotly.newPlot(element, [trace], layout({
     dragmode: false, margin: { l: 8, r: 8, t: 8, b: 8 },
-    xaxis: axisStyle(xTitle, { fixedrange: true, dtick: Math.ceil(x.length / 8) }),
+    xaxis: axisStyle(xTitle, { fixedrange: true, ...(y.length > 8 ? { nticks: 6 } : { dtick: 1 }) }),
     yaxis: axisStyle(yTitle, { fixedrange: true, nticks: 5, rangemode: "tozero" }),
   }), config());
 }
@@ -226,6 +227,7 @@ function open(i, focus = false) {
   const terms = [["spec_id", id], ...facts.map((key) => [shortLabel(key), format(value(key, i))])];
   const list = make("dl", {}, ...terms.flatMap(([term, fact]) => [make("dt", {}, term), make("dd", {}, fact)]));
   const card = part("card");
+  card.querySelectorAll(".explore-small").forEach((plot) => Plotly.purge(plot));
   card.replaceChildren(make("h3", {}, name));
   if (failure) card.append(make("p", { className: "explore-failure" }, `Failed: ${failure}`));
   const text = spec && yaml(spec);
@@ -290,7 +292,6 @@ function connect() {
   const cell = (v) => (/[",\n\r]/.test(v) ? `"${v.replace(/"/g, '""')}"` : v);
   const row = (i) => [data.models[i].id, ...names().map((name) => value(name, i) ?? "")];
   const csv = () => [["spec_id", ...names()], ...selected().map(row)].map((cells) => cells.map(cell).join()).join("\n");
-
   part("clear").onclick = () => { state.filters.clear(); state.picked = null; draw(); };
   const specIds = () => selected().map((i) => data.models[i].id);
   part("ids").onclick = () => copy(specIds().join("\n"), `${specIds().length} spec_ids`);

@@ -87,11 +87,11 @@ function scatterFrame() {
 }
 
 function describeMissing(axis) {
-  const { name, log } = state[axis];
+  const { name } = state[axis];
   const count = ids.filter((i) => coordinate(axis, i) === null).length;
   const failures = name === data.error && data.failed.includes(1);
   return (failures ? "Crosses at the margin are failed models. " : "")
-    + (count ? `${count} models without a ${log ? "positive " : ""}value of ${label(name)} are not drawn.` : "");
+    + (count ? `${count} models without a value of ${label(name)} are not drawn.` : "");
 }
 
 function drawScatter(selected) {
@@ -104,12 +104,13 @@ function drawScatter(selected) {
   ];
   const axis = ({ name, log }) => axisStyle(label(name), {
     type: log ? "log" : "linear", ...(log && { tickformat: "~s", nticks: 5 }),
+    uirevision: `${name} ${log}`, // keep the zoom until the axis changes
   });
-  part("hidden").textContent = ["x", "y"].map(describeMissing).join(" ");
+  part("missing").textContent = [...new Set(["x", "y"].map(describeMissing))].join(" ");
   return Plotly.react(part("scatter"), traces, layout({
     xaxis: axis(state.x), yaxis: axis(state.y), annotations: scatterFrame(),
-    uirevision: JSON.stringify([state.x, state.y]), // keeps the zoom
-    margin: { l: 12, r: 12, t: levels ? 32 : 84, b: 12 }, dragmode: touch ? false : "zoom",
+    margin: { l: 12, r: 12, t: levels ? 32 : 84, b: 12 },
+    dragmode: touch ? false : "zoom", uirevision: "drag",
   }), config("zoom2d", "pan2d", "select2d", "lasso2d", "resetScale2d", "toImage"));
 }
 
@@ -140,7 +141,7 @@ function ticks(name) {
 function parallelLabels() {
   const note = (x, y, text, more) => ({ x, y, text, showarrow: false, ...more });
   const tick = { xanchor: "left", xshift: 3, bgcolor: css("veil") };
-  const title = (name) => `<b>${escape(shortLabel(name)).replace(/(.{6,}?) /g, "$1<br>")}</b>`;
+  const title = (name) => `<b>${escape(shortLabel(name)).replace(/(.{5,}?) /g, "$1<br>")}</b>`;
   return data.axes.flatMap((name, k) => [
     note(k, 1.1, title(name), { yanchor: "bottom" }),
     ...ticks(name).map(([v, text]) => note(k, scaled(name, v), escape(text), tick)),

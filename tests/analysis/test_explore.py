@@ -98,6 +98,15 @@ def test_names_do_not_appear_in_the_markup() -> None:
     assert "alert(1)" not in html
 
 
+def test_text_that_is_not_unicode_is_kept() -> None:
+    names = pd.Series(["a\udcff", "b"], dtype=object)
+    assert data_of(explore_html(make_models(2, spec_id=names)))["models"][0]["id"] == "a\udcff"
+
+
+def test_a_model_without_an_error_counts_as_failed() -> None:
+    assert data_of(explore_html(make_models(2, error_percent=[10.0, np.nan])))["failed"] == [0, 1]
+
+
 def test_no_models_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"^models = 0 rows: must have at least 1$"):
         explore_html(make_models(2)[:0])

@@ -182,7 +182,7 @@ def test_failed_models_are_crosses_above_all_others(explorer: Locator, page: Pag
     assert points(explorer).index(top) == FAILED
     page.mouse.click(*top)
     expect(part(explorer, "card")).to_contain_text("Failed: diverged: loss is nan")
-    expect(part(explorer, "hidden")).to_contain_text("Crosses at the margin are failed models.")
+    expect(part(explorer, "missing")).to_contain_text("Crosses at the margin are failed models.")
 
 
 def test_drag_zooms_and_a_button_resets(explorer: Locator, page: Page) -> None:
@@ -218,6 +218,8 @@ def test_box_selection_survives_a_change_of_axes(explorer: Locator, page: Page) 
     expect(part(explorer, "status")).to_contain_text("3 of 24 models")
     part(explorer, "x").select_option("w_a")
     expect(part(explorer, "status")).to_contain_text("3 of 24 models")
+    drag(page, (left - 8, top - 8), (right + 8, bottom + 8))  # still a box
+    expect(part(explorer, "status")).not_to_contain_text("All 24 models")
 
 
 def test_brush_on_a_parallel_axis_filters_both_plots(explorer: Locator, page: Page, models: pd.DataFrame) -> None:
