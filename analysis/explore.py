@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-from analysis.thinning import MAX_POINTS, thinned
+from analysis.select import MAX_POINTS, thin_models
 
 ERROR = "error_percent"
 MAX_CATEGORIES = 20
@@ -57,7 +57,7 @@ def explore_html(
     frame = models.reset_index(drop=True)
     frame = frame.assign(**{name: False for name in ("failed", "pareto") if name not in frame})
     frame["failed"] |= ~np.isfinite(frame[ERROR].astype(float))
-    shown = thinned(frame)
+    shown, weights = thin_models(frame)
     numeric = [name for name in (ERROR, *complexity, *parameters) if _has_numbers(frame, name)]
     text = [name for name in (*categories, *parameters) if name not in numeric and _has_categories(frame, name)]
     axes = [name for name in dict.fromkeys((*parameters, *complexity)) if name in numeric + text]
@@ -72,7 +72,7 @@ def explore_html(
         "axes": [*axes, ERROR],
         "x": next((name for name in (*complexity, *axes) if name in numeric), ERROR),
         "failed": shown["failed"].astype(int).tolist(),
-        "weights": _weights(frame, shown),
+        "weights": [] if len(shown) == len(frame) else weights.round(4).tolist(),
         "total": len(frame),
         "models": [_model(row, folders or {}) for row in shown.to_dict("records")],
     }
@@ -110,15 +110,6 @@ def _numbers(frame: pd.DataFrame, name: str) -> dict[str, Any]:
 def _codes(column: pd.Series, colors: Mapping[str, str]) -> dict[str, Any]:
     codes, levels = pd.factorize(column.astype(str))
     return {"values": codes.tolist(), "levels": list(levels), "colors": [colors.get(level) for level in levels]}
-
-
-def _weights(frame: pd.DataFrame, shown: pd.DataFrame) -> list[float]:
-    """Models that each one shown stands for: 1 for the best and the Pareto front, which thinning keeps."""
-    if len(shown) == len(frame):
-        return []
-    kept = (frame[ERROR].rank(method="first") <= MAX_POINTS // 10) | frame["pareto"]
-    rest = (len(frame) - kept.sum()) / max(1, len(shown) - kept.sum())
-    return [1.0 if known else round(float(rest), 4) for known in kept[shown.index]]
 
 
 def _model(row: Mapping[Any, Any], folders: Mapping[str, str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from analysis.findings import Findings
 from analysis.formatting import interval
 from analysis.parameters import MIN_EXPLAINED
 from analysis.plots.style import WIDTH, figure_bytes
+from analysis.select import MAX_POINTS, thin_models
 from analysis.sentences import context, matched_pairs
 from analysis.training import RELIABLE
 
@@ -28,8 +29,6 @@ MAX_PAIRS = 12
 MAX_PANELS = 6
 MAX_SCATTERS = 12
 MAX_REGIMES = 9
-MAX_POINTS = 3000
-"""Maximum number of models in a scatter plot and of steps in a curve."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +73,6 @@ def scatter_name(parameter: str, parameters: Sequence[str]) -> str:
     """
     plain = re.fullmatch("[a-z0-9_]{1,40}", parameter)
     return f"error_vs_{parameter}" if plain else f"error_vs-{1 + list(parameters).index(parameter)}"
-
-
-def thin_models(frame: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
-    """Select at most `most` models: the best (a tenth of `most`), the Pareto front, and a random sample of the rest."""
-    if len(frame) <= most:
-        return frame
-    kept = (frame["error_percent"].rank(method="first") <= most // 10) | frame["pareto"]
-    others = frame[~kept].sample(max(0, most - int(kept.sum())), random_state=0)
-    return frame[kept | frame.index.isin(others.index)]
 
 
 def _thin_curves(curves: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
@@ -186,14 +176,14 @@ def _parameters(findings: Findings) -> Iterator[ReportFigure]:
             plots.plot_dependence(forest.dependence, name, ax=ax)
         caption = "Mean prediction of the forest with one parameter set to the same value in every model."
         yield ReportFigure("parameters", "dependence", "Partial dependence", caption, figure)
-    sample = thin_models(findings.models)
+    sample, _ = thin_models(findings.models)
     for name in [name for name in findings.parameters.names if name != "fit_error"][:MAX_SCATTERS]:
         yield _scatter(findings, sample, name, "parameters")
 
 
 def _widths(findings: Findings) -> Iterator[ReportFigure]:
     if "fit_error" in findings.parameters.names:
-        sample = thin_models(findings.models[findings.models["fit_error"].notna()])
+        sample, _ = thin_models(findings.models[findings.models["fit_error"].notna()])
         yield _scatter(findings, sample, "fit_error", "widths")
     if len(findings.widths.profiles):
         figure = _single(findings, lambda ax: plots.plot_width_profiles(findings.widths.profiles, ax=ax))
@@ -250,7 +240,7 @@ def _training(findings: Findings) -> Iterator[ReportFigure]:
 def _best(findings: Findings) -> Iterator[ReportFigure]:
     if findings.models["pareto"].any():
         cost = findings.spaces.match or "macs"
-        limit, sample = _limit(findings), thin_models(findings.models)
+        limit, (sample, _) = _limit(findings), thin_models(findings.models)
         figure = _single(findings, lambda ax: plots.plot_pareto(sample, cost, limit=limit, ax=ax))
         best = findings.selection.best.iloc[0]
         noise = f" Training noise: {best['noise_sd']:.2f} points (from {best['noise_from']})."

@@ -7,20 +7,19 @@ import platform
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis import display
 from analysis.compare import COMPARISON_COLUMNS
-from analysis.figures import ReportFigure, report_figures, thin_models
+from analysis.explore import explore_html
+from analysis.figures import ReportFigure, report_figures
 from analysis.findings import Findings
-from analysis.plots.style import COLORS
+from analysis.plots.style import series_style
 from analysis.rows import Source
 from analysis.sentences import section_sentences, setting, summary
 from designspace.atomic import MARK, check_output, write_output
@@ -63,7 +62,6 @@ def render(findings: Findings, figures: Iterable[ReportFigure], command: str = "
         lstrip_blocks=True,
     )
     environment.filters["count"] = "{:,}".format
-    models, left_out = explorer_json(findings)
     return environment.get_template("report.html.j2").render(
         mark=MARK,
         title=", ".join(study.name for study in findings.table.sources),
@@ -73,15 +71,24 @@ def render(findings: Findings, figures: Iterable[ReportFigure], command: str = "
         summary=summary(findings),
         sentences=section_sentences(findings),
         figures=list(figures),
-        models=models,
-        left_out=left_out,
-        all_models=len(findings.models),
+        explorer=_explorer(findings),
         tables={name: display.columns(frame) for name, frame in _tables(findings).items()},
         meanings=COMPARISON_COLUMNS,
         policy=findings.resolved.sentence,
         studies=[_study(study) for study in findings.table.sources],
         command=command,
         versions=_versions(),
+    )
+
+
+def _explorer(findings: Findings) -> Markup:
+    spaces = dict.fromkeys(findings.models["space"].astype(str))
+    return explore_html(
+        findings.models,
+        parameters=(*findings.table.parameters, "fit_error"),
+        labels=display.LABELS,
+        colors={space: series_style(position)["color"] for position, space in enumerate(spaces)},
+        folders={source.name: str(source.path) for source in findings.table.sources},
     )
 
 
@@ -129,55 +136,3 @@ def _study(study: Source) -> dict[str, Any]:
     text = json.dumps(config, indent=2, ensure_ascii=False) if config else ""
     present = {name: value for name, value in facts.items() if value not in (None, "")}
     return {"name": study.name, "facts": present, "config": text}
-
-
-def explorer_json(findings: Findings) -> tuple[Markup, int]:
-    """Data of the interactive scatter plot, and the number of models left out.
-
-    Returns:
-        JSON, safe inside a script element: axes (column: label), values (column: number or null per model), spaces,
-        colors, and models (space, name, failed, facts, run-length encoded widths, spec). Large tables are thinned with
-        `thin_models`.
-    """
-    frame = thin_models(findings.models)
-    spaces = list(dict.fromkeys(findings.models["space"].astype(str)))
-    names = list(dict.fromkeys(["error_percent", *display.COMPLEXITY, *findings.parameters.names]))
-    names = [name for name in names if frame[name].notna().any()]
-    values = {name: [_number(value) for value in frame[name].astype(float)] for name in names}
-    content = {
-        "axes": {name: display.label(name) for name in names},
-        "values": values,
-        "spaces": spaces,
-        "colors": COLORS,
-        "x": next((name for name in (findings.spaces.match, *display.COMPLEXITY) if name in names), names[-1]),
-        "models": [_model(row, names, spaces) for row in frame.to_dict("records")],
-    }
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Only "</script" can end a script element.
-    return Markup(text.replace("<", "\\u003c")), len(findings.models) - len(frame)
-
-
-def _model(row: dict[Any, Any], names: list[str], spaces: list[str]) -> dict[str, Any]:
-    spec = row["spec"] if isinstance(row["spec"], dict) else None
-    widths = row["block_widths"]
-    facts = {name: _number(row[name]) for name in names}
-    facts = {name: value for name, value in facts.items() if value is not None}
-    model: dict[str, Any] = {
-        "space": spaces.index(str(row["space"])),
-        "name": f"#{row['index']} {str(row['spec_id'])[:8]}" if spec else str(row["spec_id"]),
-        "facts": facts | {"spec_id": str(row["spec_id"])},
-        "spec": spec,
-    }
-    if row["failed"]:
-        model |= {"failed": True}
-        model["facts"] |= {"status": str(row["status"])}
-    if isinstance(widths, tuple | list | np.ndarray) and len(widths):
-        model["widths"] = [[int(width), len(list(run))] for width, run in groupby(widths)]
-    return model
-
-
-def _number(value: Any) -> Any:
-    if value is None or (isinstance(value, float | np.floating) and not np.isfinite(value)) or value is pd.NA:
-        return None
-    number = float(value)
-    return int(number) if number == round(number) and abs(number) < 1e15 else float(f"{number:.7g}")

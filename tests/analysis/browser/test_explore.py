@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,58 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 from analysis.explore import explore_html
 from designspace import ModelSpec
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 COLORS = {"plain": "#009E73", "inverted": "#123456"}
 N, FAILED = 24, 5
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's Chromium."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        message = "Chromium is not installed (Debian package: chromium)"
-        pytest.fail(message) if os.environ.get("DESIGNSPACE_REQUIRE_BROWSER") else pytest.skip(message)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page of 1400 x 900 pixels; console errors and requests fail the test."""
-    context = browser.new_context(
-        viewport={"width": 1400, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
-    )
-    page = context.new_page()
-    page.set_default_timeout(15_000)
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: None if is_local(request.url) else problems.append(request.url))
-    yield page
-    context.close()
-    assert problems == []
-
-
-def is_local(url: str) -> bool:
-    return url.startswith(("file:", "data:", "blob:"))
 
 
 def make_models() -> pd.DataFrame:
