@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-from analysis.select import MAX_POINTS, thin_models
+from analysis.select import thin_models
 
 ERROR = "error_percent"
 MAX_CATEGORIES = 20

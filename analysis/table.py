@@ -334,7 +334,7 @@ class Table(Trainings):
         """
         from analysis.findings import find
         from analysis.report import PAGE, write_report
-        from analysis.sentences import headline
+        from analysis.sentences import conclusions
         from designspace.atomic import check_output
 
         column = complexity_column(match)
@@ -344,7 +344,7 @@ class Table(Trainings):
         check_output(folder / PAGE, force=force)
         findings = find(self, policy=failures, match=column or "", by=self.grouped_by, across=across)
         page = write_report(findings, folder, command, force=force)
-        sentences = (*findings.warnings, *headline(findings), findings.resolved.sentence, *self.notes)
+        sentences = (*findings.warnings, *conclusions(findings), findings.resolved.sentence, *self.notes)
         return Report(page, findings, sentences)
 
     def export(

@@ -1,19 +1,18 @@
 "use strict";
-/* Sortable tables. */
 
-function cellValue(row, column) {
-  const cell = row.cells[column];
-  if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
-  const text = cell.textContent.replace("−", "-").replace(/,(?=\d{3})/g, "");
-  const number = parseFloat(text);
-  return Number.isNaN(number) ? text : number;
-}
-
+/* Sort a table by the column of a clicked heading: numbers first, then text. */
 function compare(a, b) {
   const numbers = [a, b].map((value) => typeof value === "number" && !Number.isNaN(value));
   if (numbers[0] && numbers[1]) return a - b;
   if (numbers[0] !== numbers[1]) return numbers[0] ? -1 : 1;
   return String(a).localeCompare(String(b));
+}
+
+function cellValue(row, column) {
+  const { dataset, textContent } = row.cells[column];
+  if (dataset.value !== undefined) return Number(dataset.value);
+  const number = parseFloat(textContent.replace("−", "-").replace(/,(?=\d{3})/g, ""));
+  return Number.isNaN(number) ? textContent : number;
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {
@@ -28,3 +27,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
     table.tBodies[0].append(...rows);
   });
 }
+
+/* Download the embedded figure; without JavaScript, the link opens the file next to the page. */
+for (const link of document.querySelectorAll("a.svg")) link.href = link.closest("figure").querySelector("img").src;
+
+/* Mark the section on screen in the table of contents. */
+const links = new Map([...document.querySelectorAll("nav a")].map((link) => [document.querySelector(link.hash), link]));
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) links.get(target).classList.toggle("current", isIntersecting);
+}, { rootMargin: "-30% 0px -69% 0px" });
+for (const section of links.keys()) observer.observe(section);
+
+/* Open the details that contain the target of a link, and all of them on paper. */
+addEventListener("beforeprint", () => document.querySelectorAll(".first details").forEach((box) => { box.open = true; }));
