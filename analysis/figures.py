@@ -22,7 +22,7 @@ from analysis.formatting import interval
 from analysis.headline import leading_spaces
 from analysis.parameters import MIN_EXPLAINED
 from analysis.plots.style import FONT, MIN_FOR_INTERVAL, WIDTH, figure_bytes, group_styles
-from analysis.select import MAX_POINTS, thin_models
+from analysis.select import thin_models
 from analysis.sentences import context, matched_pairs
 from analysis.training import RELIABLE
 
@@ -32,6 +32,8 @@ PANEL = (3.6, 2.0)
 """Width of a panel and smallest height of its Axes, inches."""
 MAX_PAIRS = 28
 """Maximum number of pairs in the forest plot. With more, it has the pairs of the best space."""
+MAX_STEPS = 500
+"""Maximum number of steps of a curve."""
 MAX_PANELS = 6
 MAX_SCATTERS = 12
 MAX_REGIMES = 9
@@ -100,7 +102,7 @@ def scatter_name(parameter: str, parameters: Sequence[str]) -> str:
     return f"error_vs_{parameter}" if plain else f"error_vs-{1 + list(parameters).index(parameter)}"
 
 
-def _thin_curves(curves: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
+def _thin_curves(curves: pd.DataFrame, most: int = MAX_STEPS) -> pd.DataFrame:
     parts = []
     for _, curve in curves.groupby("space", sort=False):
         rows = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), most)).astype(int))
@@ -158,8 +160,8 @@ def space_figures(findings: Findings) -> Iterator[ReportFigure]:
             "spaces",
             "edf_matched",
             f"Error EDFs at equal {label(spaces.match)}",
-            "Weighted so that each space is uniform in log complexity over the common range. "
-            f"{spaces.matching.sentence} {_bands(spaces.matched_curves)}{cut}",
+            "Fraction of models below each error, weighted so that each space is uniform in log complexity over the "
+            f"common range. {_bands(spaces.matched_curves)}{cut}",
             _single(findings, lambda ax: plots.plot_edf(matched, order=order, legend=weighted, limit=limit, ax=ax)),
         )
     shown = _forest(findings)
@@ -167,7 +169,7 @@ def space_figures(findings: Findings) -> Iterator[ReportFigure]:
         pairs = len(shown[["a", "b"]].drop_duplicates())
         total = len(matched_pairs(spaces.comparison))
         only = f" Only the {pairs} of {total} pairs with the best space. The table has all." if pairs < total else ""
-        figure = _single(findings, lambda ax: plots.plot_differences(shown, ax=ax), height=1.3 + 0.34 * pairs)
+        figure = _single(findings, lambda ax: plots.plot_differences(shown, ax=ax), height=1.5 + 0.34 * max(pairs, 2))
         caption = f"95 % confidence intervals, simultaneous over all {total} pairs.{only}"
         if total == 1:
             caption = "95 % confidence interval."

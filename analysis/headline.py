@@ -55,20 +55,20 @@ def headline(findings: Findings) -> Headline:
     names = list(map(str, summary["space"]))
     if len(names) == 1:
         row = summary.iloc[0]
-        answer = f"median error {row['median']:.2f} %, best {row['min']:.2f} %"
+        answer = f"Median error {row['median']:.2f} %, best {row['min']:.2f} %"
         return Headline(names[0], answer, f"Three quarters of the models are below {row['three_quarters']:.2f} %.")
     pairs = matched_pairs(findings.spaces.comparison)
     question = " vs. ".join(names) if len(names) == 2 else f"{len(names)} spaces"
     if pairs.empty:
-        return Headline(question, "not compared", "They are one design space at different complexities.")
+        return Headline(question, "Not compared", "They are one design space at different complexities.")
     pairs, problems = pairs[pairs["problem"] == ""], pairs["problem"]
     if pairs.empty:
-        return Headline(question, "cannot be compared", f"{problems.iloc[0]}.")
+        return Headline(question, "Not comparable", f"{problems.iloc[0]}.")
     matched_by = pairs["matched_by"].iloc[0]
     if matched_by != "none":
         question += f" at equal {label(matched_by)}"
     if pairs["difference_lower"].isna().all():
-        return Headline(question, "too few models to compare", "A confidence interval needs more models.")
+        return Headline(question, "Too few models to compare", "A confidence interval needs more models.")
     answer, detail = _two_spaces(pairs.iloc[0]) if len(names) == 2 else _many_spaces(pairs)
     return Headline(question, answer, detail)
 
@@ -76,7 +76,7 @@ def headline(findings: Findings) -> Headline:
 def _two_spaces(row: pd.Series) -> tuple[str, str]:
     better = _better(row)
     if better is None:
-        return "no difference detected", _power(row["detectable"])
+        return "No difference detected", _power(row["detectable"])
     worse = row["b"] if better == row["a"] else row["a"]
     ends = sorted([abs(row["difference_lower"]), abs(row["difference_upper"])])
     return (
@@ -89,7 +89,7 @@ def _many_spaces(pairs: pd.DataFrame) -> tuple[str, str]:
     count = len(set(pairs["a"]) | set(pairs["b"]))
     leading = leading_spaces(pairs)
     if len(leading) == count:
-        return "no differences detected", _power(pairs["detectable"].max(), " in every pair")
+        return "No differences detected", _power(pairs["detectable"].max(), " in every pair")
     if len(leading) > 1:
         names = join_names(leading) if len(leading) <= MAX_NAMES else f"{len(leading)} of them"
         rest = "Every other space is" if count - len(leading) > 1 else "The other space is"

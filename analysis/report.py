@@ -138,7 +138,7 @@ def _explorer(findings: Findings) -> Markup:
     styles = group_styles(findings.models["space"].astype(str), findings.table.space_order)
     return explore_html(
         findings.models,
-        parameters=(*findings.table.parameters, "fit_error"),
+        parameters=[*findings.table.parameters, *(["fit_error"] if "fit_error" in findings.parameters.names else [])],
         labels=display.LABELS,
         colors={space: style["color"] for space, style in styles.items()},
         folders={source.name: str(source.path) for source in findings.table.sources},
@@ -173,7 +173,6 @@ class ReportTable:
 
 def _tables(findings: Findings) -> list[ReportTable]:
     parameters, regimes, selection = findings.parameters, findings.regimes, findings.selection
-    numbers = [name for name in findings.table.parameters if name in parameters.names]
     comparison, front = findings.spaces.comparison, selection.front
     ranges = parameters.ranges
     if len(ranges):
@@ -185,8 +184,8 @@ def _tables(findings: Findings) -> list[ReportTable]:
         ReportTable("regimes", display.regimes_table(regimes.best), regimes.best),
         ReportTable("regime_trends", display.powers_table(regimes.trends, "regimes"), regimes.trends),
         ReportTable("exponents", display.powers_table(regimes.exponents, "models"), regimes.exponents),
-        ReportTable("best", display.best_table(selection.best, numbers), selection.best),
-        ReportTable("front", display.best_table(front, numbers) if len(front) else front, front),
+        ReportTable("best", display.best_table(selection.best), selection.best),
+        ReportTable("front", display.best_table(front) if len(front) else front, front),
         ReportTable("failures", findings.failures, findings.failures),
         ReportTable("sampling", display.sampling_table(findings.sampling), findings.sampling),
     ]

@@ -62,7 +62,7 @@ def statistics(findings: Findings) -> list[str]:
     return [
         *findings.warnings,
         *conclusions(findings),
-        *([f"{warning}." for warning in matching.warnings] if matching is not None else []),
+        *([matching.sentence, *(f"{warning}." for warning in matching.warnings)] if matching is not None else []),
         *_correlations(findings),
         *_fit_errors(findings),
         findings.resolved.sentence,

@@ -14,11 +14,11 @@ from analysis.plots.style import (
     FONT,
     MIN_FOR_INTERVAL,
     NEUTRAL,
+    OTHER,
     axes_or_new,
     group_styles,
     legend_above,
     legend_inside,
-    series_style,
     tidy,
 )
 
@@ -94,7 +94,7 @@ def plot_differences(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for _, row in frame.iterrows():
         y = -pairs.index((row["a"], row["b"]))
         main = row["matched_by"] != "none" or not both
-        style = {"color": series_style(0)["color"] if main else NEUTRAL, "linewidth": 2 if main else 1}
+        style = {"color": OTHER["color"] if main else NEUTRAL, "linewidth": 2 if main else 1}
         offset = 0.12 if main and both else -0.2 if both else 0
         ax.plot([row["difference_lower"], row["difference_upper"]], [y + offset] * 2, **style)
         ax.plot(

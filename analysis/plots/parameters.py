@@ -17,18 +17,20 @@ from analysis.formatting import si_format
 from analysis.plots.style import (
     MIN_FOR_INTERVAL,
     NEUTRAL,
+    OTHER,
     axes_or_new,
     group_styles,
     label_axes,
     legend_above,
     padded,
     scale_x,
-    series_style,
     tidy,
 )
 
 FEW_VALUES = 12
 """Maximum number of distinct values for which the spaces are shifted apart horizontally."""
+MAX_VECTORS = 200
+"""Maximum number of points of one space drawn as vectors."""
 BAR = 6.0
 """Height reserved for the best range of one space, points."""
 
@@ -59,10 +61,11 @@ def plot_parameter(
     """
     ax = tidy(axes_or_new(ax))
     styles = group_styles(frame[by], order)
-    few = frame[parameter].nunique() <= FEW_VALUES
+    values = frame[parameter].nunique()
+    step = min(5, 30 / len(styles), 200 / (values * len(styles))) if values <= FEW_VALUES else 0.0  # points
     for position, (name, style) in enumerate(styles.items()):
         # With few distinct values, shift the spaces apart.
-        shift = (position - (len(styles) - 1) / 2) * 5 / 72 if few else 0.0
+        shift = (position - (len(styles) - 1) / 2) * step / 72
         shifted = ax.transData + ScaledTranslation(shift, 0, ax.figure.dpi_scale_trans)
         _scatter(ax, frame[frame[by] == name], parameter, style, limit, label=str(name), s=18, transform=shifted)
         if trend is not None:
@@ -70,19 +73,18 @@ def plot_parameter(
             enough = line["n"] >= MIN_FOR_INTERVAL
             bars = np.array([line["mean"] - line["lower"], line["upper"] - line["mean"]])
             bars[:, ~enough | (2 * enough.sum() <= len(line))] = 0
-            ax.errorbar(
+            ax.plot(
                 line["value"],
                 line["mean"],
-                yerr=np.nan_to_num(bars),
                 color=style["color"],
                 linestyle=style["linestyle"],
                 linewidth=1.6,
-                elinewidth=1,
-                capsize=2 if bars.any() else 0,
                 transform=shifted,
                 zorder=3,
                 path_effects=[withStroke(linewidth=3, foreground="white")],
             )
+            ends = (line["mean"] - np.nan_to_num(bars[0]), line["mean"] + np.nan_to_num(bars[1]))
+            ax.vlines(line["value"], *ends, color=style["color"], linewidth=1, transform=shifted, zorder=3)
     scale_x(ax, frame[parameter])
     # Scale the axes to the models, because intervals can extend far beyond and shifted artists are ignored.
     ax.set_xlim(*padded(frame[parameter], logarithmic=ax.get_xscale() == "log"))
@@ -103,7 +105,8 @@ def _scatter(
     failed = frame["failed"].astype(bool) if "failed" in frame else pd.Series(False, index=frame.index)
     above = frame["error_percent"] > (np.inf if limit is None else limit)
     frame = frame.assign(error_percent=frame["error_percent"].clip(upper=limit))
-    more = {"color": style["color"], "alpha": 0.55, **more}
+    # As vectors, thousands of points make a large file.
+    more = {"color": style["color"], "alpha": 0.55, "rasterized": len(frame) > MAX_VECTORS, **more}
     ok = frame[~failed & ~above]
     ax.scatter(ok[x], ok["error_percent"], marker=style["marker"], linewidths=0, label=label or None, **more)
     more |= {"alpha": 0.8, "s": 26}
@@ -188,7 +191,7 @@ def plot_importance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = tidy(axes_or_new(ax))
     y = -np.arange(len(frame))
-    ax.barh(y, frame["importance"], color=series_style(0)["color"], alpha=0.75, height=0.6)
+    ax.barh(y, frame["importance"], color=OTHER["color"], alpha=0.75, height=0.6)
     ax.hlines(y, frame["lower"], frame["upper"], color="#222222", linewidth=1.4)
     ax.axvline(0, color=NEUTRAL, linewidth=1)
     ax.set_yticks(y, [label(name) for name in frame["parameter"]], parse_math=False)
@@ -206,7 +209,7 @@ def plot_dependence(frame: pd.DataFrame, parameter: str, *, ax: Axes | None = No
     """
     ax = tidy(axes_or_new(ax))
     line = frame[frame["parameter"] == parameter]
-    ax.plot(line["value"], line["error"], **series_style(0), linewidth=1.8, markersize=4)
+    ax.plot(line["value"], line["error"], **OTHER, linewidth=1.8, markersize=4)
     scale_x(ax, line["value"])
     ax.set_ylim(*padded(frame["error"]))  # the same scale for all parameters
     label_axes(ax, label(parameter), "predicted error (%)")

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from analysis.formatting import si_format
 from designspace.atomic import MARK
@@ -37,6 +38,10 @@ def series_style(position: int) -> dict[str, Any]:
         "marker": MARKERS[position % len(MARKERS)],
         "linestyle": LINES[position % len(LINES)],
     }
+
+
+OTHER = {"color": COLORS[6], "marker": "o", "linestyle": "-"}
+"""Style of a series that is no space."""
 
 
 def group_styles(names: Iterable[str], order: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
@@ -99,7 +104,13 @@ def legend_above(ax: Axes, *, offset: float = 0.0) -> None:
         spec = ax.get_subplotspec()
         width = ax.get_figure(root=True).get_figwidth() * 72 / (spec.get_gridspec().ncols if spec else 1) - 50
         columns = max(1, int(width / (0.55 * FONT * max(map(len, texts)) + 40)))
-        location: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": offset / FONT + 0.2}
+        up = ScaledTranslation(0, offset / 72, ax.figure.dpi_scale_trans)
+        location: dict[str, Any] = {
+            "loc": "lower left",
+            "bbox_to_anchor": (0, 1),
+            "bbox_transform": ax.transAxes + up,
+            "borderaxespad": 0.2,
+        }
         _plain(ax.legend(frameon=False, fontsize=FONT, ncols=columns, columnspacing=1.2, **location))
 
 

@@ -58,12 +58,14 @@ def plot_rank_agreement(frame: pd.DataFrame, *, threshold: float | None = None, 
     ax = tidy(axes_or_new(ax))
     for position, (column, name) in enumerate(AGREEMENTS.items()):
         if frame[column].notna().any():
-            ax.plot(frame["epoch"], frame[column], **series_style(position), linewidth=1.8, markersize=4, label=name)
+            ax.plot(
+                frame["epoch"], frame[column], **series_style(6 + position), linewidth=1.8, markersize=4, label=name
+            )
     ax.fill_between(
         frame["epoch"],
         frame["spearman_lower"],
         frame["spearman_upper"],
-        color=series_style(0)["color"],
+        color=series_style(6)["color"],
         alpha=0.15,
         linewidth=0,
     )

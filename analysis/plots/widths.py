@@ -20,7 +20,7 @@ def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = tidy(axes_or_new(ax))
     for position, group in enumerate(frame["group"].unique()):
-        style = series_style(position)
+        style = series_style(6 + position)
         for number, (_, line) in enumerate(frame[frame["group"] == group].groupby("model", sort=False)):
             ax.step(
                 line["block"],
