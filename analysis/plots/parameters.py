@@ -70,9 +70,6 @@ def plot_parameter(
         _scatter(ax, frame[frame[by] == name], parameter, style, limit, label=str(name), s=18, transform=shifted)
         if trend is not None:
             line = trend[trend[by] == name]
-            enough = line["n"] >= MIN_FOR_INTERVAL
-            bars = np.array([line["mean"] - line["lower"], line["upper"] - line["mean"]])
-            bars[:, ~enough | (2 * enough.sum() <= len(line))] = 0
             ax.plot(
                 line["value"],
                 line["mean"],
@@ -83,8 +80,10 @@ def plot_parameter(
                 zorder=3,
                 path_effects=[withStroke(linewidth=3, foreground="white")],
             )
-            ends = (line["mean"] - np.nan_to_num(bars[0]), line["mean"] + np.nan_to_num(bars[1]))
-            ax.vlines(line["value"], *ends, color=style["color"], linewidth=1, transform=shifted, zorder=3)
+            enough = line[line["n"] >= MIN_FOR_INTERVAL]
+            if len(enough) > max(1, len(line) / 2):
+                ends = (enough["lower"], enough["upper"])
+                ax.vlines(enough["value"], *ends, color=style["color"], linewidth=1, transform=shifted, zorder=3)
     scale_x(ax, frame[parameter])
     # Scale the axes to the models, because intervals can extend far beyond and shifted artists are ignored.
     ax.set_xlim(*padded(frame[parameter], logarithmic=ax.get_xscale() == "log"))
