@@ -62,7 +62,8 @@ class ReportFigure:
         panels = [ax.get_window_extent().height / self.figure.dpi for ax in self.figure.axes if ax.axison]
         missing = self.axes_height - min(panels)
         if missing > 0.1:
-            rows = self.figure.axes[0].get_subplotspec().get_gridspec().nrows
+            spec = self.figure.axes[0].get_subplotspec()
+            rows = spec.get_gridspec().nrows if spec else 1
             self.figure.set_figheight(self.figure.get_figheight() + rows * missing)
             self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")

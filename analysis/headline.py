@@ -181,7 +181,7 @@ def cards(findings: Findings) -> list[Card]:
         )
     elif len(pairs):
         differ = sum(_better(row) is not None for _, row in pairs.iterrows())
-        row = pairs.loc[pairs["difference"].abs().idxmax()]
+        row = pairs.sort_values("difference", key=abs, kind="stable").iloc[-1]
         values = interval(row["difference"], row["difference_lower"], row["difference_upper"])
         note = f"pairs of spaces; largest: {row['a']} − {row['b']}, {values}"
         found.append(Card("Differences detected", f"{differ} of {len(pairs)}", note, "differences"))
@@ -212,6 +212,6 @@ def _time_card(findings: Findings) -> list[Card]:
     share = frame["device_share"].fillna(1.0) if "device_share" in frame else 1.0
     hours = float((frame["train_seconds"] * share).sum()) / 3600
     value = f"{hours:,.0f} h" if hours >= 100 else f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
-    devices = frame["device_name"].dropna().unique() if "device_name" in frame else []
-    names = [str(name) for name in devices if name]
-    return [Card("Device time", value, join_names(names[:2]) + (" and others" if len(names) > 2 else ""))]
+    devices = frame["device_name"].dropna().unique().tolist() if "device_name" in frame else []
+    note = f"{devices[0]} and {len(devices) - 1} more" if len(devices) > 1 else "".join(devices)
+    return [Card("Device time", value, note)]

@@ -94,14 +94,19 @@ def plot_differences(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for _, row in frame.iterrows():
         y = -pairs.index((row["a"], row["b"]))
         main = row["matched_by"] != "none" or not both
-        style = {"color": OTHER["color"] if main else NEUTRAL, "linewidth": 2 if main else 1}
+        color = OTHER["color"] if main else NEUTRAL
         offset = 0.12 if main and both else -0.2 if both else 0
-        ax.plot([row["difference_lower"], row["difference_upper"]], [y + offset] * 2, **style)
+        ax.plot(
+            [row["difference_lower"], row["difference_upper"]],
+            [y + offset] * 2,
+            color=color,
+            linewidth=2 if main else 1,
+        )
         ax.plot(
             [row["difference"]],
             [y + offset],
             "o",
-            color=style["color"],
+            color=color,
             markerfacecolor=None if main else "white",
             label=("at equal complexity" if main else "unmatched") if both else None,
         )

@@ -109,7 +109,8 @@ def _scatter(
     ok = frame[~failed & ~above]
     ax.scatter(ok[x], ok["error_percent"], marker=style["marker"], linewidths=0, label=label or None, **more)
     more |= {"alpha": 0.8, "s": 26}
-    for rows, marker in ((frame[above & ~failed], CARETUP), (frame[failed], "x")):
+    markers: tuple[tuple[pd.DataFrame, Any], ...] = ((frame[above & ~failed], CARETUP), (frame[failed], "x"))
+    for rows, marker in markers:
         if len(rows):
             ax.scatter(rows[x], rows["error_percent"], marker=marker, linewidths=1.2, clip_on=False, **more)
 

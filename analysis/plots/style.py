@@ -40,7 +40,7 @@ def series_style(position: int) -> dict[str, Any]:
     }
 
 
-OTHER = {"color": COLORS[6], "marker": "o", "linestyle": "-"}
+OTHER: dict[str, Any] = {"color": COLORS[6], "marker": "o", "linestyle": "-"}
 """Style of a series that is no space."""
 
 
@@ -102,8 +102,8 @@ def legend_above(ax: Axes, *, offset: float = 0.0) -> None:
     texts = ax.get_legend_handles_labels()[1]
     if texts:
         spec = ax.get_subplotspec()
-        width = ax.get_figure(root=True).get_figwidth() * 72 / (spec.get_gridspec().ncols if spec else 1) - 50
-        columns = max(1, int(width / (0.55 * FONT * max(map(len, texts)) + 40)))
+        panel = ax.figure.bbox.width / ax.figure.dpi / (spec.get_gridspec().ncols if spec else 1)
+        columns = max(1, int((72 * panel - 50) / (0.55 * FONT * max(map(len, texts)) + 40)))
         up = ScaledTranslation(0, offset / 72, ax.figure.dpi_scale_trans)
         location: dict[str, Any] = {
             "loc": "lower left",
@@ -116,7 +116,7 @@ def legend_above(ax: Axes, *, offset: float = 0.0) -> None:
 
 def legend_inside(ax: Axes, location: str) -> None:
     """Place the legend inside the Axes, at a location that the caller knows to be free."""
-    _plain(ax.legend(loc=location, fontsize=FONT, framealpha=0.85, edgecolor="none"))
+    _plain(ax.legend(loc=location, fontsize=FONT, framealpha=0.85, edgecolor="none"))  # type: ignore[call-overload]
 
 
 def _plain(legend: Legend) -> None:
