@@ -162,6 +162,7 @@ def plot_regimes(
     centers = _apart(max((line["complexity"] for _, line in mine.groupby(by)), key=len))
     ax.set_xticks(centers, [si_format(float(f"{center:.2g}")) for center in centers])
     ax.set_xticks([], minor=True)
+    ax.margins(x=0.1)
     values = mine[["lower", "upper"]].to_numpy(dtype=float)
     if values.min() > 0 and values.max() / values.min() >= 8:
         ax.set_yscale("log", base=2 if values.max() < 1e4 else 10)
