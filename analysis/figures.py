@@ -34,6 +34,8 @@ MAX_PAIRS = 28
 """Maximum number of pairs in the forest plot. With more, it has the pairs of the best space."""
 MAX_STEPS = 500
 """Maximum number of steps of a curve."""
+BANDS = {"ks": "Kolmogorov-Smirnov", "dkw": "approximate DKW at the effective n"}
+"""Kind of band by the first word of its description in a frame; by default that word."""
 MAX_PANELS = 6
 MAX_SCATTERS = 12
 MAX_REGIMES = 9
@@ -168,7 +170,7 @@ def space_figures(findings: Findings) -> Iterator[ReportFigure]:
     shown = _forest(findings)
     if len(shown):
         pairs = len(shown[["a", "b"]].drop_duplicates())
-        total = len(matched_pairs(spaces.comparison))
+        total = int((matched_pairs(spaces.comparison)["problem"] == "").sum())
         only = f" Only the {pairs} of {total} pairs with the best space. The table has all." if pairs < total else ""
         figure = _single(findings, lambda ax: plots.plot_differences(shown, ax=ax), height=1.5 + 0.34 * max(pairs, 2))
         caption = f"95 % confidence intervals, simultaneous over all {total} pairs.{only}"
@@ -200,8 +202,8 @@ def _forest(findings: Findings) -> pd.DataFrame:
     compared = compared[compared["problem"] == ""]
     pairs = matched_pairs(compared)
     if len(pairs) > MAX_PAIRS:
-        best = leading_spaces(pairs)[0]
-        pairs = pairs[(pairs["a"] == best) | (pairs["b"] == best)].sort_values("difference")
+        best = (leading_spaces(pairs) or [pairs["a"].iloc[0]])[0]
+        pairs = pairs[(pairs["a"] == best) | (pairs["b"] == best)]
         return pairs.sort_values("difference", key=lambda column: column.where(pairs["a"] == best, -column))
     return compared if len(compared) <= MAX_PAIRS else pairs
 
@@ -338,11 +340,11 @@ def _beyond(findings: Findings) -> str:
 def _bands(curves: pd.DataFrame) -> str:
     """The kinds of bands, and the spaces that have too few models for one."""
     few = list(dict.fromkeys(curves["space"][curves["n"] < MIN_FOR_INTERVAL].astype(str)))
-    kinds = list(dict.fromkeys(curves["band"][curves["n"] >= MIN_FOR_INTERVAL].astype(str)))
-    shown = ", ".join(kinds) if len(kinds) <= 3 else f"{kinds[0]} and similar"
-    bands = f"Bands: {shown}, simultaneous over the curve of each space." if kinds else ""
+    bands = curves["band"][curves["n"] >= MIN_FOR_INTERVAL].astype(str).unique()
+    kinds = dict.fromkeys(BANDS.get(band.split()[0], band.split()[0]) for band in bands)
+    text = f"Bands: {' or '.join(kinds)}, 95 %, simultaneous over the curve of each space." if kinds else ""
     missing = f"No band for {', '.join(few)}: fewer than {MIN_FOR_INTERVAL} models." if few else ""
-    return " ".join(filter(None, (bands, missing)))
+    return " ".join(filter(None, (text, missing)))
 
 
 def _weighted_mean(findings: Findings, space: str) -> float:

@@ -69,7 +69,7 @@ def headline(findings: Findings) -> Headline:
         question += f" at equal {label(matched_by)}"
     if pairs["difference_lower"].isna().all():
         return Headline(question, "Too few models to compare", "A confidence interval needs more models.")
-    answer, detail = _two_spaces(pairs.iloc[0]) if len(names) == 2 else _many_spaces(pairs)
+    answer, detail = _two_spaces(pairs.iloc[0]) if len(names) == 2 else _many_spaces(pairs, len(names))
     return Headline(question, answer, detail)
 
 
@@ -85,32 +85,35 @@ def _two_spaces(row: pd.Series) -> tuple[str, str]:
     )
 
 
-def _many_spaces(pairs: pd.DataFrame) -> tuple[str, str]:
-    count = len(set(pairs["a"]) | set(pairs["b"]))
+def _many_spaces(pairs: pd.DataFrame, total: int) -> tuple[str, str]:
+    """Answer and detail for comparable pairs of `total` spaces, some of which may be in no pair."""
+    compared = len(set(pairs["a"]) | set(pairs["b"]))
     leading = leading_spaces(pairs)
-    if len(leading) == count:
-        return "No differences detected", _power(pairs["detectable"].max(), " in every pair")
+    if not leading:  # possible because each pair has its own common range
+        return "No space leads", "Every space is worse than at least one other."
+    if len(leading) == compared:
+        return "No differences detected", _power(pairs["detectable"].max(), "In every pair, a")
     if len(leading) > 1:
         names = join_names(leading) if len(leading) <= MAX_NAMES else f"{len(leading)} of them"
-        rest = "Every other space is" if count - len(leading) > 1 else "The other space is"
+        rest = "Every other space is" if compared - len(leading) > 1 else "The other space is"
         among = pairs[pairs["a"].isin(leading) & pairs["b"].isin(leading)]
-        power = f" {_power(among['detectable'].max(), ' among them')}" if len(among) else ""
+        power = f" {_power(among['detectable'].max(), 'Among them, a')}" if len(among) else ""
         return f"{names} lead", f"No difference is detected among them. {rest} worse than at least one other.{power}"
     best = leading[0]
     mine = pairs[(pairs["a"] == best) | (pairs["b"] == best)]
     wins = sum(_better(row) == best for _, row in mine.iterrows())
-    if wins == count - 1:
+    if wins == total - 1:
         gaps = mine["difference"].abs()
         return f"{best} is best", f"It beats every other space, by {gaps.min():.2f} to {gaps.max():.2f} points."
-    return f"{best} leads", f"It beats {wins} of the {count - 1} other spaces. None beats it."
+    return f"{best} leads", f"It beats {wins} of the {total - 1} other spaces. None beats it."
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _power(points: float, where: str = "") -> str:
-    return f"A difference of {points:.2f} points{where} would have been detected with 80 % power."
+def _power(points: float, start: str = "A") -> str:
+    return f"{start} difference of {points:.2f} points would have been detected with 80 % power."
 
 
 def _better(row: pd.Series) -> str | None:
@@ -141,7 +144,7 @@ def badges(findings: Findings) -> list[Badge]:
     pairs = matched_pairs(spaces.comparison)
     if len(pairs) and (pairs["matched_by"] == "none").all():
         reason = f": {spaces.match_problem}" if spaces.match_problem else ""
-        found.append(Badge("Unmatched", f"The comparison is unmatched{reason}."))
+        found.append(Badge("Unmatched", f"The spaces are compared as drawn, not at equal complexity{reason}."))
     impossible = pairs[pairs["problem"] != ""] if len(pairs) else pairs
     if len(impossible):
         count = f"{len(impossible)} of {len(pairs)} pairs" if len(pairs) > 1 else "The pair"

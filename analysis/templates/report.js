@@ -38,5 +38,5 @@ const observer = new IntersectionObserver((entries) => {
 }, { rootMargin: "-30% 0px -69% 0px" });
 for (const section of links.keys()) observer.observe(section);
 
-/* Open the details that contain the target of a link, and all of them on paper. */
-addEventListener("beforeprint", () => document.querySelectorAll(".first details").forEach((box) => { box.open = true; }));
+/* Print the statistics of the first screen. */
+addEventListener("beforeprint", () => { document.querySelector(".first details").open = true; });

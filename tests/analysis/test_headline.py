@@ -89,13 +89,28 @@ def test_many_equal_spaces_have_no_differences() -> None:
     assert headline(findings) == (
         "5 spaces at equal multiply-adds",
         "No differences detected",
-        f"A difference of {largest:.2f} points in every pair would have been detected with 80 % power.",
+        f"In every pair, a difference of {largest:.2f} points would have been detected with 80 % power.",
     )
+
+
+def test_space_without_a_common_range_is_not_counted_as_beaten() -> None:
+    findings = table_findings({"a": 12.0, "b": 10.0, "c": 11.0})
+    frame = findings.table.frame
+    apart = frame.assign(macs=frame["macs"].where(frame["space"] != "c", frame["macs"] + 1e9))
+    findings = find(replace(findings.table, frame=apart))
+    assert headline(findings)[1:] == ("b leads", "It beats 1 of the 2 other spaces. None beats it.")
+    assert "Not comparable" in badge_names(findings)
 
 
 @pytest.mark.parametrize(
     ("beats", "leading"),
-    [({}, "abc"), ({("a", "b")}, "ac"), ({("a", "b"), ("b", "c")}, "a"), ({("c", "a"), ("c", "b")}, "c")],
+    [
+        ({("a", "b"), ("b", "c"), ("c", "a")}, ""),
+        ({}, "abc"),
+        ({("a", "b")}, "ac"),
+        ({("a", "b"), ("b", "c")}, "a"),
+        ({("c", "a"), ("c", "b")}, "c"),
+    ],
 )
 def test_leading_spaces_are_those_that_no_space_beats(beats: set[tuple[str, str]], leading: str) -> None:
     rows = []
