@@ -4,7 +4,7 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pandas as pd
@@ -189,6 +189,18 @@ def test_group_means_have_intervals_only_if_most_groups_have_five_models(finding
     line = line.assign(lower=13.0, upper=15.0)
     ax = plots.plot_parameter(findings.models, "depth", trend=line, ax=Figure().subplots())
     assert sum(len(lines.get_segments()) for lines in ax.findobj(LineCollection)) == intervals
+
+
+def test_tick_labels_of_regimes_do_not_overlap():
+    complexity = 4e8 * np.array([1, 1.04, 1.1, 1.9, 2, 4, 4.1, 8])
+    frame = pd.DataFrame({"space": "a", "parameter": "depth", "complexity": complexity, "regime": range(8)})
+    frame = frame.assign(lower=4.0, likely=8.0, upper=12.0)
+    figure = Figure(figsize=(3.6, 3), layout="constrained")
+    ax = plots.plot_regimes(frame, "depth", ax=figure.subplots())
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+    assert len(boxes) >= 3
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_random_search_draws_the_median_inside_its_band(findings):
