@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,33 +19,55 @@ from analysis import plots
 from analysis.display import label
 from analysis.findings import Findings
 from analysis.formatting import interval
+from analysis.headline import leading_spaces
 from analysis.parameters import MIN_EXPLAINED
-from analysis.plots.style import WIDTH, figure_bytes
+from analysis.plots.style import FONT, MIN_FOR_INTERVAL, WIDTH, figure_bytes, group_styles
+from analysis.select import thin_models
 from analysis.sentences import context, matched_pairs
 from analysis.training import RELIABLE
 
-HEIGHT = 4.2
-MAX_PAIRS = 12
+AXES_HEIGHT = 2.9
+"""Smallest height of the Axes of a figure with one panel, inches."""
+PANEL = (3.6, 2.0)
+"""Width of a panel and smallest height of its Axes, inches."""
+MAX_PAIRS = 28
+"""Maximum number of pairs in the forest plot. With more, it has the pairs of the best space."""
+MAX_STEPS = 500
+"""Maximum number of steps of a curve."""
+BANDS = {"ks": "Kolmogorov-Smirnov", "dkw": "approximate DKW at the effective n"}
+"""Kind of band by the first word of its description in a frame; by default that word."""
 MAX_PANELS = 6
 MAX_SCATTERS = 12
 MAX_REGIMES = 9
-MAX_POINTS = 3000
-"""Maximum number of models in a scatter plot and of steps in a curve."""
+MAX_LEGEND = 6
+"""Maximum number of spaces whose legend entries have numbers."""
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure with its section of the report, file name without suffix, title and caption."""
+    """A figure with its section of the report, file name without suffix, title and caption.
+
+    Attributes:
+        axes_height: smallest height of the Axes, inches. The figure grows until a legend leaves them this height.
+    """
 
     section: str
     name: str
     title: str
     caption: str
     figure: Figure
+    axes_height: float = AXES_HEIGHT
 
     def __post_init__(self) -> None:
         # The layout takes as long as drawing and is the same for PNG and SVG, so compute it once.
         self.figure.draw_without_rendering()
+        panels = [ax.get_window_extent().height / self.figure.dpi for ax in self.figure.axes if ax.axison]
+        missing = self.axes_height - min(panels)
+        if missing > 0.1:
+            spec = self.figure.axes[0].get_subplotspec()
+            rows = spec.get_gridspec().nrows if spec else 1
+            self.figure.set_figheight(self.figure.get_figheight() + rows * missing)
+            self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
 
     @property
@@ -52,18 +75,24 @@ class ReportFigure:
         """Width of the figure. The page uses one scale for all figures so that font sizes agree."""
         return float(self.figure.get_figwidth())
 
+    @cached_property
     def png(self) -> bytes:
         """PNG at 150 dots per inch."""
         return figure_bytes(self.figure, "png", self.name)
 
+    @cached_property
+    def svg(self) -> bytes:
+        """SVG with text as paths."""
+        return figure_bytes(self.figure, "svg", self.name)
+
     def data_uri(self) -> str:
-        """Data URI of the figure as SVG."""
-        return f"data:image/svg+xml;base64,{base64.b64encode(figure_bytes(self.figure, 'svg', self.name)).decode()}"
+        """Data URI of the SVG."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
 
 
 def report_figures(findings: Findings) -> Iterator[ReportFigure]:
     """Draw the figures of the report in reading order."""
-    for section in (_spaces, _parameters, _widths, _regimes, _training, _best):
+    for section in (space_figures, _parameters, _widths, _regimes, _training, _best):
         yield from section(findings)
 
 
@@ -76,16 +105,7 @@ def scatter_name(parameter: str, parameters: Sequence[str]) -> str:
     return f"error_vs_{parameter}" if plain else f"error_vs-{1 + list(parameters).index(parameter)}"
 
 
-def thin_models(frame: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
-    """Select at most `most` models: the best (a tenth of `most`), the Pareto front, and a random sample of the rest."""
-    if len(frame) <= most:
-        return frame
-    kept = (frame["error_percent"].rank(method="first") <= most // 10) | frame["pareto"]
-    others = frame[~kept].sample(max(0, most - int(kept.sum())), random_state=0)
-    return frame[kept | frame.index.isin(others.index)]
-
-
-def _thin_curves(curves: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
+def _thin_curves(curves: pd.DataFrame, most: int = MAX_STEPS) -> pd.DataFrame:
     parts = []
     for _, curve in curves.groupby("space", sort=False):
         rows = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), most)).astype(int))
@@ -93,79 +113,99 @@ def _thin_curves(curves: pd.DataFrame, most: int = MAX_POINTS) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _panels(findings: Findings, panels: int = 1, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
-    """A figure with two or three panels per row and the context of the study below."""
+def _panels(findings: Findings, panels: int = 1, height: float = AXES_HEIGHT + 1.1) -> tuple[Figure, list[Axes]]:
+    """A figure with two or three panels per row and the data and recipe of the study below."""
     columns = panels if panels <= 3 else 2 if panels == 4 else 3
     rows = -(-panels // columns)
-    size = (WIDTH, height) if panels == 1 else (4.2 * columns, 3.1 * rows + 0.4)
+    size = (WIDTH, height) if panels == 1 else (PANEL[0] * columns, (PANEL[1] + 0.9) * rows + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for empty in axes[panels:]:
         empty.set_axis_off()
-    text = textwrap.shorten(context(findings), 330, placeholder=" …")
-    figure.supxlabel(textwrap.fill(text, 110), fontsize=7, color="#666666", parse_math=False)
+    width = int(14 * size[0])  # characters
+    text = textwrap.shorten(context(findings), 2 * width, placeholder=" …")
+    figure.supxlabel(textwrap.fill(text, width), fontsize=FONT, color="#666666", parse_math=False)
     return figure, axes[:panels]
 
 
-def _single(findings: Findings, draw: Callable[[Axes], object], height: float = HEIGHT) -> Figure:
+def _single(findings: Findings, draw: Callable[[Axes], object], height: float = AXES_HEIGHT + 1.1) -> Figure:
     figure, axes = _panels(findings, height=height)
     draw(axes[0])
     return figure
 
 
-def _spaces(findings: Findings) -> Iterator[ReportFigure]:
-    spaces, limit = findings.spaces, _limit(findings)
+def space_figures(findings: Findings) -> Iterator[ReportFigure]:
+    """Draw the EDFs, as drawn and at equal complexity, the forest plot of differences, and random search."""
+    spaces, limit, order = findings.spaces, _limit(findings), findings.table.space_order
+    few = len(spaces.summary) <= MAX_LEGEND
     legend = {
-        str(row["space"]): f"{row['space']}: n {row['n']}, min {row['min']:.2f}, mean {row['mean']:.2f}"
+        str(row["space"]): f"{row['space']}: n {row['n']}, mean {row['mean']:.2f} %"
         for _, row in spaces.summary.iterrows()
+        if few
     }
     curves = _thin_curves(spaces.curves)
     cut = "" if limit is None else f" The axis ends at {limit:.1f} %, the 95 % quantile of the errors."
     yield ReportFigure(
         "spaces",
         "edf",
-        "Error EDFs",
-        f"Fraction of models below each error. Bands: {_bands(spaces.curves['band'])}, simultaneous over the curve of "
-        f"each space.{cut}",
-        _single(findings, lambda ax: plots.plot_edf(curves, legend=legend, limit=limit, ax=ax)),
+        "Error EDFs" if len(spaces.summary) > 1 else "Error EDF",
+        f"Fraction of models below each error. {_bands(spaces.curves)}{cut}",
+        _single(findings, lambda ax: plots.plot_edf(curves, order=order, legend=legend, limit=limit, ax=ax)),
     )
     if spaces.matching is not None:
         matched = _thin_curves(spaces.matched_curves)
         weighted = {
-            space: f"{space}: effective n {n:.1f}, weighted mean {_weighted_mean(findings, space):.2f}"
+            space: f"{space}: effective n {n:.0f}, mean {_weighted_mean(findings, space):.2f} %"
             for space, n in spaces.matching.effective_n.items()
+            if few
         }
         yield ReportFigure(
             "spaces",
             "edf_matched",
             f"Error EDFs at equal {label(spaces.match)}",
-            "Weighted so that each space is uniform in log complexity over the common range. "
-            f"{spaces.matching.sentence} Bands: {_bands(spaces.matched_curves['band'])}.",
-            _single(findings, lambda ax: plots.plot_edf(matched, legend=weighted, limit=limit, ax=ax)),
+            "Fraction of models below each error, weighted so that each space is uniform in log complexity over the "
+            f"common range. {_bands(spaces.matched_curves)}{cut}",
+            _single(findings, lambda ax: plots.plot_edf(matched, order=order, legend=weighted, limit=limit, ax=ax)),
         )
-    compared = spaces.comparison
-    if len(compared):
-        compared = compared[compared["problem"] == ""]
-    pairs = matched_pairs(compared)
-    if 0 < len(pairs) <= MAX_PAIRS:
-        shown = compared if len(compared) <= MAX_PAIRS else pairs
-        yield ReportFigure(
-            "spaces",
-            "differences",
-            "Differences of mean error",
-            "95 % confidence intervals, simultaneous over all pairs. n: number of models of each space.",
-            _single(findings, lambda ax: plots.plot_differences(shown, ax=ax), height=1.3 + 0.6 * len(shown)),
-        )
+    shown = _forest(findings)
+    if len(shown):
+        pairs = len(shown[["a", "b"]].drop_duplicates())
+        total = int((matched_pairs(spaces.comparison)["problem"] == "").sum())
+        only = f" Only the {pairs} of {total} pairs with the best space. The table has all." if pairs < total else ""
+        figure = _single(findings, lambda ax: plots.plot_differences(shown, ax=ax), height=1.5 + 0.34 * max(pairs, 2))
+        caption = f"95 % confidence intervals, simultaneous over all {total} pairs.{only}"
+        if total == 1:
+            caption = "95 % confidence interval."
+        yield ReportFigure("spaces", "differences", "Differences of mean error", caption, figure, 0.0)
     bounded = spaces.search[(spaces.search["lower"] > 0) & (spaces.search["upper"] < 100)]
-    band = "The band is for the median and ends where the models give no bound."
+    bands = bounded["space"].value_counts().reindex(spaces.search["space"].unique(), fill_value=0)
+    without = [str(space) for space, points in bands.items() if points < 2]
+    caption = "Median error of the best of m random models of a space, without matching, with its 95 % band."
+    if len(without) < len(bands):
+        caption += " A band ends where the models give no bound."
+    if without:
+        caption += f" No band for {', '.join(without)}: too few models."
     yield ReportFigure(
-        "spaces",
+        "search",
         "random_search",
         "Random search",
-        "Expected error of the best of m random models of a space, without matching. "
-        + (band if bounded["space"].duplicated().any() else "There are too few models for a band."),
-        _single(findings, lambda ax: plots.plot_random_search(spaces.search, ax=ax)),
+        caption,
+        _single(findings, lambda ax: plots.plot_random_search(spaces.search, order=order, ax=ax)),
     )
+
+
+def _forest(findings: Findings) -> pd.DataFrame:
+    """The rows of the forest plot: all pairs, or those of the best space if there are too many."""
+    compared = findings.spaces.comparison
+    if compared.empty:
+        return compared
+    compared = compared[compared["problem"] == ""]
+    pairs = matched_pairs(compared)
+    if len(pairs) > MAX_PAIRS:
+        best = (leading_spaces(pairs) or [pairs["a"].iloc[0]])[0]
+        pairs = pairs[(pairs["a"] == best) | (pairs["b"] == best)]
+        return pairs.sort_values("difference", key=lambda column: column.where(pairs["a"] == best, -column))
+    return compared if len(compared) <= MAX_PAIRS else pairs
 
 
 def _parameters(findings: Findings) -> Iterator[ReportFigure]:
@@ -179,21 +219,22 @@ def _parameters(findings: Findings) -> Iterator[ReportFigure]:
             "Increase of the mean absolute error of a random forest on held-out models when the parameter is permuted, "
             "with its range over folds and permutations. Correlated parameters share their importance.",
             _single(findings, lambda ax: plots.plot_importance(forest.table, ax=ax), height=height),
+            0.0,
         )
         names = forest.table["parameter"].head(MAX_PANELS)
         figure, axes = _panels(findings, len(names))
         for name, ax in zip(names, axes, strict=True):
             plots.plot_dependence(forest.dependence, name, ax=ax)
         caption = "Mean prediction of the forest with one parameter set to the same value in every model."
-        yield ReportFigure("parameters", "dependence", "Partial dependence", caption, figure)
-    sample = thin_models(findings.models)
+        yield ReportFigure("parameters", "dependence", "Partial dependence", caption, figure, PANEL[1])
+    sample, _ = thin_models(findings.models)
     for name in [name for name in findings.parameters.names if name != "fit_error"][:MAX_SCATTERS]:
         yield _scatter(findings, sample, name, "parameters")
 
 
 def _widths(findings: Findings) -> Iterator[ReportFigure]:
     if "fit_error" in findings.parameters.names:
-        sample = thin_models(findings.models[findings.models["fit_error"].notna()])
+        sample, _ = thin_models(findings.models[findings.models["fit_error"].notna()])
         yield _scatter(findings, sample, "fit_error", "widths")
     if len(findings.widths.profiles):
         figure = _single(findings, lambda ax: plots.plot_width_profiles(findings.widths.profiles, ax=ax))
@@ -202,11 +243,14 @@ def _widths(findings: Findings) -> Iterator[ReportFigure]:
     if findings.widths.structures:
         shown = list(findings.widths.structures.items())[:MAX_PANELS]
         figure, axes = _panels(findings, len(shown))
+        styles = group_styles(findings.widths.structures, findings.table.space_order)
         for (space, line), ax in zip(shown, axes, strict=True):
             name = f"{space}: best {line.models}"
-            plots.plot_linear_structure(line.widths, line.slope, line.intercept, name=name, ax=ax)
+            color = styles[space]["color"]
+            plots.plot_linear_structure(line.widths, line.slope, line.intercept, name=name, color=color, ax=ax)
         caption = "Block widths of the best models and one straight line fitted to all of them."
-        yield ReportFigure("widths", "linear_structure", "Line through the widths of the best models", caption, figure)
+        title = "Line through the widths of the best models"
+        yield ReportFigure("widths", "linear_structure", title, caption, figure, PANEL[1] if len(axes) > 1 else 2.5)
 
 
 def _regimes(findings: Findings) -> Iterator[ReportFigure]:
@@ -214,29 +258,27 @@ def _regimes(findings: Findings) -> Iterator[ReportFigure]:
     if best.empty:
         return
     names = list(dict.fromkeys(best["parameter"]))[:MAX_REGIMES]
+    designs, order = findings.regimes.designs, findings.table.space_order
+    # A design space has the color of its first space.
+    order = tuple(designs.get(space, space) for space in order)
     figure, axes = _panels(findings, len(names))
     for name, ax in zip(names, axes, strict=True):
-        plots.plot_regimes(best, name, trends=findings.regimes.trends, ax=ax)
-        legend = ax.get_legend()
-        if legend and ax is not axes[0] and _legend_texts(ax) == _legend_texts(axes[0]):
-            legend.remove()
+        plots.plot_regimes(best, name, trends=findings.regimes.trends, order=order, ax=ax)
     caption = (
         "Range of the best models (bars), most likely best value (line), and power law where the trend is significant "
         "(dotted). Each population is a regime. A space sampled over a wide range is split into regimes with equal "
         "numbers of models."
     )
-    yield ReportFigure("regimes", "regimes", "Best models by complexity regime", caption, figure)
-
-
-def _legend_texts(ax: Axes) -> list[str]:
-    return ax.get_legend_handles_labels()[1]
+    yield ReportFigure("regimes", "regimes", "Best models by complexity regime", caption, figure, PANEL[1])
 
 
 def _training(findings: Findings) -> Iterator[ReportFigure]:
     curves, epochs = findings.training.curves, findings.training.epochs
     if len(curves):
         caption = "Median and quartiles over models. Thin line: the model that is best after the last epoch."
-        figure = _single(findings, lambda ax: plots.plot_learning_curves(curves, ax=ax))
+        figure = _single(
+            findings, lambda ax: plots.plot_learning_curves(curves, order=findings.table.space_order, ax=ax)
+        )
         yield ReportFigure("training", "learning_curves", "Learning curves", caption, figure)
     if len(epochs):
         caption = (
@@ -250,8 +292,9 @@ def _training(findings: Findings) -> Iterator[ReportFigure]:
 def _best(findings: Findings) -> Iterator[ReportFigure]:
     if findings.models["pareto"].any():
         cost = findings.spaces.match or "macs"
-        limit, sample = _limit(findings), thin_models(findings.models)
-        figure = _single(findings, lambda ax: plots.plot_pareto(sample, cost, limit=limit, ax=ax))
+        limit, order = _limit(findings), findings.table.space_order
+        sample, _ = thin_models(findings.models)
+        figure = _single(findings, lambda ax: plots.plot_pareto(sample, cost, order=order, limit=limit, ax=ax))
         best = findings.selection.best.iloc[0]
         noise = f" Training noise: {best['noise_sd']:.2f} points (from {best['noise_from']})."
         caption = (
@@ -274,6 +317,7 @@ def _scatter(findings: Findings, sample: pd.DataFrame, name: str, section: str) 
     caption = (f"Rank correlation: {', '.join(rho)}." if rho else "") + _beyond(findings)
     # Fit errors concentrate near 0, so their group means are not informative.
     more: dict[str, Any] = {"trend": None if name == "fit_error" else trend, "ranges": ranges}
+    more["order"] = findings.table.space_order
     limit = _limit(findings)
     figure = _single(findings, lambda ax: plots.plot_parameter(sample, name, **more, limit=limit, ax=ax))
     title = f"Error vs. {label(name)}"
@@ -290,12 +334,17 @@ def _limit(findings: Findings) -> float | None:
 def _beyond(findings: Findings) -> str:
     limit = _limit(findings)
     number = 0 if limit is None else int((findings.models["error_percent"] > limit).sum())
-    return f" {number} models with errors above {limit:.1f} % are drawn at the upper edge." if number else ""
+    return f" {number} models with errors above {limit:.1f} % are drawn as carets at the upper edge." if number else ""
 
 
-def _bands(column: pd.Series) -> str:
-    kinds = list(dict.fromkeys(column.astype(str)))
-    return ", ".join(kinds) if len(kinds) <= 3 else f"{kinds[0]} and similar"
+def _bands(curves: pd.DataFrame) -> str:
+    """The kinds of bands, and the spaces that have too few models for one."""
+    few = list(dict.fromkeys(curves["space"][curves["n"] < MIN_FOR_INTERVAL].astype(str)))
+    bands = curves["band"][curves["n"] >= MIN_FOR_INTERVAL].astype(str).unique()
+    kinds = dict.fromkeys(BANDS.get(band.split()[0], band.split()[0]) for band in bands)
+    text = f"Bands: {' or '.join(kinds)}, 95 %, simultaneous over the curve of each space." if kinds else ""
+    missing = f"No band for {', '.join(few)}: fewer than {MIN_FOR_INTERVAL} models." if few else ""
+    return " ".join(filter(None, (text, missing)))
 
 
 def _weighted_mean(findings: Findings, space: str) -> float:

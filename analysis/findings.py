@@ -233,7 +233,7 @@ def find(
         resolved=resolved,
         warnings=tuple(warnings),
         models=models,
-        spaces=_spaces(models, match, designs, across),
+        spaces=_spaces(models, table.space_order, match, designs, across),
         parameters=_parameters(models, names, table.parameters),
         regimes=_regimes(finished, names, designs),
         widths=WidthFindings(width_profiles(models), _structures(finished)),
@@ -254,16 +254,20 @@ def _varying(models: pd.DataFrame, free: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in (*free, *COMPLEXITIES, "fit_error") if any(varies(part[name]) for part in spaces))
 
 
-def _spaces(models: pd.DataFrame, match: str, designs: Mapping[str, str], across: Collection[str]) -> SpaceFindings:
+def _spaces(
+    models: pd.DataFrame, order: Sequence[str], match: str, designs: Mapping[str, str], across: Collection[str]
+) -> SpaceFindings:
     matching, problem = _match(models, match)
+    summary = describe_spaces(models)
+    order = [space for space in order if space in set(summary["space"])]
     return SpaceFindings(
-        summary=describe_spaces(models),
+        summary=summary.set_index("space").loc[order].reset_index(),
         curves=edf_by(models),
         match=match,
         matching=matching,
         match_problem=problem,
         matched_curves=pd.DataFrame() if matching is None else edf_by(models, weights=matching.weights),
-        comparison=_comparison(models, match, designs, across),
+        comparison=_comparison(models, order, match, designs, across),
         search=random_search_by(models),
     )
 
@@ -277,10 +281,12 @@ def _match(models: pd.DataFrame, match: str) -> tuple[ComplexityMatch | None, st
         return None, str(reason)
 
 
-def _comparison(models: pd.DataFrame, match: str, designs: Mapping[str, str], across: Collection[str]) -> pd.DataFrame:
+def _comparison(
+    models: pd.DataFrame, order: Sequence[str], match: str, designs: Mapping[str, str], across: Collection[str]
+) -> pd.DataFrame:
     ends = models.groupby("space")["macs"].agg(["min", "max"])
     pairs = []
-    for a, b in combinations(dict.fromkeys(models["space"]), 2):
+    for a, b in combinations(order, 2):
         apart = ends["max"][a] < ends["min"][b] or ends["max"][b] < ends["min"][a]
         if not (apart and a in designs and designs[a] == designs.get(b)):
             pairs.append((a, b))

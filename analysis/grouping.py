@@ -63,7 +63,7 @@ def keep_where(table: T, conditions: Sequence[str]) -> T:
             lost = f"{before - after:,} of {before:,} failed models {is_are(before - after)} excluded"
             notes.append(f"where {condition}: {lost}, which favors a space with many failures.")
         frame = kept
-    return replace(table, frame=frame.reset_index(drop=True), notes=tuple(notes))
+    return replace(table, frame=frame.reset_index(drop=True), notes=tuple(notes), filtered_from=table.space_order)
 
 
 def _parse(condition: str, frame: pd.DataFrame) -> tuple[str, str, list[str]]:
@@ -144,7 +144,7 @@ def group_by(table: T, by: str) -> T:
     frame, repeated = drop_duplicate_trainings(frame.loc[values.index].assign(space=labels).reset_index(drop=True))
     parameters = tuple(name for name in table.parameters if groups or name != column)
     notes = (*table.notes, *notes, *repeated)
-    return replace(table, frame=frame, parameters=parameters, notes=notes, grouped_by=by)
+    return replace(table, frame=frame, parameters=parameters, notes=notes, grouped_by=by, filtered_from=())
 
 
 def _column_and_groups(by: str, frame: pd.DataFrame) -> tuple[str, int]:

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import platform
+import shlex
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
-from itertools import groupby
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis import display
 from analysis.compare import COMPARISON_COLUMNS
-from analysis.figures import ReportFigure, report_figures, thin_models
+from analysis.explore import explore_html
+from analysis.figures import ReportFigure, report_figures, space_figures
 from analysis.findings import Findings
-from analysis.plots.style import COLORS
-from analysis.rows import COMPLEXITIES, Source
-from analysis.sentences import section_sentences, setting, summary
+from analysis.headline import badges, cards, headline
+from analysis.plots.style import group_styles
+from analysis.rows import Source
+from analysis.sentences import context, section_sentences, statistics
 from designspace.atomic import MARK, check_output, write_output
 
 PAGE = "report.html"
 FIGURES = "figures"
+EDFS = ("edf_matched", "edf")
+"""Figures of the first screen, in order of preference."""
 
 
 def write_report(findings: Findings, folder: str | Path, command: str = "", *, force: bool = False) -> Path:
-    """Write report.html and figures/*.png into a folder and return the path of the page.
+    """Write report.html and its figures as PNG and SVG into a folder, and return the path of the page.
 
     Args:
         findings: from `analysis.findings.find`.
@@ -44,7 +52,8 @@ def write_report(findings: Findings, folder: str | Path, command: str = "", *, f
     folder = Path(folder)
     figures = list(report_figures(findings))
     page = folder / PAGE
-    files = {folder / FIGURES / f"{figure.name}.png": figure.png() for figure in figures}
+    files = {folder / FIGURES / f"{figure.name}.png": figure.png for figure in figures}
+    files |= {folder / FIGURES / f"{figure.name}.svg": figure.svg for figure in figures}
     files[page] = render(findings, figures, command).encode()
     for path in files:
         check_output(path, force=force)
@@ -55,6 +64,46 @@ def write_report(findings: Findings, folder: str | Path, command: str = "", *, f
 
 def render(findings: Findings, figures: Iterable[ReportFigure], command: str = "") -> str:
     """Render the page as HTML. All content is escaped and embedded."""
+    figures = list(figures)
+    return _template("report.html.j2").render(
+        mark=MARK,
+        title=_title(findings),
+        first_screen=first_screen(findings, figures),
+        error=findings.error,
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        sentences=section_sentences(findings),
+        figures=figures,
+        explorer=_explorer(findings),
+        tables={table.name: table for table in _tables(findings) if len(table.shown)},
+        meanings=COMPARISON_COLUMNS,
+        studies=[_study(study) for study in findings.table.sources],
+        command=command,
+        versions=_versions(),
+    )
+
+
+def first_screen(findings: Findings, figures: Iterable[ReportFigure] | None = None) -> Markup:
+    """Render question, answer, cards, badges and the EDF as an HTML fragment, styled by templates/report.css.
+
+    Args:
+        findings: from `analysis.findings.find`.
+        figures: of the report; by default, the EDF is drawn.
+    """
+    # The EDFs come first, with the matched one second.
+    named = {figure.name: figure for figure in (islice(space_figures(findings), 2) if figures is None else figures)}
+    html = _template("first_screen.html.j2").render(
+        title=_title(findings),
+        headline=headline(findings),
+        context=context(findings),
+        badges=badges(findings),
+        cards=cards(findings),
+        statistics=statistics(findings),
+        figure=next((named[name] for name in EDFS if name in named), None),
+    )
+    return Markup(html)
+
+
+def _template(name: str) -> Any:
     environment = Environment(
         loader=PackageLoader("analysis"),
         autoescape=True,
@@ -62,44 +111,84 @@ def render(findings: Findings, figures: Iterable[ReportFigure], command: str = "
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["count"] = "{:,}".format
-    models, left_out = explorer_json(findings)
-    return environment.get_template("report.html.j2").render(
-        mark=MARK,
-        title=", ".join(study.name for study in findings.table.sources),
-        subtitle=" | ".join(dict.fromkeys(filter(None, map(setting, findings.table.sources)))),
-        error=findings.error,
-        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        summary=summary(findings),
-        sentences=section_sentences(findings),
-        figures=list(figures),
-        models=models,
-        left_out=left_out,
-        all_models=len(findings.models),
-        tables={name: display.columns(frame) for name, frame in _tables(findings).items()},
-        meanings=COMPARISON_COLUMNS,
-        policy=findings.resolved.sentence,
-        studies=[_study(study) for study in findings.table.sources],
-        command=command,
-        versions=_versions(),
+    environment.globals["methods"] = METHODS
+    return environment.get_template(name)
+
+
+METHODS = {
+    "edf": "edf",
+    "edf_matched": "matching",
+    "differences": "differences",
+    "importance": "importance",
+    "dependence": "importance",
+    "learning_curves": "training",
+    "rank_agreement": "training",
+    "width_profiles": "widths",
+    "linear_structure": "widths",
+    "pareto": "best",
+}
+"""Entry under Methods by figure; by default its section."""
+
+
+def _title(findings: Findings) -> str:
+    return ", ".join(study.name for study in findings.table.sources)
+
+
+def _explorer(findings: Findings) -> Markup:
+    styles = group_styles(findings.models["space"].astype(str), findings.table.space_order)
+    return explore_html(
+        findings.models,
+        parameters=[*findings.table.parameters, *(["fit_error"] if "fit_error" in findings.parameters.names else [])],
+        labels=display.LABELS,
+        colors={space: style["color"] for space, style in styles.items()},
+        folders={source.name: str(source.path) for source in findings.table.sources},
     )
 
 
-def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
+@dataclass(frozen=True, eq=False)
+class ReportTable:
+    """A table of the page.
+
+    Attributes:
+        name: of the table and its CSV file.
+        shown: formatted for display.
+        frame: all columns, for the CSV file.
+    """
+
+    name: str
+    shown: pd.DataFrame
+    frame: pd.DataFrame
+
+    @cached_property
+    def columns(self) -> list[display.Column]:
+        """Formatted columns."""
+        return display.columns(self.shown)
+
+    @property
+    def csv(self) -> str:
+        """Data URI of the CSV file."""
+        content = self.frame.drop(columns=["spec", "block_widths"], errors="ignore").to_csv(index=False)
+        return f"data:text/csv;base64,{base64.b64encode(content.encode('utf-8', 'surrogatepass')).decode()}"
+
+
+def _tables(findings: Findings) -> list[ReportTable]:
     parameters, regimes, selection = findings.parameters, findings.regimes, findings.selection
-    numbers = [name for name in parameters.names if name not in (*COMPLEXITIES, "fit_error")]
-    return {
-        "spaces": display.spaces_table(findings.spaces.summary),
-        "comparison": display.comparison_table(findings.spaces.comparison),
-        "ranges": display.ranges_table(parameters.ranges, parameters.correlations),
-        "regimes": display.regimes_table(regimes.best),
-        "regime_trends": display.powers_table(regimes.trends, "regimes"),
-        "exponents": display.powers_table(regimes.exponents, "models"),
-        "best": display.best_table(selection.best, numbers),
-        "front": display.best_table(selection.front, numbers) if len(selection.front) else selection.front,
-        "failures": findings.failures,
-        "sampling": display.sampling_table(findings.sampling),
-    }
+    comparison, front = findings.spaces.comparison, selection.front
+    ranges = parameters.ranges
+    if len(ranges):
+        ranges = ranges.merge(parameters.correlations, on=["space", "parameter"], suffixes=("", "_rho"))
+    return [
+        ReportTable("spaces", display.spaces_table(findings.spaces.summary), findings.spaces.summary),
+        ReportTable("comparison", display.comparison_table(comparison), comparison),
+        ReportTable("ranges", display.ranges_table(parameters.ranges, parameters.correlations), ranges),
+        ReportTable("regimes", display.regimes_table(regimes.best), regimes.best),
+        ReportTable("regime_trends", display.powers_table(regimes.trends, "regimes"), regimes.trends),
+        ReportTable("exponents", display.powers_table(regimes.exponents, "models"), regimes.exponents),
+        ReportTable("best", display.best_table(selection.best), selection.best),
+        ReportTable("front", display.best_table(front) if len(front) else front, front),
+        ReportTable("failures", findings.failures, findings.failures),
+        ReportTable("sampling", display.sampling_table(findings.sampling), findings.sampling),
+    ]
 
 
 def _versions() -> str:
@@ -128,56 +217,16 @@ def _study(study: Source) -> dict[str, Any]:
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) if config else ""
     present = {name: value for name, value in facts.items() if value not in (None, "")}
-    return {"name": study.name, "facts": present, "config": text}
+    return {"name": study.name, "facts": present, "config": text, "command": sweep_command(study.path)}
 
 
-def explorer_json(findings: Findings) -> tuple[Markup, int]:
-    """Data of the interactive scatter plot, and the number of models left out.
-
-    Returns:
-        JSON, safe inside a script element: axes (column: label), values (column: number or null per model), spaces,
-        colors, and models (space, name, failed, facts, run-length encoded widths, spec). Large tables are thinned with
-        `thin_models`.
-    """
-    frame = thin_models(findings.models)
-    spaces = list(dict.fromkeys(findings.models["space"].astype(str)))
-    names = list(dict.fromkeys(["error_percent", *COMPLEXITIES, *findings.parameters.names]))
-    names = [name for name in names if frame[name].notna().any()]
-    values = {name: [_number(value) for value in frame[name].astype(float)] for name in names}
-    content = {
-        "axes": {name: display.label(name) for name in names},
-        "values": values,
-        "spaces": spaces,
-        "colors": COLORS,
-        "x": next((name for name in (findings.spaces.match, *COMPLEXITIES) if name in names), names[-1]),
-        "models": [_model(row, names, spaces) for row in frame.to_dict("records")],
-    }
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Only "</script" can end a script element.
-    return Markup(text.replace("<", "\\u003c")), len(findings.models) - len(frame)
-
-
-def _model(row: dict[Any, Any], names: list[str], spaces: list[str]) -> dict[str, Any]:
-    spec = row["spec"] if isinstance(row["spec"], dict) else None
-    widths = row["block_widths"]
-    facts = {name: _number(row[name]) for name in names}
-    facts = {name: value for name, value in facts.items() if value is not None}
-    model: dict[str, Any] = {
-        "space": spaces.index(str(row["space"])),
-        "name": f"#{row['index']} {str(row['spec_id'])[:8]}" if spec else str(row["spec_id"]),
-        "facts": facts | {"spec_id": str(row["spec_id"])},
-        "spec": spec,
-    }
-    if row["failed"]:
-        model |= {"failed": True}
-        model["facts"] |= {"status": str(row["status"])}
-    if isinstance(widths, tuple | list | np.ndarray) and len(widths):
-        model["widths"] = [[int(width), len(list(run))] for width, run in groupby(widths)]
-    return model
-
-
-def _number(value: Any) -> Any:
-    if value is None or (isinstance(value, float | np.floating) and not np.isfinite(value)) or value is pd.NA:
-        return None
-    number = float(value)
-    return int(number) if number == round(number) and abs(number) < 1e15 else float(f"{number:.7g}")
+def sweep_command(folder: Path) -> str:
+    """The command of a study, with the overrides that Hydra stored at the last start of the sweep; "" without any."""
+    stored = sorted(folder.glob("hydra/*/.hydra/overrides.yaml"), key=lambda path: path.stat().st_mtime)
+    overrides = yaml.safe_load(stored[-1].read_text()) if stored else None
+    if not isinstance(overrides, list):
+        return ""
+    # Each worker has its number as an override.
+    return shlex.join(
+        ["designspace", "sweep", *(str(item) for item in overrides if not str(item).startswith("worker="))]
+    )

@@ -74,6 +74,7 @@ class Trainings:
         parameters: columns of the free parameters in order of appearance, `depth` first.
         notes: sentences on how the data was read and filtered, repeated with every result.
         grouped_by: the column whose values are the spaces, or "space" as loaded.
+        filtered_from: labels of the spaces before rows were filtered.
     """
 
     frame: pd.DataFrame
@@ -81,6 +82,22 @@ class Trainings:
     parameters: tuple[str, ...]
     notes: tuple[str, ...] = ()
     grouped_by: str = "space"
+    filtered_from: tuple[str, ...] = ()
+
+    @property
+    def space_order(self) -> tuple[str, ...]:
+        """Labels in a fixed order, which decides the color of each space: as in the studies, then as in the tables.
+
+        It includes spaces without a row, so that the others keep their colors.
+        """
+        present = dict.fromkeys([*self.filtered_from, *map(str, self.frame["space"].unique())])
+        configured = [
+            label if (label := f"{source.name}/{space}") in present else str(space)
+            for source in self.sources
+            for space in (source.manifest.get("config") or {}).get("spaces") or {}
+            if self.grouped_by == "space"
+        ]
+        return tuple(dict.fromkeys([*configured, *present]))
 
 
 def validation_size(sources: Sequence[Source]) -> int | None:

@@ -17,6 +17,9 @@ from analysis.shrinkage import shrink
 from analysis.training import noise_floor
 from designspace.validated import unknown
 
+MAX_POINTS = 3000
+"""Maximum number of models drawn individually."""
+
 
 def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percent", "macs")) -> NDArray[np.bool_]:
     """Mask of the Pareto front: no other model is at least as good in every objective and better in one.
@@ -61,6 +64,25 @@ def pareto_front(frame: pd.DataFrame, objectives: Sequence[str] = ("error_percen
             front[row] = True
             best = np.vstack([best, point])
     return front
+
+
+def thin_models(frame: pd.DataFrame, most: int = MAX_POINTS) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """Select at most `most` models to draw: the best (a tenth of `most`), the Pareto front, and a sample of the rest.
+
+    Args:
+        frame: columns `error_percent` and `pareto` (bool).
+        most: maximum number of models; the Pareto front is never thinned.
+
+    Returns:
+        The selected rows, and the number of models that each one represents.
+    """
+    if len(frame) <= most:
+        return frame, np.ones(len(frame))
+    kept = (frame["error_percent"].rank(method="first") <= most // 10) | frame["pareto"]
+    others = frame[~kept].sample(max(0, most - int(kept.sum())), random_state=0)
+    shown = kept | frame.index.isin(others.index)
+    weights = np.where(kept, 1.0, (len(frame) - kept.sum()) / max(1, len(others)))
+    return frame[shown], weights[shown]
 
 
 @dataclass(frozen=True)

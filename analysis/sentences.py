@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from analysis.parameters import MIN_EXPLAINED
 from analysis.random_search import models_needed
 from analysis.rows import Source
 from analysis.training import RELIABLE, cheapest_epoch
-from designspace.study import FEW_UPDATES
 
 FOLLOWS_RULE = 0.01
 """A space whose fit errors are all below this was sampled with the quantized linear rule; its e_fit is not reported."""
@@ -23,7 +23,6 @@ MAX_PAIRS = 3
 WITHIN = 0.5
 """Distance from the best model, in points, at which random search may stop."""
 PROBABILITY = 0.9
-RECOMMENDED_MODELS = 100
 SELECTED_BY = {
     "a third seed": "selected by a third seed",
     "the reference": "selected by one of the two seeds, which lowers the correlation",
@@ -32,10 +31,9 @@ SELECTED_BY = {
 
 
 def context(findings: Findings) -> str:
-    """The line below every figure: data, recipe, complexity range and number of models."""
-    settings = list(dict.fromkeys(setting(study) for study in findings.table.sources))
-    counts = ", ".join(f"{row['space']} n\xa0=\xa0{row['n']}" for _, row in findings.spaces.summary.iterrows())
-    return " · ".join([*filter(None, settings), findings.error, counts])
+    """Data, recipe, complexity range and kind of error, in one line."""
+    settings = dict.fromkeys(setting(study) for study in findings.table.sources)
+    return " · ".join([*filter(None, settings), findings.error])
 
 
 def setting(study: Source) -> str:
@@ -58,19 +56,22 @@ def setting(study: Source) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def summary(findings: Findings) -> list[str]:
-    """The main findings, most important first."""
+def statistics(findings: Findings) -> list[str]:
+    """The statistics of the main findings, most important first, and how the data was read."""
+    matching = findings.spaces.matching
     return [
         *findings.warnings,
-        *headline(findings),
+        *conclusions(findings),
+        *([matching.sentence, *(f"{warning}." for warning in matching.warnings)] if matching is not None else []),
         *_correlations(findings),
         *_fit_errors(findings),
         findings.resolved.sentence,
-        *cautions(findings),
+        seeds_per_model(findings.models["seeds"]),
+        *findings.table.notes,
     ]
 
 
-def headline(findings: Findings) -> list[str]:
+def conclusions(findings: Findings) -> list[str]:
     """The comparison of the spaces and the best model."""
     spaces = findings.spaces
     pairs = matched_pairs(spaces.comparison)
@@ -82,26 +83,6 @@ def headline(findings: Findings) -> list[str]:
         *_designs(findings),
         _best_model(findings),
     ]
-
-
-def cautions(findings: Findings) -> list[str]:
-    """Limitations of the findings."""
-    matching = findings.spaces.matching
-    warnings = [f"{warning}." for warning in matching.warnings] if matching is not None else []
-    fewest = findings.spaces.summary.nsmallest(1, "n").iloc[0]
-    if fewest["n"] < RECOMMENDED_MODELS:
-        models = "1 model" if fewest["n"] == 1 else f"{fewest['n']} models"
-        warnings.append(
-            f"{fewest['space']} has only {models}. At least {RECOMMENDED_MODELS} are recommended (arXiv 1905.13214, "
-            "Fig. 7). Rely on the intervals, not on the means."
-        )
-    updates = findings.models.get("updates", pd.Series(dtype=float)).median()
-    if updates < FEW_UPDATES:
-        warnings.append(
-            f"The median training has {updates:,.0f} updates. With fewer than about {FEW_UPDATES}, the errors depend "
-            "more on the recipe than on the models."
-        )
-    return [*findings.table.notes, *warnings, _seeds_per_model(findings.models["seeds"])]
 
 
 def matched_pairs(comparison: pd.DataFrame) -> pd.DataFrame:
@@ -203,9 +184,20 @@ def _designs(findings: Findings) -> list[str]:
     return sentences
 
 
+def model_name(row: pd.Series) -> str:
+    """Name of a model: its space and index in a study, its name in a table."""
+    return f"number {row['index']} of {row['space']}" if isinstance(row["spec"], dict) else str(row["spec_id"])
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Names as an enumeration: "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _best_model(findings: Findings) -> str:
     row = findings.selection.best.iloc[0]
-    name = f"number {row['index']} of {row['space']}" if isinstance(row["spec"], dict) else str(row["spec_id"])
+    name = model_name(row)
     kind = "a validation error" if "validation" in findings.error else "an error"
     error = f"{kind} of {row['error_percent']:.2f} %"
     if row["candidates"] > 1:
@@ -255,7 +247,8 @@ def _fit_errors(findings: Findings) -> list[str]:
     return [f"Deviation of the widths from the quantized linear rule, e_fit (0: no deviation). {' '.join(sentences)}"]
 
 
-def _seeds_per_model(seeds: pd.Series) -> str:
+def seeds_per_model(seeds: pd.Series) -> str:
+    """How many trainings the error of a model is averaged over."""
     least, most = seeds.min(), seeds.max()
     if most == 1:
         return "Each model was trained once, so every difference includes training noise."

@@ -291,7 +291,7 @@ class Table(Trainings):
         """
         from analysis.findings import find
         from analysis.report import PAGE, write_report
-        from analysis.sentences import headline
+        from analysis.sentences import conclusions
         from designspace.atomic import check_output
 
         column = complexity_column(match)
@@ -301,7 +301,7 @@ class Table(Trainings):
         check_output(folder / PAGE, force=force)
         findings = find(self, policy=failures, match=column or "", by=self.grouped_by, across=as_names(across))
         page = write_report(findings, folder, command, force=force)
-        sentences = (*findings.warnings, *headline(findings), findings.resolved.sentence, *self.notes)
+        sentences = (*findings.warnings, *conclusions(findings), findings.resolved.sentence, *self.notes)
         return Report(page, findings, sentences)
 
     def export(

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.display import label
-from analysis.plots.style import axes_or_new, legend_above, series_style, tidy
+from analysis.formatting import interval
+from analysis.plots.style import (
+    FONT,
+    MIN_FOR_INTERVAL,
+    NEUTRAL,
+    OTHER,
+    axes_or_new,
+    group_styles,
+    legend_above,
+    legend_inside,
+    tidy,
+)
 
-MIN_FOR_BAND = 5
-"""Minimum number of models for a band. With fewer, it covers almost the whole Axes."""
+MAX_INSIDE = 6
+"""Maximum number of entries of a legend inside the Axes."""
 
 
 def plot_edf(
     frame: pd.DataFrame,
     *,
     by: str = "space",
+    order: Sequence[str] | None = None,
     legend: Mapping[str, str] | None = None,
     limit: float | None = None,
     ax: Axes | None = None,
@@ -28,6 +40,7 @@ def plot_edf(
     Args:
         frame: from `edf_by`.
         by: column that defines the spaces.
+        order: all spaces in the order that fixes their colors; by default those of the frame.
         legend: legend text by space; by default the name.
         limit: right end of the error axis, percent; by default slightly above the largest error.
         ax: Axes to draw on; by default a new figure.
@@ -37,15 +50,16 @@ def plot_edf(
     low, high = float(finite.min()), float(finite.max()) if limit is None else limit
     room = 0.04 * (high - low or 1)
     end = max(high, float(finite.max())) + room
-    for position, name in enumerate(frame[by].unique()):
+    lower_right = 1.0  # of the curves, the smallest fraction in the right half
+    styles = group_styles(frame[by], order)
+    for name, style in styles.items():
         curve = frame[frame[by] == name]
         # The curve is 0 up to the first error and 1 after the last.
         ends = np.concatenate([[low - room], np.minimum(curve["error"], end)])
-        style = series_style(position)
         fraction, lower, upper = (
             np.concatenate([[curve[column].iloc[0]], curve[column]]) for column in ("fraction", "lower", "upper")
         )
-        if curve["n"].iloc[0] >= MIN_FOR_BAND:
+        if curve["n"].iloc[0] >= MIN_FOR_INTERVAL:
             ax.fill_between(ends, lower, upper, step="pre", color=style["color"], alpha=0.15, linewidth=0)
         ax.step(
             ends,
@@ -56,57 +70,83 @@ def plot_edf(
             linewidth=2,
             label=(legend or {}).get(str(name), str(name)),
         )
+        lower_right = min(lower_right, float(fraction[ends >= (low + high) / 2].min(initial=1.0)))
     ax.set(xlim=(low - room, high + room), ylim=(-0.02, 1.02))
     ax.set(xlabel=label("error_percent"), ylabel="fraction of models below this error")
-    legend_above(ax)
+    if len(styles) <= MAX_INSIDE and lower_right > 0.08 * (1 + len(styles)):
+        legend_inside(ax, "lower right")
+    else:
+        legend_above(ax)
     return ax
 
 
 def plot_differences(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Plot differences of mean error with their confidence intervals, one line per pair.
+    """Forest plot: differences of mean error with their confidence intervals, one row per pair of spaces.
 
     Args:
-        frame: from `compare_spaces`. Stacked matched and unmatched frames are allowed.
+        frame: from `compare_spaces`. In stacked matched and unmatched frames, unmatched differences are drawn hollow.
         ax: Axes to draw on; by default a new figure.
     """
     ax = tidy(axes_or_new(ax))
-    for position, (_, row) in enumerate(frame.iterrows()):
-        style = series_style(0 if row["matched_by"] != "none" else 6)
-        y = -position
-        ax.plot([row["difference_lower"], row["difference_upper"]], [y, y], color=style["color"], linewidth=2)
-        ax.plot([row["difference"]], [y], marker=style["marker"], color=style["color"])
-    ax.axvline(0, color="#888888", linewidth=1)
-    pairs = [_pair_label(row) for _, row in frame.iterrows()]
-    ax.set_yticks([-position for position in range(len(frame))], pairs, parse_math=False)
-    ax.set_ylim(-len(frame) + 0.4, 0.6)
-    ax.set_xlabel("difference of mean error (points)\nnegative: the first space is better")
+    pairs = list(dict.fromkeys(zip(frame["a"], frame["b"], strict=True)))
+    matched = frame["matched_by"] != "none"
+    both = matched.any() and not matched.all()
+    for _, row in frame.iterrows():
+        y = -pairs.index((row["a"], row["b"]))
+        main = row["matched_by"] != "none" or not both
+        color = OTHER["color"] if main else NEUTRAL
+        offset = 0.12 if main and both else -0.2 if both else 0
+        ax.plot(
+            [row["difference_lower"], row["difference_upper"]],
+            [y + offset] * 2,
+            color=color,
+            linewidth=2 if main else 1,
+        )
+        ax.plot(
+            [row["difference"]],
+            [y + offset],
+            "o",
+            color=color,
+            markerfacecolor=None if main else "white",
+            label=("at equal complexity" if main else "unmatched") if both else None,
+        )
+        if main:
+            text = interval(row["difference"], row["difference_lower"], row["difference_upper"])
+            ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), fontsize=FONT, va="center")
+    ax.axvline(0, color=NEUTRAL, linewidth=1)
+    names = [f"{a} − {b}" if len(a) + len(b) <= 28 else f"{a}\n− {b}" for a, b in pairs]
+    ax.set_yticks([-position for position in range(len(pairs))], names, parse_math=False)
+    ax.set_ylim(-len(pairs) + 0.4, 0.6)
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel("difference of mean error, first − second (points)\n← first is better    second is better →")
+    if both:
+        handles = {name: handle for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+        ax.legend(handles.values(), handles.keys(), loc="lower left", bbox_to_anchor=(0, 1), frameon=False, ncols=2)
     return ax
 
 
-def _pair_label(row: pd.Series) -> str:
-    matching = "unmatched" if row["matched_by"] == "none" else f"at equal {row['matched_by']}"
-    return f"{row['a']} − {row['b']}\n{matching}, n {row['n_a']} and {row['n_b']}"
-
-
-def plot_random_search(frame: pd.DataFrame, *, by: str = "space", ax: Axes | None = None) -> Axes:
-    """Plot the error of the best of m random models against m, with the band of its median.
+def plot_random_search(
+    frame: pd.DataFrame, *, by: str = "space", order: Sequence[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Plot the median error of the best of m random models against m, with its band.
 
     Args:
         frame: from `random_search_by`.
         by: column that defines the spaces.
+        order: all spaces in the order that fixes their colors; by default those of the frame.
         ax: Axes to draw on; by default a new figure.
     """
     ax = tidy(axes_or_new(ax))
-    for position, name in enumerate(frame[by].unique()):
-        style, line = series_style(position), frame[frame[by] == name]
+    for name, style in group_styles(frame[by], order).items():
+        line = frame[frame[by] == name]
         # Omit the band where there is no bound: drawn to 0 %, it would compress the rest.
         bounded = line[(line["lower"] > 0) & (line["upper"] < 100)]
         if len(bounded) > 1:
             band = (bounded["draws"], bounded["lower"], bounded["upper"])
             ax.fill_between(*band, color=style["color"], alpha=0.15, linewidth=0)
-        ax.plot(line["draws"], line["expected"], **style, linewidth=1.8, markersize=4, label=f"{name}: expected")
+        ax.plot(line["draws"], line["median"], **style, linewidth=1.8, markersize=4, label=str(name))
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-    ax.set(xlabel="random models trained", ylabel="error of the best model (%)")
+    ax.set(xlabel="random models trained", ylabel="median error of the best model (%)")
     legend_above(ax)
     return ax

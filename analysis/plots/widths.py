@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.formatting import si_format
-from analysis.plots.style import axes_or_new, legend_above, series_style, tidy
+from analysis.plots.style import COLORS, axes_or_new, legend_above, series_style, tidy
 
 
 def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -20,7 +20,7 @@ def plot_width_profiles(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = tidy(axes_or_new(ax))
     for position, group in enumerate(frame["group"].unique()):
-        style = series_style(position)
+        style = series_style(6 + position)
         for number, (_, line) in enumerate(frame[frame["group"] == group].groupby("model", sort=False)):
             ax.step(
                 line["block"],
@@ -46,14 +46,21 @@ def _group_label(group: str, errors: pd.Series) -> str:
 
 
 def plot_linear_structure(
-    widths: pd.DataFrame, slope: float, intercept: float, *, name: str = "best models", ax: Axes | None = None
+    widths: pd.DataFrame,
+    slope: float,
+    intercept: float,
+    *,
+    name: str = "best models",
+    color: str = COLORS[0],
+    ax: Axes | None = None,
 ) -> Axes:
-    """Block widths of the best networks and the line through them, on a logarithmic axis.
+    """Block widths of the best networks and the straight line through them.
 
     Args:
         widths: `LinearStructure.widths`.
         slope, intercept: of the line.
         name: legend entry of the networks.
+        color: of the networks.
         ax: Axes to draw on; by default a new figure.
     """
     ax = tidy(axes_or_new(ax))
@@ -63,23 +70,21 @@ def plot_linear_structure(
             line["block"],
             line["width"],
             where="mid",
-            color=series_style(0)["color"],
+            color=color,
             alpha=0.35,
             linewidth=1.2,
             label=text,
         )
     blocks = np.arange(widths["block"].max() + 1)
-    fitted = slope * blocks + intercept
     sign = "+" if intercept >= 0 else "−"
     ax.plot(
-        blocks[fitted > 0],
-        fitted[fitted > 0],
-        color=series_style(1)["color"],
-        linewidth=2.2,
+        blocks,
+        slope * blocks + intercept,
+        color="#222222",
+        linewidth=2,
         label=f"w = {slope:.1f}·j {sign} {abs(intercept):.0f}",
     )
-    ax.set_yscale("log", base=2)
-    ax.yaxis.set_major_formatter(lambda value, _: si_format(value))
+    ax.set_ylim(bottom=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="block", ylabel="width (channels)")
     legend_above(ax)

@@ -10,7 +10,7 @@ from analysis.findings import find
 from analysis.grouping import in_families, space_families
 from analysis.regimes import assign_regimes
 from analysis.rows import Source
-from analysis.sentences import section_sentences, summary
+from analysis.sentences import section_sentences, statistics
 
 REGIMES = {"small": (2e6, 3e6), "medium": (4e6, 6e6), "large": (8e6, 12e6)}
 
@@ -67,7 +67,9 @@ def test_report_of_several_regimes(sizes):
     matched = {(a, b) for a, b, how in pairs if how == "macs"}
     assert matched == {(f"bottleneck_{size}", f"inverted_{size}") for size in REGIMES}
     assert all(a.split("_")[0] != b.split("_")[0] for a, b, _ in pairs)
-    assert "bottleneck_large, bottleneck_medium, bottleneck_small are one design space" in " ".join(summary(findings))
+    assert "bottleneck_large, bottleneck_medium, bottleneck_small are one design space" in " ".join(
+        statistics(findings)
+    )
 
 
 def test_report_of_one_regime_has_no_regime_section(tmp_path, make_study):

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -21,6 +21,10 @@ FLAGS = (
 )
 
 
+TIMEOUT = 30_000
+"""Milliseconds that an action or expectation may take on a busy machine."""
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The system's Chromium."""
@@ -28,6 +32,7 @@ def browser() -> Iterator[Browser]:
     if program is None:
         message = "Chromium is not installed (Debian package: chromium)"
         pytest.fail(message) if os.environ.get("DESIGNSPACE_REQUIRE_BROWSER") else pytest.skip(message)
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
@@ -47,7 +52,7 @@ def page(browser: Browser, problems: list[str]) -> Iterator[Page]:
         viewport={"width": 1400, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
     )
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(TIMEOUT)
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda request: None if is_local(request.url) else problems.append(request.url))

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from designspace import load_spec
 from designspace.cli import main
 
 
@@ -37,14 +36,6 @@ def report(page: Page, study: Path) -> Page:
     return page
 
 
-def points_from_left(page: Page) -> list[tuple[float, float]]:
-    """Centers of the points of the scatter plot, in pixels of the window."""
-    scatter = page.locator("#scatter")
-    scatter.scroll_into_view_if_needed()
-    boxes = [point.bounding_box() for point in scatter.locator("path:not(.grid)").all()]
-    return sorted((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in boxes if box)
-
-
 def overflow(page: Page) -> int:
     """Pixels by which the body is wider than the window."""
     excess: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -65,58 +56,75 @@ def test_requests_and_errors_of_a_page_are_detected(page: Page, problems: list[s
     problems.clear()
 
 
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("width", [1400, 1024, 390])
 def test_page_fits_the_window(report: Page, width: int) -> None:
     report.set_viewport_size({"width": width, "height": 844})
     assert overflow(report) == 0
     assert report.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
 
 
+def test_tables_fit_at_1024_pixels(report: Page) -> None:
+    report.set_viewport_size({"width": 1024, "height": 844})
+    report.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
+    excess = report.locator(".scroll").evaluate_all("(all) => all.map((box) => box.scrollWidth - box.clientWidth)")
+    assert len(excess) >= 5
+    assert set(excess) == {0}
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (390, 844)])
+def test_first_screen_shows_answer_edf_and_cards(report: Page, width: int, height: int) -> None:
+    report.set_viewport_size({"width": width, "height": height})
+    for locator in (report.locator("h1"), report.locator(".edf img"), report.locator(".cards")):
+        box = locator.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= height
+
+
+def test_contents_stay_on_screen_and_mark_the_section(report: Page) -> None:
+    report.get_by_role("navigation").get_by_role("link", name="Training").click()
+    expect(report.locator("nav a.current")).to_have_text("Training")
+    expect(report.get_by_role("heading", name="Training")).to_be_in_viewport()
+    expect(report.get_by_role("navigation")).to_be_in_viewport()
+
+
+def test_method_link_leads_to_the_definition(report: Page) -> None:
+    report.locator(".edf").get_by_role("link", name="Method: matching").click()
+    expect(report.get_by_text("Matching by complexity")).to_be_in_viewport()
+
+
+def test_every_figure_downloads_as_svg_and_every_table_as_csv(report: Page) -> None:
+    report.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
+    links = {"SVG": report.locator("figure a.svg"), "CSV": report.locator(".table a[download]")}
+    assert links["SVG"].count() == report.locator("figure").count() > 5
+    assert links["CSV"].count() == report.locator(".table").count() > 3
+    for name, start in (("SVG", "<?xml"), ("CSV", "space,")):
+        with report.expect_download() as download:
+            links[name].first.click()
+        assert download.value.suggested_filename.endswith(f".{name.lower()}")
+        assert Path(download.value.path()).read_text().startswith(start)
+
+
+def test_dark_scheme_has_light_text_on_a_dark_page(report: Page) -> None:
+    def brightness(name: str) -> float:
+        color = report.evaluate(f"getComputedStyle(document.body).{name}")
+        return sum(map(int, re.findall(r"\d+", color)[:3])) / 3
+
+    assert brightness("color") < 64 < 192 < brightness("backgroundColor")
+    report.emulate_media(color_scheme="dark")
+    assert brightness("backgroundColor") < 64 < 192 < brightness("color")
+
+
+def test_colors_of_the_explorer_are_those_of_the_figures(report: Page) -> None:
+    report.locator("#explore").scroll_into_view_if_needed()
+    report.locator("#explore[data-ready]").wait_for()
+    swatches = report.locator("#explore fieldset").first.locator(".explore-swatch")
+    colors = swatches.evaluate_all("(all) => all.map((swatch) => getComputedStyle(swatch).backgroundColor)")
+    assert colors == ["rgb(0, 114, 178)", "rgb(213, 94, 0)"]
+
+
 def test_overflow_is_measured(page: Page) -> None:
     page.set_content("<body style='margin: 0'><div style='width: 1500px'>x</div>")
     assert overflow(page) == 100
-
-
-def test_hover_shows_the_model_under_the_mouse(report: Page, models: list[dict[str, Any]]) -> None:
-    points = points_from_left(report)
-    assert len(points) == len(models)
-    for point, model in ((points[0], models[0]), (points[-1], models[-1])):
-        report.mouse.move(*point)
-        panel = report.locator("#model")
-        expect(panel.locator("h3")).to_have_text(f"{model['space']} · #{model['index']} {model['spec_id'][:8]}")
-        expect(panel).to_contain_text("multiply-adds")
-        expect(panel).to_contain_text("Widths: ")
-        expect(panel.locator("rect")).to_have_count(model["depth"])
-
-
-def test_click_copies_the_spec(report: Page, models: list[dict[str, Any]], tmp_path: Path) -> None:
-    report.mouse.click(*points_from_left(report)[0])
-    expect(report.locator("#model button")).to_have_text("YAML copied")
-    (tmp_path / "copied.yaml").write_text(report.evaluate("navigator.clipboard.readText()"))
-    assert load_spec(tmp_path / "copied.yaml").spec_id == models[0]["spec_id"]
-
-
-def test_arrow_keys_and_enter_copy_a_spec(report: Page, models: list[dict[str, Any]], tmp_path: Path) -> None:
-    report.locator("#scatter").focus()
-    headings = []
-    for _ in range(2):
-        report.keyboard.press("ArrowRight")
-        headings.append(report.locator("#model h3").inner_text())
-    assert headings[0] != headings[1]
-    report.keyboard.press("Enter")
-    expect(report.locator("#model button")).to_have_text("YAML copied")
-    (tmp_path / "copied.yaml").write_text(report.evaluate("navigator.clipboard.readText()"))
-    assert load_spec(tmp_path / "copied.yaml").spec_id[:8] in headings[1]
-
-
-def test_selected_axis_is_drawn(report: Page, models: list[dict[str, Any]]) -> None:
-    report.locator("#across").select_option("depth")
-    expect(report.locator("#scatter")).to_contain_text("depth (blocks)")
-    report.mouse.move(*points_from_left(report)[0])
-    shown = re.search(r" ([0-9a-f]{8})$", report.locator("#model h3").inner_text())
-    assert shown is not None
-    depths = {model["spec_id"][:8]: model["depth"] for model in models}
-    assert depths[shown[1]] == min(depths.values())
 
 
 def test_click_on_a_heading_sorts_the_table(report: Page) -> None:
