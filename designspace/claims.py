@@ -21,10 +21,15 @@ from designspace.validated import parse_json, read_regular
 
 @dataclass(frozen=True)
 class Claim:
-    """Who trains a model: worker name, host, process, start (ISO UTC), epochs done, heartbeat counter.
+    """Who trains a model: worker name, host, process, start (ISO UTC), progress, heartbeat counter.
 
-    `machine` identifies the scope of process ids; `takeovers` counts earlier owners that vanished; `failures` are the
-    model's failed attempts, including those of earlier owners; `stale_seconds` are the owner's.
+    Attributes:
+        epoch: epochs done.
+        errors: validation errors so far, in percent.
+        machine: scope of the process ids.
+        takeovers: earlier owners that vanished.
+        failures: the model's failed attempts, including those of earlier owners.
+        stale_seconds: time without a heartbeat after which others may take the claim over.
     """
 
     __pydantic_config__ = STRICT
@@ -36,6 +41,7 @@ class Claim:
     process_start: str
     since: Time
     epoch: Count = 0
+    errors: tuple[float, ...] = ()
     beat: Count = 0
     machine: str = ""
     takeovers: Count = 0

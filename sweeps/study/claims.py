@@ -14,6 +14,7 @@ import secrets
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -114,9 +115,9 @@ class Claims:
         with contextlib.suppress(OSError):
             replace_file(self._directory / key, json.dumps(asdict(self._mine[key])), durable=False, parents=False)
 
-    def note_epoch(self, key: str, epoch: int) -> None:
-        """Set the epochs done; the next heartbeat writes them."""
-        self._mine[key] = replace(self._mine[key], epoch=epoch)
+    def note_epoch(self, key: str, epoch: int, errors: Sequence[float] = ()) -> None:
+        """Set the epochs done and the validation errors so far; the next heartbeat writes them."""
+        self._mine[key] = replace(self._mine[key], epoch=epoch, errors=tuple(errors))
 
     def release(self, key: str) -> None:
         """Release an own claim, unless another worker has taken it over."""

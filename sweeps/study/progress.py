@@ -160,9 +160,10 @@ def live_view(root: Path, status: Status) -> RenderableType:
         left += "; no worker is running"
     parts: list[RenderableType] = [Text(f"{root}: {left}", style="bold"), bars]
     if status.running:
-        running = terminal.table("in training", "epochs done", "time", "host")
+        running = terminal.table("in training", "epochs done", "error", "time", "host")
         for model, claim in status.running[:SHOWN]:
-            running.add_row(_name(model), str(claim.epoch), duration(elapsed_seconds(claim)), Text(claim.host))
+            error = _percent(claim.errors[-1] if claim.errors else None)
+            running.add_row(_name(model), str(claim.epoch), error, duration(elapsed_seconds(claim)), Text(claim.host))
         parts += [running, *_more(len(status.running))]
     if status.failed:
         failures = terminal.table("failed", "status", "message")

@@ -27,6 +27,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -145,10 +146,12 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
         model, attempt, may_be_crowded, share, deadline, predicted = assignment
         key, checkpoint = model.key, study.paths.checkpoint(model.key)
 
-        def on_epoch(epoch: int, key: str = key, checkpoint: Path = checkpoint) -> None:
-            connection.send(("epoch", key, epoch))
+        def on_epoch(
+            epochs_done: int, errors: Sequence[float] = (), key: str = key, checkpoint: Path = checkpoint
+        ) -> None:
+            connection.send(("epoch", key, epochs_done, tuple(errors)))
             # After the last epoch comes the record; without a checkpoint stopping would lose the training.
-            if stop.is_set() and epoch < epochs and checkpoint.exists():
+            if stop.is_set() and epochs_done < epochs and checkpoint.exists():
                 raise Stopped
 
         try:

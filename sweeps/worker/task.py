@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from designspace.packages import import_attribute
 from designspace.study import Record, StudyModel
@@ -25,20 +25,26 @@ COMPILE_PAYS = 20
 """Trainings predicted to take this many times COMPILE_SECONDS are compiled; the gain is at most a tenth."""
 
 
+class OnEpoch(Protocol):
+    """Receives the number of epochs done and, if known, the validation error after each, in percent."""
+
+    def __call__(self, epochs_done: int, errors: Sequence[float] = ()) -> None: ...
+
+
 @dataclass(frozen=True)
 class Task:
     """One model to train.
 
     Args:
         model: the model.
-        on_epoch: called after each epoch with the number of epochs done; its exceptions must propagate.
+        on_epoch: called after each epoch; its exceptions must propagate.
         checkpoint: file to write after an epoch, and to resume from in another process.
         deadline_seconds: time after which the training ends as "timeout"; None: no limit.
         predicted_seconds: predicted time; None if unknown.
     """
 
     model: StudyModel
-    on_epoch: Callable[[int], None]
+    on_epoch: OnEpoch
     checkpoint: Path
     deadline_seconds: float | None = None
     predicted_seconds: float | None = None
@@ -124,7 +130,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
             recipe,
             new_record(spec, splits, recipe, task.model.seed),
             device_config=chosen,
-            on_epoch=lambda record: task.on_epoch(record.epochs_done),
+            on_epoch=lambda record: task.on_epoch(record.epochs_done, record.epoch_validation_error_percent),
             deadline_seconds=task.deadline_seconds,
             checkpoint=task.checkpoint,
             long_seconds=config["checkpoint_seconds"],

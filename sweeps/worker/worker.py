@@ -307,8 +307,8 @@ class Worker:
                 for other in self._processes:
                     if other.model is not None:  # it started before there was a prediction
                         other.limit(self._limit.of(predictor.training_seconds(other.model)))
-            case "epoch", (key, epoch):
-                self._claims.note_epoch(key, epoch)
+            case "epoch", (key, epoch, errors):
+                self._claims.note_epoch(key, epoch, errors)
             case "recorded" | "stopped", (key,):
                 self._claims.release(key)
                 process.model = None

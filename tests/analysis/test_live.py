@@ -35,15 +35,17 @@ def test_progress_failures_and_best_models_are_shown(study):
     assert shown["best"].count("<tr><td>") == 5
 
 
-def test_models_in_training_show_their_epoch(study):
+def test_models_in_training_show_their_epoch_and_errors(study):
     model = json.loads((study / "models.jsonl").read_text().splitlines()[-1])
-    claim = Claim(model["key"], "0-host", "host", 1, "", since=now(), epoch=1, stale_seconds=600.0)
+    claim = Claim(model["key"], "0-host", "host", 1, "", since=now(), epoch=1, errors=(41.25,), stale_seconds=600.0)
     (study / "claims").mkdir()
     (study / "claims" / model["key"]).write_text(json.dumps(asdict(claim)))
     shown = fragments(make_live([study]))
     assert "running" in shown["progress-0"]
     assert f"{model['space']} #{model['index']}" in shown["running-0"]
     assert "1 of 2" in shown["running-0"]
+    assert "<polyline" in shown["running-0"]
+    assert "41.25 %" in shown["running-0"]
 
 
 def test_text_from_records_is_escaped(study):

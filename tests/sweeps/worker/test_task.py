@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,18 @@ def model() -> StudyModel:
 
 
 def test_a_model_becomes_a_record(tmp_path: Path) -> None:
-    epochs: list[int] = []
+    epochs: list[tuple[int, list[float]]] = []
+
+    def note(epochs_done: int, errors: Sequence[float] = ()) -> None:
+        epochs.append((epochs_done, list(errors)))
+
     trainer = open_trainer(CONFIG)
-    record = trainer.train(Task(model(), epochs.append, tmp_path / "checkpoint"))
+    record = trainer.train(Task(model(), note, tmp_path / "checkpoint"))
     assert record.status == "ok"
     assert (record.spec_id, record.seed, record.macs) == (model().spec_id, model().seed, model().macs)
     assert {"recipe_id": record.recipe_id, "data_id": record.data_id} == trainer.identity
-    assert epochs == [1]
-    limited = open_trainer(CONFIG).train(Task(model(), epochs.append, tmp_path / "other", deadline_seconds=0))
+    assert epochs == [(1, [record.error_percent])]
+    limited = open_trainer(CONFIG).train(Task(model(), note, tmp_path / "other", deadline_seconds=0))
     assert limited.status == "timeout"
 
 
@@ -98,7 +103,7 @@ def test_only_long_trainings_are_compiled(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
     trainer = open_trainer(CONFIG | {"device": CONFIG["device"] | {"compile": True}})
     for predicted, expected in ((None, False), (1.0, False), (2 * COMPILE_PAYS * COMPILE_SECONDS, True)):
-        task = Task(model(), lambda epoch: None, tmp_path / "checkpoint", predicted_seconds=predicted)
+        task = Task(model(), lambda epoch, errors=(): None, tmp_path / "checkpoint", predicted_seconds=predicted)
         assert trainer.train(task).compiled is expected
         assert compile_pays(predicted) is expected
     assert len(compiled) == 1
