@@ -34,7 +34,8 @@ def _write_temporary(path: Path, content: str | bytes, durable: bool) -> Path:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        error.filename = str(path)
+        if error.errno is not None:
+            error.filename = str(path)
         raise
     return temporary
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from designspace.validated import Integer, Name, Validated, shorten
+from designspace.validated import Name, Validated, accept_numpy, shorten
 
 SCHEMA_VERSION = 1
 """Version of the spec format. It changes when a valid file becomes invalid or describes another network."""
@@ -26,10 +26,10 @@ def _odd(value: int) -> int:
     return value
 
 
-Count = Annotated[Integer, Field(ge=1, le=10**8)]
-Depth = Annotated[Integer, Field(ge=1, le=MAX_DEPTH)]
-Kernel = Annotated[Integer, Field(ge=1, le=999), AfterValidator(_odd)]
-Stride = Annotated[Integer, Field(ge=1, le=4)]
+Count = Annotated[int, Field(ge=1, le=10**8, strict=True), accept_numpy]
+Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH, strict=True), accept_numpy]
+Kernel = Annotated[int, Field(ge=1, le=999, strict=True), AfterValidator(_odd), accept_numpy]
+Stride = Annotated[int, Field(ge=1, le=4, strict=True), accept_numpy]
 Ratio = Annotated[float, Field(ge=1e-3, le=1e3)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Activation = Literal["relu", "relu6", "silu", "gelu"]
@@ -53,7 +53,7 @@ class Head(Validated):
 
     classes: Count = 1000
     width: Count | None = None
-    pool_size: Annotated[Integer, Field(ge=1, le=1000)] = 1
+    pool_size: Annotated[int, Field(ge=1, le=1000, strict=True), accept_numpy] = 1
     hidden: Annotated[tuple[Count, ...], Field(max_length=32)] = ()
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -162,7 +162,7 @@ class XceptionStage(_Stage):
     """
 
     block: Literal["xception"] = "xception"
-    convs: Annotated[Integer, Field(ge=1, le=32)] = 3
+    convs: Annotated[int, Field(ge=1, le=32, strict=True), accept_numpy] = 3
     grow: Literal["first", "last"] = "first"
 
 

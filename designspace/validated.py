@@ -42,8 +42,8 @@ def _plain_integer(value: Any) -> Any:
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
-Integer = Annotated[int, Field(strict=True), BeforeValidator(_plain_integer)]
-"""A Python or NumPy integer, stored as int; not a bool, a float or text."""
+accept_numpy = BeforeValidator(_plain_integer)
+"""Makes a strict int field accept NumPy integers. It comes after the limits, which the JSON schema would lose."""
 
 
 class Validated(BaseModel):

@@ -85,7 +85,7 @@ def test_commands_of_the_readme_run(folder: Path, capsys: pytest.CaptureFixture[
     commands = [quick(line) for line in lines if line.startswith("designspace")]
     assert len(commands) >= 5
     for command in commands:
-        assert main(shlex.split(command)[1:]) == 0, f"{command}\n{capsys.readouterr().err}"
+        assert main(shlex.split(command, comments=True)[1:]) == 0, f"{command}\n{capsys.readouterr().err}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
