@@ -141,7 +141,7 @@ function ticks(name) {
 function parallelLabels() {
   const note = (x, y, text, more) => ({ x, y, text, showarrow: false, ...more });
   const tick = { xanchor: "left", xshift: 3, bgcolor: css("veil") };
-  const title = (name) => `<b>${escape(shortLabel(name)).replace(/(.{5,}?) /g, "$1<br>")}</b>`;
+  const title = (name) => `<b>${escape(shortLabel(name)).replace(/(.{5,}?) |(.{8,}?)_/g, "$1$2<br>")}</b>`;
   return data.axes.flatMap((name, k) => [
     note(k, 1.1, title(name), { yanchor: "bottom" }),
     ...ticks(name).map(([v, text]) => note(k, scaled(name, v), escape(text), tick)),
@@ -160,7 +160,9 @@ function parallelShapes() {
     return [{ type: "rect", x0: k - 0.07, x1: k + 0.07, y0, y1, ...style }];
   });
   const corners = data.axes.map((name, k) => [k, position(name, state.current)]).filter(([, y]) => y !== null);
-  const path = `M${corners.map((corner) => corner.join()).join("L")}`;
+  // A model without a value on an axis has a gap there.
+  const step = ([k, y], i) => `${i && corners[i - 1][0] === k - 1 ? "L" : "M"}${k},${y}`;
+  const path = corners.map(step).join("");
   return [...axes, ...brushes, { type: "path", path, line: { color: css("ink"), width: 3 } }];
 }
 
