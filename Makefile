@@ -28,7 +28,7 @@ $(BIN)/.export-tests: $(BIN)/.installed
 demo: ## compare three design spaces on Fashion-MNIST: train, report, export; run again to resume
 	@echo "make demo: set up .venv, train 36 networks from three design spaces, report, export"
 	@$(MAKE) --no-print-directory setup
-	@echo "1/3 training on Fashion-MNIST (about 7 minutes on two free cores; after an interruption, make demo resumes)"
+	@echo "1/3 training on Fashion-MNIST (about 5 minutes on two free cores; after an interruption, make demo resumes)"
 	@$(BIN)/designspace sweep experiment=demo run=$(DEMO) > /dev/null
 	@echo "2/3 writing the report"
 	@$(BIN)/designspace report $(DEMO) > /dev/null
