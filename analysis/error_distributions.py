@@ -14,7 +14,7 @@ once with the stated probability. All bands are distribution-free:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -216,14 +216,24 @@ def edf_by(
         weights: shape (len(frame),), for example `complexity_weights(...).weights`. Models of weight 0 are excluded.
         confidence: simultaneous coverage of each band, separately for each group.
     """
+    return curves_by_group(frame, by, weights, lambda errors, w: edf(errors, w, confidence=confidence))
+
+
+def curves_by_group(
+    frame: pd.DataFrame,
+    by: str,
+    weights: ArrayLike | None,
+    curve: Callable[[NDArray[np.float64], NDArray[np.float64] | None], pd.DataFrame],
+) -> pd.DataFrame:
+    """Stack the curve of each group's errors and weights, with the group column first; weight 0 excludes a model."""
     w = np.ones(len(frame)) if weights is None else np.asarray(weights, dtype=float)
     errors = frame["error_percent"].to_numpy(dtype=float)
     parts = []
     for label in frame[by].unique():
         rows = (frame[by] == label).to_numpy() & (w > 0)
-        curve = edf(errors[rows], None if weights is None else w[rows], confidence=confidence)
-        curve.insert(0, by, label)
-        parts.append(curve)
+        part = curve(errors[rows], None if weights is None else w[rows])
+        part.insert(0, by, label)
+        parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.error_distributions import edf
+from analysis.error_distributions import curves_by_group, edf
 
 Array = NDArray[np.float64]
 
@@ -112,15 +112,7 @@ def random_search_by(
     """Random-search curves of all groups of a column, stacked, with that column first. Models of weight 0 are
     excluded.
     """
-    w = np.ones(len(frame)) if weights is None else np.asarray(weights, dtype=float)
-    errors = frame["error_percent"].to_numpy(dtype=float)
-    parts = []
-    for label in frame[by].unique():
-        rows = (frame[by] == label).to_numpy() & (w > 0)
-        part = random_search_curve(errors[rows], None if weights is None else w[rows], confidence=confidence)
-        part.insert(0, by, label)
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    return curves_by_group(frame, by, weights, lambda errors, w: random_search_curve(errors, w, confidence=confidence))
 
 
 def models_needed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from designspace.distributions import Choice, LogUniform, PowerOfTwo, Uniform
+from designspace.distributions import Choice, Distribution, LogUniform, PowerOfTwo, Uniform
 from designspace.scaling import RULES
 from designspace.spaces.sampling import DesignSpace
 from designspace.spaces.settings import Constraints, Template
@@ -39,15 +39,19 @@ residual = DesignSpace(
     template=Template(stage={"block": "basic"}),
 )
 
+WIDTH_RULE: dict[str, Distribution] = {  # ranges of RegNetX
+    "depth": LogUniform(low=4, high=63),
+    "w_0": LogUniform(low=8, high=256, step=8),
+    "w_a": LogUniform(low=8, high=256, step=0.1),
+    "w_m": Uniform(low=1.5, high=3.0, step=0.001),
+}
+
 # RegNetX: widths by the quantized linear rule (arXiv 2003.13678, § 3.3).
 regnetx = DesignSpace(
     name="regnetx",
     family="regnet",
     parameters={
-        "depth": LogUniform(low=4, high=63),
-        "w_0": LogUniform(low=8, high=256, step=8),
-        "w_a": LogUniform(low=8, high=256, step=0.1),
-        "w_m": Uniform(low=1.5, high=3.0, step=0.001),
+        **WIDTH_RULE,
         "bottleneck_ratio": Choice(options=(1, 2, 4)),
         "group_width": PowerOfTwo(low=1, high=32),
     },
@@ -144,10 +148,7 @@ inverted = DesignSpace(
     name="inverted",
     family="regnet",
     parameters={
-        "depth": LogUniform(low=4, high=63),
-        "w_0": LogUniform(low=8, high=256, step=8),
-        "w_a": LogUniform(low=8, high=256, step=0.1),
-        "w_m": Uniform(low=1.5, high=3.0, step=0.001),
+        **WIDTH_RULE,
         "expansion_ratio": Uniform(low=1, high=8),
         "group_width": PowerOfTwo(low=1, high=32),
     },
