@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from designspace.network import build_network
 from designspace.spec import ModelSpec
 from sweeps.config import DeviceConfig, load_recipe
-from sweeps.data import DataConfig, Splits, open_data
+from sweeps.data import Splits
 from sweeps.trainer.device import Deadline, resolve_device
 from sweeps.trainer.images import cache_on_device
 from sweeps.trainer.run import (
@@ -33,20 +32,7 @@ RECIPE = load_recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
 CPU = resolve_device(DeviceConfig(device="cpu"))
 FLOAT32 = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def splits() -> Splits:
-    digits = open_data(DataConfig(name="digits", validation_size=300, subset=640))
-    assert isinstance(digits, Splits)
-    return digits
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network() -> nn.Sequential:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,27 +14,14 @@ from torch import Tensor, nn
 from designspace import ModelSpec, complexity
 from designspace.study import Record
 from sweeps.config import DeviceConfig, load_recipe
-from sweeps.data import DataConfig, Splits, open_data
+from sweeps.data import Splits
 from sweeps.trainer.trainer import is_collapsed, new_record, train_model, train_network
 
 RECIPE = load_recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
 CPU = DeviceConfig(device="cpu")
 RECORD = Record("spec", "recipe", "data", 0, "ok")
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def splits() -> Splits:
-    digits = open_data(DataConfig(name="digits", validation_size=300, subset=640))
-    assert isinstance(digits, Splits)
-    return digits
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network() -> nn.Module:
