@@ -95,10 +95,13 @@ def _many_spaces(pairs: pd.DataFrame, total: int) -> tuple[str, str]:
         return "No differences detected", _power(pairs["detectable"].max(), "In every pair, a")
     if len(leading) > 1:
         names = join_names(leading) if len(leading) <= MAX_NAMES else f"{len(leading)} of them"
-        rest = "Every other space is" if compared - len(leading) > 1 else "The other space is"
+        others = sorted({*pairs["a"], *pairs["b"]} - set(leading))
+        rest = "Every other space is worse than at least one other."
+        if len(others) == 1:  # only a leading space can beat it
+            rest = f"{others[0]} is worse than at least one of them."
         among = pairs[pairs["a"].isin(leading) & pairs["b"].isin(leading)]
         power = f" {_power(among['detectable'].max(), 'Among them, a')}" if len(among) else ""
-        return f"{names} lead", f"No difference is detected among them. {rest} worse than at least one other.{power}"
+        return f"{names} lead", f"No difference is detected among them. {rest}{power}"
     best = leading[0]
     mine = pairs[(pairs["a"] == best) | (pairs["b"] == best)]
     wins = sum(_better(row) == best for _, row in mine.iterrows())

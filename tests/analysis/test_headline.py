@@ -82,6 +82,11 @@ def test_spaces_that_none_beats_lead_together() -> None:
     )
 
 
+def test_only_space_that_does_not_lead_is_named() -> None:
+    detail = headline(table_findings({"a": 12.0, "b": 9.0, "c": 9.02}))[2]
+    assert detail.startswith("No difference is detected among them. a is worse than at least one of them. ")
+
+
 def test_many_equal_spaces_have_no_differences() -> None:
     findings = table_findings(dict.fromkeys("abcde", 10.0))
     pairs = findings.spaces.comparison
