@@ -128,6 +128,7 @@ class Record:
     epoch_validation_error_percent: Curve = _column("validation error", "%", default=())
     epoch_learning_rate: Curve = _column("learning rate at the end of the epoch", default=())
     epoch_seconds: Curve = _column("time of the epoch with its evaluation", "s", default=())
+    epoch_cpu_seconds: Curve = _column("CPU time of the training process in the epoch, all threads", "s", default=())
     torch_version: str = _column("version of PyTorch", default="")
     device_name: str = _column("GPU or processor", default="")
     threads: Count | None = _column("CPU threads of the training process", default=None)

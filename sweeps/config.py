@@ -45,7 +45,11 @@ class Recipe(Validated):
     (Goyal et al. 2017, arXiv 1706.02677); without a reference it is used as given. It rises linearly for
     `warmup_epochs` (may be a fraction), then follows `schedule` to zero at the last update. `weight_decay` applies to
     every parameter, as in pycls, unless `decay_norm_and_bias` is false. `crop_padding` (pixels) and `flip` are drawn
-    per image and epoch. `name` is a label and not part of `recipe_id`.
+    per image and epoch. Images are resized to `resolution` pixels a side, by default that of the network; a list is
+    divided over the epochs, as in progressive learning (Tan & Le 2021, arXiv 2104.00298). `name` is a label and not
+    part of `recipe_id`.
+
+    Fields with a default are newer than others; studies of earlier versions lack them.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Recipe(Validated):
     crop_padding: int = Field(ge=0)
     flip: bool
     eval_batch_size: int = Field(ge=1)
+    resolution: Positive | Annotated[list[Positive], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -71,12 +76,14 @@ class Recipe(Validated):
             raise ValueError(f"warmup_epochs = {self.warmup_epochs:g}: must be less than epochs = {self.epochs}")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov = True: must be False when momentum = 0")
+        if isinstance(self.resolution, list) and len(self.resolution) > self.epochs:
+            raise ValueError(f"resolution = {self.resolution}: must have at most {self.epochs} values, one per epoch")
         return self
 
     @property
     def recipe_id(self) -> str:
         """Hash of every field but `name` and `eval_batch_size` (which only changes rounding), 16 hex digits."""
-        content = self.model_dump(exclude={"name", "eval_batch_size"}, mode="json")
+        content = without_defaults(self.model_dump(exclude={"name", "eval_batch_size"}, mode="json"))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -97,6 +104,12 @@ class Recipe(Validated):
         factors = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
         return self.peak_learning_rate * factors[self.schedule]
 
+    def resolution_at(self, epoch: int, default: int) -> int:
+        """Resolution of the images in an epoch, counted from 0; `default` is that of the network."""
+        if isinstance(self.resolution, list):
+            return self.resolution[epoch * len(self.resolution) // self.epochs]
+        return self.resolution or default
+
     def advice(self, images: int) -> str | None:
         """A warning when training is too short to separate models, else None."""
         updates = self.epochs * self.updates_per_epoch(images)
@@ -106,6 +119,12 @@ class Recipe(Validated):
             f"only {updates} updates ({self.epochs} epochs of {images} images in batches of {self.batch_size}): below "
             f"about {FEW_UPDATES}, errors depend more on the recipe than on the model"
         )
+
+
+def without_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe without fields newer than others at their default, which change no training."""
+    newer = {name: field.default for name, field in Recipe.model_fields.items() if not field.is_required()}
+    return {name: value for name, value in recipe.items() if name not in newer or value != newer[name]}
 
 
 class DataConfig(Validated):

@@ -187,7 +187,8 @@ class _Folder:
         provenance = self._provenance(record, splits, device)
         if test_part is not None:
             test = open_test(self.data, splits)
-            error = measure_error(network, test, spec.resolution, self.recipe, device)
+            resolution = self.recipe.resolution_at(self.recipe.epochs - 1, spec.resolution)
+            error = measure_error(network, test, resolution, self.recipe, device)
             result["test_error_percent"] = error
             provenance |= {"test_part": test_part, "test_error_percent": error_interval(error, test.validation_size)}
         if isinstance(splits, StreamedSplits):

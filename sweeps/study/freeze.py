@@ -25,7 +25,7 @@ from filelock import FileLock
 from designspace.atomic import replace_file
 from designspace.spaces import DesignSpace, merge, space_from_config
 from designspace.study import Study, StudyModel, StudyPaths, check_is_models, lines_hash, now, record_key
-from sweeps.config import DEFAULT_TRAINER, StudyConfig
+from sweeps.config import DEFAULT_TRAINER, StudyConfig, without_defaults
 from sweeps.data import open_data, prepare_data
 from sweeps.resources import cores
 
@@ -73,6 +73,8 @@ def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
     part["data"] = {key: value for key, value in (complete.get("data") or {}).items() if key not in FREE_OF_DATA}
     if part.get("device"):  # earlier versions had no CUDA graphs
         part["device"] = {key: value for key, value in part["device"].items() if key != "cuda_graphs" or value}
+    if part.get("recipe"):
+        part["recipe"] = without_defaults(part["recipe"])
     if "trainer" in part:
         part["trainer"] = part["trainer"] or DEFAULT_TRAINER
     return part

@@ -31,7 +31,7 @@ class GraphedUpdates:
     """
 
     def __init__(self, data: ResidentLoader) -> None:
-        self._data = data
+        self.data = data
         self._inputs: list[Tensor] = []
         self._warmed_up = 0
         self._replay: Callable[[], Outputs] | None = None
@@ -66,7 +66,7 @@ class GraphedUpdates:
     def _step(self, update: Update) -> Outputs:
         order, top, left, flip, rates, position = self._inputs
         indices = order.index_select(0, position).squeeze(0)  # order[position] would wait for the device
-        images, labels = self._data.batch(indices, Augmentation(top, left, flip))
+        images, labels = self.data.batch(indices, Augmentation(top, left, flip))
         outputs = update(images, labels, rates.index_select(0, position).squeeze(0))
         position += 1
         return outputs

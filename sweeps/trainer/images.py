@@ -163,7 +163,7 @@ def cache_on_device(splits: Splits, device: Device, padding: int) -> ResidentLoa
     return ResidentLoader(train, validation, device.memory_format, device.world)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _on_device(splits: Splits, device: torch.device, padding: int) -> tuple[ResidentImages, ResidentImages]:
     mean, std = torch.tensor(splits.mean), torch.tensor(splits.std)
 

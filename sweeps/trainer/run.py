@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,13 +45,14 @@ class Loader(Protocol):
 
 
 class Epoch(NamedTuple):
-    """One epoch, in the names of the record's curves: loss in nats, errors in percent, seconds with evaluation."""
+    """One epoch, in the names of the record's curves: loss in nats, errors in percent, times with evaluation."""
 
     train_loss: float
     train_error_percent: float
     validation_error_percent: float
     learning_rate: float
     seconds: float
+    cpu_seconds: float
 
 
 class TrainingStopped(Exception):
@@ -91,6 +93,7 @@ class TrainingRun:
         recipe, epoch, world = self._recipe, self.epochs_done, self._device.world
         epoch_stopwatch = Stopwatch(self._device)
         epoch_stopwatch.start()
+        cpu_start = time.process_time()
         self.network.train()
         torch.manual_seed(derive_seed(self._seed, epoch, "dropout" if world.is_first else f"dropout {world.rank}"))
         per_epoch = recipe.updates_per_epoch(data.train_size)
@@ -110,6 +113,7 @@ class TrainingRun:
             validation_error_percent=validation_error,
             learning_rate=recipe.learning_rate_at(self.updates - 1, per_epoch),
             seconds=epoch_stopwatch.stop(),
+            cpu_seconds=time.process_time() - cpu_start,
         )
 
     def update(
@@ -174,7 +178,7 @@ class TrainingRun:
         per_epoch = recipe.updates_per_epoch(data.train_size)
         rates = [recipe.learning_rate_at(self.updates + update, per_epoch) for update in range(per_epoch)]
         if device.cuda_graphs and device.world.size == 1 and isinstance(data, ResidentLoader):
-            if self._graphed is None:
+            if self._graphed is None or self._graphed.data is not data:
                 self._graphed = GraphedUpdates(data)
             update = functools.partial(self.update, self._forward)
             yield from self._graphed.epoch(update, *data.draw(recipe, self._seed, self.epochs_done), rates)

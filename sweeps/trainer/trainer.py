@@ -60,7 +60,7 @@ def train_model(
     """Train the network of a spec; see `train_network` for the options.
 
     Args:
-        spec: the network. Images are resized to its resolution.
+        spec: the network. Images are resized to its resolution, unless the recipe has another.
         splits: training and validation images; the error is measured on the latter.
         recipe: the training recipe.
         record: identity of the run, see `new_record`.
@@ -162,6 +162,7 @@ class _Training:
         self._build, self._splits, self._recipe, self._resolution = build, splits, recipe, resolution
         self._run: TrainingRun | None = None
         self._data: ResidentLoader | Stream | None = None
+        self._data_resolution = 0
 
     @property
     def network(self) -> nn.Module:
@@ -173,9 +174,10 @@ class _Training:
         if state is not None:
             self.device = replace(self.device.in_layout(self.record.memory_format), compile=self.record.compiled)
         elif self.device.layout_is_auto:
-            self.device = faster_layout(self._build, self._splits, self._resolution, self._recipe, self.device)
+            last = self._recipe.resolution_at(self._recipe.epochs - 1, self._resolution)
+            self.device = faster_layout(self._build, self._splits, last, self._recipe, self.device)
         self.record = replace(self.record, **_environment(self.device))
-        self._data = make_loader(at_resolution(self._splits, self._resolution), self.device, self._recipe)
+        self._load_data()
         self._run = TrainingRun(self._build, self._recipe, self.record.seed, self.device)
         if state is not None:
             self._run.load_state_dict(state)
@@ -184,6 +186,7 @@ class _Training:
     def train_epoch(self, deadline: Deadline) -> None:
         """Train and evaluate one epoch and add it to the record."""
         assert self._run is not None
+        self._load_data()
         assert self._data is not None
         epoch = self._run.train_epoch(self._data, deadline)
         self._measure()
@@ -215,12 +218,24 @@ class _Training:
 
     def close(self) -> None:
         """End the processes that decode images; free the cached images if memory ran out."""
-        if isinstance(self._data, Stream):
-            self._data.close()
-        self._data = None
+        self._close_data()
         if self.record.status == "out_of_memory":  # leave memory for the next model
             clear_cache()
             empty_cache()
+
+    def _load_data(self) -> None:
+        """Open the images at the resolution of the next epoch."""
+        epoch = min(self.record.epochs_done, self._recipe.epochs - 1)
+        resolution = self._recipe.resolution_at(epoch, self._resolution)
+        if self._data is None or resolution != self._data_resolution:
+            self._close_data()
+            self._data = make_loader(at_resolution(self._splits, resolution), self.device, self._recipe)
+            self._data_resolution = resolution
+
+    def _close_data(self) -> None:
+        if isinstance(self._data, Stream):
+            self._data.close()
+        self._data = None
 
     def _measure(self) -> None:
         """Update the counters of the record: updates, training time, and peak memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -135,5 +136,16 @@ def _decoding_seconds(stream: Stream, recipe: Recipe, seconds: float) -> float:
 
 def update_seconds(model: StudyModel, recipe: Recipe, device: Device, updates: int) -> float:
     spec = ModelSpec.from_mapping(model.spec)
-    shape = Shape(spec.in_channels, spec.resolution, spec.head.classes)
-    return timed_update(lambda: build_network(spec), shape, recipe, device, updates)
+    epochs = Counter(recipe.resolution_at(epoch, spec.resolution) for epoch in range(recipe.epochs))
+    return sum(
+        count
+        / recipe.epochs
+        * timed_update(
+            lambda: build_network(spec),
+            Shape(spec.in_channels, resolution, spec.head.classes),
+            recipe,
+            device,
+            updates,
+        )
+        for resolution, count in epochs.items()
+    )
