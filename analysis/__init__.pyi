@@ -8,6 +8,7 @@ from .loading import load, load_table
 from .matching import complexity_weights
 from .parameters import best_range, permutation_importance, rank_trend, trend
 from .random_search import expected_best, models_needed, random_search_by, random_search_curve
+from .recipes import compare_recipes
 from .regimes import assign_regimes, best_by_regime, power_law, regime_trends, scaling_exponents
 from .results import Result
 from .rows import FailurePolicy, apply_failure_policy, average_seeds
@@ -36,6 +37,7 @@ __all__ = [
     "best_by_regime",
     "best_range",
     "cheapest_epoch",
+    "compare_recipes",
     "compare_spaces",
     "complexity_weights",
     "describe_spaces",

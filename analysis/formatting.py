@@ -65,8 +65,8 @@ def interval(value: float, low: float, high: float) -> str:
 
 
 def unsigned(value: float, low: float, high: float) -> str:
-    """A nonnegative value with its interval: 0.80 (0.68 to 0.88)."""
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    """A value with its interval, without a sign if it is not negative: 0.80 (0.68 to 0.88)."""
+    return f"{value:.2f} ({low:.2f} to {high:.2f})".replace("-", MINUS)
 
 
 def p_text(p: float) -> str:

@@ -224,6 +224,27 @@ class Table(Trainings):
         """The k models with the smallest error, best first, with the columns of `select_best`."""
         return self.select(k).frame
 
+    def recipes(self, reference: str, base: str | None = None, *, failures: FailurePolicy | str = "worst") -> Result:
+        """Compare training recipes, one study each, by agreement with a long training, separation and cost.
+
+        Args:
+            reference: name of the study with the long training; see `compare_recipes`.
+            base: name of the study to compare with; by default the reference.
+            failures: see the class.
+        """
+        from analysis.plots import plot_recipes
+        from analysis.recipes import compare_recipes, recipe_sentences, recipes_table
+
+        resolved = apply_failure_policy(self.frame, failures)
+        recipes = compare_recipes(resolved.frame, reference, base)
+        return Result(
+            "Training recipes",
+            recipes,
+            (*recipe_sentences(recipes, reference, base or reference), resolved.sentence, *self.notes),
+            (("", recipes_table(recipes)),),
+            lambda ax: plot_recipes(recipes, ax=ax),
+        )
+
     def select(
         self,
         top: int | None = None,

@@ -1,13 +1,15 @@
-"""Calibrate learning rate and weight decay: one small study per pair of values, all on the same models.
+"""Calibrate a recipe: one small study per recipe to try, all on the same models.
 
-The papers do this before comparing spaces (arXiv 2003.13678, appendix C). Every pair is an ordinary study in its own
-folder, so a killed calibration resumes from its records.
+`calibrate` varies learning rate and weight decay, as the papers do before comparing spaces (arXiv 2003.13678, appendix
+C). `try_recipes` varies anything, to find a cheap recipe that ranks networks like an expensive one. Every recipe is an
+ordinary study in its own folder, so a killed calibration resumes from its records.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,10 +19,18 @@ from typing import Any
 import yaml
 
 from designspace.atomic import MARK, check_output, write_output
-from designspace.study import Record
+from designspace.study import Record, Study
+from sweeps.config import StudyConfig
 
 RESULTS = "calibration.csv"
 RECOMMENDED = "recipe.yaml"
+RANKING = "ranking.csv"
+
+LONG_EPOCHS = 12
+"""Least epochs of the reference training."""
+
+SMALLEST_IMAGE = 8
+"""Least resolution to try, in pixels."""
 
 CLEARLY = 2.0
 """Standard errors from which a pair counts as worse than the best."""
@@ -73,18 +83,15 @@ def calibrate(
     Raises:
         ValueError: a value is not allowed, or a file exists that this tool did not write.
     """
-    from sweeps.launch import sweep
-
     if not learning_rates:
         raise ValueError("lr: required; list the values to try, like lr=[0.05,0.1,0.2,0.4]")
     if wrong := [value for value in learning_rates if value <= 0]:
         raise ValueError(f"lr = {wrong[0]:g}: must be greater than 0")
     if wrong := [value for value in weight_decays if value < 0]:
         raise ValueError(f"wd = {wrong[0]:g}: must be at least 0")
-    own = ("n", "run", "plan", "recipe.learning_rate", *["recipe.weight_decay"] * bool(weight_decays))
-    for override in overrides:
-        if override.partition("=")[0].strip("+~") in own:
-            raise ValueError(f"{override}: must be left out, because models, out, lr and wd set {', '.join(own)}")
+    check_overrides(
+        overrides, ("n", "run", "plan", "recipe.learning_rate", *["recipe.weight_decay"] * bool(weight_decays))
+    )
     check_output(out / RESULTS, force=force, content=to_csv([]).encode())
     check_output(out / RECOMMENDED, force=force)
     records: dict[Pair, list[Record]] = {}
@@ -95,12 +102,7 @@ def calibrate(
             chosen = [f"n={models}", f"recipe.learning_rate={rate!r}"]
             chosen += [] if decay is None else [f"recipe.weight_decay={decay!r}"]
             folder = out / (f"lr-{rate:g}" + ("" if decay is None else f"-wd-{decay:g}"))
-            outcome = sweep([*overrides, *chosen, f"run={folder}"])
-            if outcome is None:
-                raise ValueError(
-                    "Hydra options: must be left out, because they train nothing; use them with designspace sweep"
-                )
-            study, _, config = outcome
+            study, config = _train([*overrides, *chosen, f"run={folder}"])
             recipe = config.recipe.to_mapping()
             records[rate, config.recipe.weight_decay] = list(study.read_records()[0].values())
     rows = compare(records)
@@ -113,6 +115,73 @@ def calibrate(
     about = f"# Recommended by {out.name}/{RESULTS}, from {MARK}: {conclusion(rows)}\n"
     write_output(out / RECOMMENDED, about + yaml.safe_dump(recipe, sort_keys=False), force=force)
     return rows, recipe
+
+
+def check_overrides(overrides: Sequence[str], own: Sequence[str]) -> None:
+    """Raise ValueError if an override sets a key that the calibration sets itself."""
+    for override in overrides:
+        if override.partition("=")[0].strip("+~") in own:
+            raise ValueError(f"{override}: must be left out, because the calibration sets {', '.join(own)}")
+
+
+def _train(overrides: Sequence[str]) -> tuple[Study, StudyConfig]:
+    from sweeps.launch import sweep
+
+    outcome = sweep(overrides)
+    if outcome is None:
+        raise ValueError("Hydra options: must be left out, because they train nothing; use them with designspace sweep")
+    study, _, config = outcome
+    return study, config
+
+
+def try_recipes(
+    overrides: Sequence[str], recipes: Sequence[str], reference: str, models: int, out: Path
+) -> tuple[list[Path], str, str]:
+    """Train the first `models` models of every space with the recipe of a config, a long one, and others.
+
+    Args:
+        overrides: overrides of `designspace sweep`, except those that the other arguments set. Two training seeds by
+            default, because agreement with the reference is measured across seeds.
+        recipes: overrides of each recipe to try, separated by blanks, like "epochs=2 resolution=14"; none: shorter
+            trainings and smaller images.
+        reference: overrides of the long training; "": 12 epochs, or three times as many as the config has.
+        models: number of models per space.
+        out: folder for the studies.
+    Returns:
+        The folders of the studies, and the names of the reference and of the config's own recipe.
+    Raises:
+        ValueError: a value is not allowed.
+    """
+    from sweeps.compose import compose
+
+    check_overrides(overrides, ("n", "run", "plan", "recipe.epochs", "recipe.resolution"))
+    if not any(override.startswith("training_seeds=") for override in overrides):
+        overrides = [*overrides, "training_seeds=[0,1]"]
+    config = compose([*overrides, f"run={out}"]).config
+    epochs, own = config.recipe.epochs, f"epochs={config.recipe.epochs}"
+    reference = reference or f"epochs={max(LONG_EPOCHS, 3 * epochs)}"
+    recipes = recipes or _cheaper(epochs, config.data.resolution)
+    chosen = {_folder_name(recipe): recipe.split() for recipe in (own, reference, *recipes)}
+    studies = []
+    for name, settings in chosen.items():
+        changes = [setting if setting.startswith("recipe") else f"recipe.{setting}" for setting in settings]
+        _train([*overrides, *changes, f"n={models}", f"run={out / name}"])
+        studies.append(out / name)
+    return studies, _folder_name(reference), _folder_name(own)
+
+
+def _cheaper(epochs: int, resolution: int | None) -> list[str]:
+    """Recipes to try by default: powers of two of epochs, at full and half resolution."""
+    fewer = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
+    recipes = [f"epochs={count}" for count in fewer]
+    if resolution is not None and resolution >= 2 * SMALLEST_IMAGE:
+        recipes += [f"epochs={count} resolution={resolution // 2}" for count in (*fewer, epochs, 2 * epochs)]
+    return recipes
+
+
+def _folder_name(recipe: str) -> str:
+    words = [setting.removeprefix("recipe.") for setting in recipe.split()]
+    return "-".join(re.sub(r"[^\w.]+", "-", word).strip("-") for word in words)
 
 
 def compare(records: Mapping[Pair, Sequence[Record]]) -> list[Row]:

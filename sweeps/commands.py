@@ -6,9 +6,12 @@ import contextlib
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from designspace import terminal
+from designspace.atomic import check_output
+from designspace.packages import own_module
 
 _INTERRUPTED = "interrupted; repeat the command to resume (jobs on a cluster continue)"
 
@@ -133,27 +136,37 @@ def train(argv: list[str]) -> int:
 
 
 def calibrate(argv: list[str]) -> int:
-    """Find a good learning rate and weight decay for a space, and write the recipe."""
+    """Find a good learning rate and weight decay for a space, or a cheap recipe that ranks networks well."""
     from designspace.files import read_yaml
     from designspace.validated import check_integer
-    from sweeps.calibrate import RECOMMENDED, RESULTS, conclusion, table
+    from sweeps.calibrate import RANKING, RECOMMENDED, RESULTS, conclusion, table, try_recipes
     from sweeps.calibrate import calibrate as run_calibration
     from sweeps.worker.worker import WorkerError
 
     parser = terminal.parser(
         "calibrate",
         "Train a few models of each space of an experiment with every pair of learning rate and weight decay.\n"
-        f"Write the best recipe (OUT/{RECOMMENDED}) and the results (OUT/{RESULTS}).",
+        f"Write the best recipe (OUT/{RECOMMENDED}) and the results (OUT/{RESULTS}).\n"
+        "With --for ranking: train them with a long recipe and with cheaper ones, and compare the rankings\n"
+        f"(OUT/{RANKING}, see designspace recipes).",
         "experiment=bottleneck_demo lr=[0.05,0.1,0.2,0.4] models=4 out=runs/calibration",
+        "--for ranking experiment=bottleneck_demo models=20 out=runs/ranking",
+        "--for ranking experiment=demo 'try=[epochs=1,epochs=2 resolution=14]' reference=epochs=12",
         more="All other arguments are overrides as in designspace sweep.",
     )
+    parser.add_argument("--for", dest="purpose", default="rate", choices=("rate", "ranking"), help="default: rate")
     parser.add_argument(
-        "overrides", nargs="+", metavar="KEY=VALUE", help="lr=[…] wd=[…] models=N out=DIR, and overrides"
+        "overrides",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="models=N out=DIR, lr=[…] wd=[…] for rates, try=[…] reference=RECIPE for ranking, and overrides",
     )
     terminal.add_force(parser)
     arguments = parser.parse_args(argv)
     overrides, force = arguments.overrides, arguments.force
-    own: dict[str, object] = {"lr": [], "wd": [], "models": 4, "out": "runs/calibration"}
+    ranking = arguments.purpose == "ranking"
+    own: dict[str, object] = {"models": 20 if ranking else 4, "out": "runs/ranking" if ranking else "runs/calibration"}
+    own |= {"try": [], "reference": ""} if ranking else {"lr": [], "wd": []}
     for override in overrides:
         key, _, value = override.partition("=")
         if key in own:
@@ -163,15 +176,28 @@ def calibrate(argv: list[str]) -> int:
                 raise ValueError(f"{override}: {error}") from None
     rest = [override for override in overrides if override.partition("=")[0] not in own]
     models = check_integer("models", own["models"], 1)
+    out = Path(str(own["out"]))
+    if ranking:
+        check_output(out / RANKING, force=force)
     try:
-        rows, _ = run_calibration(
-            rest, _numbers("lr", own["lr"]), _numbers("wd", own["wd"]), models, Path(str(own["out"])), force=force
-        )
+        if ranking:
+            tried = own["try"] if isinstance(own["try"], list) else [own["try"]]
+            studies, *names = try_recipes(rest, list(map(str, tried)), str(own["reference"]), models, out)
+        else:
+            rows, _ = run_calibration(
+                rest, _numbers("lr", own["lr"]), _numbers("wd", own["wd"]), models, out, force=force
+            )
     except WorkerError as error:
         print(f"designspace calibrate: {error}", file=sys.stderr)
         return 1
-    print(f"{table(rows)}\n{conclusion(rows)} Recipe: {own['out']}/{RECOMMENDED}")
-    return 0
+    if not ranking:
+        print(f"{table(rows)}\n{conclusion(rows)} Recipe: {out}/{RECOMMENDED}")
+        return 0
+    compare = [*map(str, studies), "--reference", names[0], "--base", names[1]]
+    recipes: Callable[[list[str]], int] = own_module("analysis.commands").recipes
+    code = recipes([*compare, "--out", str(out / RANKING), *["--force"] * force])
+    print(f"Figure: designspace recipes {' '.join(compare)} --out ranking.svg")
+    return code
 
 
 def _numbers(key: str, value: object) -> list[float]:

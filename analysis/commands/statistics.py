@@ -1,4 +1,4 @@
-"""The commands edf, compare, fit, trends and select."""
+"""The commands edf, compare, fit, trends, select and recipes."""
 
 from __future__ import annotations
 
@@ -86,3 +86,20 @@ def select(argv: list[str]) -> int:
         arguments.top, pareto=common.split(arguments.pareto), regimes=arguments.regimes, noise=arguments.noise
     )
     return common.show(selection, arguments)
+
+
+def recipes(argv: list[str]) -> int:
+    """Compare training recipes on the same networks: agreement with a long training, separation of spaces, cost."""
+    parser = common.make_parser(
+        "recipes", recipes.__doc__, "runs/epochs-1 runs/epochs-4 runs/epochs-12 --reference epochs-12 --base epochs-4"
+    )
+    common.add_failures(parser)
+    parser.add_argument("--reference", required=True, metavar="NAME", help="study with the long training")
+    parser.add_argument("--base", metavar="NAME", help="study to compare with (default: the reference)")
+    common.add_out(parser)
+    arguments = parser.parse_args(argv)
+    common.check_out(arguments)
+    table = common.read(arguments)
+    return common.show(
+        table.recipes(arguments.reference, arguments.base, **common.given(arguments, "failures")), arguments
+    )

@@ -2,7 +2,7 @@
 
 from analysis.plots.distributions import plot_differences, plot_edf, plot_random_search
 from analysis.plots.parameters import plot_dependence, plot_importance, plot_parameter, plot_pareto, plot_regimes
-from analysis.plots.training import plot_learning_curves, plot_rank_agreement
+from analysis.plots.training import plot_learning_curves, plot_rank_agreement, plot_recipes
 from analysis.plots.widths import plot_linear_structure, plot_width_profiles
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "plot_pareto",
     "plot_random_search",
     "plot_rank_agreement",
+    "plot_recipes",
     "plot_regimes",
     "plot_width_profiles",
 ]

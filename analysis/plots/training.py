@@ -75,3 +75,59 @@ def plot_rank_agreement(frame: pd.DataFrame, *, threshold: float | None = None, 
     ax.set(xlabel="epoch", ylabel="agreement with the last epoch", ylim=(min(0.0, frame["kendall"].min()), 1.03))
     legend_above(ax)
     return ax
+
+
+def plot_recipes(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Agreement of each recipe with the reference over its cost, with intervals; baselines are horizontal lines.
+
+    Args:
+        frame: from `compare_recipes`.
+        ax: Axes to draw on; by default a new figure.
+    """
+    ax = tidy(axes_or_new(ax))
+    trained = frame[frame["seeds"] > 0]
+    stopped = trained["recipe"].str.contains(", stopped after")
+    kinds = {
+        "one seed": (trained["seeds"] == 1) & ~stopped,
+        "mean over seeds": trained["seeds"] > 1,
+        "reference, stopped early": stopped,
+    }
+    for position, (name, rows) in enumerate(kinds.items()):
+        points = trained[rows & trained["spearman"].notna()]
+        if points.empty:
+            continue
+        ends = (points["spearman"] - points["spearman_lower"], points["spearman_upper"] - points["spearman"])
+        style = {key: value for key, value in series_style(position).items() if key != "linestyle"}
+        ax.errorbar(
+            points["cost"],
+            points["spearman"],
+            ends,
+            **style,
+            linestyle="none",
+            elinewidth=0.8,
+            markersize=5,
+            label=name,
+        )
+        if position < 2:
+            for _, row in points.iterrows():
+                ax.annotate(
+                    row["recipe"], (row["cost"], row["spearman"]), (4, 4), textcoords="offset points", fontsize=7
+                )
+    for _, row in frame[frame["seeds"] == 0].iterrows():
+        ax.axhline(row["spearman"], color=NEUTRAL, linewidth=1, linestyle=":")
+        ax.annotate(
+            row["recipe"],
+            (1, row["spearman"]),
+            (0, 2),
+            xycoords=ax.get_yaxis_transform(),
+            textcoords="offset points",
+            ha="right",
+            fontsize=7,
+        )
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set(xlabel="seconds per network", ylabel="Spearman's ρ with the reference")
+    legend_above(ax)
+    return ax

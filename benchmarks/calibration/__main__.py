@@ -7,6 +7,7 @@ pairs        false positives of a report on 2, 5 and 12 identical spaces
 macro        models needed on NAS-Bench-Macro compared to bins of equal width (reads ../shared/data)
 selection    coverage of the expected and the retrained error of selected models
 agreement    rank agreement of two trainings within the top 10 %, compared to theory
+recipes      coverage of the intervals of `compare_recipes`
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.calibration import agreement, comparison, selection
+from benchmarks.calibration import agreement, comparison, recipes, selection
 
 SECTIONS = {
     "pairs": comparison.many_spaces,
     "macro": comparison.power_on_macro,
     "selection": selection.run,
     "agreement": agreement.run,
+    "recipes": recipes.run,
 }
 
 
