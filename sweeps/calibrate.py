@@ -154,7 +154,7 @@ def try_recipes(
     """
     from sweeps.compose import compose
 
-    check_overrides(overrides, ("n", "run", "plan", "recipe.epochs", "recipe.resolution"))
+    check_overrides(overrides, ("n", "run", "plan"))
     if not any(override.startswith("training_seeds=") for override in overrides):
         overrides = [*overrides, "training_seeds=[0,1]"]
     config = compose([*overrides, f"run={out}"]).config

@@ -11,7 +11,7 @@ import pytest
 
 from designspace.study import Record
 from sweeps import launch
-from sweeps.calibrate import calibrate, compare, conclusion, table, to_csv
+from sweeps.calibrate import calibrate, compare, conclusion, table, to_csv, try_recipes
 from sweeps.commands import calibrate as command
 from sweeps.config import load_recipe
 
@@ -82,13 +82,50 @@ def test_every_pair_is_a_study_and_the_best_pair_is_the_recipe(tmp_path: Path, m
         (["lr=[-1]"], "^lr = -1: must be greater than 0"),
         (["lr=[1]", "wd=[-1]"], "^wd = -1: must be at least 0"),
         (["lr=[0.1]", "models=0"], "^models = 0: must be at least 1"),
-        (["lr=[0.1]", "plan=only"], "^plan=only: must be left out, because models, out, lr and wd set n, run, plan"),
+        (["lr=[0.1]", "plan=only"], "^plan=only: must be left out, because the calibration sets n, run, plan"),
         (["lr=[0.1]", "n=3"], "^n=3: must be left out"),
         (["lr=[0.1]", "++run=elsewhere"], r"^\+\+run=elsewhere: must be left out"),
         (["lr=[0.1]", "--", "--cfg=job"], "use them with designspace sweep"),
         (["lr=[0.1]", "wd=[0]", "recipe.weight_decay=0.1"], "^recipe.weight_decay=0.1: must be left out"),
+        (["--for", "ranking", "experiment=smoke", "n=3"], "^n=3: must be left out"),
+        (["--for", "ranking", "experiment=smoke", "models=1", "try=[epochs=0]"], "epochs = 0: must be at least 1"),
     ],
 )
 def test_user_errors_are_one_line(arguments: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         command(arguments)
+
+
+def test_recipes_are_tried_on_the_same_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+
+    def sweep(argv: list[str]) -> tuple[None, None, None]:
+        calls.append(argv)
+        return None, None, None
+
+    monkeypatch.setattr(launch, "sweep", sweep)
+    tried = ["epochs=1", "epochs=2 recipe.resolution=[4,8]"]
+    studies, reference, base = try_recipes(["experiment=smoke", "recipe.epochs=3"], tried, "", 5, tmp_path)
+    assert [study.name for study in studies] == ["epochs-3", "epochs-12", "epochs-1", "epochs-2-resolution-4-8"]
+    assert (reference, base) == ("epochs-12", "epochs-3")
+    assert calls[-1][-4:] == ["recipe.epochs=2", "recipe.resolution=[4,8]", "n=5", f"run={studies[-1]}"]
+    assert all("training_seeds=[0,1]" in call for call in calls)
+
+
+def test_fewer_epochs_and_half_the_resolution_are_tried_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "sweep", lambda _: (None, None, None))
+    overrides = ["experiment=demo", "recipe.epochs=4", "training_seeds=[3]"]
+    names = [study.name for study in try_recipes(overrides, [], "epochs=20", 5, tmp_path)[0]]
+    half = [f"epochs-{epochs}-resolution-14" for epochs in (1, 2, 4, 8)]
+    assert names == ["epochs-4", "epochs-20", "epochs-1", "epochs-2", *half]
+
+
+def test_a_calibration_for_ranking_ends_with_the_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ["experiment=smoke", "models=4", "data.subset=200", "recipe.epochs=1", "training_seeds=[0]"]
+    assert command(["--for", "ranking", *overrides, "reference=epochs=2", "try=[resolution=4]", f"out={tmp_path}"]) == 0
+    assert "Spearman's rho" in capsys.readouterr().out
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "ranking.csv").read_text())))
+    assert [row["recipe"] for row in rows[:3]] == ["epochs-1", "epochs-2", "resolution-4"]
+    assert float(rows[0]["cost"]) > 0
