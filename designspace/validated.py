@@ -344,7 +344,7 @@ def _fields(loc: tuple[int | str, ...], model: type[BaseModel] | None) -> dict[i
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+        return [annotation, *(model for kind in annotation.__subclasses__() for model in _models(kind))]
     return [model for argument in get_args(annotation) for model in _models(argument)]
 
 
