@@ -371,15 +371,18 @@ def stage_class(block: object) -> type[Stage]:
     points = {point.name: point for point in plugins(GROUP)}
     if not isinstance(block, str) or block not in STAGES.keys() | points.keys():
         names = ", ".join([*STAGES, *sorted(points.keys() - STAGES.keys())])
-        raise ValueError(
-            f"block = {shorten(block)}: must be one of {names} (an installed package can add blocks through the entry "
-            f"point group {GROUP})"
-        )
+        others = f"packages add blocks by the entry point group {GROUP}"
+        raise ValueError(f"block = {shorten(block)}: must be one of {names} ({others})")
     packages = [provider(point) for point in plugins(GROUP) if point.name == block]
     if len(packages) + (block in STAGES) > 1:
         others = ["cnn-designspace"] * (block in STAGES) + packages
         raise ValueError(f"block = {block}: must be defined by one package only, not by {' and '.join(others)}")
     return _load(points[block]) if packages else STAGES[block]
+
+
+def block_packages() -> list[str]:
+    """The installed packages that add blocks."""
+    return sorted({point.dist.name for point in plugins(GROUP) if point.dist})
 
 
 @cache

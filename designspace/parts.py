@@ -62,7 +62,13 @@ def parts(model: Model) -> Iterator[Part]:
         yield Part("stem", stem(model.stem, width, style), 1)
         width = model.stem.width
     for number, stage in enumerate(model.stages, start=1):
-        for layers, repeats in stage.runs(width, style):
+        try:
+            stage_runs = stage.runs(width, style)
+        except Exception as error:  # raised by a package's block
+            kind = type(stage)
+            reason = f"{type(error).__name__} in {kind.__module__}.{kind.__qualname__}: {error}"
+            raise ValueError(f"block = {stage.block}: {reason}") from error
+        for layers, repeats in stage_runs:
             yield Part(f"stage{number}", layers, repeats)
         width = where(stage.depth > 0, stage.width, width)
     yield Part("head", head(model.head, width, style), 1)
