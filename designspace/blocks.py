@@ -368,16 +368,16 @@ def stage_class(block: object) -> type[Stage]:
     Raises:
         ValueError: unknown block, two definitions of one block, or a package that cannot be imported.
     """
-    points = {point.name: point for point in plugins(GROUP)}
-    if not isinstance(block, str) or block not in STAGES.keys() | points.keys():
-        names = ", ".join([*STAGES, *sorted(points.keys() - STAGES.keys())])
-        others = f"packages add blocks by the entry point group {GROUP}"
-        raise ValueError(f"block = {shorten(block)}: must be one of {names} ({others})")
-    packages = [provider(point) for point in plugins(GROUP) if point.name == block]
-    if len(packages) + (block in STAGES) > 1:
-        others = ["cnn-designspace"] * (block in STAGES) + packages
-        raise ValueError(f"block = {block}: must be defined by one package only, not by {' and '.join(others)}")
-    return _load(points[block]) if packages else STAGES[block]
+    points = [point for point in plugins(GROUP) if point.name == block]
+    built_in = isinstance(block, str) and block in STAGES
+    if not points and not built_in:
+        names = dict.fromkeys([*STAGES, *(point.name for point in plugins(GROUP))])
+        hint = f"packages add blocks by the entry point group {GROUP}"
+        raise ValueError(f"block = {shorten(block)}: must be one of {', '.join(names)} ({hint})")
+    if len(points) + built_in > 1:
+        packages = ["cnn-designspace"] * built_in + [provider(point) for point in points]
+        raise ValueError(f"block = {block}: must be defined by one package only, not by {' and '.join(packages)}")
+    return _load(points[0]) if points else STAGES[str(block)]
 
 
 def block_packages() -> list[str]:
