@@ -1,26 +1,29 @@
-"""The blocks and the complete network as layers.
+"""The blocks: a stage class per block, with its fields and its layers.
 
-The functions take parts of a `ModelSpec`, or of the networks of a `Population`, whose numbers are arrays with one entry
-per network.
+A block is defined once, as layers, for complexity, training memory and the torch module. The numbers in a stage are
+those of one network, or arrays of shape (N,) with one entry per network of a population.
+
+Installed packages add blocks through the entry point group `designspace.blocks`; see docs/blocks.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from functools import cache
+from importlib.metadata import EntryPoint
+from inspect import isabstract
+from math import isclose
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from designspace.layers import (
     Act,
-    AveragePool,
     BatchNorm,
     Condition,
     Conv,
-    Dropout,
-    Flatten,
     Layers,
-    Linear,
     MaxPool,
     Number,
     Residual,
@@ -28,46 +31,29 @@ from designspace.layers import (
     when,
     where,
 )
-from designspace.spec import (
-    BasicStage,
-    BottleneckStage,
-    Head,
-    InvertedStage,
-    ModelSpec,
-    SeparableStage,
-    Stem,
-    VanillaStage,
-    XceptionStage,
-)
-from designspace.validated import shorten
+from designspace.packages import load_plugin, plugins, provider
+from designspace.validated import Validated, accept_numpy, shorten
 from designspace.widths import round_number
 
+GROUP = "designspace.blocks"
+"""Entry point group of the blocks of other packages: the block's name and its stage class."""
 
-class Model(Protocol):
-    """Fields of a spec; numbers may be arrays."""
-
-    @property
-    def resolution(self) -> Any: ...
-    @property
-    def in_channels(self) -> int: ...
-    @property
-    def activation(self) -> str: ...
-    @property
-    def batch_norm(self) -> bool: ...
-    @property
-    def stem(self) -> Stem | None: ...
-    @property
-    def stages(self) -> tuple[Any, ...]: ...
-    @property
-    def head(self) -> Head: ...
+MAX_DEPTH = 100_000
 
 
-def as_model(value: Any) -> Model:
-    """A spec as it is, the networks of a `Population`; ValueError for anything else."""
-    networks = getattr(value, "networks", value)
-    if not isinstance(networks, ModelSpec):
-        raise ValueError(f"model = {shorten(value)}: must be a ModelSpec or a Population")
-    return networks
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("must be odd")
+    return value
+
+
+Count = Annotated[int, Field(ge=1, le=10**8, strict=True), accept_numpy]
+Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH, strict=True), accept_numpy]
+Kernel = Annotated[int, Field(ge=1, le=999, strict=True), AfterValidator(_odd), accept_numpy]
+Stride = Annotated[int, Field(ge=1, le=4, strict=True), accept_numpy]
+Ratio = Annotated[float, Field(ge=1e-3, le=1e3)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Activation = Literal["relu", "relu6", "silu", "gelu"]
 
 
 class Style(NamedTuple):
@@ -117,65 +103,238 @@ class Style(NamedTuple):
         return (Residual(body, when(project, self.conv(1, w_in, w_out, 1, stride, activate=False))),)
 
 
-def bottleneck(stage: BottleneckStage, w_in: Number, stride: int, style: Style) -> Layers:
-    """RegNet's X block and variants (arXiv 2003.13678, Fig. 4): 1×1, k×k in groups, SE, 1×1, add, activation."""
-    inner = round_number(stage.width / stage.bottleneck_ratio)
-    squeeze = when(np.greater(stage.se_ratio, 0), squeeze_excite(inner, w_in, stage.se_ratio, style))
-    body = (
-        *style.conv(1, w_in, inner),
-        *style.conv(2, inner, inner, stage.kernel_size, stride, stage.group_width),
-        *squeeze,
-        *style.conv(3, inner, stage.width, activate=False),
-    )
-    return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
+class Stage(Validated, ABC):
+    """`depth` blocks of one width; the first has the stride, the others stride 1."""
+
+    block: str
+    depth: Depth
+    width: Count
+    stride: Stride = 2
+    kernel_size: Kernel = 3
+
+    @abstractmethod
+    def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """Layers of one block with `w_in` input channels; blocks after the first have w_in = width and stride 1."""
+
+    def check(self, w_in: int) -> None:
+        """Raise ValueError("field = value: must be …") unless the fields fit each other and the input width."""
+
+    def runs(self, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
+        """Layers of the stage, each with its number of repetitions in sequence: the first block, then the others."""
+        once = at_most(self.depth, 1)
+        return [
+            (self.layers(w_in, self.stride, style), once),
+            (self.layers(self.width, 1, style), self.depth - once),
+        ]
+
+    def input_widths(self, w_in: int) -> tuple[int, ...]:
+        """Input widths of the blocks: that of the first block, and that of the others."""
+        return (w_in, self.width)[: self.depth]
 
 
-def basic(stage: BasicStage, w_in: Number, stride: int, style: Style) -> Layers:
-    """Two k×k convolutions, add, activation (ResNet, arXiv 1512.03385, Fig. 5 left)."""
-    body = (
-        *style.conv(1, w_in, stage.width, stage.kernel_size, stride),
-        *style.conv(2, stage.width, stage.width, stage.kernel_size, activate=False),
-    )
-    return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
+class BottleneckStage(Stage):
+    """1×1, k×k group convolution, 1×1, residual: RegNet's X block; Y with `se_ratio`; R without groups.
+
+    `bottleneck_ratio` b divides: the inner width is width / b, so b < 1 is an inverted bottleneck.
+    `group_width` is in channels per group; None is one group.
+    `se_ratio` is relative to the width of the block's input (RegNet, arXiv 2003.13678, App. D).
+    """
+
+    block: Literal["bottleneck"] = "bottleneck"
+    bottleneck_ratio: Ratio = 1.0
+    group_width: Count | None = None
+    se_ratio: Fraction = 0.0
+    residual: bool = True
+
+    def check(self, w_in: int) -> None:
+        inner = self.width / self.bottleneck_ratio
+        if not isclose(inner, round(inner), rel_tol=1e-12) or round(inner) < 1:  # w / (w / v) equals v up to rounding
+            raise ValueError(f"bottleneck_ratio = {self.bottleneck_ratio:g}: must divide width {self.width} evenly")
+        check_group_width(self.group_width, round(inner), "inner width width / bottleneck_ratio")
+        for width in self.input_widths(w_in):
+            check_se_ratio(self.se_ratio, width)
+
+    def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """RegNet's X block and variants (arXiv 2003.13678, Fig. 4): 1×1, k×k in groups, SE, 1×1, add, activation."""
+        inner = round_number(self.width / self.bottleneck_ratio)
+        squeeze = when(np.greater(self.se_ratio, 0), squeeze_excite(inner, w_in, self.se_ratio, style))
+        body = (
+            *style.conv(1, w_in, inner),
+            *style.conv(2, inner, inner, self.kernel_size, stride, self.group_width),
+            *squeeze,
+            *style.conv(3, inner, self.width, activate=False),
+        )
+        return (*style.add_residual(body, self.residual, w_in, self.width, stride), *style.act())
 
 
-def vanilla(stage: VanillaStage, w_in: Number, stride: int, style: Style) -> Layers:
-    """One k×k convolution, optionally with a residual (V and VR of arXiv 2003.13678, Fig. 23)."""
-    body = style.conv(1, w_in, stage.width, stage.kernel_size, stride, padding=stage.padding, activate=False)
-    return (*style.add_residual(body, stage.residual, w_in, stage.width, stride), *style.act())
+class BasicStage(Stage):
+    """Two k×k convolutions with a residual (ResNet-18), or without (the plain networks of the ResNet paper)."""
+
+    block: Literal["basic"] = "basic"
+    residual: bool = True
+
+    def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """Two k×k convolutions, add, activation (ResNet, arXiv 1512.03385, Fig. 5 left)."""
+        body = (
+            *style.conv(1, w_in, self.width, self.kernel_size, stride),
+            *style.conv(2, self.width, self.width, self.kernel_size, activate=False),
+        )
+        return (*style.add_residual(body, self.residual, w_in, self.width, stride), *style.act())
 
 
-def inverted(stage: InvertedStage, w_in: Number, stride: int, style: Style) -> Layers:
-    """MobileNetV2's block with EfficientNet's SE (arXiv 1801.04381, Table 1; 1905.11946, § 4)."""
-    body = (*expand(stage, w_in, style), *project(stage, w_in, stride, style))
-    same = np.equal(w_in, stage.width) & (stride == 1)
-    layers = style.add_residual(body, same & (stage.shortcut == "bottlenecks"), w_in, stage.width, stride)
-    return (*layers, *when(np.logical_not(stage.linear), style.act()))
+class VanillaStage(Stage):
+    """One k×k convolution per block: RegNet's V; VR with `residual`; `max_pool` ends the stage as in VGG."""
+
+    block: Literal["vanilla"] = "vanilla"
+    residual: bool = False
+    max_pool: bool = False
+    padding: Literal["same", "valid"] = "same"
+
+    def check(self, w_in: int) -> None:
+        if self.residual and self.padding == "valid":
+            raise ValueError('padding = "valid": must be "same" in a block with a residual')
+        if self.depth > 1 and self.padding == "valid":
+            raise ValueError(f'depth = {self.depth}: must be 1 with padding "valid"')
+
+    def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """One k×k convolution, optionally with a residual (V and VR of arXiv 2003.13678, Fig. 23)."""
+        body = style.conv(1, w_in, self.width, self.kernel_size, stride, padding=self.padding, activate=False)
+        return (*style.add_residual(body, self.residual, w_in, self.width, stride), *style.act())
+
+    def runs(self, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
+        pool = when(self.max_pool, (MaxPool(self.width, 2, 2, 0),))
+        return [*super().runs(w_in, style), *([(pool, at_most(self.depth, 1))] if pool else [])]
 
 
-def expand(stage: InvertedStage, w_in: Number, style: Style) -> Layers:
-    """The 1×1 expansion of an inverted block; absent for expansion ratio 1."""
-    wide = round_number(w_in * stage.expansion_ratio)
-    return when(np.not_equal(stage.expansion_ratio, 1), style.conv(1, w_in, wide))
+class InvertedStage(Stage):
+    """1×1 expansion, k×k depthwise or group convolution, 1×1 linear projection: MobileNetV2 and EfficientNet.
+
+    `expansion_ratio` t multiplies the width of the block's input; t = 1 has no expansion layer.
+    `se_ratio` is relative to the width of the block's input. `linear=False` adds an activation after the projection.
+    `shortcut` connects the narrow tensors ("bottlenecks"), the wide ones ("expansions") or nothing ("none") where the
+    shapes agree. Both are ablations of arXiv 1801.04381, Fig. 6.
+    """
+
+    block: Literal["inverted"] = "inverted"
+    expansion_ratio: Ratio = 6.0
+    group_width: Count | None = 1
+    se_ratio: Fraction = 0.0
+    linear: bool = True
+    shortcut: Literal["bottlenecks", "expansions", "none"] = "bottlenecks"
+
+    def check(self, w_in: int) -> None:
+        for width in self.input_widths(w_in):
+            inner = width * self.expansion_ratio
+            if round(inner) < 1:
+                raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: must keep a channel of width {width}")
+            check_group_width(self.group_width, round(inner), "inner width expansion_ratio · input width")
+            check_se_ratio(self.se_ratio, width)
+
+    def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """MobileNetV2's block with EfficientNet's SE (arXiv 1801.04381, Table 1; 1905.11946, § 4)."""
+        body = (*self.expand(w_in, style), *self.project(w_in, stride, style))
+        same = np.equal(w_in, self.width) & (stride == 1)
+        layers = style.add_residual(body, same & (self.shortcut == "bottlenecks"), w_in, self.width, stride)
+        return (*layers, *when(np.logical_not(self.linear), style.act()))
+
+    def expand(self, w_in: Number, style: Style) -> Layers:
+        """The 1×1 expansion of an inverted block; absent for expansion ratio 1."""
+        wide = round_number(w_in * self.expansion_ratio)
+        return when(np.not_equal(self.expansion_ratio, 1), style.conv(1, w_in, wide))
+
+    def project(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """The k×k convolution on the expansion of width w_in, SE, and the projection to the stage's width."""
+        wide = round_number(w_in * self.expansion_ratio)
+        squeeze = when(np.greater(self.se_ratio, 0), squeeze_excite(wide, w_in, self.se_ratio, style))
+        return (
+            *style.conv(2, wide, wide, self.kernel_size, stride, self.group_width),
+            *squeeze,
+            *style.conv(3, wide, self.width, activate=False),
+        )
+
+    def runs(self, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
+        runs = super().runs(w_in, style)
+        wide = self.shortcut == "expansions"
+        if not np.any(wide):
+            return runs
+        return [
+            *((layers, where(wide, 0, repeats)) for layers, repeats in runs),
+            *((layers, where(wide, repeats, 0)) for layers, repeats in self.expansion_runs(w_in, style)),
+        ]
+
+    def expansion_runs(self, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
+        """Inverted blocks whose shortcuts connect the wide tensors: each spans a projection and the next expansion.
+
+        The layers and their order are those of other inverted stages; only the additions differ.
+        """
+        activation = when(np.logical_not(self.linear), style.act())
+        narrow = (*self.project(self.width, 1, style), *activation)
+        widen = self.expand(self.width, style)
+        between = style.add_residual((*narrow, *widen), True, self.width, self.width, 1)
+        once = at_most(self.depth, 1)
+        several = at_most(self.depth, 2) - once
+        return [
+            ((*self.expand(w_in, style), *self.project(w_in, self.stride, style), *activation), once),
+            (widen, several),
+            (between, self.depth - once - several),
+            (narrow, several),
+        ]
 
 
-def project(stage: InvertedStage, w_in: Number, stride: int, style: Style) -> Layers:
-    """The k×k convolution on the expansion of width w_in, SE, and the projection to the stage's width."""
-    wide = round_number(w_in * stage.expansion_ratio)
-    squeeze = when(np.greater(stage.se_ratio, 0), squeeze_excite(wide, w_in, stage.se_ratio, style))
-    return (
-        *style.conv(2, wide, wide, stage.kernel_size, stride, stage.group_width),
-        *squeeze,
-        *style.conv(3, wide, stage.width, activate=False),
-    )
+class SeparableStage(Stage):
+    """k×k depthwise and 1×1 convolution, each followed by BN and activation: MobileNetV1.
+
+    `activate_depthwise=False` removes both after the depthwise convolution, as in Xception.
+    """
+
+    block: Literal["separable"] = "separable"
+    activate_depthwise: bool = True
+
+    def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """Depthwise and pointwise convolution (arXiv 1704.04861, Fig. 3)."""
+        return (
+            *depthwise(1, w_in, self.kernel_size, stride, style, self.activate_depthwise),
+            *style.conv(2, w_in, self.width),
+        )
 
 
-def separable(stage: SeparableStage, w_in: Number, stride: int, style: Style) -> Layers:
-    """Depthwise and pointwise convolution (arXiv 1704.04861, Fig. 3)."""
-    return (
-        *depthwise(1, w_in, stage.kernel_size, stride, style, stage.activate_depthwise),
-        *style.conv(2, w_in, stage.width),
-    )
+class XceptionStage(Stage):
+    """`convs` separable convolutions, each after an activation, with a residual; a 3×3 max-pool applies the stride.
+
+    `grow` selects the convolution that changes the width (arXiv 1610.02357, Fig. 5).
+    """
+
+    block: Literal["xception"] = "xception"
+    convs: Annotated[int, Field(ge=1, le=32, strict=True), accept_numpy] = 3
+    grow: Literal["first", "last"] = "first"
+
+    def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """Several activations and separable convolutions, max-pool, add (arXiv 1610.02357, Fig. 5)."""
+        early = where(self.grow == "first", self.width, w_in)
+        body: Layers = ()
+        before = w_in
+        for number in range(1, int(np.max(self.convs)) + 1):
+            after = where(number == self.convs, self.width, early)
+            act = Act(style.activation, needed=not body)  # the shortcut reads the first activation's input
+            spatial = depthwise(2 * number - 1, before, self.kernel_size, 1, style, activate=False)
+            pointwise = style.conv(2 * number, before, after, activate=False)
+            body += when(number <= self.convs, (act, *spatial, *pointwise))
+            before = after
+        if stride > 1:
+            body += (MaxPool(self.width, 3, stride, 1),)
+        return style.add_residual(body, True, w_in, self.width, stride)
+
+
+def check_group_width(group_width: int | None, inner: int, meaning: str) -> None:
+    """Raise ValueError unless the groups divide the inner width."""
+    if group_width is not None and inner % group_width:
+        raise ValueError(f"group_width = {group_width}: must divide the {meaning} = {inner}")
+
+
+def check_se_ratio(se_ratio: float, width: int) -> None:
+    """Raise ValueError unless squeeze-excitation keeps at least one channel."""
+    if se_ratio and round(width * se_ratio) < 1:
+        raise ValueError(f"se_ratio = {se_ratio:g}: must squeeze the input width {width} to at least one channel")
 
 
 def depthwise(
@@ -186,99 +345,9 @@ def depthwise(
     return (bare, *when(activate, tuple(rest)))
 
 
-def xception(stage: XceptionStage, w_in: Number, stride: int, style: Style) -> Layers:
-    """Several activations and separable convolutions, max-pool, add (arXiv 1610.02357, Fig. 5)."""
-    early = where(stage.grow == "first", stage.width, w_in)
-    body: Layers = ()
-    before = w_in
-    for number in range(1, int(np.max(stage.convs)) + 1):
-        after = where(number == stage.convs, stage.width, early)
-        act = Act(style.activation, needed=not body)  # the shortcut reads the first activation's input
-        spatial = depthwise(2 * number - 1, before, stage.kernel_size, 1, style, activate=False)
-        pointwise = style.conv(2 * number, before, after, activate=False)
-        body += when(number <= stage.convs, (act, *spatial, *pointwise))
-        before = after
-    if stride > 1:
-        body += (MaxPool(stage.width, 3, stride, 1),)
-    return style.add_residual(body, True, w_in, stage.width, stride)
-
-
 def squeeze_excite(width: Number, w_in: Number, se_ratio: float | np.ndarray, style: Style) -> Layers:
     """Squeeze-excitation on `width` channels; the squeezed width is se_ratio · (width of the block's input)."""
     return (SqueezeExcite(width, round_number(w_in * se_ratio), style.activation),)
-
-
-BLOCKS: dict[str, Callable[[Any, Number, int, Style], Layers]] = {
-    "bottleneck": bottleneck,
-    "basic": basic,
-    "vanilla": vanilla,
-    "inverted": inverted,
-    "separable": separable,
-    "xception": xception,
-}
-
-
-class Part(NamedTuple):
-    """Layers repeated in sequence, named after the stem, stage or head they belong to."""
-
-    name: str
-    layers: Layers
-    repeats: Number
-
-
-def parts(model: Model) -> Iterator[Part]:
-    """The parts of a network from the image to the logits.
-
-    A stage is its first block once and its other block depth - 1 times. A stage of depth 0, which occurs in populations
-    of networks with different numbers of stages, is the identity.
-    """
-    style = Style(model.activation, model.batch_norm)
-    width: Number = model.in_channels
-    if model.stem:
-        yield Part("stem", stem(model.stem, width, style), 1)
-        width = model.stem.width
-    for number, stage in enumerate(model.stages, start=1):
-        for layers, repeats in runs(stage, width, style):
-            yield Part(f"stage{number}", layers, repeats)
-        width = where(stage.depth > 0, stage.width, width)
-    yield Part("head", head(model.head, width, style), 1)
-
-
-def runs(stage: Any, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
-    """The layers of a stage, each with its number of repetitions in sequence."""
-    once = at_most(stage.depth, 1)
-    block = BLOCKS[stage.block]
-    layer_runs = [
-        (block(stage, w_in, stage.stride, style), once),
-        (block(stage, stage.width, 1, style), stage.depth - once),
-    ]
-    if pool := when(getattr(stage, "max_pool", False), (MaxPool(stage.width, 2, 2, 0),)):
-        layer_runs.append((pool, once))
-    wide = getattr(stage, "shortcut", None) == "expansions"
-    if np.any(wide):
-        layer_runs = [(layers, where(wide, 0, repeats)) for layers, repeats in layer_runs]
-        layer_runs += [
-            (layers, where(wide, repeats, 0)) for layers, repeats in expansion_runs(stage, w_in, style, once)
-        ]
-    return layer_runs
-
-
-def expansion_runs(stage: InvertedStage, w_in: Number, style: Style, once: Number) -> list[tuple[Layers, Number]]:
-    """Inverted blocks whose shortcuts connect the wide tensors: each spans a projection and the next expansion.
-
-    The layers and their order are those of other inverted stages; only the additions differ.
-    """
-    activation = when(np.logical_not(stage.linear), style.act())
-    narrow = (*project(stage, stage.width, 1, style), *activation)
-    widen = expand(stage, stage.width, style)
-    between = style.add_residual((*narrow, *widen), True, stage.width, stage.width, 1)
-    several = at_most(stage.depth, 2) - once
-    return [
-        ((*expand(stage, w_in, style), *project(stage, w_in, stage.stride, style), *activation), once),
-        (widen, several),
-        (between, stage.depth - once - several),
-        (narrow, several),
-    ]
 
 
 def at_most(value: Number, limit: int) -> Number:
@@ -286,27 +355,42 @@ def at_most(value: Number, limit: int) -> Number:
     return np.minimum(value, limit) if isinstance(value, np.ndarray) else min(value, limit)
 
 
-def stem(stem: Stem, w_in: Number, style: Style) -> Layers:
-    """The first convolution and its optional max-pool."""
-    layers = style.conv(1, w_in, stem.width, stem.kernel_size, stem.stride, padding=stem.padding)
-    return (*layers, MaxPool(stem.width, 3, 2, 1, in_stem=True)) if stem.max_pool else layers
+STAGES: dict[str, type[Stage]] = {
+    kind.model_fields["block"].default: kind
+    for kind in (BottleneckStage, BasicStage, VanillaStage, InvertedStage, SeparableStage, XceptionStage)
+}
+"""Stage classes of the built-in blocks."""
 
 
-def head(head: Head, w_in: Number, style: Style) -> Layers:
-    """The classifier."""
-    layers: Layers = ()
-    if head.width is not None:
-        layers += style.conv(1, w_in, head.width)
-        w_in = head.width
-    layers += (AveragePool(head.pool_size), Flatten())
-    w_in = w_in * head.pool_size**2
-    for number, hidden in enumerate(head.hidden, start=1):
-        layers += (Linear(w_in, hidden, f"linear{number}"), *style.act(), *dropout(head.dropout))
-        w_in = hidden
-    last = Linear(w_in, head.classes, f"linear{len(head.hidden) + 1}")
-    return (*layers, *(() if head.hidden else dropout(head.dropout)), last)
+def stage_class(block: object) -> type[Stage]:
+    """The stage class of a block, built in or from an installed package; the package is imported on first use.
+
+    Raises:
+        ValueError: unknown block, two definitions of one block, or a package that cannot be imported.
+    """
+    points = [point for point in plugins(GROUP) if point.name == block]
+    built_in = isinstance(block, str) and block in STAGES
+    if not points and not built_in:
+        names = dict.fromkeys([*STAGES, *(point.name for point in plugins(GROUP))])
+        hint = f"packages add blocks by the entry point group {GROUP}"
+        raise ValueError(f"block = {shorten(block)}: must be one of {', '.join(names)} ({hint})")
+    if len(points) + built_in > 1:
+        packages = ["cnn-designspace"] * built_in + [provider(point) for point in points]
+        raise ValueError(f"block = {block}: must be defined by one package only, not by {' and '.join(packages)}")
+    return _load(points[0]) if points else STAGES[str(block)]
 
 
-def dropout(rate: float) -> Layers:
-    """Dropout, unless the rate is zero."""
-    return (Dropout(rate),) if rate else ()
+def block_packages() -> list[str]:
+    """The installed packages that add blocks."""
+    return sorted({point.dist.name for point in plugins(GROUP) if point.dist})
+
+
+@cache
+def _load(point: EntryPoint) -> type[Stage]:
+    kind = load_plugin("block", point)
+    defined = f"block = {point.name}: {point.value} of {provider(point)}"
+    if not isinstance(kind, type) or not issubclass(kind, Stage) or isabstract(kind):
+        raise ValueError(f"{defined} must be a subclass of Stage with a method layers")
+    if (name := kind.model_fields["block"].default) != point.name:
+        raise ValueError(f"{defined} must have the default block = {point.name!r}, not {shorten(name)}")
+    return kind

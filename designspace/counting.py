@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from designspace.blocks import Model, as_model, parts
 from designspace.layers import (
     AveragePool,
     BatchNorm,
+    Concat,
     Conv,
+    CustomLayer,
     Layer,
     Layers,
     Linear,
@@ -26,6 +27,7 @@ from designspace.layers import (
     SqueezeExcite,
     where,
 )
+from designspace.parts import Model, as_model, parts
 from designspace.validated import unknown
 
 LARGEST = 1 << 60
@@ -176,6 +178,17 @@ class _Counter:
                 inner, after = self.count(body, resolution)
                 outer, _ = self.count(shortcut, resolution)
                 return (inner[0] + outer[0], inner[1] + outer[1], inner[2] + outer[2]), after
+            case Concat(branches):
+                counts: Counts = (0, 0, 0)
+                after = resolution
+                for branch in branches:
+                    (m, p, a), after = self.count(branch, resolution)
+                    counts = (counts[0] + m, counts[1] + p, counts[2] + a)
+                return counts, after
+            case CustomLayer():
+                counts = layer.counts(resolution)
+                self._bound(counts[0])
+                return counts, layer.output_resolution(resolution)
             case Masked(masked, present):
                 (m, p, a), after = self.count(masked, resolution)
                 return (m * present, p * present, a * present), where(present, after, resolution)

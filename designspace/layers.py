@@ -7,9 +7,13 @@ kernel_size² · group_width · w_out weights. Layers with weights have a `name`
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Number = int | np.ndarray
 Condition = bool | np.bool_ | np.ndarray
@@ -92,6 +96,47 @@ class Residual(NamedTuple):
     shortcut: Layers
 
 
+class Concat(NamedTuple):
+    """The outputs of the branches, concatenated along the channels; an empty branch is the identity.
+
+    Every branch reads the complete input, or with `split` its part of the channels, in equal parts.
+    """
+
+    branches: tuple[Layers, ...]
+    split: bool = False
+
+
+class CustomLayer(ABC):
+    """Base class of the layers that other packages define.
+
+    The defaults describe a layer that keeps the shape, has no weights and no multiply-adds, and stores nothing for the
+    backward pass. Fields and arguments may be arrays of shape (N,).
+    """
+
+    keeps_input = False
+    """Whether autograd keeps the input for the backward pass."""
+
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The torch module of the layer of one network."""
+
+    def output_width(self, width: Number) -> Number:
+        """Number of output channels."""
+        return width
+
+    def output_resolution(self, resolution: Number) -> Number:
+        """Side length of the output in pixels."""
+        return resolution
+
+    def counts(self, resolution: Number) -> tuple[Number, Number, Number]:
+        """Multiply-adds, parameters and activations for an input of this side length, in every convention."""
+        return 0, 0, 0
+
+    def kept(self, width: Number, resolution: Number) -> Number:
+        """Elements that autograd keeps per image in addition to the input, for an input of this shape."""
+        return 0
+
+
 class Masked(NamedTuple):
     """Layers that only some networks of a population have; `present` is a mask of shape (N,)."""
 
@@ -99,7 +144,21 @@ class Masked(NamedTuple):
     present: np.ndarray
 
 
-Layer = Conv | BatchNorm | Act | SqueezeExcite | MaxPool | AveragePool | Flatten | Dropout | Linear | Residual | Masked
+Layer = (
+    Conv
+    | BatchNorm
+    | Act
+    | SqueezeExcite
+    | MaxPool
+    | AveragePool
+    | Flatten
+    | Dropout
+    | Linear
+    | Residual
+    | Concat
+    | CustomLayer
+    | Masked
+)
 Layers = tuple[Layer, ...]
 
 

@@ -7,18 +7,19 @@ copies of the weights.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from designspace.blocks import Model, as_model, parts
 from designspace.counting import LARGEST, complexity, output_resolution
 from designspace.layers import (
     Act,
     AveragePool,
     BatchNorm,
+    Concat,
     Conv,
+    CustomLayer,
     Dropout,
     Flatten,
     Layer,
@@ -30,6 +31,7 @@ from designspace.layers import (
     Residual,
     SqueezeExcite,
 )
+from designspace.parts import Model, as_model, parts
 from designspace.validated import check_integer, unknown
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -176,7 +178,28 @@ class _Counter:
                 kept = tensor.kept if isinstance(body[0], Act) else True  # the body's first convolution keeps it
                 outer, _ = self.count(shortcut, _Tensor(tensor.width, tensor.resolution, kept))
                 return inner + outer, _Tensor(after.width, after.resolution, False)
+            case Concat(branches, split):
+                return self.count_concat(branches, split, tensor)
+            case CustomLayer():
+                added = self.bytes(layer.kept(tensor.width, tensor.resolution))
+                if layer.keeps_input:
+                    added = added + self.keep(tensor)
+                width, resolution = layer.output_width(tensor.width), layer.output_resolution(tensor.resolution)
+                return added, _Tensor(width, resolution, False)
             case Masked(masked, present):
                 added, after = self.count(masked, tensor)
                 return added * present, after.where(present, tensor)
         raise AssertionError(f"unknown layer {layer}")
+
+    def count_concat(self, branches: tuple[Layers, ...], split: bool, tensor: _Tensor) -> tuple[Number, _Tensor]:
+        """Count a concatenation; a part of a split input shares the storage of the complete input."""
+        added: Number = 0
+        width: Number = 0
+        after = tensor
+        for branch in branches:
+            if branch and not isinstance(branch[0], Act):  # the branch's first convolution keeps the input
+                added, tensor = added + self.keep(tensor), replace(tensor, kept=True)
+            part = replace(tensor, width=tensor.width // len(branches)) if split else tensor
+            inner, after = self.count(branch, part)
+            added, width = added + inner, width + after.width
+        return added, _Tensor(width, after.resolution, False)

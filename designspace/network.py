@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from designspace import layers as L
-from designspace.blocks import parts
+from designspace.parts import parts
 from designspace.spec import ModelSpec, check_spec
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -29,6 +29,19 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x) + self.shortcut(x)
+
+
+class Concat(nn.Module):
+    """The outputs of branches, concatenated along the channels; `split` divides the input's channels among them."""
+
+    def __init__(self, branches: list[nn.Module], split: bool) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.split = split
+
+    def forward(self, x: Tensor) -> Tensor:
+        inputs = x.chunk(len(self.branches), 1) if self.split else [x] * len(self.branches)
+        return torch.cat([branch(part) for branch, part in zip(self.branches, inputs, strict=True)], 1)
 
 
 class SqueezeExcite(nn.Module):
@@ -123,4 +136,8 @@ def module(layer: L.Layer) -> nn.Module:
             return nn.Linear(int(w_in), int(w_out))
         case L.Residual(body, shortcut):
             return Residual(sequence(body), sequence(shortcut))
+        case L.Concat(branches, split):
+            return Concat([sequence(branch) for branch in branches], split)
+        case L.CustomLayer():
+            return layer.module()
     raise AssertionError(f"{layer} occurs only in populations")

@@ -1,4 +1,4 @@
-"""Imports: this distribution's packages, users' modules, and optional packages.
+"""Imports: this distribution's packages, users' modules, plug-ins, and optional packages.
 
 `analysis`, `sweeps` and `conf` are generic names. `own_package` imports them by location, so a user's module of the
 same name cannot replace them, even if it comes first on the import path.
@@ -11,6 +11,8 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,6 +102,33 @@ def import_path(field: str, value: Callable[..., Any]) -> str:
     if value.__module__ == "__main__" or getattr(module, value.__qualname__, None) is not value:
         raise ValueError(f"{field} = {path}: must be a function at the top level of a module that can be imported")
     return path
+
+
+def plugins(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group in the installed packages, not yet imported."""
+    return _plugins(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=8)
+def _plugins(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """As `plugins`; `path` is part of the key of the cache."""
+    return tuple(entry_points(group=group))
+
+
+def provider(point: EntryPoint) -> str:
+    """The package of an entry point and its version, like "my-blocks 1.0"."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "a package without metadata"
+
+
+def load_plugin(field: str, point: EntryPoint) -> Any:
+    """Import the object of an entry point; ValueError names the field, the plug-in and its package."""
+    try:
+        return point.load()
+    except Exception as error:  # raised by the plug-in's module
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"{field} = {point.name}: cannot import {point.value} of {provider(point)}: {reason}"
+        ) from error
 
 
 def _is_file(module: ModuleType, file: Path) -> bool:

@@ -7,32 +7,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from math import isclose
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, GetCoreSchemaHandler, SerializeAsAny, TypeAdapter, model_validator
+from pydantic_core import CoreSchema, core_schema
 
+from designspace.blocks import (
+    MAX_DEPTH,
+    STAGES,
+    Activation,
+    BasicStage,
+    BottleneckStage,
+    Count,
+    InvertedStage,
+    Kernel,
+    SeparableStage,
+    Stage,
+    Stride,
+    VanillaStage,
+    XceptionStage,
+    stage_class,
+)
 from designspace.validated import Name, Validated, accept_numpy, shorten
 
 SCHEMA_VERSION = 1
 """Version of the spec format. It changes when a valid file becomes invalid or describes another network."""
-
-MAX_DEPTH = 100_000
-
-
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError("must be odd")
-    return value
-
-
-Count = Annotated[int, Field(ge=1, le=10**8, strict=True), accept_numpy]
-Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH, strict=True), accept_numpy]
-Kernel = Annotated[int, Field(ge=1, le=999, strict=True), AfterValidator(_odd), accept_numpy]
-Stride = Annotated[int, Field(ge=1, le=4, strict=True), accept_numpy]
-Ratio = Annotated[float, Field(ge=1e-3, le=1e3)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Activation = Literal["relu", "relu6", "silu", "gelu"]
 
 
 class Stem(Validated):
@@ -58,133 +59,31 @@ class Head(Validated):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class _Stage(Validated):
-    """`depth` blocks of one width; the first has the stride, the others stride 1."""
-
-    block: str
-    depth: Depth
-    width: Count
-    stride: Stride = 2
-    kernel_size: Kernel = 3
-
-    def check(self, w_in: int) -> None:
-        """Raise ValueError("field = value: must be …") unless the fields fit each other and the input width."""
-
-    def input_widths(self, w_in: int) -> tuple[int, ...]:
-        """Input widths of the blocks: that of the first block, and that of the others."""
-        return (w_in, self.width)[: self.depth]
+BuiltIn = BottleneckStage | BasicStage | VanillaStage | InvertedStage | SeparableStage | XceptionStage
 
 
-class BottleneckStage(_Stage):
-    """1×1, k×k group convolution, 1×1, residual: RegNet's X block; Y with `se_ratio`; R without groups.
+class _ByBlock:
+    """Validates a stage as the class of its block. The JSON schema has the built-in blocks only."""
 
-    `bottleneck_ratio` b divides: the inner width is width / b, so b < 1 is an inverted bottleneck.
-    `group_width` is in channels per group; None is one group.
-    `se_ratio` is relative to the width of the block's input (RegNet, arXiv 2003.13678, App. D).
-    """
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        built_in = handler.generate_schema(Annotated[BuiltIn, Field(discriminator="block")])
+        return core_schema.no_info_wrap_validator_function(cls.validate, built_in)
 
-    block: Literal["bottleneck"] = "bottleneck"
-    bottleneck_ratio: Ratio = 1.0
-    group_width: Count | None = None
-    se_ratio: Fraction = 0.0
-    residual: bool = True
-
-    def check(self, w_in: int) -> None:
-        inner = self.width / self.bottleneck_ratio
-        if not isclose(inner, round(inner), rel_tol=1e-12) or round(inner) < 1:  # w / (w / v) equals v up to rounding
-            raise ValueError(f"bottleneck_ratio = {self.bottleneck_ratio:g}: must divide width {self.width} evenly")
-        check_group_width(self.group_width, round(inner), "inner width width / bottleneck_ratio")
-        for width in self.input_widths(w_in):
-            check_se_ratio(self.se_ratio, width)
+    @staticmethod
+    def validate(value: Any, built_in: Callable[[Any], Stage]) -> Stage:
+        block = value.get("block") if isinstance(value, Mapping) else getattr(value, "block", None)
+        if block is None:
+            return built_in(value)
+        kind = stage_class(block)
+        return built_in(value) if block in STAGES else _with_built_in(kind).validate_python(value)
 
 
-class BasicStage(_Stage):
-    """Two k×k convolutions with a residual (ResNet-18), or without (the plain networks of the ResNet paper)."""
-
-    block: Literal["basic"] = "basic"
-    residual: bool = True
-
-
-class VanillaStage(_Stage):
-    """One k×k convolution per block: RegNet's V; VR with `residual`; `max_pool` ends the stage as in VGG."""
-
-    block: Literal["vanilla"] = "vanilla"
-    residual: bool = False
-    max_pool: bool = False
-    padding: Literal["same", "valid"] = "same"
-
-    def check(self, w_in: int) -> None:
-        if self.residual and self.padding == "valid":
-            raise ValueError('padding = "valid": must be "same" in a block with a residual')
-        if self.depth > 1 and self.padding == "valid":
-            raise ValueError(f'depth = {self.depth}: must be 1 with padding "valid"')
-
-
-class InvertedStage(_Stage):
-    """1×1 expansion, k×k depthwise or group convolution, 1×1 linear projection: MobileNetV2 and EfficientNet.
-
-    `expansion_ratio` t multiplies the width of the block's input; t = 1 has no expansion layer.
-    `se_ratio` is relative to the width of the block's input. `linear=False` adds an activation after the projection.
-    `shortcut` connects the narrow tensors ("bottlenecks"), the wide ones ("expansions") or nothing ("none") where the
-    shapes agree. Both are ablations of arXiv 1801.04381, Fig. 6.
-    """
-
-    block: Literal["inverted"] = "inverted"
-    expansion_ratio: Ratio = 6.0
-    group_width: Count | None = 1
-    se_ratio: Fraction = 0.0
-    linear: bool = True
-    shortcut: Literal["bottlenecks", "expansions", "none"] = "bottlenecks"
-
-    def check(self, w_in: int) -> None:
-        for width in self.input_widths(w_in):
-            inner = width * self.expansion_ratio
-            if round(inner) < 1:
-                raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: must keep a channel of width {width}")
-            check_group_width(self.group_width, round(inner), "inner width expansion_ratio · input width")
-            check_se_ratio(self.se_ratio, width)
-
-
-class SeparableStage(_Stage):
-    """k×k depthwise and 1×1 convolution, each followed by BN and activation: MobileNetV1.
-
-    `activate_depthwise=False` removes both after the depthwise convolution, as in Xception.
-    """
-
-    block: Literal["separable"] = "separable"
-    activate_depthwise: bool = True
-
-
-class XceptionStage(_Stage):
-    """`convs` separable convolutions, each after an activation, with a residual; a 3×3 max-pool applies the stride.
-
-    `grow` selects the convolution that changes the width (arXiv 1610.02357, Fig. 5).
-    """
-
-    block: Literal["xception"] = "xception"
-    convs: Annotated[int, Field(ge=1, le=32, strict=True), accept_numpy] = 3
-    grow: Literal["first", "last"] = "first"
-
-
-def check_group_width(group_width: int | None, inner: int, meaning: str) -> None:
-    """Raise ValueError unless the groups divide the inner width."""
-    if group_width is not None and inner % group_width:
-        raise ValueError(f"group_width = {group_width}: must divide the {meaning} = {inner}")
-
-
-def check_se_ratio(se_ratio: float, width: int) -> None:
-    """Raise ValueError unless squeeze-excitation keeps at least one channel."""
-    if se_ratio and round(width * se_ratio) < 1:
-        raise ValueError(f"se_ratio = {se_ratio:g}: must squeeze the input width {width} to at least one channel")
-
-
-Stage = Annotated[
-    BottleneckStage | BasicStage | VanillaStage | InvertedStage | SeparableStage | XceptionStage,
-    Field(discriminator="block"),
-]
-
-
-STAGES: dict[str, Any] = {kind.model_fields["block"].default: kind for kind in get_args(get_args(Stage)[0])}
+@cache
+def _with_built_in(kind: type[Stage]) -> TypeAdapter[Any]:
+    """Validates stages of a class. A tagged union, like that of the built-in blocks, so errors have equal locations."""
+    union: Any = Annotated[BuiltIn | kind, Field(discriminator="block")]
+    return TypeAdapter(union)
 
 
 class ModelSpec(Validated):
@@ -199,7 +98,7 @@ class ModelSpec(Validated):
     activation: Activation = "relu"
     batch_norm: bool = True
     stem: Stem | None = Stem()
-    stages: Annotated[tuple[Stage, ...], Field(max_length=1000)]
+    stages: Annotated[tuple[Annotated[Stage, _ByBlock, SerializeAsAny()], ...], Field(max_length=1000)]
     head: Head = Head()
 
     @model_validator(mode="after")

@@ -337,14 +337,18 @@ def _fields(loc: tuple[int | str, ...], model: type[BaseModel] | None) -> dict[i
             if step in outer.model_fields
             for inner in _models(outer.model_fields[str(step)].annotation)
         ]
-        tagged = [one for one in models if any(field.default == step for field in one.model_fields.values())]
+        tagged = [
+            one
+            for one in models
+            if isinstance(step, str) and any(field.default == step for field in one.model_fields.values())
+        ]
         models = nested or tagged or models
     return {name: field for one in models for name, field in one.model_fields.items()}
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+        return [annotation, *(model for kind in annotation.__subclasses__() for model in _models(kind))]
     return [model for argument in get_args(annotation) for model in _models(argument)]
 
 

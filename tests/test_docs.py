@@ -51,8 +51,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the studies that the pages mention."""
+def folder(study: Path, tmp_path: Path, shuffle_blocks: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the studies that the pages mention; the package of docs/blocks.md is installed."""
     for name in ("demo", "mine", "smoke"):
         shutil.copytree(study, tmp_path / "runs" / name)
     monkeypatch.chdir(tmp_path)

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from designspace.blocks import parts
 from designspace.layers import BatchNorm, Conv, Layers, Linear, Residual, SqueezeExcite
+from designspace.parts import parts
 from designspace.spec import ModelSpec
 from designspace.validated import shorten
 

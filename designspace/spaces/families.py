@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from designspace import zoo
+from designspace.blocks import stage_class
 from designspace.scaling import Factors, efficientnet_factors, rule_factors, scale_networks
 from designspace.spaces.settings import Draws, Family, Settings
-from designspace.spec import STAGES, ModelSpec
+from designspace.spec import ModelSpec
 from designspace.widths import fit_stage, round_number, stage_arrays
 
 
@@ -74,7 +75,7 @@ def assemble(space: Settings, widths: np.ndarray, depths: np.ndarray, draws: Dra
     Widths and group widths are made compatible. Drawn `groups` (cardinality in ResNeXt) set the group width.
     """
     template = space.template
-    kind = STAGES[template.stage["block"]]
+    kind = stage_class(template.stage["block"])
     drawn = {name: values for name, values in draws.items() if name in {*kind.model_fields, "groups"}}
     drawn |= {"width": widths, "depth": depths}
     stages = []

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
+from designspace.blocks import stage_class
 from designspace.distributions import Distribution
 from designspace.memory import Optimizer, Precision
 from designspace.packages import import_attribute, import_path
 from designspace.scaling import Rule
-from designspace.spec import STAGES, Activation, Count, Head, ModelSpec, Stem, Stride
+from designspace.spec import Activation, Count, Head, ModelSpec, Stem, Stride
 from designspace.validated import Name, Validated, plain, shorten, suggestion
 
 
@@ -129,14 +130,11 @@ class Settings(Validated):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        block = self.template.stage.get("block")
-        if not isinstance(block, str) or block not in STAGES:
-            raise ValueError(f"template.stage.block = {shorten(block)}: must be one of {', '.join(STAGES)}")
         self._check_stage("template.stage", {})
         if self.family == "compound":
             self._check_compound()
         elif isinstance(self.family, str):
-            self._check_drawn(self.family, block)
+            self._check_drawn(self.family, self.template.stage["block"])
         growth = self.constraints.growth
         if growth is not None and not {"alpha", "beta", "gamma"} <= set(self.parameters):
             raise ValueError(
@@ -162,12 +160,13 @@ class Settings(Validated):
 
     def _check_stage(self, prefix: str, drawn: dict[str, Any]) -> None:
         try:
-            STAGES[self.template.stage["block"]].from_mapping({"depth": 1, "width": 8} | self.template.stage | drawn)
+            kind = stage_class(self.template.stage.get("block"))
+            kind.from_mapping({"depth": 1, "width": 8} | self.template.stage | drawn)
         except ValueError as error:
             raise ValueError(f"{prefix}.{error}") from None
 
     def _check_drawn(self, family: str, block: str) -> None:
-        fields = set(STAGES[block].model_fields) - {"block", "stride", "depth", "width"}
+        fields = set(stage_class(block).model_fields) - {"block", "stride", "depth", "width"}
         of_stages = fields | ({"groups"} if block == "bottleneck" else set())
         self._check_parameters(REQUIRED[family], of_stages | {"resolution"})
         self._check_per_stage(of_stages | (REQUIRED[family] if family == "anynet" else set()))

@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock
 
 from designspace.atomic import replace_file
+from designspace.blocks import block_packages
 from designspace.spaces import DesignSpace, merge, space_from_config
 from designspace.study import Study, StudyModel, StudyPaths, check_is_models, lines_hash, now, record_key
 from sweeps.config import DEFAULT_TRAINER, StudyConfig, without_defaults
@@ -218,7 +219,7 @@ def environment() -> dict[str, Any]:
     """Return versions, git revision and machine as plain values for the manifest."""
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in (*PACKAGES, *block_packages())},
         "git": git_state(Path(__file__).parent),
         "host": socket.gethostname(),
         "platform": platform.platform(),

@@ -57,6 +57,15 @@ def test_closed_form_matches_autograd_for_published_networks(name: str) -> None:
     assert closed_form(spec, "float32") == pytest.approx(kept_by_autograd(spec, "float32"), rel=0.05)
 
 
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.usefixtures("shuffle_blocks")
+def test_closed_form_matches_autograd_for_concatenated_branches(precision: str) -> None:
+    # ShuffleNet V2, a block of an installed package: branches that split the channels, and layers of the package
+    stages = [{"block": "shuffle", "depth": depth, "width": 32 * depth} for depth in (1, 2, 4)]
+    spec = ModelSpec.from_mapping(SMALL | {"stages": stages})
+    assert closed_form(spec, precision) == pytest.approx(kept_by_autograd(spec, precision), rel=0.05)
+
+
 def test_parameters_gradients_and_optimizer_state() -> None:
     sgd, adam = (training_memory(zoo.spec("ResNet-50"), 1, optimizer=o) for o in ("sgd", "adam"))
     assert sgd.parameters == sgd.gradients == sgd.optimizer == 4 * 25_557_032
