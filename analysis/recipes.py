@@ -38,8 +38,8 @@ RECIPE_COLUMNS = {
     "cost": "seconds per network, over all its seeds: CPU time if every study recorded it, else wall-clock time",
     "relative_cost": "cost relative to the base",
     "between_evaluations": "fraction of the cost that is evaluation before the last epoch",
-    "spearman, spearman_lower, spearman_upper": "rank correlation with the mean error of the reference over its seeds; "
-    "of a single training of the reference, with its other seeds. Mean over the seeds of the recipe",
+    "spearman, spearman_lower, spearman_upper": "rank correlation with the mean error of the reference over the seeds "
+    "that the recipe was not trained with, else over its other seeds; mean over the seeds of the recipe",
     "kendall": "Kendall's tau-b, likewise",
     "gain, gain_lower, gain_upper": "spearman minus that of the base, with a paired interval",
     "difference": "mean error of the first space minus that of the second at equal macs, points; with more spaces, of "
@@ -155,25 +155,25 @@ def _networks(first: pd.DataFrame, reference: str, errors: Array) -> _Networks:
 def _candidates(
     frame: pd.DataFrame, errors: dict[str, pd.DataFrame], reference: str, first: pd.DataFrame
 ) -> Iterator[_Candidate]:
-    target = errors[reference].to_numpy().T  # (seeds, networks)
+    by_seed = errors[reference]
     clock = "epoch_cpu_seconds" if _recorded(frame, "epoch_cpu_seconds") else "epoch_seconds"
     for study, table in errors.items():
         part = frame[(frame["study"] == study) & frame["spec_id"].isin(table.index)]
         cost, between = _cost(part, clock)
         trainings = table.to_numpy().T
-        seeds, everything = len(trainings), target.mean(axis=0, keepdims=True)
-        if study == reference:
-            yield _Candidate(study, 1, cost, between, trainings, _other_seeds(target))
-            continue
-        yield _Candidate(study, 1, cost, between, trainings, np.repeat(everything, seeds, axis=0))
-        if seeds > 1:
-            mean = trainings.mean(axis=0, keepdims=True)
-            yield _Candidate(study, seeds, cost * seeds, between, mean, everything)
+        seeds = len(trainings)
+        yield _Candidate(study, 1, cost, between, trainings, _targets(by_seed, table.columns))
+        new = by_seed.columns.difference(table.columns)
+        if seeds > 1 and len(new):
+            mean, target = (values.mean(axis=0, keepdims=True) for values in (trainings, by_seed[new].to_numpy().T))
+            yield _Candidate(study, seeds, cost * seeds, between, mean, target)
     yield from _stopped(frame[frame["study"] == reference], errors[reference], reference, clock)
     for name in COMPLEXITIES[:2]:
         if first[name].notna().all():
             baseline = -first[name].to_numpy(dtype=float)[None]
-            yield _Candidate(f"most {name} first", 0, 0.0, np.nan, baseline, target.mean(axis=0, keepdims=True))
+            yield _Candidate(
+                f"most {name} first", 0, 0.0, np.nan, baseline, by_seed.to_numpy().T.mean(0, keepdims=True)
+            )
 
 
 def _stopped(part: pd.DataFrame, table: pd.DataFrame, reference: str, clock: str) -> Iterator[_Candidate]:
@@ -193,17 +193,22 @@ def _stopped(part: pd.DataFrame, table: pd.DataFrame, reference: str, clock: str
         )
         for column in (CURVE, clock)
     }  # (seeds, networks, epochs)
-    others = _other_seeds(table.to_numpy().T)
+    others = _targets(table, table.columns)
     for epoch in 2 ** np.arange(int(np.log2(lengths.max() - 1)) + 1):
         cost = float(curves[clock][:, :, :epoch].sum(axis=2).mean())
         name = f"{reference}, stopped after {epoch} epoch{'s' if epoch > 1 else ''}"
         yield _Candidate(name, 1, cost, np.nan, curves[CURVE][:, :, epoch - 1], others)
 
 
-def _other_seeds(errors: Array) -> Array:
-    """For each training (rows), the mean error over the other seeds; NaN for a single seed."""
-    seeds = len(errors)
-    return (errors.sum(axis=0) - errors) / (seeds - 1) if seeds > 1 else np.full_like(errors, np.nan)
+def _targets(reference: pd.DataFrame, seeds: pd.Index) -> Array:
+    """The errors of the reference that trainings with these seeds are compared with, (seeds, networks).
+
+    Equal seeds share their initial weights and orders of the images, so their errors are correlated. The target is the
+    mean over the seeds of the reference that are not among `seeds`, else over those that differ from each; NaN without.
+    """
+    new = reference.columns.difference(seeds)
+    others = [new if len(new) else reference.columns.drop(seed) for seed in seeds]
+    return np.stack([reference[columns].mean(axis=1).to_numpy() for columns in others])
 
 
 def _recorded(frame: pd.DataFrame, column: str) -> bool:

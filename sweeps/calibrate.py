@@ -141,7 +141,7 @@ def try_recipes(
 
     Args:
         overrides: overrides of `designspace sweep`, except those that the other arguments set. Two training seeds by
-            default, because agreement with the reference is measured across seeds.
+            default. The reference has as many others.
         recipes: overrides of each recipe to try, separated by blanks, like "epochs=2 resolution=14"; none: shorter
             trainings and smaller images.
         reference: overrides of the long training; "": 12 epochs, or three times as many as the config has.
@@ -165,6 +165,9 @@ def try_recipes(
     studies = []
     for name, settings in chosen.items():
         changes = [setting if setting.startswith("recipe") else f"recipe.{setting}" for setting in settings]
+        if name == _folder_name(reference):  # equal seeds have correlated errors
+            seeds = config.training_seeds
+            changes.append(f"training_seeds={[max(seeds) + 1 + position for position in range(len(seeds))]}")
         _train([*overrides, *changes, f"n={models}", f"run={out / name}"])
         studies.append(out / name)
     return studies, _folder_name(reference), _folder_name(own)

@@ -110,6 +110,7 @@ def test_recipes_are_tried_on_the_same_models(tmp_path: Path, monkeypatch: pytes
     assert (reference, base) == ("epochs-12", "epochs-3")
     assert calls[-1][-4:] == ["recipe.epochs=2", "recipe.resolution=[4,8]", "n=5", f"run={studies[-1]}"]
     assert all("training_seeds=[0,1]" in call for call in calls)
+    assert "training_seeds=[2, 3]" in calls[1]
 
 
 def test_fewer_epochs_and_half_the_resolution_are_tried_by_default(
