@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from analysis.expressions import QUOTED, split_items, unknown_column, unquoted
+from analysis.expressions import split_items
 from analysis.formatting import excluded, is_are, si_format
 from analysis.parameters import quantile_groups
 from analysis.readers.cells import as_text, parse_number
 from analysis.rows import COMPLEXITIES, MISSING, OK, Source, Trainings, drop_duplicate_trainings
+from designspace.expressions import QUOTED, unknown_column, unquoted
 from designspace.validated import shorten
 
 MAX_GROUPS = 12

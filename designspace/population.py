@@ -11,8 +11,10 @@ import numpy as np
 from pydantic import BaseModel
 
 from designspace.counting import Complexity, complexity
+from designspace.expressions import Restriction, parse_restriction
 from designspace.spec import ModelSpec
 from designspace.validated import shorten, unknown
+from designspace.width_fit import fit_error, least_fit_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -240,17 +242,89 @@ class Population:
             raise ValueError(unknown(field, name, numeric))
         return numeric[name]
 
+    def satisfies(self, restriction: str) -> np.ndarray:
+        """Mask of the networks that satisfy a restriction, shape (N,); see `designspace.expressions`.
+
+        Raises:
+            ValueError: not a restriction of this space.
+        """
+        return parse_restriction(restriction).holds(self._quantities)
+
+    @cached_property
+    def _quantities(self) -> Quantities:
+        return Quantities(self.networks, self.parameters, len(self), lambda: self.complexity)
+
     def _columns(self) -> dict[str, np.ndarray]:
         """Depth, complexity and parameters, shape (N,); a parameter drawn per stage has one column per stage."""
-        counts = self.complexity
-        depth = np.broadcast_to(sum(stage.depth for stage in self.networks.stages), len(self))
-        columns = {"depth": depth, "macs": counts.macs, "params": counts.params, "acts": counts.acts}
-        for name, values in self.parameters.items():
+        return {name: self._quantities[name] for name in self._quantities if name != "e_fit"}
+
+
+class Quantities(Mapping[str, np.ndarray]):
+    """Quantities of N networks by name, each of shape (N,) and computed on first use.
+
+    These are depth, macs, params, acts, e_fit, and the parameters as drawn, per stage as name_1, name_2, ….
+    """
+
+    def __init__(
+        self,
+        networks: ModelSpec,
+        parameters: Mapping[str, np.ndarray],
+        n: int,
+        count: Callable[[], Complexity] | None = None,
+    ) -> None:
+        self._networks = networks
+        self._n = n
+        self._count = count or (lambda: complexity(networks))
+        self._arrays: dict[str, np.ndarray | None] = dict.fromkeys(("depth", "macs", "params", "acts"))
+        for name, values in parameters.items():
             if values.ndim == 2:
-                columns |= {f"{name}_{stage}": column for stage, column in enumerate(values.T, start=1)}
+                self._arrays |= {f"{name}_{stage}": column for stage, column in enumerate(values.T, start=1)}
             else:
-                columns.setdefault(name, values)
-        return columns
+                self._arrays.setdefault(name, values)
+        self._arrays.setdefault("e_fit")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if (values := self._arrays[name]) is not None:
+            return values
+        if name == "depth":
+            computed = {name: sum(stage.depth for stage in self._networks.stages)}
+        elif name == "e_fit":
+            computed = {name: np.array([fit_error(widths) for widths in self._block_widths()])}
+        else:
+            counts = self._count()
+            computed = {"macs": counts.macs, "params": counts.params, "acts": counts.acts}
+        self._arrays |= {key: np.broadcast_to(values, self._n) for key, values in computed.items()}
+        return self._arrays[name]  # type: ignore[return-value]
+
+    def holds(self, restriction: Restriction) -> np.ndarray:
+        """Mask of the networks that satisfy a restriction."""
+        return restriction.holds(self)
+
+    def may_hold(self, restriction: Restriction) -> np.ndarray:
+        """Mask that excludes networks for which a restriction obviously fails, from a lower bound of e_fit."""
+        limits = restriction.limits(integer=False) if set(restriction.names) == {"e_fit"} else None
+        if limits is None:
+            return np.ones(self._n, bool)
+        return least_fit_error(*self._stages()) <= limits[1] + 1e-9
+
+    def _stages(self) -> tuple[np.ndarray, np.ndarray]:
+        """Widths and depths of the stages, shape (N, S)."""
+        stages = self._networks.stages
+        widths, depths = (
+            np.stack([np.broadcast_to(getattr(stage, name), self._n) for stage in stages], axis=1)
+            for name in ("width", "depth")
+        )
+        return widths, depths
+
+    def _block_widths(self) -> Iterator[tuple[int, ...]]:
+        for widths, depths in zip(*self._stages(), strict=True):
+            yield tuple(np.repeat(widths, depths).tolist())
 
 
 def map_arrays(function: Callable[..., Any], *parts: Part) -> Part:

@@ -1,0 +1,109 @@
+"""Restrict a design space by the text of a restriction; see `designspace.expressions` for the language.
+
+Each condition is drawn directly if the settings of a space can express it, and by rejection otherwise (`Settings.where`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import numpy as np
+
+from designspace.distributions import Distribution
+from designspace.expressions import Restriction, parse_restriction
+from designspace.spaces.settings import Settings
+from designspace.validated import cut, shorten
+
+Space = TypeVar("Space", bound=Settings)
+
+LARGEST_NAME = 200
+
+
+def restrict(space: Space, text: str, name: str | None = None) -> Space:
+    """The space with a restriction, as documented in `DesignSpace.restrict`."""
+    try:
+        restriction = parse_restriction(text)
+        restriction.check(space.quantities())
+        restricted = space
+        for part in restriction.conjuncts():
+            restricted = _restrict(restricted, part)
+    except ValueError as error:
+        raise ValueError(f"restrict = {error}") from None
+    return restricted.changed(name=cut(f"{space.name}: {restriction.text}", LARGEST_NAME) if name is None else name)
+
+
+def _restrict(space: Space, part: Restriction) -> Space:
+    """The space with one condition."""
+    if part.predicate is not None:
+        return _of_stages(space, *part.predicate)
+    drawn = _drawn(space, part)
+    if drawn is not None:
+        parameter, kept = drawn
+        distribution = space.parameters[parameter]
+        if not kept.any():
+            low, high = distribution.values.min(), distribution.values.max()
+            raise ValueError(f"{cut(part.text)}: must keep a value of {parameter}, which is from {low} to {high}")
+        if kept.all():
+            return space
+        if (narrowed := distribution.conditional(kept)) is not None:
+            return _with_parameter(space, parameter, narrowed)
+    elif len(set(part.names)) == 1 and not any(in_function for _, in_function in part.uses):
+        if (constrained := _constrained(space, part)) is not None:
+            return constrained
+    return space if part.text in space.where else space.changed(where=(*space.where, part.text))
+
+
+def _of_stages(space: Space, function: str, parameter: str) -> Space:
+    """The space with shared(parameter) or nondecreasing(parameter)."""
+    distribution = space.parameters.get(parameter)
+    if distribution is None or not distribution.per_stage:  # all stages share it
+        return space
+    if function == "nondecreasing":
+        increasing = space.increasing if parameter in space.increasing else (*space.increasing, parameter)
+        return _sized(space, space.changed(increasing=increasing))
+    unordered = space.changed(increasing=tuple(name for name in space.increasing if name != parameter))
+    return _sized(space, _with_parameter(unordered, parameter, distribution.changed(per_stage=False)))
+
+
+def _drawn(space: Settings, part: Restriction) -> tuple[str, np.ndarray] | None:
+    """The parameter whose values a condition limits one by one, and the mask of the values that it keeps."""
+    if len(set(part.names)) != 1:
+        return None
+    name, in_function = part.uses[0]
+    distribution = space.parameters.get(name)
+    of_network = name == "depth" and space.depth_of_stages and not in_function
+    if distribution is None or of_network or (distribution.per_stage and not part.holds_by_stage()):
+        return None
+    column = "depth_1" if name == "depth" and space.depth_of_stages else name
+    kept = part.holds({column: distribution.values})
+    return name, kept & (distribution.probabilities > 0)
+
+
+def _constrained(space: Space, part: Restriction) -> Space | None:
+    """The space with a tighter range of macs, params, acts or depth; None if a condition is not such a range.
+
+    Without a range in the space, a lower limit alone is not one.
+    """
+    quantity, limits = part.names[0], part.limits(integer=True)
+    if quantity not in ("depth", "macs", "params", "acts") or limits is None:
+        return None
+    low, high = getattr(space.constraints, quantity) or (0.0, math.inf)
+    low, high = max(low, limits[0]), min(high, limits[1])
+    if low > high:
+        raise ValueError(f"{cut(part.text)}: must leave a value in constraints.{quantity} = {shorten([low, high])}")
+    if math.isinf(high):
+        return None
+    return space.changed(constraints=space.constraints.given() | {quantity: (low, high)})
+
+
+def _with_parameter(space: Space, name: str, distribution: Distribution) -> Space:
+    return _sized(space, space.changed(parameters=space.parameters | {name: distribution}))
+
+
+def _sized(before: Space, after: Space) -> Space:
+    """Scale the published number of networks, if there is one, like the number of combinations of values."""
+    if before.size is None:
+        return after
+    ratio = 10 ** (after.log10_combinations - before.log10_combinations)
+    return after.changed(size=max(1.0, before.size * ratio))
