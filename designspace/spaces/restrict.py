@@ -1,6 +1,6 @@
 """Restrict a design space by the text of a restriction; see `designspace.expressions` for the language.
 
-Each condition is drawn directly if the settings of a space can express it, and by rejection otherwise (`Settings.where`).
+Conditions that the settings of a space can express are drawn directly, others by rejection (`Settings.where`).
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ def _restrict(space: Space, part: Restriction) -> Space:
             return space
         if (narrowed := distribution.conditional(kept)) is not None:
             return _with_parameter(space, parameter, narrowed)
-    elif len(set(part.names)) == 1 and not any(in_function for _, in_function in part.uses):
-        if (constrained := _constrained(space, part)) is not None:
-            return constrained
+    elif (constrained := _constrained(space, part)) is not None:
+        return constrained
     return space if part.text in space.where else space.changed(where=(*space.where, part.text))
 
 
@@ -86,12 +85,12 @@ def _constrained(space: Space, part: Restriction) -> Space | None:
     Without a range in the space, a lower limit alone is not one.
     """
     quantity, limits = part.names[0], part.limits(integer=True)
-    if quantity not in ("depth", "macs", "params", "acts") or limits is None:
+    if set(part.names) - {"depth", "macs", "params", "acts"} or len(set(part.names)) > 1 or limits is None:
         return None
-    low, high = getattr(space.constraints, quantity) or (0.0, math.inf)
-    low, high = max(low, limits[0]), min(high, limits[1])
+    given = getattr(space.constraints, quantity) or (0.0, math.inf)
+    low, high = max(given[0], limits[0]), min(given[1], limits[1])
     if low > high:
-        raise ValueError(f"{cut(part.text)}: must leave a value in constraints.{quantity} = {shorten([low, high])}")
+        raise ValueError(f"{cut(part.text)}: must leave a value in constraints.{quantity} = {shorten(list(given))}")
     if math.isinf(high):
         return None
     return space.changed(constraints=space.constraints.given() | {quantity: (low, high)})

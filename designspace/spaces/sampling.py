@@ -68,7 +68,7 @@ class DesignSpace(Settings):
     def restrict(self, text: str, name: str | None = None) -> Self:
         """The space of the networks that satisfy a restriction, such as "depth <= 20 and shared(group_width)".
 
-        Each condition of an `and` is drawn directly if possible, with the following settings, and otherwise by rejection
+        Each condition of an `and` is drawn directly if the settings below can express it, and otherwise by rejection
         (`where`). The sampling report counts rejections by condition.
 
         - Limits, fixed and excluded values of a parameter: the distribution of the values that remain, with the same
@@ -242,11 +242,10 @@ def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str
         kept &= inside
     draws, networks = _select(kept, draws, networks)
     for restriction in sorted(map(parse_restriction, space.where), key=lambda one: "e_fit" in one.names):  # slow last
-        before = len(next(iter(draws.values())))
-        for step in (Quantities.may_hold, Quantities.holds):
-            n = len(next(iter(draws.values())))
-            draws, networks = _select(step(Quantities(networks, draws, n), restriction), draws, networks)
-        rejected[restriction.text] += before - len(next(iter(draws.values())))
+        inside = Quantities(networks, draws, int(kept.sum())).holds(restriction)
+        rejected[restriction.text] += int(np.sum(~inside))
+        draws, networks = _select(inside, draws, networks)
+        kept = inside[inside]
     return draws, networks
 
 
