@@ -393,7 +393,7 @@ def _array(column: Any) -> np.ndarray:
 
 def _absent(values: Any) -> np.ndarray:
     array = np.asarray(values)
-    return np.equal(array, None) if _is_text(array) else np.isnan(array)
+    return np.asarray(array == None, bool) if _is_text(array) else np.isnan(array)  # noqa: E711
 
 
 def _is_text(values: Any) -> bool:

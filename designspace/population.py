@@ -294,12 +294,12 @@ class Quantities(Mapping[str, np.ndarray]):
         if (values := self._arrays[name]) is not None:
             return values
         if name == "depth":
-            computed = {name: sum(stage.depth for stage in self._networks.stages)}
+            computed = {name: np.asarray(sum(stage.depth for stage in self._networks.stages))}
         elif name == "e_fit":
             computed = {name: np.array([fit_error(widths) for widths in self._block_widths()])}
         else:
             counts = self._count()
-            computed = {"macs": counts.macs, "params": counts.params, "acts": counts.acts}
+            computed = {key: np.asarray(getattr(counts, key)) for key in ("macs", "params", "acts")}
         self._arrays |= {key: np.broadcast_to(values, self._n) for key, values in computed.items()}
         return self._arrays[name]  # type: ignore[return-value]
 

@@ -140,21 +140,27 @@ def differences(space: DesignSpace) -> dict[str, Any]:
     mappings = [{"base": base.name} | _changes(base.to_mapping(), target) for base in SPACES.values()]
     for mapping in sorted(mappings, key=lambda mapping: len(to_lines(mapping))):
         with contextlib.suppress(ValueError):  # a merge cannot remove every setting of a base
-            if space_from_config(mapping).to_mapping() == target:
+            if _draw_alike(space_from_config(mapping), space):
                 return mapping
     return target
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _draw_alike(one: DesignSpace, other: DesignSpace) -> bool:
+    """Whether two spaces are equal; under compound, settings given in the template change the spec even if equal."""
+    given, other_given = (space.template.model_fields_set - {"stage"} for space in (one, other))
+    return one == other and (one.family != "compound" or given == other_given)
+
+
+def _changes(old: Any, new: Any) -> dict[str, Any]:
     """What `merge` has to be given to turn old settings into new ones."""
     changes: dict[str, Any] = {key: None for key in old if key not in new}
     for key, value in new.items():
         before = old.get(key)
         if key in old and before == value:
             continue
-        other_kind = not isinstance(value, Mapping) or not isinstance(before, Mapping)
-        if other_kind or value.get("distribution") != before.get("distribution"):
-            changes[key] = value
-        else:
+        nested = isinstance(value, Mapping) and isinstance(before, Mapping)
+        if nested and value.get("distribution") == before.get("distribution"):
             changes[key] = _changes(before, value)
+        else:
+            changes[key] = value
     return changes
