@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
 from typing import Any, Self
@@ -13,7 +13,7 @@ import numpy as np
 
 from designspace.counting import Complexity, complexity
 from designspace.distributions import Distribution
-from designspace.expressions import parse_restriction
+from designspace.expressions import Restriction, parse_restriction
 from designspace.memory import training_memory
 from designspace.population import Population, Quantities, SamplingReport, leaves, map_arrays
 from designspace.spaces.families import FAMILIES
@@ -24,6 +24,9 @@ from designspace.validated import check_integer, unknown
 
 CHUNK = 1 << 14
 """Candidates drawn at once. Changing it changes the population of every seed."""
+
+SLOW_STEP = 1 << 9
+"""Candidates evaluated at once if a restriction takes long; a divisor of CHUNK."""
 
 MOST_NETWORKS = 10_000_000
 """Largest population, a few gigabytes."""
@@ -148,13 +151,20 @@ class DesignSpace(Settings):
         parameters: list[Draws] = []
         rejected: Counter[str] = Counter()
         seen: set[bytes] = set()
-        chunks = last_success = kept = members = duplicates = 0
+        drawn = last_success = kept = members = duplicates = 0
+        restrictions = [parse_restriction(text) for text in self.where]
+        slow = any("e_fit" in restriction.names for restriction in restrictions)
+        step = SLOW_STEP if slow else CHUNK
         while members < n:
-            draws, candidates = _candidates(self, np.random.default_rng([seed, stream, chunks]), rejected)
+            if drawn % CHUNK == 0:
+                chunk = _draw(self, np.random.default_rng([seed, stream, drawn // CHUNK]))
+            part = slice(drawn % CHUNK, drawn % CHUNK + step)
+            draws = {name: values[part] for name, values in chunk.items()}
+            draws, candidates = _accepted(self, draws, restrictions, rejected)
             new = _new(candidates, seen)
             chosen = np.flatnonzero(new) if self.duplicates == "drop" else np.arange(len(new))
             chosen = chosen[: n - members]
-            chunks += 1
+            drawn += step
             kept += len(new)
             members += len(chosen)
             considered = new[: chosen[-1] + 1] if members == n else new
@@ -162,9 +172,9 @@ class DesignSpace(Settings):
             if len(chosen):
                 networks.append(map_arrays(lambda array, chosen=chosen: array[chosen], candidates))
                 parameters.append({name: values[chosen] for name, values in draws.items()})
-                last_success = chunks
-            elif (chunks - last_success) * CHUNK >= PATIENCE:
-                raise ValueError(_too_few(self, n, chunks * CHUNK, members, kept, rejected))
+                last_success = drawn
+            elif drawn - last_success >= PATIENCE:
+                raise ValueError(_too_few(self, n, drawn, members, kept, rejected))
             if on_progress is not None:
                 on_progress(members)
         return Population(
@@ -173,7 +183,7 @@ class DesignSpace(Settings):
             map_arrays(lambda *arrays: np.concatenate(arrays), *networks),
             {name: np.concatenate([draws[name] for draws in parameters]) for name in self.parameters},
             SamplingReport(
-                drawn=chunks * CHUNK,
+                drawn=drawn,
                 kept=kept,
                 rejected={name: count for name, count in rejected.items() if count},
                 distinct=n if self.duplicates == "drop" else n - duplicates,
@@ -219,13 +229,20 @@ class Fraction:
         return float(low), float(high)
 
 
-def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str]) -> tuple[Draws, ModelSpec]:
-    """Draws and networks of one chunk that satisfy every constraint; the others are counted in `rejected`."""
+def _draw(space: Settings, rng: np.random.Generator) -> Draws:
+    """One chunk of candidates."""
     stages = len(space.template.strides)
-    draws = {
+    return {
         name: distribution.sample(rng, (CHUNK, stages) if distribution.per_stage else (CHUNK,))
         for name, distribution in space.parameters.items()
     }
+
+
+def _accepted(
+    space: Settings, draws: Draws, restrictions: Sequence[Restriction], rejected: Counter[str]
+) -> tuple[Draws, ModelSpec]:
+    """The draws and networks that satisfy every constraint; the others are counted in `rejected`."""
+    stages = len(space.template.strides)
     for name in space.increasing:
         kept = np.all(np.diff(draws[name], axis=1) >= 0, axis=1)
         rejected[f"{name} decreases"] += len(kept) - int(kept.sum())
@@ -241,7 +258,7 @@ def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str
         rejected[name] += int(np.sum(kept & ~inside))
         kept &= inside
     draws, networks = _select(kept, draws, networks)
-    for restriction in sorted(map(parse_restriction, space.where), key=lambda one: "e_fit" in one.names):  # slow last
+    for restriction in sorted(restrictions, key=lambda one: "e_fit" in one.names):  # slow ones last
         inside = Quantities(networks, draws, int(kept.sum())).holds(restriction)
         rejected[restriction.text] += int(np.sum(~inside))
         draws, networks = _select(inside, draws, networks)

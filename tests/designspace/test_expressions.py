@@ -68,7 +68,8 @@ def test_conjuncts_keep_the_text() -> None:
     [
         ("widht <= 3", "widht <= 3: name = widht: unknown; did you mean width"),
         ("shared(depht)", "name = depht: unknown; did you mean depth"),
-        ("shared(w_9)", "name = w_9: unknown; names: depth, width, depth_1"),
+        ("shared(qq)", "name = qq: unknown; names: depth, width, depth_1"),
+        ("shared(w)", "name = w: unknown; did you mean width"),
         ("depth = 3", "must compare with ==, not ="),
         ("residual", "must compare every name with a value, such as residual == true"),
         ("sharde(width)", "function = sharde: unknown; did you mean shared"),

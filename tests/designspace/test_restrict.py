@@ -12,6 +12,7 @@ from designspace import spaces
 from designspace.cli import main
 from designspace.distributions import Choice, LogUniform, PowerOfTwo, Uniform
 from designspace.spaces import DesignSpace, load_space, save_space, space_from_config
+from designspace.width_fit import fit_quantized_linear, least_fit_error
 
 CHAIN = {  # arXiv 2003.13678, Table 1
     "anynetx_b": "shared(bottleneck_ratio)",
@@ -149,11 +150,29 @@ def test_fraction_of_a_space_and_its_interval() -> None:
 
 
 def test_networks_close_to_a_linear_rule() -> None:
-    space = spaces.space("anynetx_e").with_template(strides=(2, 2)).restrict("e_fit <= 0.05 and max(depth) <= 6")
-    population = space.sample(10)
-    assert population.satisfies("e_fit <= 0.05").all()
+    space = spaces.space("anynetx_d").with_constraints(macs=(1e8, 2e8)).restrict("e_fit <= 0.2")
+    population = space.sample(12)
+    assert population.satisfies("e_fit <= 0.2").all()
+    assert space.sample(4) == population[:4]
+    errors = [fit_quantized_linear(spec.block_widths).error for spec in population]
+    assert max(errors) <= 0.2
+    report = population.report
+    assert report.rejected["e_fit <= 0.2"] > 0
+    assert report.drawn == report.kept + sum(report.rejected.values())
     regnets = spaces.space("regnet_r").with_distributions(w_0=Uniform(low=64, high=256, step=8)).sample(10)
     assert regnets.satisfies("e_fit <= 0.03").all()  # its networks follow the rule
+
+
+def test_lower_bound_of_the_distance_from_the_rule() -> None:
+    population = spaces.space("anynetx_a").sample(40)
+    widths, depths = (
+        np.stack([getattr(s, name) for s in population.networks.stages], 1) for name in ("width", "depth")
+    )
+    errors = np.array([fit_quantized_linear(spec.block_widths).error for spec in population])
+    bound = least_fit_error(widths, depths)
+    assert (bound <= errors + 1e-9).all()
+    assert np.mean(bound > 0.2) > 0.5  # most networks of the space have decreasing widths
+    assert (bound[(np.diff(widths) >= 0).all(axis=1)] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +194,7 @@ def test_errors_of_where() -> None:
     with pytest.raises(ValueError, match=r"where = widht <= 3: name = widht: unknown; did you mean width"):
         space_from_config({"base": "anynetx_a", "where": ["widht <= 3"]})
     with pytest.raises(
-        ValueError, match="within = .*: must have a multiple of step = 8 between low = 8 and high = 1024"
+        ValueError, match=r"within = .*: must have a multiple of step = 8 between low = 8 and high = 1024"
     ):
         space_from_config({"base": "anynetx_a", "parameters": {"width": {"within": [2000, 3000]}}})
 
@@ -227,5 +246,5 @@ def test_sample_reports_the_acceptance_of_a_restriction(tmp_path: Path, capsys: 
     assert main(["sample", f"space={tmp_path / 'next.yaml'}", "restrict=ratio(width) <= 3", "n=5"]) == 0
     output = capsys.readouterr().out
     assert "5 networks of next: ratio(width) <= 3, seed 0" in output
-    assert "acceptance 0." in output
+    assert "acceptance 1.917%" in output
     assert "width_1 <= 64" in output.split("rejected:")[1]
