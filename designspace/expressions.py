@@ -227,7 +227,9 @@ class Restriction:
                 left, sign, right = right, _MIRRORED.get(sign, sign), left
             if not isinstance(left, ast.Name) or sign not in _MIRRORED or not _is_constant(right):
                 return None
-            if _is_text(limit := _arithmetic(right, _no_names)):
+            with np.errstate(all="ignore"):
+                limit = _arithmetic(right, _no_names)
+            if _is_text(limit) or not math.isfinite(limit):
                 return None
             if sign in (ast.Gt, ast.GtE, ast.Eq):
                 low = max(low, math.floor(limit) + 1 if sign is ast.Gt and integer else float(limit))

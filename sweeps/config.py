@@ -235,7 +235,7 @@ def spaces_by_label(spaces: object) -> dict[str, Any]:
     """The spaces of a study as mappings by label.
 
     Args:
-        spaces: a list of names and files (.yaml), or a mapping of labels to names, files (.yaml) or mappings. The label of a
+        spaces: a list of names and files, or a mapping of labels to names, files (.yaml) or mappings. The label of a
             name is the name, without the module of an import path; that of a file is its stem.
     Raises:
         FileNotFoundError: a file does not exist.

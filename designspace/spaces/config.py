@@ -57,7 +57,10 @@ def space_from_config(config: str | Mapping[str, Any]) -> DesignSpace:
         return space(config)
     given = dict(config)
     given.pop("provenance", None)
-    restrictions = given.pop("restrict", None) or ()
+    restrictions = given.pop("restrict", None) or []
+    restrictions = [restrictions] if isinstance(restrictions, str) else restrictions
+    if not isinstance(restrictions, list | tuple):
+        raise ValueError(f"restrict = {shorten(restrictions)}: must be text or a list of texts")
     named = "name" in given
     if "SETUP" in given:
         base: DesignSpace | None = from_pycls_sweep({key: given.pop(key) for key in Sweep.model_fields if key in given})
@@ -70,7 +73,7 @@ def space_from_config(config: str | Mapping[str, Any]) -> DesignSpace:
     if isinstance(parameters := given.get("parameters"), Mapping):
         given["parameters"] = {name: value for name, value in parameters.items() if value is not None}
     built = DesignSpace.from_mapping(given)
-    for text in [restrictions] if isinstance(restrictions, str) else restrictions:
+    for text in restrictions:
         built = built.restrict(text, built.name if named else None)
     return built
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from designspace.distributions import Distribution
+from designspace.distributions import Choice, Distribution
 from designspace.expressions import Restriction, parse_restriction
 from designspace.spaces.settings import Settings
 from designspace.validated import cut, shorten
@@ -42,8 +42,9 @@ def _restrict(space: Space, part: Restriction) -> Space:
         parameter, kept = drawn
         distribution = space.parameters[parameter]
         if not kept.any():
-            low, high = distribution.values.min(), distribution.values.max()
-            raise ValueError(f"{cut(part.text)}: must keep a value of {parameter}, which is from {low} to {high}")
+            values = distribution.values.tolist()
+            listed = f"one of {values}" if isinstance(distribution, Choice) else f"from {values[0]} to {values[-1]}"
+            raise ValueError(f"{cut(part.text)}: must keep a value of {parameter}, which is {cut(listed)}")
         if kept.all():
             return space
         if (narrowed := distribution.conditional(kept)) is not None:

@@ -182,6 +182,7 @@ def test_lower_bound_of_the_distance_from_the_rule() -> None:
         ("shared(w_m)", "name = w_m: unknown"),
         ("width > 2000", "width > 2000: must keep a value of width, which is from 8 to 1024"),
         ("macs > 3e8", r"must leave a value in constraints.macs = \[100000000.0, 200000000.0\]"),
+        ("bottleneck_ratio == 3", r"must keep a value of bottleneck_ratio, which is one of \[1, 2, 4\]"),
         ("depth", "must compare every name with a value"),
     ],
 )
@@ -197,6 +198,11 @@ def test_errors_of_where() -> None:
         ValueError, match=r"within = .*: must have a multiple of step = 8 between low = 8 and high = 1024"
     ):
         space_from_config({"base": "anynetx_a", "parameters": {"width": {"within": [2000, 3000]}}})
+
+
+@pytest.mark.parametrize("text", ["depth < 1e999", "macs <= 1 / 0", "acts > 1e999 - 1e999", "width < 1e999"])
+def test_limits_that_are_not_finite(text: str) -> None:
+    assert spaces.space("anynetx_a").restrict(text).constraints.ranges() == {}
 
 
 def study_space() -> DesignSpace:
@@ -239,6 +245,8 @@ def test_errors_of_space_files(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("base: anynetx_a\nrestrict: [width <= 64, 3]\n")
     with pytest.raises(ValueError, match=r"bad\.yaml: restrict = 3: must be text"):
         load_space(tmp_path / "bad.yaml")
+    with pytest.raises(ValueError, match="restrict = 7: must be text or a list of texts"):
+        space_from_config({"base": "anynetx_a", "restrict": 7})
 
 
 def test_sample_reports_the_acceptance_of_a_restriction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
