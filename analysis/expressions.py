@@ -148,6 +148,29 @@ def parse_expression(text: str, columns: Sequence[str]) -> Expression:
     return Expression(tree, tuple(used))
 
 
+def with_expression(frame: pd.DataFrame, field: str, text: str) -> pd.DataFrame:
+    """A frame with the column `text`: itself if it has one, otherwise with the value of the expression in every row.
+
+    Args:
+        frame: the columns; an expression may use those with numbers.
+        field: argument that holds the expression, for messages.
+        text: a column or an expression.
+
+    Raises:
+        ValueError: an unknown column, or neither a column nor an expression.
+    """
+    if text in frame:
+        return frame
+    if re.fullmatch(PLAIN, text):
+        raise ValueError(unknown_column(field, text, frame))
+    numeric = [str(name) for name in frame.select_dtypes("number")]
+    try:
+        values = parse_expression(text, numeric).evaluate(lambda name: frame[name].astype(float))
+    except ValueError as error:
+        raise ValueError(f"{field} = {error}") from None
+    return frame.assign(**{text: values})
+
+
 def _column_without_backticks(text: str, columns: Sequence[str]) -> str | None:
     """A column that needs backticks and lacks them: 100-val/acc must not divide val by acc."""
     bare = re.sub(QUOTED, " ", text)

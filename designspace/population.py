@@ -35,9 +35,9 @@ class SamplingReport:
         drawn: candidates drawn.
         kept: candidates that satisfy every constraint.
         rejected: the other candidates by the first constraint they violate; the counts sum to drawn - kept.
-        distinct: distinct networks.
-        duplicates: draws that satisfy every constraint and repeat an earlier network. They are part of the population,
-            or dropped from it under `duplicates="drop"`.
+        distinct: distinct networks, with their learning rate and weight decay if those are drawn.
+        duplicates: draws that satisfy every constraint and repeat an earlier one. They are part of the population, or
+            dropped from it under `duplicates="drop"`.
     """
 
     drawn: int

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from designspace.spaces import Constraints, Template
+from designspace.spaces import RATES, Constraints, Template
 from designspace.study import FEW_UPDATES, STATUSES
 from designspace.validated import Name, Validated, shorten, unknown
 
@@ -85,6 +85,11 @@ class Recipe(Validated):
         """Hash of every field but `name` and `eval_batch_size` (which only changes rounding), 16 hex digits."""
         content = without_defaults(self.model_dump(exclude={"name", "eval_batch_size"}, mode="json"))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def with_rates(self, parameters: Mapping[str, Any]) -> Recipe:
+        """The recipe of one model: with the learning rate and weight decay among the parameters of its space."""
+        rates = {name: parameters[name] for name in RATES if name in parameters}
+        return self.changed(**rates) if rates else self
 
     @property
     def peak_learning_rate(self) -> float:

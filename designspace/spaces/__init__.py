@@ -9,10 +9,11 @@ from designspace.packages import import_attribute
 from designspace.spaces.named import SPACES
 from designspace.spaces.pycls_sweep import Sweep, from_pycls_sweep
 from designspace.spaces.sampling import DesignSpace
-from designspace.spaces.settings import Constraints, Template
+from designspace.spaces.settings import RATES, Constraints, Template
 from designspace.validated import shorten, unknown
 
 __all__ = [
+    "RATES",
     "Constraints",
     "DesignSpace",
     "Template",

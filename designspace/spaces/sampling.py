@@ -64,16 +64,19 @@ class DesignSpace(Settings):
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Number of free parameters; a parameter drawn per stage counts once per stage."""
-        return sum(self._draws(one) for one in self.parameters.values() if len(one.values) > 1)
+        """Number of free parameters of the networks; a parameter drawn per stage counts once per stage."""
+        return sum(self._draws(one) for one in self._of_networks() if len(one.values) > 1)
 
     @property
     def log10_size(self) -> float:
         """log10 of the number of networks before constraints, divided by S! for each non-decreasing parameter."""
         if self.size is not None:
             return log10(self.size)
-        combinations = sum(self._draws(one) * log10(len(one.values)) for one in self.parameters.values())
+        combinations = sum(self._draws(one) * log10(len(one.values)) for one in self._of_networks())
         return combinations - len(self.increasing) * log10(factorial(len(self.template.strides)))
+
+    def _of_networks(self) -> list[Distribution]:
+        return [one for name, one in self.parameters.items() if name not in self.rates]
 
     def _draws(self, distribution: Distribution) -> int:
         return len(self.template.strides) if distribution.per_stage else 1
@@ -82,7 +85,8 @@ class DesignSpace(Settings):
         """The first n draws of the space's random stream; sample(a) is a prefix of sample(b) for a < b.
 
         Under `duplicates="keep"` draws are independent, so a network can occur more than once. Under "drop" they are
-        the distinct networks of the same stream, each at its first draw.
+        the distinct networks of the same stream, each at its first draw. Networks with different learning rates or
+        weight decays are distinct.
 
         Args:
             n: number of networks.
@@ -104,7 +108,7 @@ class DesignSpace(Settings):
         chunks = last_success = kept = members = duplicates = 0
         while members < n:
             draws, candidates = _candidates(self, np.random.default_rng([seed, stream, chunks]), rejected)
-            new = _new(candidates, seen)
+            new = _new([*leaves(candidates), *(draws[name] for name in self.rates)], seen)
             chosen = np.flatnonzero(new) if self.duplicates == "drop" else np.arange(len(new))
             chosen = chosen[: n - members]
             chunks += 1
@@ -140,8 +144,10 @@ def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str
     """Draws and networks of one chunk that satisfy every constraint; the others are counted in `rejected`."""
     stages = len(space.template.strides)
     draws = {
-        name: distribution.sample(rng, (CHUNK, stages) if distribution.per_stage else (CHUNK,))
-        for name, distribution in space.parameters.items()
+        name: (distribution := space.parameters[name]).sample(
+            rng, (CHUNK, stages) if distribution.per_stage else (CHUNK,)
+        )
+        for name in sorted(space.parameters, key=lambda name: name in space.rates)  # rates last: the same networks
     }
     for name in space.increasing:
         kept = np.all(np.diff(draws[name], axis=1) >= 0, axis=1)
@@ -160,11 +166,14 @@ def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str
     return {name: values[kept] for name, values in draws.items()}, map_arrays(lambda array: array[kept], networks)
 
 
-def _new(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
-    """Mask of the networks that are neither in `seen` nor repeated here, shape (N,); adds them to `seen`."""
-    columns = [
-        np.ascontiguousarray(array).view(np.uint8).reshape(len(array), array.itemsize) for array in leaves(networks)
-    ]
+def _new(columns: list[np.ndarray], seen: set[bytes]) -> np.ndarray:
+    """Mask of the rows that are neither in `seen` nor repeated here, shape (N,); adds them to `seen`.
+
+    Args:
+        columns: arrays of shape (N,).
+        seen: contents of rows.
+    """
+    columns = [np.ascontiguousarray(array).view(np.uint8).reshape(len(array), array.itemsize) for array in columns]
     rows = np.concatenate(columns, axis=1)
     new = np.zeros(len(rows), bool)
     for position, key in enumerate(rows.view(f"V{rows.shape[1]}").ravel().tolist()):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from designspace.distributions import Distribution
+from designspace.distributions import Distribution, LogUniform, Uniform
 from designspace.memory import Optimizer, Precision
 from designspace.packages import import_attribute, import_path
 from designspace.scaling import Rule
@@ -84,7 +84,10 @@ COMPOUND = (
     {"depth_factor", "width_factor", "resolution_factor", "group_width_factor"},
 )
 INTEGERS = {"depth", "width", "resolution", "groups"}
-SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001}  # of integers 1, of other parameters 0.001
+SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001, "learning_rate": 1e-9, "weight_decay": 0.0}
+"""Smallest value of parameters; 1 of other integers, 0.001 of other numbers."""
+RATES = ("learning_rate", "weight_decay")
+"""Parameters that replace those of the training recipe, as in arXiv 2003.13678, appendix C."""
 MOST_STAGE_VALUES = 10_000  # of a drawn stage field; each value is validated
 
 
@@ -104,12 +107,12 @@ class Settings(Validated):
         name: identifies the space and its random stream.
         family: converts draws to networks: a name, a function, or its import path MODULE:FUNCTION; see
             `designspace.spaces.families`.
-        parameters: distribution of each free parameter: those of the family, `resolution`, and any field of the stages
-            except their stride.
+        parameters: distribution of each free parameter: those of the family, `resolution`, any field of the stages
+            except their stride, and RATES. Only RATES may be continuous.
         increasing: parameters that must not decrease from stage to stage.
         constraints: ranges of complexity and other quantities.
         duplicates: "keep" for independent draws, in which a network can occur more than once; "drop" for distinct
-            networks, each at its first draw.
+            networks (with their RATES), each at its first draw.
         template: settings that all networks share.
         spec: the network that the family compound scales (a published network or the mapping of a spec).
         rule: how the family compound distributes growth over depth, width and resolution.
@@ -133,6 +136,7 @@ class Settings(Validated):
         if not isinstance(block, str) or block not in STAGES:
             raise ValueError(f"template.stage.block = {shorten(block)}: must be one of {', '.join(STAGES)}")
         self._check_stage("template.stage", {})
+        self._check_rates()
         if self.family == "compound":
             self._check_compound()
         elif isinstance(self.family, str):
@@ -147,6 +151,11 @@ class Settings(Validated):
                 raise ValueError(f"increasing = {name}: must be a parameter drawn per stage")
         return self
 
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """The parameters that are of RATES."""
+        return tuple(name for name in RATES if name in self.parameters)
+
     def to_mapping(self) -> dict[str, Any]:
         """All settings as JSON types, without a base; `space_from_config` reads back an equal space.
 
@@ -159,6 +168,17 @@ class Settings(Validated):
         elif not isinstance(self.family, str):
             mapping["family"] = import_path("family", self.family)
         return mapping
+
+    def _check_rates(self) -> None:
+        for name, distribution in self.parameters.items():
+            if name in RATES:
+                if isinstance(distribution, Uniform | LogUniform) and "step" not in distribution.model_fields_set:
+                    raise ValueError(f"parameters.{name}.step: required; null for all numbers between low and high")
+                self._check_domain(name, distribution.values)
+                if distribution.per_stage:
+                    raise ValueError(f"parameters.{name}.per_stage = True: must be False")
+            elif distribution.is_continuous:
+                raise ValueError(f"parameters.{name}.step = None: must be a number, except for {' and '.join(RATES)}")
 
     def _check_stage(self, prefix: str, drawn: dict[str, Any]) -> None:
         try:
@@ -211,6 +231,7 @@ class Settings(Validated):
     def _check_parameters(self, required: set[str], allowed: set[str]) -> None:
         if missing := required - set(self.parameters):
             raise ValueError(f"parameters.{sorted(missing)[0]}: required by the family {self.family}")
+        allowed = allowed | set(RATES)
         if others := sorted(set(self.parameters) - required - allowed):
             advice = suggestion(others[0], sorted(required | allowed))
             raise ValueError(f"parameters.{others[0]}: unknown; {advice}")

@@ -177,8 +177,9 @@ def draw(values: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> 
         }
         for row in population.rows():
             _check_fits(label, row["spec"], image)
+            recipe_id = config.recipe.with_rates(row["parameters"]).recipe_id
             for seed in config.training_seeds:
-                key = record_key(row["spec_id"], config.recipe.recipe_id, splits.data_id, seed)
+                key = record_key(row["spec_id"], recipe_id, splits.data_id, seed)
                 models.append(StudyModel(**(row | {"key": key, "space": label, "seed": seed})))
     order = {label: number for number, label in enumerate(spaces)}
     models.sort(key=lambda model: (model.index, order[model.space], model.seed))
