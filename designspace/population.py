@@ -57,15 +57,16 @@ class SamplingReport:
         return self.duplicates / (self.distinct + self.duplicates)
 
 
-def duplicates_text(n: int, distinct: int, duplicates: int) -> str:
+def duplicates_text(n: int, distinct: int, duplicates: int, *, rates: bool = False) -> str:
     """Describe the duplicates of n draws; `distinct` and `duplicates` as in `SamplingReport`.
 
-    With n distinct networks the duplicates were dropped.
+    With n distinct networks the duplicates were dropped. `rates`: learning rates or weight decays are drawn.
     """
+    text = f"{distinct:,} distinct {'models' if rates else 'networks'}"
     if not duplicates:
-        return f"{distinct:,} distinct networks"
+        return text
     share = f"{duplicates:,} duplicate draws ({duplicates / (distinct + duplicates):.1%})"
-    return f"{distinct:,} distinct networks, {share} {'dropped' if n == distinct else 'kept'}"
+    return f"{text}, {share} {'dropped' if n == distinct else 'kept'}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

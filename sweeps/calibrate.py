@@ -85,6 +85,7 @@ def calibrate(
     for override in overrides:
         if override.partition("=")[0].strip("+~") in own:
             raise ValueError(f"{override}: must be left out, because models, out, lr and wd set {', '.join(own)}")
+    _check_not_drawn(overrides, own)
     check_output(out / RESULTS, force=force, content=to_csv([]).encode())
     check_output(out / RECOMMENDED, force=force)
     records: dict[Pair, list[Record]] = {}
@@ -170,6 +171,20 @@ def table(rows: Sequence[Row]) -> str:
             f"{row.learning_rate:8g}  {row.weight_decay:8g}  {row.mean_error:8.2f} %  {span:12}  {behind:15}  {failed}"
         )
     return "\n".join(lines)
+
+
+def _check_not_drawn(overrides: Sequence[str], own: Sequence[str]) -> None:
+    """Raise ValueError if a space draws a value that the calibration sets."""
+    from designspace.spaces import space_from_config
+    from sweeps.compose import compose
+
+    config = compose([text for text in overrides if not text.startswith("-")] + ["run=calibration"]).config
+    for label, space in config.spaces.items():
+        for name in space_from_config({"name": label, **space}).rates:
+            if f"recipe.{name}" in own:
+                raise ValueError(
+                    f"spaces.{label}.parameters.{name}: must be null, because the calibration sets recipe.{name}"
+                )
 
 
 def _error(record: Record) -> float:

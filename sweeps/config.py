@@ -45,8 +45,9 @@ class Recipe(Validated):
     (Goyal et al. 2017, arXiv 1706.02677); without a reference it is used as given. It rises linearly for
     `warmup_epochs` (may be a fraction), then follows `schedule` to zero at the last update. `weight_decay` applies to
     every parameter, as in pycls, unless `decay_norm_and_bias` is false. `crop_padding` (pixels) and `flip` are drawn
-    per image and epoch. Images are resized to `resolution` pixels a side, by default that of the network; a list is
-    divided over the epochs, as in progressive learning (Tan & Le 2021, arXiv 2104.00298). `name` is a label and not
+    per image and epoch; `padding_color` is black, or the mean of the training images, which is zero after
+    normalization. Images are resized to `resolution` pixels a side, by default that of the network; a list is divided
+    over the epochs, as in progressive learning (Tan & Le 2021, arXiv 2104.00298). `name` is a label and not
     part of `recipe_id`.
 
     Fields with a default are newer than others; studies of earlier versions lack them.
@@ -69,6 +70,7 @@ class Recipe(Validated):
     flip: bool
     eval_batch_size: int = Field(ge=1)
     resolution: Positive | Annotated[list[Positive], Field(min_length=1)] | None = None
+    padding_color: Literal["black", "mean"] = "black"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -129,6 +131,8 @@ class Recipe(Validated):
 def without_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a recipe without fields newer than others at their default, which change no training."""
     newer = {name: field.default for name, field in Recipe.model_fields.items() if not field.is_required()}
+    if not recipe.get("crop_padding"):
+        recipe = {name: value for name, value in recipe.items() if name != "padding_color"}
     return {name: value for name, value in recipe.items() if name not in newer or value != newer[name]}
 
 

@@ -319,7 +319,7 @@ def make_loader(splits: Splits | StreamedSplits, device: Device, recipe: Recipe)
     """Return the source of the batches: images on the device, or a stream from disk."""
     if isinstance(splits, StreamedSplits):
         return Stream(splits, device)
-    return cache_on_device(splits, device, recipe.crop_padding)
+    return cache_on_device(splits, device, recipe.crop_padding, recipe.padding_color)
 
 
 def measure_error(
