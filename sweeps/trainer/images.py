@@ -92,6 +92,11 @@ class ResidentImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def normalization(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the pixels in 0 … 1, each (C, 1, 1) on the device."""
+        return self._mean[:, None, None] / 255, 1 / (255 * self._scale[:, None, None])
+
     def batch(self, indices: Tensor, augmentation: Augmentation | None = None) -> Tensor:
         """Return normalized float32 images (B, C, H, W), channels last, for indices (B,), optionally augmented."""
         if augmentation is None:
@@ -117,6 +122,11 @@ class ResidentLoader:
     def train_size(self) -> int:
         """Number of training images."""
         return len(self.train)
+
+    @property
+    def normalization(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the pixels in 0 … 1, each (C, 1, 1) on the device."""
+        return self.train.normalization
 
     def draw(self, recipe: Recipe, seed: int, epoch: int) -> tuple[Tensor, Augmentation]:
         """Draw an epoch, on the device: images of each update in this process, (updates, B), and augmentation."""

@@ -99,6 +99,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     from sweeps.data import open_data
     from sweeps.resources import visible_gpus
     from sweeps.trainer.device import resolve_device
+    from sweeps.trainer.mixing import find_policies
     from sweeps.trainer.trainer import arithmetic, new_record, train_model
     from sweeps.worker.probe import measure_times
 
@@ -109,6 +110,8 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
             f"device.device = {device_config.device}: must be cpu, because PyTorch {torch.__version__} cannot use the "
             f"GPUs ({', '.join(gpus)}); or install a PyTorch that is built for them"
         )
+    if recipe.uses_policy:
+        find_policies()
     splits = open_data(study.data, config["processes"])
     device = resolve_device(device_config)
     try:
