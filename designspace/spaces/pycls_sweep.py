@@ -37,7 +37,7 @@ SCALARS = ("value_sampler", "float_sampler", "int_sampler")
 RAND_TYPES = ("uniform", "log_uniform", "power2_uniform", "power2_or_log_uniform")
 """Supported types; pycls also has clipped normal and log_normal."""
 
-CONTINUOUS = {"uniform": Uniform, "log_uniform": LogUniform}
+CONTINUOUS: dict[str, type[Validated]] = {"uniform": Uniform, "log_uniform": LogUniform}
 
 REGNET_SAMPLER = {  # RAND_TYPE, QUANTIZE
     "DEPTH": ("uniform", 1),

@@ -72,26 +72,20 @@ def read_initial_weights(path: str | Path, spec: ModelSpec) -> InitialWeights:
         if name not in own:
             raise ValueError(f"weights = {file}: must have the tensors of network {spec.spec_id}, not {shorten(name)}")
     classifier = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
-    names, head = (f"{classifier}.weight", f"{classifier}.bias"), "loaded"
-    classes = len(tensors[names[0]])
-    if classes != spec.head.classes:
+    of_classes = (f"{classifier}.weight", f"{classifier}.bias")
+    other_classes = tensors[of_classes[0]].shape[:1] != own[of_classes[0]].shape[:1]
+    for name, tensor in own.items():
+        given, needed = list(tensors[name].shape), list(tensor.shape)
+        compared = slice(1 if other_classes and name in of_classes else 0, None)
+        if given[compared] != needed[compared]:
+            raise ValueError(f"weights = {file}: {name} has shape {given}: must be {needed}")
+    if other_classes:
+        classes = len(tensors[of_classes[0]])
         log.warning(
-            "weights = %s: has %d classes and the data %d, so the head is newly initialized",
-            file,
-            classes,
-            spec.head.classes,
+            "weights = %s: has %d classes, the data %d: the head is newly initialized", file, classes, spec.head.classes
         )
-        head = "initialized"
-    for name, tensor in tensors.items():
-        shape, needed = list(tensor.shape), list(own[name].shape)
-        if name in names and head == "initialized":
-            shape, needed = shape[1:], needed[1:]
-        if shape != needed:
-            raise ValueError(
-                f"weights = {file}: {name} has shape {list(tensor.shape)}: must be {list(own[name].shape)}"
-            )
-    if head == "initialized":
-        tensors = {name: tensor for name, tensor in tensors.items() if name not in names}
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in of_classes}
+    head = "initialized" if other_classes else "loaded"
     return InitialWeights(file, hashlib.sha256(content).hexdigest(), tensors, head)
 
 

@@ -109,7 +109,7 @@ class Policy:
 def _of_one_operation(kind: type) -> Any:
     """A policy of kornia that applies the operation whose number is its attribute `operation`."""
 
-    class Policy(kind):  # type: ignore[misc]
+    class Policy(kind):
         operation = 0
 
         def get_forward_sequence(self, params: Any = None) -> Any:
