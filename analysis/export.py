@@ -15,6 +15,7 @@ from designspace import ModelSpec, save_spec
 from designspace.atomic import check_output
 from designspace.export import FORMATS, check_folder, write
 from designspace.expressions import unknown_column
+from designspace.spaces import RATES
 from designspace.validated import shorten, unknown
 
 SPECS = ("yaml", "json")
@@ -144,6 +145,7 @@ def provenance(model: dict[str, Any], source: Source) -> dict[str, Any]:
         "spec_id",
         "recipe_id",
         "data_id",
+        *RATES,
         "seed",
         "macs",
         "params",

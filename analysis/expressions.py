@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from designspace.expressions import QUOTED, unquoted
+import pandas as pd
+
+from designspace.expressions import PLAIN, QUOTED, parse_expression, unknown_column, unquoted
 from designspace.validated import cut, shorten
 
 
@@ -38,3 +40,26 @@ def single_column(expression: str, columns: Iterable[str]) -> str | None:
     """The column, if the expression is just one column, with or without backticks."""
     text, names = expression.strip(), set(columns)
     return next((name for name in (text, unquoted(text)) if name in names), None)
+
+
+def with_expression(frame: pd.DataFrame, field: str, text: str) -> pd.DataFrame:
+    """A frame with the column `text`: itself if it has one, otherwise with the value of the expression in every row.
+
+    Args:
+        frame: the columns; an expression may use those with numbers.
+        field: argument that holds the expression, for messages.
+        text: a column or an expression.
+
+    Raises:
+        ValueError: an unknown column, or neither a column nor an expression.
+    """
+    if text in frame:
+        return frame
+    if re.fullmatch(PLAIN, text):
+        raise ValueError(unknown_column(field, text, frame))
+    numeric = [str(name) for name in frame.select_dtypes("number")]
+    try:
+        values = parse_expression(text, numeric).evaluate(lambda name: frame[name].astype(float))
+    except ValueError as error:
+        raise ValueError(f"{field} = {error}") from None
+    return frame.assign(**{text: values})

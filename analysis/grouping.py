@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from analysis.expressions import split_items
+from analysis.expressions import split_items, with_expression
 from analysis.formatting import excluded, is_are, si_format
 from analysis.parameters import quantile_groups
 from analysis.readers.cells import as_text, parse_number
@@ -136,16 +136,16 @@ def group_by(table: T, by: str) -> T:
 
     Args:
         table: the trainings.
-        by: a column, or COLUMN:N to split a numeric column into N groups of about equal size, labeled by their range.
-            Equal values stay together, so there may be fewer groups, of different sizes.
+        by: a column, or COLUMN:N to split a numeric column or an expression like learning_rate*weight_decay into N
+            groups of about equal size, labeled by their range. Equal values stay together, so there may be fewer
+            groups, of different sizes.
 
     Raises:
         ValueError: an unknown column, more than MAX_GROUPS values, or groups of a column that is not numeric.
     """
-    frame = table.frame
     if by == table.grouped_by:
         return table
-    column, groups = _column_and_groups(by, frame)
+    frame, column, groups = _column_and_groups(by, table.frame)
     values = frame.loc[frame[column].map(as_text) != "", column].infer_objects()
     if values.empty:
         raise ValueError(f"by = {by}: must have a value in some row")
@@ -174,19 +174,19 @@ def group_by(table: T, by: str) -> T:
     return replace(table, frame=frame, parameters=parameters, notes=notes, grouped_by=by, filtered_from=())
 
 
-def _column_and_groups(by: str, frame: pd.DataFrame) -> tuple[str, int]:
-    """The column, and the number of groups; 0 for its values."""
-    name, groups = unquoted(by), 0
-    if name not in frame:
-        head, _, number = by.rpartition(":")
-        if head and unquoted(head) in frame:
-            name = unquoted(head)
-            groups = int(number) if number.isascii() and number.isdigit() else -1
-            if not 2 <= groups <= MAX_GROUPS:
-                raise ValueError(f"by = {by}: must have 2 to {MAX_GROUPS} groups after the colon")
-    if name not in frame:
+def _column_and_groups(by: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, str, int]:
+    """The frame with the column, its name, and the number of groups; 0 for its values."""
+    if (name := unquoted(by)) in frame:
+        return frame, name, 0
+    head, _, number = by.rpartition(":")
+    if not head:
         raise ValueError(unknown_column("by", by, frame))
-    return name, groups
+    name = unquoted(head)
+    frame = with_expression(frame, "by", name)
+    groups = int(number) if number.isascii() and number.isdigit() else -1
+    if not 2 <= groups <= MAX_GROUPS:
+        raise ValueError(f"by = {by}: must have 2 to {MAX_GROUPS} groups after the colon")
+    return frame, name, groups
 
 
 def _range_labels(column: str, values: Any, groups: int) -> list[str]:

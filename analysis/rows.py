@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis.formatting import has_have
 from designspace.expressions import unknown_column
+from designspace.spaces import RATES
 from designspace.study import COLUMNS as RECORD_COLUMNS
 from designspace.validated import shorten, unknown
 
@@ -27,6 +28,7 @@ MISSING = "missing"
 COLUMNS = {
     "study": "name of the study folder or table",
     **{name: column.meaning for name, column in RECORD_COLUMNS.items() if name != "parameters"},
+    "recipe_id": "content hash of the study's training recipe, without the rates that a space draws",
     "status": "as in a record, or 'missing' for a model that was drawn but has no record yet",
     "draw_id": "with spec_id, one draw of a population: random stream, seed and number of the draw",
     "block_widths": "width of each block, a tuple of integers",
@@ -37,8 +39,8 @@ A table file provides some of them, at least error_percent; recipe_id and data_i
 
 COMPLEXITIES = ("macs", "params", "acts")
 
-MODEL = ("space", "recipe_id", "data_id", "spec_id")
-"""Columns that identify a model."""
+MODEL = ("space", "recipe_id", "data_id", "spec_id", *RATES)
+"""Columns that identify a model. Networks trained with different rates are different models of one recipe."""
 
 DRAW = (*MODEL, "draw_id")
 """Columns that identify a draw. Table files have no `draw_id`: each of their models is drawn once."""

@@ -9,6 +9,7 @@ Methods import the statistic they call, because loading a table needs none of th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analysis.expressions import with_expression
 from analysis.formatting import si_format
 from analysis.grouping import group_by, keep_where
 from analysis.results import Report, Result, html_list, html_table, spaces_summary
@@ -33,7 +35,7 @@ from analysis.rows import (
     complexity_column,
     validation_size,
 )
-from designspace.expressions import unknown_column
+from designspace.expressions import PLAIN, unknown_column
 from designspace.validated import unknown
 
 if TYPE_CHECKING:
@@ -179,7 +181,8 @@ class Table(Trainings):
         """Trend of the error with every parameter and complexity in each space, importance, and regimes of macs.
 
         Args:
-            parameter: only this parameter or complexity; required for the figure.
+            parameter: only this parameter or complexity, or an expression of columns like learning_rate*weight_decay;
+                required for the figure.
             failures: see the class.
         """
         from analysis.display import powers_table, ranges_table, regimes_table
@@ -195,8 +198,10 @@ class Table(Trainings):
 
         models, resolved = self._models(failures)
         names = [*self.parameters, *(name for name in COMPLEXITIES if models[name].notna().any())]
-        if parameter not in (None, *names):
-            raise ValueError(unknown("parameter", parameter, names))
+        if parameter is not None and parameter not in names:
+            if parameter in models or re.fullmatch(PLAIN, parameter):
+                raise ValueError(unknown("parameter", parameter, names))
+            models = with_expression(models, "parameter", parameter)
         names = names if parameter is None else [parameter]
         lines, ranges = trends_per_space(models, names), ranges_per_space(models, names)
         if lines.empty:

@@ -58,7 +58,7 @@ def sample(argv: list[str]) -> int:
     print(f"{len(population)} networks of {population.space}, seed {seed}")
     rejected = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items()) or "none"
     print(f"{report.drawn:,} candidates drawn, acceptance {report.acceptance:.3%}; rejected: {rejected}")
-    print(duplicates_text(len(population), report.distinct, report.duplicates))
+    print(duplicates_text(len(population), report.distinct, report.duplicates, rates=bool(space.rates)))
     print_table(
         summary_table({"macs": counts.macs, "params": counts.params, "acts": counts.acts} | dict(population.parameters))
     )

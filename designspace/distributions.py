@@ -1,4 +1,4 @@
-"""Distributions of free parameters: finite sets of values with their probabilities."""
+"""Distributions of free parameters: finite sets of values with their probabilities, or continuous ranges."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def _plain(option: Any) -> Any:
 
 LARGEST_VALUE = 1e9
 MOST_VALUES = 1_000_000
+
+DIGITS = 6
+"""Significant digits of continuous draws. Logarithms and powers differ in the last bits between processors."""
 
 
 def _bounded(option: bool | int | float | str) -> bool | int | float | str:
@@ -50,6 +53,11 @@ class _Distribution(Validated, ABC):
     @abstractmethod
     def probabilities(self) -> np.ndarray:
         """Probability of each of `values`."""
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether the values are not a finite set."""
+        return False
 
     def conditional(self, kept: np.ndarray) -> Distribution | None:
         """The distribution of the values in a mask of `values`, given that one of them is drawn.
@@ -131,32 +139,56 @@ class _Range(_Distribution, ABC):
 
 
 class _Steps(_Range):
-    """Multiples of `step`; the number of a value is value / step."""
+    """Multiples of `step`; the number of a value is value / step. Without a step, the range is continuous."""
 
-    step: Annotated[float, Field(ge=1e-9, le=LARGEST_VALUE)] = 1.0
+    step: Annotated[float, Field(ge=1e-9, le=LARGEST_VALUE)] | None = 1.0
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether there is no step."""
+        return self.step is None
+
+    @property
+    def values(self) -> np.ndarray:
+        """All values, ascending; of a continuous range, its limits."""
+        return np.array([self.low, self.high]) if self.is_continuous else super().values
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Probability of each of `values`, which a continuous range does not have."""
+        assert not self.is_continuous
+        return super().probabilities
 
     @property
     def _kind(self) -> str:
-        return f"multiple of step = {self.step:g}"
+        return "number" if self.step is None else f"multiple of step = {self.step:g}"
 
     def _number(self, limit: float) -> float:
-        return limit / self.step
+        return 0.0 if self.step is None else limit / self.step
 
     def _numbered(self, numbers: np.ndarray) -> np.ndarray:
+        assert self.step is not None
         if self.step == int(self.step):
             return numbers * int(self.step)
         return np.round(numbers * self.step, 9)
 
 
 class Uniform(_Steps):
-    """Multiples of `step` in [low, high] with equal probability."""
+    """Multiples of `step` in [low, high] with equal probability; all numbers in it if `step` is None."""
 
     distribution: Literal["uniform"] = "uniform"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Independent draws."""
+        if not self.is_continuous:
+            return super().sample(rng, shape)
+        return _rounded(self.low + (self.high - self.low) * rng.random(shape), self.low, self.high)
 
 
 class LogUniform(_Steps):
     """step · round(exp(U(log l, log last))), where `first` and `last` are the outermost multiples of `step`.
 
+    If `step` is None, exp(U(log low, log high)) without rounding.
     `rounding`: "nearest" with l = first, or "up" with l = first - min(1, first / 2) as in pycls (`sweep/random.py`).
     "up" draws small values more often: 8 in [8, 256] with step 8 has probability 1/6, but 0.117 with "nearest".
     `within`: draw only values in [low, high] of it, with the same probabilities relative to each other. Another `low`
@@ -169,8 +201,12 @@ class LogUniform(_Steps):
 
     @model_validator(mode="after")
     def _check_positive(self) -> LogUniform:
-        if self.first < 1:
+        if self.is_continuous and self.low <= 0:
+            raise ValueError(f"low = {self.low:g}: must be greater than 0 in a log-uniform range")
+        if not self.is_continuous and self.first < 1:
             raise ValueError(f"low = {self.low:g}: must be at least step = {self.step:g} in a log-uniform range")
+        if self.is_continuous and self.within is not None:
+            raise ValueError(f"within = {list(self.within)}: must be None without a step")
         if self.within is not None and self._ends[0] > self._ends[1]:
             raise ValueError(
                 f"within = {list(self.within)}: must have a {self._kind} between low = {self.low:g} and high = "
@@ -202,13 +238,16 @@ class LogUniform(_Steps):
 
     @property
     def values(self) -> np.ndarray:
-        """All values, ascending."""
+        """All values, ascending; of a continuous range, its limits."""
+        if self.is_continuous:
+            return super().values
         first, last = self._ends
         return self._numbered(np.arange(first, last + 1))
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Probability of each of `values`."""
+        """Probability of each of `values`, which a continuous range does not have."""
+        assert not self.is_continuous
         first, last = self._ends
         if first == last:
             return np.ones(1)
@@ -217,15 +256,23 @@ class LogUniform(_Steps):
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Independent draws."""
+        draws = rng.random(shape)
+        if self.is_continuous:
+            return _rounded(self.low * np.exp(draws * np.log(self.high / self.low)), self.low, self.high)
         first, last = self._ends
         low, high = self._edges(np.array([first, last + 1])).tolist()
-        draws = rng.random(shape)
         draws *= np.log(high / low)
         np.exp(draws, out=draws)
         draws *= low
         (np.rint if self.rounding == "nearest" else np.ceil)(draws, out=draws)
         np.clip(draws, first, last, out=draws)  # floating-point noise can round up to the next number
         return self._numbered(draws.astype(np.int64))
+
+
+def _rounded(draws: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Draws in [low, high], rounded to `DIGITS` significant digits."""
+    rounded = [float(f"{value:.{DIGITS}g}") for value in draws.ravel().tolist()]
+    return np.clip(np.reshape(rounded, draws.shape), low, high)
 
 
 class PowerOfTwo(_Range):

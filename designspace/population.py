@@ -37,9 +37,9 @@ class SamplingReport:
         drawn: candidates drawn.
         kept: candidates that satisfy every constraint.
         rejected: the other candidates by the first constraint they violate; the counts sum to drawn - kept.
-        distinct: distinct networks.
-        duplicates: draws that satisfy every constraint and repeat an earlier network. They are part of the population,
-            or dropped from it under `duplicates="drop"`.
+        distinct: distinct networks, with their learning rate and weight decay if those are drawn.
+        duplicates: draws that satisfy every constraint and repeat an earlier one. They are part of the population, or
+            dropped from it under `duplicates="drop"`.
     """
 
     drawn: int
@@ -59,15 +59,16 @@ class SamplingReport:
         return self.duplicates / (self.distinct + self.duplicates)
 
 
-def duplicates_text(n: int, distinct: int, duplicates: int) -> str:
+def duplicates_text(n: int, distinct: int, duplicates: int, *, rates: bool = False) -> str:
     """Describe the duplicates of n draws; `distinct` and `duplicates` as in `SamplingReport`.
 
-    With n distinct networks the duplicates were dropped.
+    With n distinct networks the duplicates were dropped. `rates`: learning rates or weight decays are drawn.
     """
+    text = f"{distinct:,} distinct {'models' if rates else 'networks'}"
     if not duplicates:
-        return f"{distinct:,} distinct networks"
+        return text
     share = f"{duplicates:,} duplicate draws ({duplicates / (distinct + duplicates):.1%})"
-    return f"{distinct:,} distinct networks, {share} {'dropped' if n == distinct else 'kept'}"
+    return f"{text}, {share} {'dropped' if n == distinct else 'kept'}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

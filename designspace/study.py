@@ -405,6 +405,11 @@ class Study:
         """Keys of the models."""
         return frozenset(model.key for model in self.models)
 
+    def recipe_id(self, model: StudyModel) -> str:
+        """The recipe of a model: that of the study, unless the space of the model draws the learning rate or decay."""
+        end = f"-{self.manifest['data_id']}-s{model.seed}"
+        return model.key.removeprefix(f"{model.spec_id}-").removesuffix(end)
+
     def is_gone(self) -> bool:
         """Whether the folder was moved or deleted since the study was opened."""
         try:

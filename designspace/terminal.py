@@ -140,7 +140,8 @@ def summary_table(columns: dict[str, Any]) -> Table:
         if np.issubdtype(values.dtype, np.number):
             quantiles = np.quantile(values, (0, 0.5, 1))
             decimals = 0 if np.all(quantiles == quantiles.round()) or quantiles[-1] >= 1e4 else 2
-            rows.add_row(name, *(f"{value:,.{decimals}f}" for value in quantiles))
+            number = ".3g" if np.any((quantiles > 0) & (quantiles < 0.01)) else f",.{decimals}f"
+            rows.add_row(name, *(f"{value:{number}}" for value in quantiles))
     return rows
 
 

@@ -89,9 +89,9 @@ def calibrate(
         raise ValueError(f"lr = {wrong[0]:g}: must be greater than 0")
     if wrong := [value for value in weight_decays if value < 0]:
         raise ValueError(f"wd = {wrong[0]:g}: must be at least 0")
-    check_overrides(
-        overrides, ("n", "run", "plan", "recipe.learning_rate", *["recipe.weight_decay"] * bool(weight_decays))
-    )
+    own = ("n", "run", "plan", "recipe.learning_rate", *["recipe.weight_decay"] * bool(weight_decays))
+    check_overrides(overrides, own)
+    _check_not_drawn(overrides, own)
     check_output(out / RESULTS, force=force, content=to_csv([]).encode())
     check_output(out / RECOMMENDED, force=force)
     records: dict[Pair, list[Record]] = {}
@@ -242,6 +242,20 @@ def table(rows: Sequence[Row]) -> str:
             f"{row.learning_rate:8g}  {row.weight_decay:8g}  {row.mean_error:8.2f} %  {span:12}  {behind:15}  {failed}"
         )
     return "\n".join(lines)
+
+
+def _check_not_drawn(overrides: Sequence[str], own: Sequence[str]) -> None:
+    """Raise ValueError if a space draws a value that the calibration sets."""
+    from designspace.spaces import space_from_config
+    from sweeps.compose import compose
+
+    config = compose([text for text in overrides if not text.startswith("-")] + ["run=calibration"]).config
+    for label, space in config.spaces.items():
+        for name in space_from_config({"name": label, **space}).rates:
+            if f"recipe.{name}" in own:
+                raise ValueError(
+                    f"spaces.{label}.parameters.{name}: must be null, because the calibration sets recipe.{name}"
+                )
 
 
 def _error(record: Record) -> float:

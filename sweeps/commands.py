@@ -128,7 +128,10 @@ def train(argv: list[str]) -> int:
     )
     parser.add_argument("spec", type=Path, metavar="SPEC", help="a spec file, or an exported folder")
     parser.add_argument(
-        "settings", nargs="+", metavar="KEY=VALUE", help="out=DIR, seed=0, to=FORMAT,…; recipe=… data=…"
+        "settings",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="out=DIR, seed=0, to=FORMAT,…, weights=FILE|DIR; recipe=… data=…",
     )
     terminal.add_force(parser)
     arguments = parser.parse_args(argv)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from designspace.files import read_mapping
-from designspace.spaces import Constraints, Template
+from designspace.spaces import RATES, Constraints, Template
 from designspace.spaces.config import SUFFIXES
 from designspace.study import FEW_UPDATES, STATUSES
 from designspace.validated import Name, Validated, shorten, unknown
@@ -47,9 +47,14 @@ class Recipe(Validated):
     (Goyal et al. 2017, arXiv 1706.02677); without a reference it is used as given. It rises linearly for
     `warmup_epochs` (may be a fraction), then follows `schedule` to zero at the last update. `weight_decay` applies to
     every parameter, as in pycls, unless `decay_norm_and_bias` is false. `crop_padding` (pixels) and `flip` are drawn
-    per image and epoch. Images are resized to `resolution` pixels a side, by default that of the network; a list is
-    divided over the epochs, as in progressive learning (Tan & Le 2021, arXiv 2104.00298). `name` is a label and not
-    part of `recipe_id`.
+    per image and epoch; `padding_color` is black, or the mean of the training images, which is zero after
+    normalization. Images are resized to `resolution` pixels a side, by default that of the network; a list is divided
+    over the epochs, as in progressive learning (Tan & Le 2021, arXiv 2104.00298). `name` is a label and not part of
+    `recipe_id`.
+
+    With `ema_decay`, the network that is evaluated and exported is an exponential moving average of the weights and of
+    batch norm's statistics, updated at every step. `mixup` and `cutmix` are the α of their Beta(α, α). `rand_augment`
+    is the number of operations and their magnitude (of 30).
 
     Fields with a default are newer than others; studies of earlier versions lack them.
     """
@@ -71,6 +76,12 @@ class Recipe(Validated):
     flip: bool
     eval_batch_size: int = Field(ge=1)
     resolution: Positive | Annotated[list[Positive], Field(min_length=1)] | None = None
+    padding_color: Literal["black", "mean"] = "black"
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    mixup: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0)
+    rand_augment: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1, le=29)]] | None = None
+    trivial_augment: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -78,15 +89,40 @@ class Recipe(Validated):
             raise ValueError(f"warmup_epochs = {self.warmup_epochs:g}: must be less than epochs = {self.epochs}")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov = True: must be False when momentum = 0")
+        if self.rand_augment is not None and self.trivial_augment:
+            raise ValueError("trivial_augment = True: must be False with rand_augment")
         if isinstance(self.resolution, list) and len(self.resolution) > self.epochs:
             raise ValueError(f"resolution = {self.resolution}: must have at most {self.epochs} values, one per epoch")
         return self
+
+    @property
+    def uses_policy(self) -> bool:
+        """Whether images are augmented by a policy of kornia."""
+        return self.rand_augment is not None or self.trivial_augment
+
+    @property
+    def batch_augmentation(self) -> str | None:
+        """The first field that augments batches on the device, if any."""
+        fields = ("mixup", "cutmix", "rand_augment", "trivial_augment")
+        return next((name for name in fields if getattr(self, name)), None)
+
+    def check_device(self, device: DeviceConfig) -> None:
+        """Raise ValueError if a CUDA graph cannot contain the updates."""
+        if device.cuda_graphs and (name := self.batch_augmentation):
+            raise ValueError(
+                f"device.cuda_graphs = True: must be False with recipe.{name}, which a graph cannot contain"
+            )
 
     @property
     def recipe_id(self) -> str:
         """Hash of every field but `name` and `eval_batch_size` (which only changes rounding), 16 hex digits."""
         content = without_defaults(self.model_dump(exclude={"name", "eval_batch_size"}, mode="json"))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def with_rates(self, parameters: Mapping[str, Any]) -> Recipe:
+        """The recipe of one model: with the learning rate and weight decay among the parameters of its space."""
+        rates = {name: parameters[name] for name in RATES if name in parameters}
+        return self.changed(**rates) if rates else self
 
     @property
     def peak_learning_rate(self) -> float:
@@ -126,6 +162,8 @@ class Recipe(Validated):
 def without_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a recipe without fields newer than others at their default, which change no training."""
     newer = {name: field.default for name, field in Recipe.model_fields.items() if not field.is_required()}
+    if not recipe.get("crop_padding"):
+        recipe = {name: value for name, value in recipe.items() if name != "padding_color"}
     return {name: value for name, value in recipe.items() if name not in newer or value != newer[name]}
 
 
@@ -204,6 +242,11 @@ class TrainingConfig(Validated):
     data: DataConfig
     recipe: Recipe
     device: DeviceConfig
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        self.recipe.check_device(self.device)
+        return self
 
     @classmethod
     def of_study(cls, config: Mapping[str, Any]) -> TrainingConfig:

@@ -26,7 +26,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from designspace.packages import run_worker
-from designspace.population import duplicates_text
 from designspace.progress import Status, StudyReader, duration
 from designspace.study import Study, StudyModel, StudyPaths, trainings
 from designspace.terminal import usage_error
@@ -38,7 +37,7 @@ from sweeps.resources import automatic_processes
 from sweeps.study.claims import Claims, worker_name
 from sweeps.study.freeze import FREE_OF_DATA, Drawn, draw, freeze
 from sweeps.study.predict import TimeLimit
-from sweeps.study.progress import sampling_lines, show_progress
+from sweeps.study.progress import duplicates_line, sampling_lines, show_progress
 from sweeps.worker.task import find_trainer
 from sweeps.worker.worker import Worker, moved_or_deleted
 
@@ -302,5 +301,5 @@ def _space_line(label: str, drawn: Drawn) -> str:
     report = drawn.sampling[label]
     return (
         f"{label}: {len(trainings(models))} trainings, {min(macs) / 1e6:.3g} to {max(macs) / 1e6:.3g} million "
-        f"multiply-adds; {duplicates_text(report['asked'], report['distinct'], report['duplicates'])}"
+        f"multiply-adds; {duplicates_line(report, drawn.spaces[label])}"
     )

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from sweeps.data import Splits, StreamedSplits
     from sweeps.trainer.device import Device
     from sweeps.trainer.distributed import World
+    from sweeps.trainer.initial import InitialWeights
 
 T = TypeVar("T")
 
 RESULT = "training.json"
 CHECKPOINT = "checkpoint.pt"
+INITIAL = "initial_weights"
+IDENTITY = ("spec_id", "recipe_id", "data_id", "seed")
 
 
 def train(
@@ -41,6 +44,7 @@ def train(
     force: bool = False,
     on_epoch: Callable[[Record], None] | None = None,
     world: World | None = None,
+    weights: str | Path | None = None,
     **changes: Any,
 ) -> Record:
     """Train a network and return its record.
@@ -60,6 +64,8 @@ def train(
         force: whether files in `out` from other tools may be replaced.
         on_epoch: called with the record so far after every epoch.
         world: the processes that train this network together. All make the same call; the first writes the files.
+        weights: start from these weights: a .safetensors file, a state dict (torch.save), or a folder written by `out`.
+            The head is newly initialized if the number of classes differs.
         changes: fields of the recipe, like epochs=3.
 
     Raises:
@@ -67,6 +73,7 @@ def train(
     """
     from sweeps.data import find_test, open_data, prepare_data
     from sweeps.trainer.distributed import ALONE
+    from sweeps.trainer.initial import read_initial_weights
     from sweeps.trainer.trainer import check_fit, new_record, train_model
 
     world = world or ALONE
@@ -80,7 +87,9 @@ def train(
         if isinstance(formats, str):
             raise ValueError(f"formats = {formats!r}: must be a list of formats")
         seed = check_integer("seed", seed, 0)
-        folder = None if out is None else _Folder(Path(out), data, recipe, formats)
+        recipe.check_device(device)
+        initial = None if weights is None else read_initial_weights(weights, spec)
+        folder = None if out is None else _Folder(Path(out), data, recipe, formats, initial)
         if folder:
             folder.prepare(force)
         prepare_data(data)
@@ -104,6 +113,7 @@ def train(
         long_seconds=0.0,
         on_epoch=on_epoch,
         on_trained=(lambda network, device: trained.append((network, device))) if folder else None,
+        initial=initial,
         world=world,
     )
     if folder and trained:
@@ -136,6 +146,7 @@ class _Folder:
     data: DataConfig
     recipe: Recipe
     formats: Sequence[str]
+    initial: InitialWeights | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -153,15 +164,19 @@ class _Folder:
     def finished(self, record: Record) -> Record:
         """Read the record of a finished training; ValueError if it is not the same training."""
         path = self.path / RESULT
+        content = path.read_bytes()
         try:
-            saved = Record.from_json(path.read_bytes())
+            saved = Record.from_json(content)
         except ValueError as error:
             raise ValueError(f"{path}: must be the result of a training: {error}") from None
-        for name in ("spec_id", "recipe_id", "data_id", "seed"):
-            if getattr(saved, name) != getattr(record, name):
+        before = {name: getattr(saved, name) for name in IDENTITY}
+        before |= {"weights": (json.loads(content).get(INITIAL) or {}).get("sha256")}
+        now = {name: getattr(record, name) for name in IDENTITY}
+        now |= {"weights": self.initial and self.initial.sha256}
+        for name, value in now.items():
+            if before[name] != value:
                 raise ValueError(
-                    f"{path}: result of another training ({name} = {getattr(saved, name)}), must have {name} = "
-                    f"{getattr(record, name)}"
+                    f"{path}: result of another training ({name} = {before[name]}), must have {name} = {value}"
                 )
         return saved
 
@@ -185,6 +200,9 @@ class _Folder:
             "test_error_percent": None,
         }
         provenance = self._provenance(record, splits, device)
+        if self.initial is not None:
+            start = {"file": str(self.initial.path), "sha256": self.initial.sha256, "head": self.initial.head}
+            result[INITIAL] = provenance[INITIAL] = start
         if test_part is not None:
             test = open_test(self.data, splits)
             resolution = self.recipe.resolution_at(self.recipe.epochs - 1, spec.resolution)
@@ -256,7 +274,7 @@ def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False
     from sweeps.trainer.device import device_kind
     from sweeps.trainer.distributed import join
 
-    own = {"out": "", "seed": "0", "to": "yaml"}
+    own = {"out": "", "seed": "0", "to": "yaml", "weights": ""}
     overrides = []
     for setting in settings:
         key, _, value = setting.partition("=")
@@ -274,7 +292,7 @@ def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False
     recipe, data, device = config.recipe, config.data, config.device
     world = join(device_kind(device))
     if not world.is_first:  # only the first process prints warnings
-        for module in ("sweeps.trainer.checkpoint", "sweeps.data"):
+        for module in ("sweeps.trainer.checkpoint", "sweeps.trainer.initial", "sweeps.data"):
             logging.getLogger(module).setLevel(logging.ERROR)
 
     def print_epoch(record: Record) -> None:
@@ -296,6 +314,7 @@ def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False
         force=force,
         on_epoch=print_epoch,
         world=world,
+        weights=own["weights"] or None,
     )
     if record.status != "ok":
         process = f"process {world.rank} of {world.size}: " if world.size > 1 else ""

@@ -52,7 +52,7 @@ def add_by(parser: argparse.ArgumentParser) -> None:
         "--by",
         default="space",
         metavar="COLUMN[:N]",
-        help="column whose values are the spaces; COLUMN:N splits numbers into N groups",
+        help="column whose values are the spaces; COLUMN:N splits numbers, or an expression, into N groups",
     )
 
 

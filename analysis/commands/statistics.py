@@ -51,7 +51,11 @@ def trends(argv: list[str]) -> int:
     parser = common.make_parser("trends", trends.__doc__, "runs/demo", "runs/demo --parameter depth --out depth.png")
     common.add_by(parser)
     common.add_failures(parser)
-    parser.add_argument("--parameter", metavar="NAME", help="only this parameter; required for a figure")
+    parser.add_argument(
+        "--parameter",
+        metavar="NAME",
+        help="only this parameter, or an expression like learning_rate*weight_decay; required for a figure",
+    )
     common.add_out(parser)
     arguments = parser.parse_args(argv)
     common.check_out(arguments)

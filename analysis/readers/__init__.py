@@ -115,8 +115,8 @@ def read_study(path: Path) -> Part:
     rows = []
     for model in study.models:
         row: dict[str, Any] = {name: getattr(model, name, None) for name in RECORD_COLUMNS if name != "parameters"}
+        row |= {name: study.manifest[name] for name in ("recipe_id", "data_id")}
         if (record := records.get(model.key)) is None:  # draws of one network share a record
-            row |= {name: study.manifest[name] for name in ("recipe_id", "data_id")}
             row |= {"status": MISSING, "message": ""}
         else:
             # models.jsonl has origin and complexity, the record has the outcome.

@@ -3,9 +3,10 @@
 from designspace.spaces.config import load_space, merge, names, save_space, space, space_from_config
 from designspace.spaces.pycls_sweep import from_pycls_sweep
 from designspace.spaces.sampling import DesignSpace, Fraction
-from designspace.spaces.settings import Constraints, Template
+from designspace.spaces.settings import RATES, Constraints, Template
 
 __all__ = [
+    "RATES",
     "Constraints",
     "DesignSpace",
     "Fraction",

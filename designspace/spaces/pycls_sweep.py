@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from designspace.distributions import Choice, Distribution, LogUniform, PowerOfTwo, Uniform
-from designspace.pycls import PARAMETERS, SECTIONS
+from designspace.distributions import MOST_VALUES, Choice, Distribution, LogUniform, PowerOfTwo, Uniform
+from designspace.pycls import PARAMETERS, SECTIONS, from_pycls
 from designspace.pycls.anynet import BLOCKS, AnyNet, RegNet, Shared
 from designspace.pycls.keys import Model, Train, one_of, read_section
 from designspace.spaces.sampling import DesignSpace
@@ -30,9 +30,14 @@ Pair = tuple[float, float]
 StageCount = Annotated[int, Field(ge=1, le=100, strict=True)]
 
 
+OPTIM = {"OPTIM.BASE_LR": "learning_rate", "OPTIM.WEIGHT_DECAY": "weight_decay"}
+"""Our names of the training settings that can be sampled."""
+
 SCALARS = ("value_sampler", "float_sampler", "int_sampler")
 RAND_TYPES = ("uniform", "log_uniform", "power2_uniform", "power2_or_log_uniform")
 """Supported types; pycls also has clipped normal and log_normal."""
+
+CONTINUOUS: dict[str, type[Validated]] = {"uniform": Uniform, "log_uniform": LogUniform}
 
 REGNET_SAMPLER = {  # RAND_TYPE, QUANTIZE
     "DEPTH": ("uniform", 1),
@@ -135,20 +140,24 @@ class _Model(Model):
 def from_pycls_sweep(config: Mapping[str, Any]) -> DesignSpace:
     """The design space of a pycls sweep.
 
-    Samplers of REGNET and ANYNET keys and of TRAIN.IM_SIZE become distributions with the probabilities of pycls,
-    CONSTRAINTS become constraints, and BASE_CFG becomes the template. pycls drops draws with repeated parameters; a
-    space keeps them (see `duplicates`). Warns if pycls would round the widths of some networks twice.
+    Samplers of REGNET, ANYNET, OPTIM and TRAIN.IM_SIZE keys become distributions with the probabilities of pycls,
+    CONSTRAINTS become constraints, and BASE_CFG becomes the template. If only OPTIM is sampled, all models are the
+    network of BASE_CFG. Its ranges become continuous if QUANTIZE gives more than a million values. OPTIM.BASE_LR is
+    the peak rate at TRAIN.BATCH_SIZE. pycls drops draws with repeated parameters; a space keeps them (see
+    `duplicates`). Warns if pycls would round the widths of some networks twice.
 
     Args:
         config: the mapping of a sweep's YAML file.
 
     Raises:
-        ValueError: an unknown key, a wrong value, or a setting that a space cannot express: samplers of training
+        ValueError: an unknown key, a wrong value, or a setting that a space cannot express: samplers of other training
             settings, normal and log-normal samplers, several numbers of stages, stages with different fixed values,
             models other than anynet and regnet, values that pycls would round. The message names the key.
     """
     sweep = Sweep.from_mapping(config)
     constraints, base = sweep.SETUP.CONSTRAINTS, sweep.SETUP.BASE_CFG
+    if sweep.SETUP.SAMPLERS.keys() <= OPTIM.keys():
+        return _one_network(sweep)
     with _naming("SETUP.BASE_CFG."):
         model = read_section(base, "MODEL", _Model)
         resolution = read_section(base, "TRAIN", Train).IM_SIZE
@@ -161,7 +170,7 @@ def from_pycls_sweep(config: Mapping[str, Any]) -> DesignSpace:
         if f"{name}.{key}" not in distributions:
             distributions[f"{name}.{key}"] = _fixed(f"SETUP.BASE_CFG.{name}.{key}", getattr(section, key), len(strides))
     _check_values(distributions)
-    names = {f"{name}.{key}": ours for key, ours in PARAMETERS[name].items()} | {"TRAIN.IM_SIZE": "resolution"}
+    names = {f"{name}.{key}": ours for key, ours in PARAMETERS[name].items()} | OPTIM | {"TRAIN.IM_SIZE": "resolution"}
     parameters = {names[key]: distribution for key, distribution in distributions.items()}
     stage = _stage(section, parameters, name)
     fixed = {ours: parameters.pop(ours).values.tolist()[0] for ours in TEMPLATE if _is_fixed(parameters.get(ours))}
@@ -177,6 +186,24 @@ def from_pycls_sweep(config: Mapping[str, Any]) -> DesignSpace:
     space = {"family": model.TYPE, "parameters": parameters, "constraints": limits, "template": template}
     with _naming("SETUP: "):
         return DesignSpace.from_mapping({"name": sweep.NAME} | space)
+
+
+def _one_network(sweep: Sweep) -> DesignSpace:
+    """The network of BASE_CFG, with sampled training settings."""
+    with _naming("SETUP.BASE_CFG."):
+        spec = from_pycls(sweep.SETUP.BASE_CFG)
+    distributions = _read_samplers(sweep.SETUP.SAMPLERS)
+    _check_values(distributions)
+    space = {
+        "name": sweep.NAME,
+        "family": "compound",
+        "spec": spec.to_mapping(),
+        "parameters": {"depth_factor": Choice(options=(1.0,))}
+        | {OPTIM[key]: distribution for key, distribution in distributions.items()},
+        "constraints": sweep.SETUP.CONSTRAINTS.CX.limits(),
+    }
+    with _naming("SETUP: "):
+        return DesignSpace.from_mapping(space)
 
 
 @contextmanager
@@ -223,7 +250,8 @@ def _check_values(distributions: Mapping[str, Distribution]) -> None:
     """Raise ValueError for values that pycls rounds in a sweep."""
     for key, distribution in distributions.items():
         values = distribution.values
-        if values.dtype.kind not in "if" or values.min() < 0 or (values.min() == 0 and key != "REGNET.WA"):
+        can_be_zero = key in ("REGNET.WA", "OPTIM.WEIGHT_DECAY")
+        if values.dtype.kind not in "if" or values.min() < 0 or (values.min() == 0 and not can_be_zero):
             raise ValueError(f"{key} = {shorten(values.tolist())}: must be positive numbers")
         if key in ("REGNET.W0", "ANYNET.WIDTHS"):
             kept, allowed = values % 8 == 0, "multiples of 8"
@@ -277,12 +305,12 @@ def _inverse(distribution: Distribution) -> Distribution:
     )
 
 
-def _read_samplers(samplers: Mapping[str, Any], section: str, stages: int) -> dict[str, Distribution]:
-    """Distributions of the sampled keys of a section (REGNET or ANYNET), like REGNET.W0, and of TRAIN.IM_SIZE.
+def _read_samplers(samplers: Mapping[str, Any], section: str = "", stages: int = 0) -> dict[str, Distribution]:
+    """Distributions of the sampled keys of a section (REGNET or ANYNET), like REGNET.W0, of TRAIN.IM_SIZE and of OPTIM.
 
     Keys of ANYNET are drawn per stage.
     """
-    drawable = (*(f"{section}.{key}" for key in PARAMETERS[section]), "TRAIN.IM_SIZE")
+    drawable = (*(f"{section}.{key}" for key in PARAMETERS.get(section, ())), "TRAIN.IM_SIZE", *OPTIM)
     distributions: dict[str, Distribution] = {}
     for key, sampler in samplers.items():
         key_path = f"SETUP.SAMPLERS.{key_text(key)}"
@@ -293,7 +321,7 @@ def _read_samplers(samplers: Mapping[str, Any], section: str, stages: int) -> di
         elif key.startswith("ANYNET."):
             parts = {key: _list(key_path, sampler, stages)}
         else:
-            parts = {key: _scalar(key_path, sampler)}
+            parts = {key: _scalar(key_path, sampler, may_be_continuous=key in OPTIM)}
         if repeated := sorted(parts.keys() & distributions.keys()):
             raise ValueError(f"{key_path}: must not sample {repeated[0]} twice")
         distributions |= parts
@@ -315,11 +343,14 @@ def _list(key_path: str, sampler: Any, stages: int) -> Distribution:
     return _scalar(f"{key_path}.ITEM_SAMPLER", items.ITEM_SAMPLER).changed(per_stage=True)
 
 
-def _scalar(key_path: str, sampler: Any) -> Distribution:
+def _scalar(key_path: str, sampler: Any, *, may_be_continuous: bool = False) -> Distribution:
     kind = _type(key_path, sampler, SCALARS)
     if kind == "value_sampler":
         return _made(f"{key_path}.VALUES", Choice, options=read_section({key_path: sampler}, key_path, _Values).VALUES)
     scalar: Any = read_section({key_path: sampler}, key_path, _Integers if kind == "int_sampler" else _Floats)
+    low, high = scalar.RANGE
+    if may_be_continuous and scalar.RAND_TYPE in CONTINUOUS and high - low >= MOST_VALUES * scalar.QUANTIZE:
+        return _made(f"{key_path}.RANGE", CONTINUOUS[scalar.RAND_TYPE], low=low, high=high, step=None)
     return _ranged(f"{key_path}.RANGE", scalar.RAND_TYPE, scalar.RANGE, scalar.QUANTIZE)
 
 

@@ -73,7 +73,12 @@ def _drawn(space: Settings, part: Restriction) -> tuple[str, np.ndarray] | None:
     name, in_function = part.uses[0]
     distribution = space.parameters.get(name)
     of_network = name == "depth" and space.depth_of_stages and not in_function
-    if distribution is None or of_network or (distribution.per_stage and not part.holds_by_stage()):
+    if (
+        distribution is None
+        or distribution.is_continuous
+        or of_network
+        or (distribution.per_stage and not part.holds_by_stage())
+    ):
         return None
     column = "depth_1" if name == "depth" and space.depth_of_stages else name
     kept = part.holds({column: distribution.values})

@@ -114,8 +114,8 @@ class DesignSpace(Settings):
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Number of free parameters; a parameter drawn per stage counts once per stage."""
-        return sum(self._draws(one) for one in self.parameters.values() if len(one.values) > 1)
+        """Number of free parameters of the networks; a parameter drawn per stage counts once per stage."""
+        return sum(self._draws(one) for one in self.of_networks() if len(one.values) > 1)
 
     @property
     def log10_size(self) -> float:
@@ -132,7 +132,8 @@ class DesignSpace(Settings):
         """The first n draws of the space's random stream; sample(a) is a prefix of sample(b) for a < b.
 
         Under `duplicates="keep"` draws are independent, so a network can occur more than once. Under "drop" they are
-        the distinct networks of the same stream, each at its first draw.
+        the distinct networks of the same stream, each at its first draw. Networks with different learning rates or
+        weight decays are distinct.
 
         Args:
             n: number of networks.
@@ -161,7 +162,7 @@ class DesignSpace(Settings):
             part = slice(drawn % CHUNK, drawn % CHUNK + step)
             draws = {name: values[part] for name, values in chunk.items()}
             draws, candidates = _accepted(self, draws, restrictions, rejected)
-            new = _new(candidates, seen)
+            new = _new([*leaves(candidates), *(draws[name] for name in self.rates)], seen)
             chosen = np.flatnonzero(new) if self.duplicates == "drop" else np.arange(len(new))
             chosen = chosen[: n - members]
             drawn += step
@@ -233,8 +234,10 @@ def _draw(space: Settings, rng: np.random.Generator) -> Draws:
     """One chunk of candidates."""
     stages = len(space.template.strides)
     return {
-        name: distribution.sample(rng, (CHUNK, stages) if distribution.per_stage else (CHUNK,))
-        for name, distribution in space.parameters.items()
+        name: (distribution := space.parameters[name]).sample(
+            rng, (CHUNK, stages) if distribution.per_stage else (CHUNK,)
+        )
+        for name in sorted(space.parameters, key=lambda name: name in space.rates)  # rates last: the same networks
     }
 
 
@@ -270,11 +273,14 @@ def _select(kept: np.ndarray, draws: Draws, networks: ModelSpec) -> tuple[Draws,
     return {name: values[kept] for name, values in draws.items()}, map_arrays(lambda array: array[kept], networks)
 
 
-def _new(networks: ModelSpec, seen: set[bytes]) -> np.ndarray:
-    """Mask of the networks that are neither in `seen` nor repeated here, shape (N,); adds them to `seen`."""
-    columns = [
-        np.ascontiguousarray(array).view(np.uint8).reshape(len(array), array.itemsize) for array in leaves(networks)
-    ]
+def _new(columns: list[np.ndarray], seen: set[bytes]) -> np.ndarray:
+    """Mask of the rows that are neither in `seen` nor repeated here, shape (N,); adds them to `seen`.
+
+    Args:
+        columns: arrays of shape (N,).
+        seen: contents of rows.
+    """
+    columns = [np.ascontiguousarray(array).view(np.uint8).reshape(len(array), array.itemsize) for array in columns]
     rows = np.concatenate(columns, axis=1)
     new = np.zeros(len(rows), bool)
     for position, key in enumerate(rows.view(f"V{rows.shape[1]}").ravel().tolist()):

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from designspace.blocks import stage_class
-from designspace.distributions import Distribution
+from designspace.distributions import Distribution, LogUniform, Uniform
 from designspace.expressions import OF_NETWORK, parse_restriction
 from designspace.memory import Optimizer, Precision
 from designspace.packages import import_attribute, import_path
@@ -87,7 +87,10 @@ COMPOUND = (
     {"depth_factor", "width_factor", "resolution_factor", "group_width_factor"},
 )
 INTEGERS = {"depth", "width", "resolution", "groups"}
-SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001}  # of integers 1, of other parameters 0.001
+SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001, "learning_rate": 1e-9, "weight_decay": 0.0}
+"""Smallest value of parameters; 1 of other integers, 0.001 of other numbers."""
+RATES = ("learning_rate", "weight_decay")
+"""Parameters that replace those of the training recipe, as in arXiv 2003.13678, appendix C."""
 MOST_STAGE_VALUES = 10_000  # of a drawn stage field; each value is validated
 
 
@@ -107,13 +110,13 @@ class Settings(Validated):
         name: identifies the space and its random stream.
         family: converts draws to networks: a name, a function, or its import path MODULE:FUNCTION; see
             `designspace.spaces.families`.
-        parameters: distribution of each free parameter: those of the family, `resolution`, and any field of the stages
-            except their stride.
+        parameters: distribution of each free parameter: those of the family, `resolution`, any field of the stages
+            except their stride, and RATES. Only RATES may be continuous.
         increasing: parameters that must not decrease from stage to stage.
         where: further restrictions of the networks, drawn by rejection; see `designspace.expressions`.
         constraints: ranges of complexity and other quantities.
         duplicates: "keep" for independent draws, in which a network can occur more than once; "drop" for distinct
-            networks, each at its first draw.
+            networks (with their RATES), each at its first draw.
         template: settings that all networks share.
         spec: the network that the family compound scales (a published network or the mapping of a spec).
         rule: how the family compound distributes growth over depth, width and resolution.
@@ -135,6 +138,7 @@ class Settings(Validated):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_stage("template.stage", {})
+        self._check_rates()
         if self.family == "compound":
             self._check_compound()
         elif isinstance(self.family, str):
@@ -153,6 +157,15 @@ class Settings(Validated):
             except ValueError as error:
                 raise ValueError(f"where = {error}") from None
         return self
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """The parameters that are of RATES."""
+        return tuple(name for name in RATES if name in self.parameters)
+
+    def of_networks(self) -> list[Distribution]:
+        """The distributions of the parameters that are not of RATES."""
+        return [one for name, one in self.parameters.items() if name not in RATES]
 
     @property
     def depth_of_stages(self) -> bool:
@@ -176,9 +189,7 @@ class Settings(Validated):
     def log10_combinations(self) -> float:
         """log10 of the number of combinations of values, divided by S! for each non-decreasing parameter."""
         stages = len(self.template.strides)
-        combinations = sum(
-            (stages if one.per_stage else 1) * log10(len(one.values)) for one in self.parameters.values()
-        )
+        combinations = sum((stages if one.per_stage else 1) * log10(len(one.values)) for one in self.of_networks())
         return combinations - len(self.increasing) * log10(factorial(stages))
 
     def to_mapping(self) -> dict[str, Any]:
@@ -193,6 +204,17 @@ class Settings(Validated):
         elif not isinstance(self.family, str):
             mapping["family"] = import_path("family", self.family)
         return mapping
+
+    def _check_rates(self) -> None:
+        for name, distribution in self.parameters.items():
+            if name in RATES:
+                if isinstance(distribution, Uniform | LogUniform) and "step" not in distribution.model_fields_set:
+                    raise ValueError(f"parameters.{name}.step: required; null for all numbers between low and high")
+                self._check_domain(name, distribution.values)
+                if distribution.per_stage:
+                    raise ValueError(f"parameters.{name}.per_stage = True: must be False")
+            elif distribution.is_continuous:
+                raise ValueError(f"parameters.{name}.step = None: must be a number, except for {' and '.join(RATES)}")
 
     def _check_stage(self, prefix: str, drawn: dict[str, Any]) -> None:
         try:
@@ -246,6 +268,7 @@ class Settings(Validated):
     def _check_parameters(self, required: set[str], allowed: set[str]) -> None:
         if missing := required - set(self.parameters):
             raise ValueError(f"parameters.{sorted(missing)[0]}: required by the family {self.family}")
+        allowed = allowed | set(RATES)
         if others := sorted(set(self.parameters) - required - allowed):
             advice = suggestion(others[0], sorted(required | allowed))
             raise ValueError(f"parameters.{others[0]}: unknown; {advice}")

@@ -113,6 +113,7 @@ def freeze(values: Mapping[str, Any], root: str | Path) -> Study:
             check_is_models(paths.models)
         else:
             study = Study.open(root)
+            values = _with_earlier_padding(values, study)
             _check_same(study, values)
             if int(values["n"]) == study.config["n"]:
                 return study
@@ -178,8 +179,9 @@ def draw(values: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> 
         }
         for row in population.rows():
             _check_fits(label, row["spec"], image)
+            recipe_id = config.recipe.with_rates(row["parameters"]).recipe_id
             for seed in config.training_seeds:
-                key = record_key(row["spec_id"], config.recipe.recipe_id, splits.data_id, seed)
+                key = record_key(row["spec_id"], recipe_id, splits.data_id, seed)
                 models.append(StudyModel(**(row | {"key": key, "space": label, "seed": seed})))
     order = {label: number for number, label in enumerate(spaces)}
     models.sort(key=lambda model: (model.index, order[model.space], model.seed))
@@ -266,6 +268,15 @@ def _check_same(study: Study, values: Mapping[str, Any]) -> None:
         )
     if int(values["n"]) < study.config["n"]:
         raise ValueError(f"n = {values['n']}: must be at least {study.config['n']}, which {root} was frozen with")
+
+
+def _with_earlier_padding(values: Mapping[str, Any], study: Study) -> Mapping[str, Any]:
+    """The config with black padding for a study of an earlier version, where all recipes had it."""
+    before, recipe = study.config.get("recipe") or {}, values["recipe"]
+    if "padding_color" in before or not recipe.get("crop_padding") or recipe.get("padding_color", "black") == "black":
+        return values
+    log.warning("recipe.padding_color = black, as in the version that started %s", study.paths.root)
+    return {**values, "recipe": {**recipe, "padding_color": "black"}}
 
 
 def _complete(spaces: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rich.text import Text
 from designspace import terminal
 from designspace.population import duplicates_text
 from designspace.progress import Status, StudyReader, duration, elapsed_seconds
+from designspace.spaces import RATES
 from designspace.study import Study, StudyModel, damaged_text
 from designspace.validated import cut
 
@@ -91,17 +92,18 @@ def running_lines(status: Status) -> list[str]:
 
 def sampling_lines(study: Study) -> list[str]:
     """Return one line for each space: its models, the acceptance rate, duplicates."""
+    spaces = study.manifest.get("spaces", {})
     return [
         f"{label}: {report['asked']} models; {report['acceptance']:.2%} of {report['drawn']:,} draws accepted"
-        + _duplicates(report)
+        + (f"; {duplicates_line(report, spaces.get(label, {}))}" if "distinct" in report else "")  # an earlier version
         for label, report in study.manifest["sampling"].items()
     ]
 
 
-def _duplicates(report: Mapping[str, Any]) -> str:
-    if "distinct" not in report:  # frozen by an earlier version
-        return ""
-    return "; " + duplicates_text(report["asked"], report["distinct"], report["duplicates"])
+def duplicates_line(report: Mapping[str, Any], space: Mapping[str, Any]) -> str:
+    """Describe the duplicates in a space's sampling report; `space` is its complete mapping."""
+    rates = any(name in space.get("parameters", {}) for name in RATES)
+    return duplicates_text(report["asked"], report["distinct"], report["duplicates"], rates=rates)
 
 
 def _percent(value: float | None) -> str:

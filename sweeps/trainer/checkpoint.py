@@ -47,11 +47,13 @@ class Checkpoint:
         arithmetic: everything except spec, recipe, data and seed that can change the bits of the result. If it differs,
             training starts over; if only the device differs, it continues. Both log a warning.
         long_seconds: predicted training time from which checkpoints are written.
+        weights: hash of the file with the initial weights; None if they are random.
     """
 
     path: Path
     arithmetic: Mapping[str, Any]
     long_seconds: float = LONG_SECONDS
+    weights: str | None = None
 
     def save(self, state: Mapping[str, Any], record: Record) -> None:
         """Replace the previous checkpoint (temporary file, fsync, rename).
@@ -61,7 +63,7 @@ class Checkpoint:
             record: of the run so far.
         """
         content = {
-            "identity": _select(record, IDENTITY),
+            "identity": self._identity(record),
             "arithmetic": dict(self.arithmetic),
             "progress": _select(record, PROGRESS),
             "state": state,
@@ -89,7 +91,7 @@ class Checkpoint:
             log.warning("%s is damaged or from another version; training starts over", self.path)
             return None
         content = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        if difference := _difference(content["identity"], _select(record, IDENTITY)):
+        if difference := _difference(content["identity"], self._identity(record)):
             raise ValueError(f"{self.path}: checkpoint of another training ({difference}); remove it to start over")
         saved, current = content["arithmetic"], self.arithmetic
         difference = _difference(saved, current)
@@ -99,6 +101,9 @@ class Checkpoint:
         if difference:
             log.warning("%s was written on another device (%s); training continues", self.path, difference)
         return content["state"], replace(record, **content["progress"])
+
+    def _identity(self, record: Record) -> dict[str, Any]:
+        return _select(record, IDENTITY) | ({} if self.weights is None else {"weights": self.weights})
 
     def is_due(self, epochs: int, record: Record) -> bool:
         """Whether to write a checkpoint: more epochs follow, and all of them are predicted to take long."""

@@ -60,16 +60,27 @@ class ResidentImages:
     """Labeled images on the device, padded once.
 
     Args: `images` uint8 (N, C, H, W), `labels` int64 (N,), `mean` and `std` per channel in 0 … 1, `padding` in pixels
-    of black on every side.
+    on every side, `padding_color` "black" or "mean" (rounded like the images).
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, device: torch.device, padding: int = 0
+        self,
+        images: Tensor,
+        labels: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        device: torch.device,
+        padding: int = 0,
+        padding_color: str = "black",
     ) -> None:
-        _, _, self.height, self.width = images.shape
+        n, channels, self.height, self.width = images.shape
         self._padding = padding
         # Channels last, so that a gathered row is a pixel.
-        padded = functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1).contiguous()
+        padded = images.new_zeros(n, self.height + 2 * padding, self.width + 2 * padding, channels)
+        if padding_color == "mean":
+            padded += (255 * mean).round().to(padded.dtype)
+        inside = slice(padding, -padding or None)
+        padded[:, inside, inside] = images.permute(0, 2, 3, 1)
         self._row, self._image = padded.shape[2], padded.shape[1] * padded.shape[2]
         self._pixels = padded.view(-1, padded.shape[3]).to(device, non_blocking=True)
         self.labels = labels.to(device, non_blocking=True)
@@ -80,6 +91,11 @@ class ResidentImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def normalization(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the pixels in 0 … 1, each (C, 1, 1) on the device."""
+        return self._mean[:, None, None] / 255, 1 / (255 * self._scale[:, None, None])
 
     def batch(self, indices: Tensor, augmentation: Augmentation | None = None) -> Tensor:
         """Return normalized float32 images (B, C, H, W), channels last, for indices (B,), optionally augmented."""
@@ -106,6 +122,11 @@ class ResidentLoader:
     def train_size(self) -> int:
         """Number of training images."""
         return len(self.train)
+
+    @property
+    def normalization(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the pixels in 0 … 1, each (C, 1, 1) on the device."""
+        return self.train.normalization
 
     def draw(self, recipe: Recipe, seed: int, epoch: int) -> tuple[Tensor, Augmentation]:
         """Draw an epoch, on the device: images of each update in this process, (updates, B), and augmentation."""
@@ -157,18 +178,22 @@ def at_resolution(splits: Splits | StreamedSplits, resolution: int) -> Splits | 
     return replace(splits, train_images=resize(splits.train_images), validation_images=resize(splits.validation_images))
 
 
-def cache_on_device(splits: Splits, device: Device, padding: int) -> ResidentLoader:
+def cache_on_device(splits: Splits, device: Device, padding: int, padding_color: str = "black") -> ResidentLoader:
     """Copy a data set to the device, where it stays for the next model until `clear_cache`."""
-    train, validation = _on_device(splits, device.torch_device, padding)
+    train, validation = _on_device(splits, device.torch_device, padding, padding_color)
     return ResidentLoader(train, validation, device.memory_format, device.world)
 
 
 @functools.lru_cache(maxsize=2)
-def _on_device(splits: Splits, device: torch.device, padding: int) -> tuple[ResidentImages, ResidentImages]:
+def _on_device(
+    splits: Splits, device: torch.device, padding: int, padding_color: str
+) -> tuple[ResidentImages, ResidentImages]:
     mean, std = torch.tensor(splits.mean), torch.tensor(splits.std)
 
     def copy(images: np.ndarray, labels: np.ndarray, padding: int) -> ResidentImages:
-        return ResidentImages(torch.from_numpy(images), torch.from_numpy(labels), mean, std, device, padding)
+        return ResidentImages(
+            torch.from_numpy(images), torch.from_numpy(labels), mean, std, device, padding, padding_color
+        )
 
     return (
         copy(splits.train_images, splits.train_labels, padding),

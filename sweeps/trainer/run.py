@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sweeps.config import Recipe
 from sweeps.data import ImageError
 from sweeps.trainer.device import Deadline, Device, Stopwatch, merge_narrow_groups, reset_peak_memory
 from sweeps.trainer.graph import GraphedUpdates
 from sweeps.trainer.images import ResidentLoader, derive_seed
+from sweeps.trainer.mixing import Mixing, Policy, augmented, draw_mixing
 
 UPDATES_BETWEEN_CHECKS = 50
 """Updates between tests for a finite loss, each of which waits for the GPU."""
@@ -36,6 +38,10 @@ class Loader(Protocol):
     @property
     def train_size(self) -> int:
         """Number of training images, over all processes."""
+
+    @property
+    def normalization(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the pixels in 0 … 1, each (C, 1, 1) on the device."""
 
     def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Batches:
         """Augmented training batches of an epoch."""
@@ -81,12 +87,22 @@ class TrainingRun:
         self.updates = 0
         self.stopwatch = Stopwatch(device)
         self._has_updated = False
+        self._averaged: AveragedModel | None = None
+        if recipe.ema_decay is not None:
+            average = get_ema_multi_avg_fn(recipe.ema_decay)
+            self._averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self._policy = Policy(recipe) if recipe.uses_policy else None
         self._graphed: GraphedUpdates | None = None
         self._forward: nn.Module = self.network
         if device.compile:
             torch._dynamo.reset()  # otherwise it silently stops compiling after eight networks
             self._forward = cast(nn.Module, torch.compile(self.network))
         self._recipe, self._seed, self._device = recipe, seed, device
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to evaluate and export: the average of the weights if the recipe has one."""
+        return self.network if self._averaged is None else self._averaged.module
 
     def train_epoch(self, data: Loader, deadline: Deadline) -> Epoch:
         """Train and evaluate one epoch; TrainingStopped if it diverges or the deadline passes."""
@@ -98,11 +114,13 @@ class TrainingRun:
         torch.manual_seed(derive_seed(self._seed, epoch, "dropout" if world.is_first else f"dropout {world.rank}"))
         per_epoch = recipe.updates_per_epoch(data.train_size)
         with self.stopwatch:
-            with detached_counters(self.network) as counters:
+            with detached_counters(self.network, self._averaged) as counters:
                 loss_sum, wrong = self._updates(data, deadline)
             for counter in counters:
                 counter += per_epoch
             world.copy_from_first(self.network)
+            if self._averaged is not None:
+                world.copy_from_first(self._averaged.module)
         validation_error = self._validation_error(data, deadline)
         if math.isnan(validation_error):
             raise TrainingStopped("diverged", f"Validation outputs were not finite after {self.updates} updates.")
@@ -117,7 +135,12 @@ class TrainingRun:
         )
 
     def update(
-        self, forward: nn.Module, images: Tensor, labels: Tensor, learning_rate: float | Tensor
+        self,
+        forward: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        learning_rate: float | Tensor,
+        mixing: Mixing | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Take one optimizer step; return the loss and the number of wrong predictions, on the device.
 
@@ -126,12 +149,18 @@ class TrainingRun:
             images: (B, C, H, W), float32.
             labels: (B,), int64.
             learning_rate: for this step; a tensor, float32 on the device, in a CUDA graph.
+            mixing: of the images and labels. An image counts as right if its own label is predicted.
         """
+        targets = labels
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
+        if mixing is not None:
+            images = mixing.images(images)
         with self._device.autocast():
             logits = forward(images)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._recipe.label_smoothing)
+        if mixing is not None:
+            targets = mixing.targets(labels, logits.shape[1])
+        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self._recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
@@ -140,7 +169,8 @@ class TrainingRun:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that the next epoch depends on. Random streams are derived from (seed, epoch)."""
-        return {
+        averaged = {} if self._averaged is None else {"averaged": self._averaged.state_dict()}
+        return averaged | {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -151,6 +181,8 @@ class TrainingRun:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state; the weights at the end are those of an uninterrupted training."""
         self.network.load_state_dict(state["network"])
+        if self._averaged is not None:
+            self._averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.epochs_done, self.updates = state["epochs_done"], state["updates"]
@@ -163,6 +195,8 @@ class TrainingRun:
             loss_sum += loss
             wrong += wrong_in_batch
             self.updates += 1
+            if self._averaged is not None:
+                self._averaged.update_parameters(self.network)
             if not self._has_updated:  # cuDNN's search for kernels takes more memory than later updates
                 reset_peak_memory(self._device)
                 self._has_updated = True
@@ -183,15 +217,18 @@ class TrainingRun:
             update = functools.partial(self.update, self._forward)
             yield from self._graphed.epoch(update, *data.draw(recipe, self._seed, self.epochs_done), rates)
             return
-        forward = device.world.parallel(self._forward)
-        for (images, labels), rate in zip(data.epoch(recipe, self._seed, self.epochs_done), rates, strict=True):
-            yield self.update(forward, images, labels, rate)
+        forward, seed, epoch = device.world.parallel(self._forward), self._seed, self.epochs_done
+        batches = data.epoch(recipe, seed, epoch)
+        if self._policy is not None:
+            batches = augmented(batches, self._policy, *data.normalization, seed, epoch, device.world.rank)
+        for number, ((images, labels), rate) in enumerate(zip(batches, rates, strict=True)):
+            yield self.update(forward, images, labels, rate, draw_mixing(recipe, images.shape[-1], seed, epoch, number))
 
     def _validation_error(self, data: Loader, deadline: Deadline) -> float:
         device, batch_size = self._device, self._recipe.eval_batch_size
         # The numbers of batches may differ between processes, but a deadline check needs all of them.
         on_batch = (lambda: self._check_deadline(deadline)) if device.world.size == 1 else lambda: None
-        return error_percent(self.network, lambda: data.validation_batches(batch_size), device, on_batch)
+        return error_percent(self.result, lambda: data.validation_batches(batch_size), device, on_batch)
 
     def _check_finite(self, loss_sum: Tensor) -> None:
         if not self._device.world.sum(loss_sum).isfinite():
@@ -222,13 +259,15 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
 
 @contextmanager
-def detached_counters(network: nn.Module) -> Iterator[list[Tensor]]:
+def detached_counters(*networks: nn.Module | None) -> Iterator[list[Tensor]]:
     """Detach and yield the batch counters of batch norms, each of which costs a kernel per update; reattach on exit.
 
     Running statistics depend on the counter only if `momentum` is None.
     """
     counters: dict[_BatchNorm, Tensor] = {
         norm: norm.num_batches_tracked
+        for network in networks
+        if network is not None
         for norm in network.modules()
         if isinstance(norm, _BatchNorm) and norm.num_batches_tracked is not None and norm.momentum is not None
     }

@@ -133,6 +133,12 @@ class Stream:
         """Number of training images."""
         return len(self.splits.train)
 
+    @property
+    def normalization(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the pixels in 0 … 1, each (C, 1, 1) on the device."""
+        device = self.device.torch_device
+        return _per_channel(self.splits.mean, device), _per_channel(self.splits.std, device)
+
     def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Return this process's share of the augmented batches (images, labels) of an epoch.
 

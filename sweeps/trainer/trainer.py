@@ -23,7 +23,9 @@ from sweeps.trainer.checkpoint import IDENTITY, LONG_SECONDS, Checkpoint
 from sweeps.trainer.device import Deadline, Device, empty_cache, peak_memory_bytes, reset_peak_memory, resolve_device
 from sweeps.trainer.distributed import ALONE, World
 from sweeps.trainer.images import ResidentLoader, at_resolution, cache_on_device, clear_cache
+from sweeps.trainer.initial import InitialWeights
 from sweeps.trainer.layout import faster_layout
+from sweeps.trainer.mixing import find_policies
 from sweeps.trainer.run import TrainingRun, TrainingStopped, convert_failures, error_percent
 from sweeps.trainer.stream import Stream
 
@@ -89,6 +91,7 @@ def train_network(
     long_seconds: float = LONG_SECONDS,
     on_epoch: OnEpoch | None = None,
     on_trained: OnTrained | None = None,
+    initial: InitialWeights | None = None,
     world: World = ALONE,
 ) -> Record:
     """Train a network and return its record. A failure of the model is a status, not an error.
@@ -108,25 +111,31 @@ def train_network(
         long_seconds: predicted training time from which checkpoints are written.
         on_epoch: called with the record so far after every epoch; its exceptions propagate.
         on_trained: called with the trained network and its device if the training succeeded; its exceptions propagate.
+        initial: weights to start from instead of random ones.
         world: the processes that train this network together. All make the same call; the first writes the checkpoint.
 
     Raises:
         ValueError: data, recipe, device, and checkpoint do not fit together.
     """
     with world.agree() as agreed:
+        recipe.check_device(device_config)
+        if recipe.uses_policy:
+            find_policies()
         device = resolve_device(device_config, world)
         check_size(splits, recipe, world)
-        file = Checkpoint(checkpoint, arithmetic(device), long_seconds) if checkpoint else None
+        weights = initial.sha256 if initial else None
+        file = Checkpoint(checkpoint, arithmetic(device), long_seconds, weights) if checkpoint else None
         saved = file.load(record) if file else None
         record = saved[1] if saved else replace(record, started_at=now(), train_seconds=0.0)
         agreed |= arithmetic(device) | {name: getattr(record, name) for name in (*IDENTITY, "epochs_done")}
+        agreed["weights"] = weights
     training = _Training(build, splits, recipe, record, resolution or splits.resolution, device)
     deadline = Deadline(deadline_seconds, sum(seconds or 0.0 for seconds in record.epoch_seconds))
     reset_peak_memory(device)
     with device.settings(recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels))):
         try:
             with convert_failures():
-                training.open(saved[0] if saved else None)
+                training.open(saved[0] if saved else None, initial)
             while training.record.epochs_done < recipe.epochs:
                 with convert_failures():
                     training.train_epoch(deadline)
@@ -167,9 +176,9 @@ class _Training:
     @property
     def network(self) -> nn.Module:
         assert self._run is not None
-        return self._run.network
+        return self._run.result
 
-    def open(self, state: Any) -> None:
+    def open(self, state: Any, initial: InitialWeights | None) -> None:
         """Choose the layout, load the data, and build the network or restore it from a checkpoint."""
         if state is not None:
             self.device = replace(self.device.in_layout(self.record.memory_format), compile=self.record.compiled)
@@ -179,6 +188,8 @@ class _Training:
         self.record = replace(self.record, **_environment(self.device))
         self._load_data()
         self._run = TrainingRun(self._build, self._recipe, self.record.seed, self.device)
+        if state is None and initial is not None:
+            initial.load_into(self._run.network)
         if state is not None:
             self._run.load_state_dict(state)
             self._run.stopwatch.seconds = self.record.train_seconds or 0.0
@@ -319,7 +330,7 @@ def make_loader(splits: Splits | StreamedSplits, device: Device, recipe: Recipe)
     """Return the source of the batches: images on the device, or a stream from disk."""
     if isinstance(splits, StreamedSplits):
         return Stream(splits, device)
-    return cache_on_device(splits, device, recipe.crop_padding)
+    return cache_on_device(splits, device, recipe.crop_padding, recipe.padding_color)
 
 
 def measure_error(

@@ -66,7 +66,7 @@ def record_of(study: Study, model: StudyModel, record: Record, **fields: Any) ->
     """Return the record of a training with the model's identity in the study; ValueError if a value is not valid."""
     identity = {
         "spec_id": model.spec_id,
-        "recipe_id": study.manifest["recipe_id"],
+        "recipe_id": study.recipe_id(model),
         "data_id": study.manifest["data_id"],
         "seed": model.seed,
         "space": model.space,

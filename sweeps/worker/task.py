@@ -36,7 +36,8 @@ class Task:
     """One model to train.
 
     Args:
-        model: the model.
+        model: the model. Its parameters include learning_rate and weight_decay if its space draws them; these replace
+            the study's.
         on_epoch: called after each epoch; its exceptions must propagate.
         checkpoint: file to write after an epoch, and to resume from in another process.
         deadline_seconds: time after which the training ends as "timeout"; None: no limit.
@@ -98,6 +99,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     from sweeps.data import open_data
     from sweeps.resources import visible_gpus
     from sweeps.trainer.device import resolve_device
+    from sweeps.trainer.mixing import find_policies
     from sweeps.trainer.trainer import arithmetic, new_record, train_model
     from sweeps.worker.probe import measure_times
 
@@ -108,6 +110,8 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
             f"device.device = {device_config.device}: must be cpu, because PyTorch {torch.__version__} cannot use the "
             f"GPUs ({', '.join(gpus)}); or install a PyTorch that is built for them"
         )
+    if recipe.uses_policy:
+        find_policies()
     splits = open_data(study.data, config["processes"])
     device = resolve_device(device_config)
     try:
@@ -123,12 +127,12 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
         if chosen.compile and not compile_pays(task.predicted_seconds):
             log.info("%s: trained without torch.compile, because its training is short", task.model.key)
             chosen = chosen.model_copy(update={"compile": False})
-        spec = ModelSpec.from_mapping(task.model.spec)
+        spec, own_recipe = ModelSpec.from_mapping(task.model.spec), recipe.with_rates(task.model.parameters)
         record = train_model(
             spec,
             splits,
-            recipe,
-            new_record(spec, splits, recipe, task.model.seed),
+            own_recipe,
+            new_record(spec, splits, own_recipe, task.model.seed),
             device_config=chosen,
             on_epoch=lambda record: task.on_epoch(record.epochs_done, record.epoch_validation_error_percent),
             deadline_seconds=task.deadline_seconds,

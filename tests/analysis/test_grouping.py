@@ -104,7 +104,7 @@ def test_groups_of_close_numbers_have_distinct_labels(tmp_path):
         ("depth:13", "must have 2 to 12 groups after the colon"),
         ("depth:x", "must have 2 to 12 groups"),
         ("deepth", "by = deepth: unknown; did you mean depth"),
-        ("deepth:3", "by = deepth:3: unknown"),
+        ("deepth:3", "by = deepth: unknown; did you mean depth"),
     ],
 )
 def test_invalid_groups_are_rejected(table, by, message):

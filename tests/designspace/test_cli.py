@@ -194,3 +194,11 @@ def test_invalid_choices_suggest_similar_values() -> None:
     parser.add_argument("--across", choices=("recipe", "data"))
     with pytest.raises(ValueError, match=r"^--across = recip: unknown; did you mean recipe\?$"):
         parser.parse_args(["--across", "recip"])
+
+
+def test_sample_shows_the_rates_and_counts_models(capsys: pytest.CaptureFixture[str]) -> None:
+    decay = "parameters.weight_decay={distribution: log_uniform, low: 1.0e-5, high: 1.0e-4, step: null}"
+    assert main(["sample", "space=regnetx", "n=5", decay]) == 0
+    out = capsys.readouterr().out
+    assert "5 distinct models" in out
+    assert re.search(r"weight_decay +\d\S*e-05 +\d\S*e-05 +\S+", out)

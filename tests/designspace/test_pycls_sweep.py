@@ -224,9 +224,9 @@ SAMPLERS = "SETUP/SAMPLERS/"
         ),
         (
             REGNET,
-            SAMPLERS + "OPTIM.BASE_LR",
+            SAMPLERS + "OPTIM.MOMENTUM",
             {"TYPE": "float_sampler"},
-            r"^SETUP\.SAMPLERS\.OPTIM\.BASE_LR: must be one of",
+            r"^SETUP\.SAMPLERS\.OPTIM\.MOMENTUM: must be one of .*, OPTIM\.BASE_LR, OPTIM\.WEIGHT_DECAY",
         ),
         (REGNET, SAMPLERS + "RNG_SEED", integers("uniform", 1, 3), r"^SETUP\.SAMPLERS\.RNG_SEED: must be one of"),
         (REGNET, SAMPLERS + "REGNET", None, r"^SETUP\.SAMPLERS\.REGNET\.TYPE: required"),
@@ -348,3 +348,53 @@ def test_sweeps_that_a_space_cannot_express_are_rejected(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         from_pycls_sweep(changed(base, path, value))
+
+
+RATES = {  # configs/sweeps/cifar/cifar_optim.yaml
+    "OPTIM.BASE_LR": {"TYPE": "float_sampler", "RAND_TYPE": "log_uniform", "RANGE": [0.25, 5.0], "QUANTIZE": 1e-10},
+    "OPTIM.WEIGHT_DECAY": {
+        "TYPE": "float_sampler",
+        "RAND_TYPE": "log_uniform",
+        "RANGE": [5.0e-5, 1.0e-3],
+        "QUANTIZE": 1e-10,
+    },
+}
+RESNET_56 = {
+    "MODEL": {"TYPE": "anynet", "NUM_CLASSES": 10},
+    "ANYNET": {
+        "STEM_TYPE": "res_stem_cifar",
+        "STEM_W": 16,
+        "BLOCK_TYPE": "res_basic_block",
+        "DEPTHS": [9, 9, 9],
+        "WIDTHS": [16, 32, 64],
+        "STRIDES": [1, 2, 2],
+    },
+    "TRAIN": {"IM_SIZE": 32, "BATCH_SIZE": 1024},
+}
+
+
+def test_a_sweep_of_the_rates_trains_one_network() -> None:
+    sweep = {"NAME": "cifar/cifar_optim", "SETUP": {"SAMPLERS": RATES, "BASE_CFG": RESNET_56}}
+    space = from_pycls_sweep(sweep)
+    assert space_from_config(space.to_mapping()) == space
+    population = space.sample(100)
+    assert {spec.spec_id for spec in population} == {from_pycls(RESNET_56).spec_id}
+    assert population.report.distinct == 100
+    assert (population.parameters["learning_rate"].min() >= 0.25).all()
+    assert (population.parameters["weight_decay"].max() <= 1e-3).all()
+
+
+def test_sampled_rates_do_not_change_the_networks_of_a_sweep() -> None:
+    both = copy.deepcopy(REGNET)
+    both["SETUP"]["SAMPLERS"] |= RATES
+    one, other = from_pycls_sweep(REGNET).sample(20), from_pycls_sweep(both).sample(20)
+    assert [spec.spec_id for spec in one] == [spec.spec_id for spec in other]
+    assert set(other.parameters) - set(one.parameters) == {"learning_rate", "weight_decay"}
+
+
+def test_a_coarse_rate_is_quantized_as_in_pycls() -> None:
+    coarse = RATES["OPTIM.WEIGHT_DECAY"] | {"QUANTIZE": 5e-5}
+    distribution = from_pycls_sweep(
+        changed(REGNET, "SETUP/SAMPLERS", {"OPTIM.WEIGHT_DECAY": coarse, **REGNET["SETUP"]["SAMPLERS"]})
+    )
+    assert distribution.parameters["weight_decay"] == LogUniform(low=5e-5, high=1e-3, step=5e-5, rounding="up")

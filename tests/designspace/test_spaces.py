@@ -475,3 +475,65 @@ def test_compound_spaces_take_only_given_template_fields() -> None:
 def test_errors_of_sample_arguments(n: int, seed: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         spaces.space("regnetx").sample(n, seed)
+
+
+def rates(**learning_rate: object) -> dict[str, object]:
+    """RegNetX with drawn rates."""
+    decay = {"distribution": "log_uniform", "low": 5e-5, "high": 1e-3, "step": None}
+    given = {"distribution": "log_uniform", "low": 0.25, "high": 5, "step": None} | learning_rate
+    return {"base": "regnetx", "parameters": {"learning_rate": given, "weight_decay": decay}}
+
+
+def test_drawn_rates_are_log_uniform_and_do_not_change_the_networks() -> None:
+    space = space_from_config(rates())
+    assert space_from_config(space.to_mapping()) == space
+    assert space.degrees_of_freedom == spaces.space("regnetx").degrees_of_freedom
+    population = space.sample(500)
+    assert ids(population) == ids(spaces.space("regnetx").sample(500))
+    for name, low, high in (("learning_rate", 0.25, 5), ("weight_decay", 5e-5, 1e-3)):
+        draws = population.parameters[name]
+        assert all(float(f"{value:.6g}") == value for value in draws)  # equal on machines whose logarithms differ
+        uniform = stats.uniform(np.log(low), np.log(high / low))
+        assert stats.kstest(np.log(draws), uniform.cdf).pvalue > 0.01
+    uniform_rates = space_from_config(rates(distribution="uniform")).sample(500).parameters["learning_rate"]
+    assert stats.kstest(uniform_rates, stats.uniform(0.25, 4.75).cdf).pvalue > 0.01
+
+
+def test_a_network_with_two_learning_rates_is_two_models() -> None:
+    one = {"distribution": "choice", "options": [0.1, 0.2, 0.4]}
+    parameters = {"depth_factor": ONE, "learning_rate": one}
+    space = DesignSpace(name="one", family="compound", spec="ResNet-50", parameters=parameters, duplicates="drop")
+    population = space.sample(3)
+    assert sorted(population.parameters["learning_rate"]) == [0.1, 0.2, 0.4]
+    assert len(set(ids(population))) == 1
+    assert space.log10_size == 0
+    with pytest.raises(ValueError, match="must be at most the 3 networks"):
+        space.sample(4)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            rates(low=0, distribution="uniform"),
+            r"parameters\.learning_rate = \[0\.0, 5\.0\]: must be numbers of at least",
+        ),
+        (rates(low=0), r"low = 0: must be greater than 0 in a log-uniform range"),
+        (rates(low=9), r"low = 9: must be at most high = 5"),
+        (rates(per_stage=True), r"parameters\.learning_rate\.per_stage = True: must be False"),
+        (
+            {
+                "base": "regnetx",
+                "parameters": {"learning_rate": {"distribution": "log_uniform", "low": 0.1, "high": 1}},
+            },
+            r"parameters\.learning_rate\.step: required; null for all numbers between low and high",
+        ),
+        (
+            {"base": "regnetx", "parameters": {"w_a": {"step": None}}},
+            r"parameters\.w_a\.step = None: must be a number, except for learning_rate and weight_decay",
+        ),
+    ],
+)
+def test_wrong_rates_are_one_line(parameters: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        space_from_config(parameters)

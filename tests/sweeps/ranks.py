@@ -28,6 +28,7 @@ SPEC = ModelSpec.from_mapping(
     {"resolution": 8, "in_channels": 1, "stem": {"width": 8, "stride": 1}, "stages": [STAGE], "head": {"classes": 10}}
 )
 RECIPE = load_recipe(epochs=2, batch_size=30, crop_padding=1)
+AVERAGED = RECIPE.changed(ema_decay=0.9, mixup=0.2, cutmix=1.0)
 LONG = load_recipe(epochs=200, batch_size=30)  # the layout of short trainings is not timed
 DATA = DataConfig(name="digits", validation_size=301, subset=330)  # three processes cannot share 301 equally
 CPU = DeviceConfig(device="cpu")
@@ -130,6 +131,7 @@ def main(folder: Path) -> None:
         "first": trained(world),
         "again": trained(world),
         "resumed": resumed(world, folder),
+        "averaged": trained(world, recipe=AVERAGED),
         "plain": trained(world, plain, device_config=FLOAT32),
         "layout": layout(lambda: build_network(SPEC)),
         "layout that fits": layout(TooLargeInChannelsLast if world.rank == 1 else lambda: build_network(SPEC)),

@@ -84,6 +84,14 @@ def test_every_pair_is_a_study_and_the_best_pair_is_the_recipe(tmp_path: Path, m
         (["lr=[0.1]", "models=0"], "^models = 0: must be at least 1"),
         (["lr=[0.1]", "plan=only"], "^plan=only: must be left out, because the calibration sets n, run, plan"),
         (["lr=[0.1]", "n=3"], "^n=3: must be left out"),
+        (
+            [
+                "lr=[0.1]",
+                "experiment=smoke",
+                "+spaces.inverted.parameters.learning_rate={distribution: choice,options: [1]}",
+            ],
+            r"^spaces\.inverted\.parameters\.learning_rate: must be null, because the calibration sets",
+        ),
         (["lr=[0.1]", "++run=elsewhere"], r"^\+\+run=elsewhere: must be left out"),
         (["lr=[0.1]", "--", "--cfg=job"], "use them with designspace sweep"),
         (["lr=[0.1]", "wd=[0]", "recipe.weight_decay=0.1"], "^recipe.weight_decay=0.1: must be left out"),

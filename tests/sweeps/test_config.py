@@ -94,7 +94,15 @@ def test_recipe_id_covers_what_changes_a_result() -> None:
 
 @pytest.mark.parametrize("recipe", choices("recipe"))
 def test_named_recipes_keep_their_ids(recipe: str) -> None:
-    assert load_recipe(recipe, load_data("cifar10")).recipe_id == RECIPE_IDS[recipe]
+    data = load_data("cifar10")
+    assert load_recipe(recipe, data, padding_color="black").recipe_id == RECIPE_IDS[recipe]
+    follows_pycls = recipe in ("nds", "pycls_cifar")
+    assert (load_recipe(recipe, data).recipe_id != RECIPE_IDS[recipe]) == follows_pycls
+
+
+def test_the_color_of_the_padding_matters_only_where_there_is_padding() -> None:
+    digits = load_data("digits")
+    assert load_recipe("nds", digits).recipe_id == load_recipe("nds", digits, padding_color="black").recipe_id
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,7 @@ def test_experiments_keep_their_config_hash(experiment: str, expected: str) -> N
 @pytest.mark.parametrize("data", choices("data"))
 def test_data_sets_keep_their_config_hash(data: str) -> None:
     values = compose(["experiment=smoke"]).values
-    other = compose([f"data={data}", "recipe=nds", "run=x"]).values
+    other = compose([f"data={data}", "recipe=nds", "recipe.padding_color=black", "run=x"]).values
     assert config_hash(values | {"data": other["data"], "recipe": other["recipe"]}) == CONFIG_HASHES[data]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -219,3 +220,79 @@ def test_error_interval_is_wilsons() -> None:
     interval = error_interval(10.0, 1000)  # 100 of 1000: 8.29 to 12.02 (Newcombe 1998, method 3)
     assert (round(interval["low"], 2), round(interval["high"], 2)) == (8.29, 12.02)
     assert error_interval(0.0, 100)["low"] == 0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a trained network."""
+    folder = tmp_path_factory.mktemp("trained") / "network"
+    train_digits(out=folder, epochs=1)
+    return folder
+
+
+STANDING = {"learning_rate": 1e-9, "momentum": 0.0, "nesterov": False, "epochs": 1}
+"""A recipe that leaves the weights as they are."""
+
+
+def test_a_training_starts_from_the_weights_of_another(trained: Path, tmp_path: Path) -> None:
+    train_digits(out=tmp_path / "b", weights=trained, **STANDING)
+    before, after = load_network(trained).state_dict(), load_network(tmp_path / "b").state_dict()
+    for name, value in after.items():
+        if "running" not in name and "tracked" not in name:
+            torch.testing.assert_close(value, before[name], atol=1e-5, rtol=0)
+    result = json.loads((tmp_path / "b" / "training.json").read_text())
+    content = (trained / "model.safetensors").read_bytes()
+    assert result["initial_weights"] == {
+        "file": str(trained / "model.safetensors"),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "head": "loaded",
+    }
+    with pytest.raises(
+        ValueError, match=r"training.json: result of another training \(weights = .*must have weights = "
+    ):
+        train_digits(out=tmp_path / "b", **STANDING)
+    torch.save(before, tmp_path / "weights.pt")
+    spec = tmp_path / "spec.yaml"
+    save_spec(SPEC, spec)
+    settings = ["data=digits", "data.subset=320", "data.validation_size=300", "recipe.epochs=1", "device=cpu"]
+    assert train_command([str(spec), *settings, f"out={tmp_path / 'c'}", f"weights={tmp_path / 'weights.pt'}"]) == 0
+    assert json.loads((tmp_path / "c" / "training.json").read_text())["initial_weights"]["head"] == "loaded"
+
+
+def test_a_head_for_other_classes_is_new(trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec, data = SPEC.changed(head=SPEC.head.changed(classes=5)), DATA.changed(classes=5)
+    train_digits(spec, data, out=tmp_path / "b", weights=trained, **STANDING)
+    assert "has 10 classes, the data 5: the head is newly initialized" in caplog.text
+    before, after = load_network(trained).state_dict(), load_network(tmp_path / "b").state_dict()
+    first = next(iter(before))
+    torch.testing.assert_close(after[first], before[first], atol=1e-5, rtol=0)
+    assert json.loads((tmp_path / "b" / "training.json").read_text())["initial_weights"]["head"] == "initialized"
+
+
+def test_a_checkpoint_of_a_training_from_other_weights_is_an_error(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(record: Record) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        train_digits(out=tmp_path / "b", weights=trained, on_epoch=kill)
+    with pytest.raises(ValueError, match=r"checkpoint of another training \(weights = "):
+        train_digits(out=tmp_path / "b")
+
+
+def test_weights_that_do_not_fit_are_one_line(trained: Path, tmp_path: Path) -> None:
+    wider = SPEC.changed(stem=SPEC.stem.changed(width=16))
+    deeper = SPEC.changed(stages=[STAGE | {"depth": 2}])
+    (tmp_path / "text.pt").write_text("no weights")
+    torch.save([1], tmp_path / "list.pt")
+    for spec, weights, message in (
+        (wider, trained, r"weights = .*model\.safetensors: stem\.\S+ has shape \[8.*\]: must be \[16.*\]"),
+        (deeper, trained, r"weights = .*: must have the tensors of network \w+, but stage1\S+ is missing"),
+        (SPEC, tmp_path / "absent.pt", r"weights = .*absent.pt: must be an existing file"),
+        (SPEC, tmp_path / "text.pt", r"weights = .*text.pt: must be a .safetensors file or a state dict"),
+        (SPEC, tmp_path / "list.pt", r"weights = .*list.pt: must be a state dict, which maps names to tensors"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            train_digits(spec, weights=weights)
+        assert "\n" not in str(caught.value)

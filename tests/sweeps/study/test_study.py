@@ -29,6 +29,7 @@ from designspace.spaces import SPACES, space_from_config
 from designspace.spec import ModelSpec
 from designspace.study import Record, Study, StudyModel
 from sweeps.compose import compose
+from sweeps.config import TrainingConfig
 from sweeps.study.claims import Claims
 from sweeps.study.freeze import Drawn, changes, draw, freeze
 from sweeps.study.progress import live_view, numbers, sampling_lines, status_lines
@@ -433,3 +434,55 @@ def test_the_manifest_of_an_earlier_version_grows_without_complete_spaces(tmp_pa
     grown = freeze(config("n=4"), tmp_path / "study")
     assert grown.models[:6] == study.models
     assert set(grown.manifest["spaces"]) == {"bottleneck_1", "inverted"}
+
+
+RATES = (
+    "+spaces.inverted.parameters.learning_rate={distribution: log_uniform, low: 0.01, high: 1, step: null}",
+    "+spaces.inverted.parameters.weight_decay={distribution: choice, options: [0, 5.0e-5]}",
+)
+
+
+def test_drawn_rates_are_part_of_the_recipe_of_a_model(tmp_path):
+    fixed, study = freeze(config(), tmp_path / "fixed"), freeze(config(*RATES), tmp_path / "drawn")
+    assert study.manifest["recipe_id"] == fixed.manifest["recipe_id"]
+    recipe = TrainingConfig.of_study(study.config).recipe
+    for before, model in zip(fixed.models, study.models, strict=True):
+        assert before.spec_id == model.spec_id
+        if model.space == "bottleneck_1":
+            assert model == before
+            assert study.recipe_id(model) == recipe.recipe_id
+        else:
+            rates = {name: model.parameters[name] for name in ("learning_rate", "weight_decay")}
+            assert study.recipe_id(model) == recipe.changed(**rates).recipe_id != recipe.recipe_id
+    assert len(study.keys) == len(study.models)
+    grown = freeze(config(*RATES, "n=5"), tmp_path / "drawn")
+    assert grown.models[: len(study.models)] == study.models
+    assert "inverted: 3 models" in sampling_lines(study)[1]
+    assert "3 distinct models" in sampling_lines(study)[1]
+    assert "3 distinct networks" in sampling_lines(study)[0]
+
+
+def test_a_record_has_the_rates_of_its_model(tmp_path):
+    study = freeze(config(*RATES, "n=1"), tmp_path / "study")
+    work(study, "sweeps.training.open_trainer")
+    records, damaged = study.read_records()
+    assert not damaged
+    for model in study.models:
+        record = records[model.key]
+        assert record.recipe_id == study.recipe_id(model)
+        assert record.parameters == model.parameters
+        rate = model.parameters.get("learning_rate", study.config["recipe"]["learning_rate"])
+        updates = record.updates // record.epochs_done
+        recipe = TrainingConfig.of_study(study.config).recipe.changed(learning_rate=rate)
+        assert record.epoch_learning_rate[0] == recipe.learning_rate_at(updates - 1, updates)
+
+
+def test_a_study_of_a_version_without_mean_padding_resumes_and_grows_with_black(tmp_path, caplog):
+    padded = ("recipe=nds", "recipe.crop_padding=1")
+    earlier = config(*padded)
+    del earlier["recipe"]["padding_color"]
+    study = freeze(earlier, tmp_path / "study")
+    grown = freeze(config(*padded, "n=5"), tmp_path / "study")
+    assert "recipe.padding_color = black" in caplog.text
+    assert grown.models[: len(study.models)] == study.models
+    assert freeze(config(*padded), tmp_path / "new").keys.isdisjoint(study.keys)

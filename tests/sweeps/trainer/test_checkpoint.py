@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from designspace import ModelSpec
 from designspace.study import Record
@@ -211,3 +212,22 @@ def test_a_fifo_is_not_a_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFix
     os.mkfifo(tmp_path / "model.pt")
     assert Checkpoint(tmp_path / "model.pt", {}).load(RECORD) is None
     assert "is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("policy", [{"trivial_augment": True}, {"rand_augment": [2, 9]}], ids=["trivial", "rand"])
+def test_a_resumed_training_with_an_average_mixing_and_a_policy_is_bit_identical(
+    splits: Splits, tmp_path: Path, policy: dict[str, Any]
+) -> None:
+    pytest.importorskip("kornia")
+    recipe = RECIPE.changed(ema_decay=0.9, mixup=0.2, cutmix=1.0, **policy)
+    weights: list[list[torch.Tensor]] = []
+
+    def keep(network: torch.nn.Module, device: Device) -> None:
+        weights.append(list(network.state_dict().values()))
+
+    whole = train(splits, recipe=recipe, on_trained=keep)
+    with pytest.raises(Killed):
+        train(splits, tmp_path / "file", 1, recipe)
+    resumed = train(splits, tmp_path / "file", recipe=recipe, on_trained=keep)
+    assert curves(resumed) == curves(whole)
+    assert all(torch.equal(one, other) for one, other in zip(*weights, strict=True))

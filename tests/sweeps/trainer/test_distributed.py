@@ -92,6 +92,15 @@ def test_all_processes_end_with_the_same_weights_and_curves(results: list[dict[s
     assert not any(name.startswith("module.") for name in weights)
 
 
+def test_all_processes_have_the_same_average_of_the_weights(results: list[dict[str, Any]]) -> None:
+    record, weights = results[0]["averaged"]
+    assert record.status == "ok"
+    assert not equal(weights, results[0]["first"][1])
+    for process in results[1:]:
+        assert equal(weights, process["averaged"][1])
+        assert process["averaged"][0].epoch_validation_error_percent == record.epoch_validation_error_percent
+
+
 @pytest.mark.parametrize("other", ["again", "resumed"])
 def test_a_repeated_or_resumed_training_is_bit_identical(results: list[dict[str, Any]], other: str) -> None:
     for process in results:

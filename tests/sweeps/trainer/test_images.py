@@ -40,6 +40,18 @@ def test_a_batch_is_padded_cropped_flipped_and_normalized() -> None:
     torch.testing.assert_close(resident.batch(torch.arange(9)), plain)
 
 
+def test_padding_of_the_mean_color_is_zero_after_normalization() -> None:
+    images = torch.randint(0, 256, (9, 3, 6, 5), dtype=torch.uint8)
+    mean, std = torch.tensor([51.0, 102.0, 153.0]) / 255, torch.tensor([0.3, 0.2, 0.1])
+    resident = ResidentImages(images, torch.arange(9), mean, std, torch.device("cpu"), 2, "mean")
+    draws = draw_augmentation(load_recipe(crop_padding=2), 9, seed=1, epoch=0)
+    normalized = (images / 255 - mean[:, None, None]) / std[:, None, None]
+    padded = nn.functional.pad(normalized, (2, 2, 2, 2))  # as in pycls, datasets/cifar10.py
+    for index, image in enumerate(resident.batch(torch.arange(9), draws)):
+        top, left = int(draws.top[index]), int(draws.left[index])
+        torch.testing.assert_close(image, padded[index, :, top : top + 6, left : left + 5], atol=1e-5, rtol=1e-5)
+
+
 def test_resizing_keeps_type_and_mean(splits: Splits) -> None:
     larger = at_resolution(splits, 12)
     assert isinstance(larger, Splits)

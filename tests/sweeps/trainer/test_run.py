@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from designspace.network import build_network
 from designspace.spec import ModelSpec
-from sweeps.config import DeviceConfig, load_recipe
+from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import Splits
 from sweeps.trainer.device import Deadline, resolve_device
 from sweeps.trainer.images import cache_on_device
@@ -223,3 +224,37 @@ def test_other_cuda_errors_are_not_out_of_memory() -> None:
     assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
     assert not is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_the_average_of_the_weights_follows_its_recursion(splits: Splits) -> None:
+    recipe = RECIPE.changed(ema_decay=0.9)
+    run = TrainingRun(network, recipe, 0, FLOAT32)
+    loader = cache_on_device(splits, FLOAT32, RECIPE.crop_padding)
+    expected: dict[str, Tensor] = {}
+
+    def average() -> None:
+        for name, value in run.network.state_dict().items():
+            if value.is_floating_point():
+                new = value.detach().clone()
+                expected[name] = 0.9 * expected[name] + 0.1 * new if name in expected else new
+
+    class Observed:
+        train_size = loader.train_size
+        normalization = loader.normalization
+        validation_batches = staticmethod(loader.validation_batches)
+
+        def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+            for batch in loader.epoch(recipe, seed, epoch):
+                yield batch
+                average()
+
+    epoch = run.train_epoch(Observed(), Deadline(None))
+    state = run.result.state_dict()
+    assert any("running_var" in name for name in expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(state[name], value)
+    tracked = [value for name, value in state.items() if name.endswith("num_batches_tracked")]
+    assert [int(value) for value in tracked] == [run.updates] * 2
+    error = error_percent(run.result, lambda: loader.validation_batches(256), FLOAT32)
+    assert epoch.validation_error_percent == error
+    assert not equal(weights(run), list(state.values()))
