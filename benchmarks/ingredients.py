@@ -17,10 +17,13 @@ from designspace import ModelSpec, complexity
 from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import Splits
 from sweeps.resources import cores
+from sweeps.trainer.device import resolve_device
 from sweeps.trainer.images import ResidentLoader
 from sweeps.trainer.trainer import new_record, train_model
 
 ROUNDS = 3
+GATHER = "gather augmentation (DataLoader instead)"
+BFLOAT16_ONLY = ["bfloat16 (float32 instead)", "groups merged"]
 RECIPE = load_recipe(epochs=1, batch_size=32, crop_padding=2, flip=True)
 
 
@@ -35,28 +38,31 @@ def loader_epochs(splits: Splits) -> Callable[..., Iterator[tuple[Tensor, Tensor
     return epoch
 
 
-def ingredients(specs: Sequence[ModelSpec], splits: Splits) -> list[str]:
-    """Return a line for each optimization: the fastest of three alternating rounds with one thread."""
+def ingredients(specs: Sequence[ModelSpec], splits: Splits, plain: DeviceConfig) -> list[str]:
+    """Return a line for each optimization on a CPU: the fastest of three alternating rounds with one thread."""
     narrow = ModelSpec.from_mapping(
         specs[0].to_mapping() | {"stages": [stage | {"group_width": 2} for stage in specs[0].to_mapping()["stages"]]}
     )
-    plain = DeviceConfig(device="cpu")
+    float32 = plain.model_copy(update={"dtype": "float32"})
     without: dict[str, tuple[DeviceConfig, Callable[[], AbstractContextManager[Any]]]] = {
         "all": (plain, nullcontext),
-        "bfloat16 (float32 instead)": (DeviceConfig(device="cpu", dtype="float32"), nullcontext),
-        "channels_last": (DeviceConfig(device="cpu", channels_last=False), nullcontext),
-        "bfloat16 and channels_last": (DeviceConfig(device="cpu", dtype="float32", channels_last=False), nullcontext),
-        "gather augmentation (DataLoader instead)": (
+        "bfloat16 (float32 instead)": (float32, nullcontext),
+        "channels_last": (plain.model_copy(update={"channels_last": False}), nullcontext),
+        "bfloat16 and channels_last": (float32.model_copy(update={"channels_last": False}), nullcontext),
+        GATHER: (
             plain,
             lambda: patch.object(ResidentLoader, "epoch", loader_epochs(splits)),
         ),
         "groups merged": (plain, lambda: patch("sweeps.trainer.run.merge_narrow_groups", lambda network, device: None)),
     }
+    if resolve_device(plain).dtype == torch.bfloat16:
+        rows = [("", list(specs), list(without)), (" (group width 2)", [narrow], ["all", *BFLOAT16_ONLY])]
+    else:
+        rows = [("", list(specs), ["all", "channels_last", GATHER])]
     lines = [
         f"Time of an epoch without each optimization over the time with all (batch {RECIPE.batch_size}, one thread):"
     ]
-    for label, chosen in (("", list(specs)), (" (group width 2)", [narrow])):
-        names = list(without) if not label else ["all", "bfloat16 (float32 instead)", "groups merged"]
+    for label, chosen, names in rows:
         seconds = dict.fromkeys(names, 0.0)
         for spec in chosen:
             best = {name: float("inf") for name in names}
