@@ -35,7 +35,7 @@ from sweeps.config import CONF, StudyConfig, TrainingConfig
 from sweeps.data import open_data, prepare_data
 from sweeps.resources import automatic_processes
 from sweeps.study.claims import Claims, worker_name
-from sweeps.study.freeze import FREE_OF_DATA, Drawn, draw, freeze
+from sweeps.study.freeze import FREE_OF_DATA, Drawn, draw, freeze, with_earlier_padding
 from sweeps.study.predict import TimeLimit
 from sweeps.study.progress import duplicates_line, sampling_lines, show_progress
 from sweeps.worker.task import find_trainer
@@ -271,8 +271,9 @@ def plan_lines(composed: Composed) -> list[str]:
         ValueError: a config value is not allowed, or a model does not fit the data.
     """
     config = composed.config
-    drawn = draw(composed.values)
     paths = StudyPaths(Path(config.run))
+    exists = paths.manifest.exists()
+    drawn = draw(with_earlier_padding(composed.values, Study.open(paths.root)) if exists else composed.values)
     models = trainings(drawn.models)
     left = [model for model in models if not paths.record(model.key).exists()]
     lines = [_space_line(label, drawn) for label in config.spaces]

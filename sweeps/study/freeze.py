@@ -113,7 +113,7 @@ def freeze(values: Mapping[str, Any], root: str | Path) -> Study:
             check_is_models(paths.models)
         else:
             study = Study.open(root)
-            values = _with_earlier_padding(values, study)
+            values = with_earlier_padding(values, study)
             _check_same(study, values)
             if int(values["n"]) == study.config["n"]:
                 return study
@@ -217,6 +217,15 @@ def study_space(values: Mapping[str, Any], label: str, image: Mapping[str, int])
     )
 
 
+def with_earlier_padding(values: Mapping[str, Any], study: Study) -> Mapping[str, Any]:
+    """The config with black padding for a study of an earlier version, where all recipes had it."""
+    before, recipe = study.config.get("recipe") or {}, values["recipe"]
+    if "padding_color" in before or not recipe.get("crop_padding") or recipe.get("padding_color", "black") == "black":
+        return values
+    log.warning("recipe.padding_color = black, as in the version that started %s", study.paths.root)
+    return {**values, "recipe": {**recipe, "padding_color": "black"}}
+
+
 def environment() -> dict[str, Any]:
     """Return versions, git revision and machine as plain values for the manifest."""
     return {
@@ -268,15 +277,6 @@ def _check_same(study: Study, values: Mapping[str, Any]) -> None:
         )
     if int(values["n"]) < study.config["n"]:
         raise ValueError(f"n = {values['n']}: must be at least {study.config['n']}, which {root} was frozen with")
-
-
-def _with_earlier_padding(values: Mapping[str, Any], study: Study) -> Mapping[str, Any]:
-    """The config with black padding for a study of an earlier version, where all recipes had it."""
-    before, recipe = study.config.get("recipe") or {}, values["recipe"]
-    if "padding_color" in before or not recipe.get("crop_padding") or recipe.get("padding_color", "black") == "black":
-        return values
-    log.warning("recipe.padding_color = black, as in the version that started %s", study.paths.root)
-    return {**values, "recipe": {**recipe, "padding_color": "black"}}
 
 
 def _complete(spaces: Mapping[str, Any]) -> dict[str, Any]:
