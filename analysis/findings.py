@@ -35,10 +35,12 @@ from analysis.rows import (
 )
 from analysis.select import pareto_front, select_best
 from analysis.training import (
+    DepthNoise,
     NoiseFloor,
     RankAgreement,
     epoch_fidelity,
     learning_curves,
+    noise_by_depth,
     noise_floor,
     recipe_fidelity,
     seed_agreement,
@@ -134,6 +136,7 @@ class TrainingFindings:
         epochs: `epoch_fidelity`; empty without epoch errors.
         recipes: `recipe_fidelity`.
         noise: `noise_floor`; None without repeated seeds.
+        depth_noise: `noise_by_depth`; None with few repeated seeds.
         seeds: `seed_agreement`; None without repeated seeds.
     """
 
@@ -141,6 +144,7 @@ class TrainingFindings:
     epochs: pd.DataFrame
     recipes: pd.DataFrame
     noise: NoiseFloor | None
+    depth_noise: DepthNoise | None
     seeds: RankAgreement | None
 
 
@@ -335,6 +339,7 @@ def _training(models: pd.DataFrame, trainings: pd.DataFrame) -> TrainingFindings
         epochs=epoch_fidelity(models),
         recipes=recipe_fidelity(trainings),
         noise=noise_floor(trainings),
+        depth_noise=noise_by_depth(trainings),
         seeds=seed_agreement(trainings),
     )
 

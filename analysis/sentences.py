@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.display import label
 from analysis.findings import Findings
-from analysis.formatting import MINUS, interval, si_format, signed
+from analysis.formatting import MINUS, interval, p_text, si_format, signed
 from analysis.parameters import MIN_EXPLAINED
 from analysis.random_search import models_needed
 from analysis.rows import Source
@@ -353,6 +353,13 @@ def _training(findings: Findings) -> list[str]:
             f"interval {noise.seed_sd_lower:.2f} to {noise.seed_sd_upper:.2f}) and {noise.architecture_sd:.2f} points "
             f"between architectures. Two models trained once must differ by {noise.smallest_difference:.2f} points to "
             "be significantly different (5 % level)."
+        )
+    deep = findings.training.depth_noise
+    if deep is not None and deep.is_larger:
+        sentences.append(
+            f"Models of at least {deep.depth} blocks are noisier than the others: the standard deviation between seeds "
+            f"is {deep.deep_sd:.2f} points (n = {deep.deep}) against {deep.other_sd:.2f} (n = {deep.others}), "
+            f"{p_text(deep.p_value)}. Train them with more seeds, or longer, before ranking them."
         )
     if seeds is not None:
         top = f", and {seeds.top_spearman:.2f} within the top 10 % ({SELECTED_BY[seeds.top_by]})"

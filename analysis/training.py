@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 CURVE = "epoch_validation_error_percent"
 RELIABLE = 0.9
 """Rank correlation with the last epoch above which a ranking counts as reliable."""
+MIN_GROUP = 4
+PERMUTATIONS = 4999
 
 
 @dataclass(frozen=True)
@@ -346,3 +348,63 @@ def noise_floor(frame: pd.DataFrame, *, confidence: float = 0.95) -> NoiseFloor 
     share = architecture / (architecture + within) if architecture + within > 0 else np.nan
     smallest = float(stats.norm.ppf(0.975) * np.sqrt(2) * sd)
     return NoiseFloor(sd, float(ends[0]), float(ends[1]), float(np.sqrt(architecture)), share, smallest, k, int(total))
+
+
+@dataclass(frozen=True)
+class DepthNoise:
+    """Training noise of deep models and of the others.
+
+    Attributes:
+        depth: smallest number of blocks of a deep model.
+        deep_sd, other_sd: standard deviation of a model's error over seeds, points.
+        p_value: one-sided permutation p-value of equal noise.
+        deep, others: models with at least two seeds.
+    """
+
+    depth: int
+    deep_sd: float
+    other_sd: float
+    p_value: float
+    deep: int
+    others: int
+
+    @property
+    def is_larger(self) -> bool:
+        """Whether deep models are noisier at level 0.01, by at least a half."""
+        return self.p_value < 0.01 and self.deep_sd >= 1.5 * self.other_sd
+
+
+def noise_by_depth(frame: pd.DataFrame, *, seed: int = 0) -> DepthNoise | None:
+    """Compare the training noise of the deepest third of the models with that of the others.
+
+    Args:
+        frame: columns of `noise_floor` and `depth`.
+        seed: seed of the permutations.
+
+    Returns:
+        None if fewer than four models in either group have several seeds.
+    """
+    if "depth" not in frame:
+        return None
+    frame = distinct_trainings(frame[frame["depth"].notna()])
+    grouped = frame.groupby(model_columns(frame), sort=False, dropna=False)
+    models = grouped["error_percent"].agg(["size", "var"]).assign(depth=grouped["depth"].first())
+    models = models[models["size"] >= 2]
+    if models.empty:
+        return None
+    degrees, squares = models["size"].to_numpy(dtype=float) - 1, models["var"].to_numpy(dtype=float)
+    depth = models["depth"].to_numpy(dtype=float)
+    deep = depth >= np.quantile(depth, 2 / 3)
+    if min(deep.sum(), (~deep).sum()) < MIN_GROUP:
+        return None
+    rng = np.random.default_rng(seed)
+    masks = np.stack([deep, *(rng.permutation(deep) for _ in range(PERMUTATIONS))])
+    sums = (masks @ (degrees * squares), masks @ degrees)
+    within = sums[0] / sums[1]
+    others = (degrees @ squares - sums[0]) / (degrees.sum() - sums[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.nan_to_num(within / others, nan=1.0)
+    p_value = float(np.mean(ratios >= ratios[0]))
+    smallest = int(depth[deep].min())
+    sds = (float(np.sqrt(within[0])), float(np.sqrt(others[0])))
+    return DepthNoise(smallest, *sds, p_value, int(deep.sum()), int((~deep).sum()))

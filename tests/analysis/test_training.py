@@ -9,6 +9,7 @@ from analysis.training import (
     cheapest_epoch,
     epoch_fidelity,
     learning_curves,
+    noise_by_depth,
     noise_floor,
     order_agreement,
     rank_agreement,
@@ -214,3 +215,32 @@ def test_seed_agreement_on_nas_bench_macro(shared_data):
     assert seed_agreement(frame[frame["seed"] < 3]).top_spearman == pytest.approx(0.44, abs=0.01)
     assert noise_floor(frame).reliability > 0.99
     assert noise_floor(frame).seed_sd == pytest.approx(0.213, abs=0.001)
+
+
+def with_depths(rng, deep_sd, models=30):
+    depth = np.arange(models) % 15 + 4
+    sd = np.where(depth >= 14, deep_sd, 0.4)
+    errors = rng.normal(20, 2, models)[:, None] + sd[:, None] * rng.standard_t(4, (models, 2))
+    index, seed = np.divmod(np.arange(2 * models), 2)
+    columns = {"space": "a", "spec_id": index, "seed": seed, "error_percent": errors.ravel(), "depth": depth[index]}
+    return pd.DataFrame(columns)
+
+
+def test_deep_models_with_more_noise_are_reported():
+    result = noise_by_depth(with_depths(np.random.default_rng(0), 3.0))
+    assert result.is_larger
+    assert result.depth == 14
+    assert result.deep_sd > 3 * result.other_sd
+    assert (result.deep, result.others) == (10, 20)
+
+
+def test_equal_noise_is_rarely_reported():
+    results = [noise_by_depth(with_depths(np.random.default_rng(seed), 0.4)) for seed in range(100)]
+    assert sum(result.is_larger for result in results) <= 4
+    assert sum(result.p_value < 0.2 for result in results) == pytest.approx(20, abs=10)
+
+
+def test_noise_by_depth_needs_repeated_seeds():
+    frame = with_depths(np.random.default_rng(0), 0.4)
+    assert noise_by_depth(frame[frame["seed"] == 0]) is None
+    assert noise_by_depth(frame.drop(columns="depth")) is None
