@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.expressions import unknown_column
 from analysis.rows import Source, Trainings, validation_size
 from analysis.select import select_best
 from analysis.sentences import setting
 from designspace import ModelSpec, save_spec
 from designspace.atomic import check_output
 from designspace.export import FORMATS, check_folder, write
+from designspace.expressions import unknown_column
 from designspace.validated import shorten, unknown
 
 SPECS = ("yaml", "json")

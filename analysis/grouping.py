@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from analysis.expressions import QUOTED, split_items, unknown_column, unquoted
+from analysis.expressions import split_items
 from analysis.formatting import excluded, is_are, si_format
 from analysis.parameters import quantile_groups
 from analysis.readers.cells import as_text, parse_number
+from analysis.restrictions import satisfies
 from analysis.rows import COMPLEXITIES, MISSING, OK, Source, Trainings, drop_duplicate_trainings
+from designspace.expressions import QUOTED, parse_restriction, unknown_column, unquoted
 from designspace.validated import shorten
 
 MAX_GROUPS = 12
@@ -43,13 +45,17 @@ def keep_where(table: T, conditions: Sequence[str]) -> T:
     Args:
         table: the trainings.
         conditions: "COLUMN=VALUE[,VALUE…]", with != for the opposite, or "COLUMN<NUMBER", <=, >, >=. Numbers are
-            compared as numbers. Names and values that contain , = ! < or > go in backticks.
+            compared as numbers. Names and values that contain , = ! < or > go in backticks. A condition can also be a
+            restriction such as "shared(group_width) and depth <= 20" (`designspace.expressions`).
 
     Raises:
         ValueError: an invalid condition, an unknown column, or no row left.
     """
     frame, notes = table.frame, list(table.notes)
     for condition in conditions:
+        if _is_restriction(condition):
+            frame = _keep_restricted(frame, condition)
+            continue
         column, sign, values = _parse(condition, frame)
         known = frame[frame[column].map(as_text) != ""]
         kept = known[_satisfied(known[column].infer_objects(), sign, values, condition)]
@@ -64,6 +70,27 @@ def keep_where(table: T, conditions: Sequence[str]) -> T:
             notes.append(f"where {condition}: {lost}, which favors a space with many failures.")
         frame = kept
     return replace(table, frame=frame.reset_index(drop=True), notes=tuple(notes), filtered_from=table.space_order)
+
+
+def _is_restriction(condition: str) -> bool:
+    """Whether a condition uses words or functions of the language of restrictions, and is valid in it."""
+    if not re.search(r"\b(and|or|not|in)\b|\w\s*\(", re.sub(QUOTED, "", condition)):
+        return False
+    try:
+        parse_restriction(condition)
+    except ValueError:
+        return False
+    return True
+
+
+def _keep_restricted(frame: pd.DataFrame, condition: str) -> pd.DataFrame:
+    try:
+        kept = frame[satisfies(frame, condition)]
+    except ValueError as error:
+        raise ValueError(f"where = {error}") from None
+    if kept.empty:
+        raise ValueError(f"where = {condition}: no model is left")
+    return kept
 
 
 def _parse(condition: str, frame: pd.DataFrame) -> tuple[str, str, list[str]]:

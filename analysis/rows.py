@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.expressions import unknown_column
 from analysis.formatting import has_have
+from designspace.expressions import unknown_column
 from designspace.study import COLUMNS as RECORD_COLUMNS
 from designspace.validated import shorten, unknown
 

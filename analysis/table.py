@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.expressions import unknown_column
 from analysis.formatting import si_format
 from analysis.grouping import group_by, keep_where
 from analysis.results import Report, Result, html_list, html_table, spaces_summary
@@ -34,6 +33,7 @@ from analysis.rows import (
     complexity_column,
     validation_size,
 )
+from designspace.expressions import unknown_column
 from designspace.validated import unknown
 
 if TYPE_CHECKING:

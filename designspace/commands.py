@@ -40,6 +40,7 @@ def sample(argv: list[str]) -> int:
         metavar="KEY=VALUE",
         help="space (a name, MODULE:ATTRIBUTE or a YAML file), n (default 100), seed (default 0), "
         "out (a .parquet file), a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
+        "restrict (a restriction, like 'restrict=width <= 512 and shared(group_width)'), "
         "or any other setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
     add_force(parser)
@@ -151,19 +152,17 @@ def find_spec(name: str) -> ModelSpec:
 
 def find_space(name: Any, settings: dict[str, Any]) -> Any:
     """Find a space by name, import path or YAML file, and change its settings."""
-    from designspace.files import read_mapping
-    from designspace.spaces import merge, space_from_config
+    from designspace.spaces import load_space, space_from_config
+    from designspace.spaces.config import SUFFIXES
 
     if name is None:
         raise ValueError("space: required; run 'designspace spaces' for all names")
-    file = Path(str(name))
-    if file.suffix in (".yaml", ".yml"):
-        mapping = merge(read_mapping(file), settings)
-        try:
-            return space_from_config(mapping)
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from None
-    return space_from_config({"base": name} | settings)
+    restriction = settings.pop("restrict", None)
+    if Path(str(name)).suffix in SUFFIXES:
+        space = load_space(str(name), settings)
+    else:
+        space = space_from_config({"base": name} | settings)
+    return space if restriction is None else space.restrict(restriction, settings.get("name"))
 
 
 def parse_settings(arguments: list[str]) -> dict[str, Any]:

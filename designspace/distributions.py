@@ -32,10 +32,36 @@ Option = Annotated[bool | int | float | str, BeforeValidator(_plain), AfterValid
 Limit = Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)]
 
 
-class _Distribution(Validated):
+MOST_OPTIONS = 32
+"""Values that `conditional` lists one by one."""
+
+
+class _Distribution(Validated, ABC):
     """`per_stage`: draw a value for every stage."""
 
     per_stage: bool = False
+
+    @property
+    @abstractmethod
+    def values(self) -> np.ndarray:
+        """All values."""
+
+    @property
+    @abstractmethod
+    def probabilities(self) -> np.ndarray:
+        """Probability of each of `values`."""
+
+    def conditional(self, kept: np.ndarray) -> Distribution | None:
+        """The distribution of the values in a mask of `values`, given that one of them is drawn.
+
+        None if this is neither a narrower range nor a choice of a few values.
+        """
+        if kept.sum() > MOST_OPTIONS:
+            return None
+        options, probabilities = self.values[kept].tolist(), self.probabilities[kept]
+        equal = bool(np.allclose(probabilities, probabilities[0], rtol=1e-12))
+        weights = None if equal else tuple((probabilities / probabilities.sum()).tolist())
+        return Choice(options=tuple(options), weights=weights, per_stage=self.per_stage)
 
 
 class _Range(_Distribution, ABC):
@@ -66,6 +92,18 @@ class _Range(_Distribution, ABC):
         if self.last - self.first >= MOST_VALUES:
             raise ValueError(f"high = {self.high:g}: must give at most {MOST_VALUES:,} values from low = {self.low:g}")
         return self
+
+    def conditional(self, kept: np.ndarray) -> Distribution | None:
+        """As in every distribution; a narrower range if the values are adjacent."""
+        positions = np.flatnonzero(kept)
+        if positions[-1] - positions[0] + 1 > len(positions):
+            return super().conditional(kept)
+        low, high = self.values[positions[[0, -1]]].tolist()
+        return self._narrowed(low, high)
+
+    def _narrowed(self, low: float, high: float) -> Distribution:
+        """The distribution of the values in a range with these ends."""
+        return self.changed(low=low, high=high)  # type: ignore[return-value]
 
     @property
     def first(self) -> int:
@@ -121,39 +159,72 @@ class LogUniform(_Steps):
 
     `rounding`: "nearest" with l = first, or "up" with l = first - min(1, first / 2) as in pycls (`sweep/random.py`).
     "up" draws small values more often: 8 in [8, 256] with step 8 has probability 1/6, but 0.117 with "nearest".
+    `within`: draw only values in [low, high] of it, with the same probabilities relative to each other. Another `low`
+    or `high` would change those of the outermost values, to which fewer numbers round.
     """
 
     distribution: Literal["log_uniform"] = "log_uniform"
     rounding: Literal["nearest", "up"] = "nearest"
+    within: tuple[Limit, Limit] | None = None
 
     @model_validator(mode="after")
     def _check_positive(self) -> LogUniform:
         if self.first < 1:
             raise ValueError(f"low = {self.low:g}: must be at least step = {self.step:g} in a log-uniform range")
+        if self.within is not None and self._ends[0] > self._ends[1]:
+            raise ValueError(
+                f"within = {list(self.within)}: must have a {self._kind} between low = {self.low:g} and high = "
+                f"{self.high:g}"
+            )
         return self
+
+    @property
+    def _ends(self) -> tuple[int, int]:
+        """Numbers of the smallest and the largest value that can be drawn."""
+        if self.within is None:
+            return self.first, self.last
+        low, high = self.within
+        first, last = ceil(self._number(low) - 1e-9), floor(self._number(high) + 1e-9)
+        return max(first, self.first), min(last, self.last)
+
+    def _narrowed(self, low: float, high: float) -> Distribution:
+        return self.changed(within=(low, high))
 
     @property
     def _lowest(self) -> float:
         """Smallest number before rounding."""
         return self.first if self.rounding == "nearest" else self.first - min(1, self.first / 2)
 
+    def _edges(self, numbers: np.ndarray | int) -> np.ndarray:
+        """Smallest numbers before rounding that become these."""
+        reach = 0.5 if self.rounding == "nearest" else 1.0
+        return np.clip(numbers - reach, self._lowest, self.last)
+
+    @property
+    def values(self) -> np.ndarray:
+        """All values, ascending."""
+        first, last = self._ends
+        return self._numbered(np.arange(first, last + 1))
+
     @property
     def probabilities(self) -> np.ndarray:
         """Probability of each of `values`."""
-        if self.first == self.last:
+        first, last = self._ends
+        if first == last:
             return np.ones(1)
-        reach = 0.5 if self.rounding == "nearest" else 1.0  # distance below a number that rounds to it
-        edges = np.clip(np.arange(self.first, self.last + 2) - reach, self._lowest, self.last)
-        return np.diff(np.log(edges)) / np.log(self.last / self._lowest)
+        edges = np.log(self._edges(np.arange(first, last + 2)))
+        return np.diff(edges) / (edges[-1] - edges[0])
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Independent draws."""
+        first, last = self._ends
+        low, high = self._edges(np.array([first, last + 1])).tolist()
         draws = rng.random(shape)
-        draws *= np.log(self.last / self._lowest)
+        draws *= np.log(high / low)
         np.exp(draws, out=draws)
-        draws *= self._lowest
+        draws *= low
         (np.rint if self.rounding == "nearest" else np.ceil)(draws, out=draws)
-        np.clip(draws, self.first, self.last, out=draws)  # floating-point noise can round up to the next number
+        np.clip(draws, first, last, out=draws)  # floating-point noise can round up to the next number
         return self._numbered(draws.astype(np.int64))
 
 
@@ -188,6 +259,12 @@ class Choice(_Distribution):
                 f"weights = {shorten(self.weights)}: must be one per option ({len(self.options)}), not all zero"
             )
         return self
+
+    def conditional(self, kept: np.ndarray) -> Distribution | None:
+        """As in every distribution, with the given weights."""
+        weights = None if self.weights is None else tuple(np.array(self.weights)[kept].tolist())
+        options = tuple(option for option, keep in zip(self.options, kept, strict=True) if keep)
+        return self.changed(options=options, weights=weights)
 
     @property
     def values(self) -> np.ndarray:

@@ -168,6 +168,22 @@ def to_yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)
 
 
+def to_lines(mapping: Mapping[str, Any]) -> str:
+    """YAML with one line per key, and one per parameter of a space."""
+    lines = []
+    for key, value in mapping.items():
+        if key == "parameters" and value:
+            lines += [f"{key}:", *(f"  {name}: {_in_flow_style(item)}" for name, item in value.items())]
+        else:
+            lines.append(f"{key}: {_in_flow_style(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _in_flow_style(value: Any) -> str:
+    text = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=1e9, allow_unicode=True)
+    return text.strip()[1:-1]
+
+
 def load_spec(path: str | Path) -> ModelSpec:
     """Read a spec from a YAML or JSON file; a `provenance` mapping in it is ignored.
 

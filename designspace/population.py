@@ -11,8 +11,10 @@ import numpy as np
 from pydantic import BaseModel
 
 from designspace.counting import Complexity, complexity
+from designspace.expressions import Restriction, parse_restriction
 from designspace.spec import ModelSpec
 from designspace.validated import shorten, unknown
+from designspace.width_fit import fit_error, least_fit_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -240,17 +242,101 @@ class Population:
             raise ValueError(unknown(field, name, numeric))
         return numeric[name]
 
+    def satisfies(self, restriction: str) -> np.ndarray:
+        """Mask of the networks that satisfy a restriction, shape (N,); see `designspace.expressions`.
+
+        Raises:
+            ValueError: not a restriction of this space.
+        """
+        return self._quantities.holds(parse_restriction(restriction))
+
+    @cached_property
+    def _quantities(self) -> Quantities:
+        return Quantities(self.networks, self.parameters, len(self), lambda: self.complexity)
+
     def _columns(self) -> dict[str, np.ndarray]:
         """Depth, complexity and parameters, shape (N,); a parameter drawn per stage has one column per stage."""
-        counts = self.complexity
-        depth = np.broadcast_to(sum(stage.depth for stage in self.networks.stages), len(self))
-        columns = {"depth": depth, "macs": counts.macs, "params": counts.params, "acts": counts.acts}
-        for name, values in self.parameters.items():
+        return {name: self._quantities[name] for name in self._quantities if name != "e_fit"}
+
+
+class Quantities(Mapping[str, np.ndarray]):
+    """Quantities of N networks by name, each of shape (N,) and computed on first use.
+
+    These are depth, macs, params, acts, e_fit, and the parameters as drawn, per stage as name_1, name_2, ….
+    """
+
+    def __init__(
+        self,
+        networks: ModelSpec,
+        parameters: Mapping[str, np.ndarray],
+        n: int,
+        count: Callable[[], Complexity] | None = None,
+    ) -> None:
+        self._networks = networks
+        self._parameters = parameters
+        self._n = n
+        self._count = count or (lambda: complexity(networks))
+        self._arrays: dict[str, np.ndarray | None] = dict.fromkeys(("depth", "macs", "params", "acts"))
+        for name, values in parameters.items():
             if values.ndim == 2:
-                columns |= {f"{name}_{stage}": column for stage, column in enumerate(values.T, start=1)}
+                self._arrays |= {f"{name}_{stage}": column for stage, column in enumerate(values.T, start=1)}
             else:
-                columns.setdefault(name, values)
-        return columns
+                self._arrays.setdefault(name, values)
+        self._arrays.setdefault("e_fit")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if (values := self._arrays[name]) is not None:
+            return values
+        if name == "depth":
+            computed = {name: np.asarray(sum(stage.depth for stage in self._networks.stages))}
+        elif name == "e_fit":
+            computed = {name: np.array([fit_error(widths) for widths in self._block_widths()])}
+        else:
+            counts = self._count()
+            computed = {key: np.asarray(getattr(counts, key)) for key in ("macs", "params", "acts")}
+        self._arrays |= {key: np.broadcast_to(values, self._n) for key, values in computed.items()}
+        return self._arrays[name]  # type: ignore[return-value]
+
+    def select(self, rows: np.ndarray) -> Quantities:
+        """The quantities of some networks, by a mask or by positions."""
+        networks = map_arrays(lambda array: array[rows], self._networks)
+        parameters = {name: values[rows] for name, values in self._parameters.items()}
+        return Quantities(networks, parameters, len(np.arange(self._n)[rows]))
+
+    def holds(self, restriction: Restriction) -> np.ndarray:
+        """Mask of the networks that satisfy a restriction, shape (N,).
+
+        e_fit takes about 10 ms per network, so it is computed only where the other conditions and a lower bound allow.
+        """
+        kept = np.ones(self._n, bool)
+        for part in sorted(restriction.conjuncts(), key=lambda part: "e_fit" in part.names):
+            if "e_fit" not in part.names:
+                kept &= part.holds(self)
+                continue
+            if set(part.names) == {"e_fit"} and (limits := part.limits(integer=False)) is not None:
+                kept &= least_fit_error(*self._stages()) <= limits[1] + 1e-9
+            rows = np.flatnonzero(kept)
+            kept[rows] = part.holds(self.select(rows))
+        return kept
+
+    def _stages(self) -> tuple[np.ndarray, np.ndarray]:
+        """Widths and depths of the stages, shape (N, S)."""
+        stages = self._networks.stages
+        widths, depths = (
+            np.stack([np.broadcast_to(getattr(stage, name), self._n) for stage in stages], axis=1)
+            for name in ("width", "depth")
+        )
+        return widths, depths
+
+    def _block_widths(self) -> Iterator[tuple[int, ...]]:
+        for widths, depths in zip(*self._stages(), strict=True):
+            yield tuple(np.repeat(widths, depths).tolist())
 
 
 def map_arrays(function: Callable[..., Any], *parts: Part) -> Part:

@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from designspace.files import read_mapping
 from designspace.spaces import Constraints, Template
+from designspace.spaces.config import SUFFIXES
 from designspace.study import FEW_UPDATES, STATUSES
 from designspace.validated import Name, Validated, shorten, unknown
 
@@ -233,21 +235,30 @@ def spaces_by_label(spaces: object) -> dict[str, Any]:
     """The spaces of a study as mappings by label.
 
     Args:
-        spaces: a list of names, or a mapping of labels to names or mappings. The label of a name is the name, without
-            the module of an import path.
+        spaces: a list of names and files, or a mapping of labels to names, files (.yaml) or mappings. The label of a
+            name is the name, without the module of an import path; that of a file is its stem.
     Raises:
-        ValueError: another type, or a label that is not unique.
+        FileNotFoundError: a file does not exist.
+        ValueError: another type, a label that is not unique, or a file that is not valid YAML.
     """
     if isinstance(spaces, str):
         spaces = [spaces]
     if isinstance(spaces, list) and all(isinstance(name, str) for name in spaces):
-        labels = [name.rpartition(":")[2] for name in spaces]
+        labels = [Path(name).stem if _is_file(name) else name.rpartition(":")[2] for name in spaces]
         if len(set(labels)) < len(labels):
             raise ValueError(f"spaces = {shorten(spaces)}: must be different; name them, like spaces={{first: …}}")
         spaces = dict(zip(labels, spaces, strict=True))
     if not isinstance(spaces, Mapping):
         raise ValueError(f"spaces = {shorten(spaces)}: must be a list of names, or a mapping of labels to spaces")
-    return {str(label): {"base": space} if isinstance(space, str) else space for label, space in spaces.items()}
+    return {str(label): _mapping(space) if isinstance(space, str) else space for label, space in spaces.items()}
+
+
+def _is_file(name: str) -> bool:
+    return Path(name).suffix in SUFFIXES
+
+
+def _mapping(name: str) -> dict[str, Any]:
+    return dict(read_mapping(Path(name))) if _is_file(name) else {"base": name}
 
 
 def load_recipe(recipe: str = "low_epoch", /, data: DataConfig | None = None, **changes: Any) -> Recipe:

@@ -95,11 +95,12 @@ def test_commands_of_a_page_exist(page: Path, capsys: pytest.CaptureFixture[str]
     assert set(re.findall(r"^(?: {4})?designspace ([a-z]+)", page.read_text(), re.MULTILINE)) <= commands
 
 
-def test_yaml_of_a_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ((_, code),) = blocks(ROOT / "docs" / "spaces.md", "yaml")
-    (tmp_path / "kernels.yaml").write_text(code)
-    assert main(["sample", f"space={tmp_path / 'kernels.yaml'}", "n=20"]) == 0
-    assert "20 networks of kernels" in capsys.readouterr().out
+@pytest.mark.parametrize("code", [code for _, code in blocks(ROOT / "docs" / "spaces.md", "yaml")], ids=file_name)
+def test_yaml_of_a_space(code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / str(file_name(code))
+    file.write_text(code)
+    assert main(["sample", f"space={file}", "n=20"]) == 0
+    assert f"20 networks of {file.stem}" in capsys.readouterr().out
 
 
 def test_python_of_a_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

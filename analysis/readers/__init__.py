@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.expressions import list_columns, quoted, single_column
+from analysis.expressions import single_column
 from analysis.formatting import Note, excluded, is_are
 from analysis.readers.cells import Cells, frame_cells, read_delimited, read_parquet
 from analysis.readers.columns import (
@@ -32,6 +32,7 @@ from analysis.readers.nds import read_nds
 from analysis.readers.pycls import read_pycls
 from analysis.rows import COLUMNS, MISSING
 from designspace import ModelSpec
+from designspace.expressions import list_columns, quoted
 from designspace.study import COLUMNS as RECORD_COLUMNS
 from designspace.study import Study, damaged_text
 

@@ -9,9 +9,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from analysis.expressions import list_columns, parse_expression, quoted, single_column
+from analysis.expressions import single_column
 from analysis.readers.cells import LARGEST, Cells, as_integers, as_text
 from analysis.rows import MISSING, OK
+from designspace.expressions import list_columns, parse_expression, quoted
 from designspace.study import CURVES
 from designspace.validated import cut, shorten
 

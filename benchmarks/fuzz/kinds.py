@@ -27,6 +27,13 @@ ROOT = Path(__file__).parents[2]
 SPECS = [zoo.spec(name).to_mapping() for name in ("RegNetY-200MF", "EfficientNet-B0", "VGG-16", "Xception-299")]
 SPACES: list[dict[str, Any]] = [
     {"base": "regnetx", "constraints": {"macs": [1e8, 2e8], "batch_size": 64}, "parameters": {"w_0": {"low": 16}}},
+    {
+        "base": "anynetx_a",
+        "parameters": {"width": {"within": [16, 512]}},
+        "where": ["width_1 <= 64 or not shared(depth)"],
+        "restrict": ["max(depth) <= 8 and bottleneck_ratio in (1, 2)", "ratio(width) <= 2.5"],
+        "provenance": {"from": "runs/anynet_a", "models": 312},
+    },
     {"base": "compound", "spec": SPECS[1], "parameters": {"phi": {"high": 2}}},
     {
         "name": "mine",

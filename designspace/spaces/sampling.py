@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from math import factorial, log10
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import log10
 from typing import Any, Self
 
 import numpy as np
 
 from designspace.counting import Complexity, complexity
 from designspace.distributions import Distribution
+from designspace.expressions import Restriction, parse_restriction
 from designspace.memory import training_memory
-from designspace.population import Population, SamplingReport, leaves, map_arrays
+from designspace.population import Population, Quantities, SamplingReport, leaves, map_arrays
 from designspace.spaces.families import FAMILIES
+from designspace.spaces.restrict import restrict
 from designspace.spaces.settings import Constraints, Draws, Settings
 from designspace.spec import ModelSpec
 from designspace.validated import check_integer, unknown
 
 CHUNK = 1 << 14
 """Candidates drawn at once. Changing it changes the population of every seed."""
+
+SLOW_STEP = 1 << 9
+"""Candidates evaluated at once if a restriction takes long; a divisor of CHUNK."""
 
 MOST_NETWORKS = 10_000_000
 """Largest population, a few gigabytes."""
@@ -62,6 +68,50 @@ class DesignSpace(Settings):
         """The space with more constraints, like `macs=(3e6, 6e6)`."""
         return self.changed(constraints=self.constraints.given() | settings)
 
+    def restrict(self, text: str, name: str | None = None) -> Self:
+        """The space of the networks that satisfy a restriction, such as "depth <= 20 and shared(group_width)".
+
+        Each condition of an `and` is drawn directly if the settings below can express it, and otherwise by rejection
+        (`where`). The sampling report counts rejections by condition.
+
+        - Limits, fixed and excluded values of a parameter: the distribution of the values that remain, with the same
+          probabilities relative to each other. Limits of all stages are drawn directly, those of one stage (width_1)
+          by rejection.
+        - shared(x): one draw from the distribution of x for all stages, as in RegNet (arXiv 2003.13678, Table 1).
+        - nondecreasing(x): `increasing`. Limits of depth, macs, params and acts: `constraints`.
+
+        All of these give the conditional distribution: that of the networks of this space that satisfy the restriction.
+        The exception is shared(x), unless the values of x are equally probable. Of log-uniform values, for example,
+        equal draws in all stages are mostly small, one draw is not. `changed(where=("shared(x)",))` draws equal values
+        by rejection instead, from the conditional distribution.
+
+        Args:
+            text: the restriction; `designspace.expressions` documents the language.
+            name: of the restricted space, and therefore its random stream; by default this space's name with the text.
+
+        Raises:
+            ValueError: not a restriction of this space, or no value is left.
+        """
+        return restrict(self, text, name)
+
+    def fraction(self, text: str, n: int = 10_000, seed: int = 0, confidence: float = 0.95) -> Fraction:
+        """Estimate the fraction of the space that satisfies a restriction: the probability that a draw does.
+
+        Draws satisfy the space's own constraints. They are independent of those of `sample`.
+
+        Args:
+            text: the restriction; `designspace.expressions` documents the language.
+            n: number of draws.
+            seed: seed of the draws.
+            confidence: of the interval.
+
+        Raises:
+            ValueError: as `sample`, or not a restriction of this space.
+        """
+        parse_restriction(text).check(self.quantities())
+        population = self.changed(name="fraction", duplicates="keep").sample(n, seed)
+        return Fraction(int(population.satisfies(text).sum()), n, confidence)
+
     @property
     def degrees_of_freedom(self) -> int:
         """Number of free parameters; a parameter drawn per stage counts once per stage."""
@@ -69,11 +119,11 @@ class DesignSpace(Settings):
 
     @property
     def log10_size(self) -> float:
-        """log10 of the number of networks before constraints, divided by S! for each non-decreasing parameter."""
-        if self.size is not None:
-            return log10(self.size)
-        combinations = sum(self._draws(one) * log10(len(one.values)) for one in self.parameters.values())
-        return combinations - len(self.increasing) * log10(factorial(len(self.template.strides)))
+        """log10 of the number of networks before constraints and `where`.
+
+        As in RegNet (arXiv 2003.13678, Table 1), it is divided by S! for each non-decreasing parameter.
+        """
+        return self.log10_combinations if self.size is None else log10(self.size)
 
     def _draws(self, distribution: Distribution) -> int:
         return len(self.template.strides) if distribution.per_stage else 1
@@ -101,13 +151,20 @@ class DesignSpace(Settings):
         parameters: list[Draws] = []
         rejected: Counter[str] = Counter()
         seen: set[bytes] = set()
-        chunks = last_success = kept = members = duplicates = 0
+        drawn = last_success = kept = members = duplicates = 0
+        restrictions = [parse_restriction(text) for text in self.where]
+        slow = any("e_fit" in restriction.names for restriction in restrictions)
+        step = SLOW_STEP if slow else CHUNK
         while members < n:
-            draws, candidates = _candidates(self, np.random.default_rng([seed, stream, chunks]), rejected)
+            if drawn % CHUNK == 0:
+                chunk = _draw(self, np.random.default_rng([seed, stream, drawn // CHUNK]))
+            part = slice(drawn % CHUNK, drawn % CHUNK + step)
+            draws = {name: values[part] for name, values in chunk.items()}
+            draws, candidates = _accepted(self, draws, restrictions, rejected)
             new = _new(candidates, seen)
             chosen = np.flatnonzero(new) if self.duplicates == "drop" else np.arange(len(new))
             chosen = chosen[: n - members]
-            chunks += 1
+            drawn += step
             kept += len(new)
             members += len(chosen)
             considered = new[: chosen[-1] + 1] if members == n else new
@@ -115,9 +172,9 @@ class DesignSpace(Settings):
             if len(chosen):
                 networks.append(map_arrays(lambda array, chosen=chosen: array[chosen], candidates))
                 parameters.append({name: values[chosen] for name, values in draws.items()})
-                last_success = chunks
-            elif (chunks - last_success) * CHUNK >= PATIENCE:
-                raise ValueError(_too_few(self, n, chunks * CHUNK, members, kept, rejected))
+                last_success = drawn
+            elif drawn - last_success >= PATIENCE:
+                raise ValueError(_too_few(self, n, drawn, members, kept, rejected))
             if on_progress is not None:
                 on_progress(members)
         return Population(
@@ -126,7 +183,7 @@ class DesignSpace(Settings):
             map_arrays(lambda *arrays: np.concatenate(arrays), *networks),
             {name: np.concatenate([draws[name] for draws in parameters]) for name in self.parameters},
             SamplingReport(
-                drawn=chunks * CHUNK,
+                drawn=drawn,
                 kept=kept,
                 rejected={name: count for name, count in rejected.items() if count},
                 distinct=n if self.duplicates == "drop" else n - duplicates,
@@ -136,13 +193,56 @@ class DesignSpace(Settings):
         )
 
 
-def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str]) -> tuple[Draws, ModelSpec]:
-    """Draws and networks of one chunk that satisfy every constraint; the others are counted in `rejected`."""
+@dataclass(frozen=True)
+class Fraction:
+    """Estimated fraction of a space.
+
+    Attributes:
+        inside: draws that satisfy the restriction.
+        draws: all draws.
+        confidence: of the interval from `lower` to `upper`.
+    """
+
+    inside: int
+    draws: int
+    confidence: float = 0.95
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+        return self.inside / self.draws
+
+    @property
+    def lower(self) -> float:
+        """Lower end of the exact binomial interval (Clopper & Pearson 1934)."""
+        return self._interval()[0]
+
+    @property
+    def upper(self) -> float:
+        """Upper end of the exact binomial interval."""
+        return self._interval()[1]
+
+    def _interval(self) -> tuple[float, float]:
+        from scipy.stats import binomtest
+
+        low, high = binomtest(self.inside, self.draws).proportion_ci(self.confidence)
+        return float(low), float(high)
+
+
+def _draw(space: Settings, rng: np.random.Generator) -> Draws:
+    """One chunk of candidates."""
     stages = len(space.template.strides)
-    draws = {
+    return {
         name: distribution.sample(rng, (CHUNK, stages) if distribution.per_stage else (CHUNK,))
         for name, distribution in space.parameters.items()
     }
+
+
+def _accepted(
+    space: Settings, draws: Draws, restrictions: Sequence[Restriction], rejected: Counter[str]
+) -> tuple[Draws, ModelSpec]:
+    """The draws and networks that satisfy every constraint; the others are counted in `rejected`."""
+    stages = len(space.template.strides)
     for name in space.increasing:
         kept = np.all(np.diff(draws[name], axis=1) >= 0, axis=1)
         rejected[f"{name} decreases"] += len(kept) - int(kept.sum())
@@ -157,6 +257,16 @@ def _candidates(space: Settings, rng: np.random.Generator, rejected: Counter[str
     for name, inside in checks(space.constraints, networks, draws):
         rejected[name] += int(np.sum(kept & ~inside))
         kept &= inside
+    draws, networks = _select(kept, draws, networks)
+    for restriction in sorted(restrictions, key=lambda one: "e_fit" in one.names):  # slow ones last
+        inside = Quantities(networks, draws, int(kept.sum())).holds(restriction)
+        rejected[restriction.text] += int(np.sum(~inside))
+        draws, networks = _select(inside, draws, networks)
+        kept = inside[inside]
+    return draws, networks
+
+
+def _select(kept: np.ndarray, draws: Draws, networks: ModelSpec) -> tuple[Draws, ModelSpec]:
     return {name: values[kept] for name, values in draws.items()}, map_arrays(lambda array: array[kept], networks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import factorial, log10
 from numbers import Real
 from typing import Annotated, Any, Literal, Self
 
@@ -10,6 +11,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from designspace.distributions import Distribution
+from designspace.expressions import OF_NETWORK, parse_restriction
 from designspace.memory import Optimizer, Precision
 from designspace.packages import import_attribute, import_path
 from designspace.scaling import Rule
@@ -107,6 +109,7 @@ class Settings(Validated):
         parameters: distribution of each free parameter: those of the family, `resolution`, and any field of the stages
             except their stride.
         increasing: parameters that must not decrease from stage to stage.
+        where: further restrictions of the networks, drawn by rejection; see `designspace.expressions`.
         constraints: ranges of complexity and other quantities.
         duplicates: "keep" for independent draws, in which a network can occur more than once; "drop" for distinct
             networks, each at its first draw.
@@ -120,6 +123,7 @@ class Settings(Validated):
     family: Annotated[Literal["anynet", "regnet", "compound"] | Callable[..., Any], BeforeValidator(_imported)]
     parameters: dict[Name, Distribution]
     increasing: tuple[Name, ...] = ()
+    where: tuple[str, ...] = ()
     constraints: Constraints = Constraints()
     duplicates: Literal["keep", "drop"] = "keep"
     template: Template = Template()
@@ -145,7 +149,39 @@ class Settings(Validated):
         for name in self.increasing:
             if name not in self.parameters or not self.parameters[name].per_stage:
                 raise ValueError(f"increasing = {name}: must be a parameter drawn per stage")
+        for text in self.where:
+            try:
+                parse_restriction(text).check(self.quantities())
+            except ValueError as error:
+                raise ValueError(f"where = {error}") from None
         return self
+
+    @property
+    def depth_of_stages(self) -> bool:
+        """Whether the drawn `depth` is that of a stage, not of the network."""
+        return self.family == "anynet" or (not isinstance(self.family, str) and self._is_per_stage("depth"))
+
+    def _is_per_stage(self, parameter: str) -> bool:
+        return parameter in self.parameters and self.parameters[parameter].per_stage
+
+    def quantities(self) -> tuple[str, ...]:
+        """Names of the columns that restrictions of the space can use, as in `designspace.population.Quantities`."""
+        stages = range(1, len(self.template.strides) + 1)
+        parameters = [
+            column
+            for name in self.parameters
+            for column in ([f"{name}_{stage}" for stage in stages] if self._is_per_stage(name) else [name])
+        ]
+        return tuple(dict.fromkeys((*parameters, *OF_NETWORK)))
+
+    @property
+    def log10_combinations(self) -> float:
+        """log10 of the number of combinations of values, divided by S! for each non-decreasing parameter."""
+        stages = len(self.template.strides)
+        combinations = sum(
+            (stages if one.per_stage else 1) * log10(len(one.values)) for one in self.parameters.values()
+        )
+        return combinations - len(self.increasing) * log10(factorial(stages))
 
     def to_mapping(self) -> dict[str, Any]:
         """All settings as JSON types, without a base; `space_from_config` reads back an equal space.

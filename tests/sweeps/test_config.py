@@ -220,3 +220,13 @@ def test_other_types_of_spaces_are_errors(spaces: object, message: str) -> None:
 def test_the_schema_does_not_import_torch() -> None:
     program = "import sys, sweeps.config; sweeps.config.load_recipe(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(CONF).parent, check=False).returncode == 0
+
+
+def test_a_space_file_is_a_space_of_a_study(tmp_path: Path) -> None:
+    file = tmp_path / "next.yaml"
+    file.write_text("base: anynetx_a\nrestrict: width <= 64\n")
+    content = {"base": "anynetx_a", "restrict": "width <= 64"}
+    assert spaces_by_label([str(file), "regnetx"]) == {"next": content, "regnetx": {"base": "regnetx"}}
+    assert spaces_by_label({"mine": str(file)}) == {"mine": content}
+    with pytest.raises(FileNotFoundError):
+        spaces_by_label([str(tmp_path / "none.yaml")])
