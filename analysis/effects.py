@@ -27,6 +27,8 @@ BUDGET = 4e8
 """Models times restrictions times permutations. Beyond it there are fewer permutations."""
 SPLITS = 10
 MULTIPLIERS = 2000
+SUBSETS = 4
+"""Fewest disjoint subsets of m models inside and outside for the expected best of m."""
 CHOICE = 3.0
 """Standard errors in the bound by which restrictions are ranked, near the critical value of a hundred of them."""
 
@@ -38,8 +40,8 @@ class MeanEffects:
     at the same complexity. Every complexity inside also occurs in the full space, so the estimate needs no common range
     and only one curve, that of the full space, even with few models inside.
 
-    The estimate is linear in the errors: c'e with c = (I - H) m / k, where m is the membership of k models and H the hat
-    matrix of the curve. The errors enter its variance through their residuals from the curve and a constant difference
+    The estimate is linear in the errors: c'e with c = (I - H) m / k, where m is the membership of k models and H the
+    hat matrix of the curve. The errors enter its variance through their residuals from the curve and a constant difference
     between inside and outside, scaled as in HC2. Membership is random, too, and contributes because the full space is
     p inside + (1 - p) outside with an estimated p.
 
@@ -93,6 +95,10 @@ class MeanEffects:
         )
         return np.asarray((self._square / self._count**2) ** 2 / second)
 
+    def upper_bound(self, scale: float = 1.0) -> Array:
+        """Upper bound of each effect at CHOICE standard errors, times `scale`, by which restrictions are ranked."""
+        return self.effect + CHOICE * scale * self.standard_error
+
     def statistic(self) -> Array:
         """Effects in standard errors, shape (K,); 0 where the standard error is 0."""
         return _ratio(self.effect, self.standard_error)
@@ -120,7 +126,7 @@ class MeanEffects:
         )
         statistic = _ratio(difference * self._share[:, None], np.sqrt(np.clip(variance, 0, None)))
         # The tail probability is monotone in the statistic but differs between restrictions by the degrees of freedom.
-        tails = stats.t.cdf(statistic, self.degrees[:, None])
+        tails = np.asarray(stats.t.cdf(statistic, self.degrees[:, None]))
         return tails.min(axis=0), 1 - tails.max(axis=0)
 
 
@@ -143,7 +149,7 @@ class BestEffects:
         draws: m.
 
     Attributes:
-        effect, standard_error: shape (K,), points; NaN with fewer than 2 m models inside or outside.
+        effect, standard_error: shape (K,), points; NaN with fewer than SUBSETS m models inside or outside.
         influence: shape (n, K).
         degrees: shape (K,), number of disjoint subsets of m models inside or outside less one.
     """
@@ -154,7 +160,7 @@ class BestEffects:
         full, from_full = _expected_best(sorted_errors, np.ones((len(errors), 1), dtype=bool), draws)
         best, influence = _expected_best(sorted_errors, kept[order], draws)
         count, n = kept.sum(axis=0), len(errors)
-        self.effect = np.where(n - count >= 2 * draws, best - full, np.nan)
+        self.effect = np.where(n - count >= SUBSETS * draws, best - full, np.nan)
         self.influence = np.empty(kept.shape)
         self.influence[order] = influence - from_full
         pooled = np.sum(from_full**2) * (n / np.maximum(count, 1) - 1)
@@ -187,7 +193,8 @@ def _expected_best(errors: Array, kept: Mask, draws: int) -> tuple[Array, Array]
         kept: shape (n, K), in the same order.
         draws: m.
     """
-    rank, count = np.cumsum(kept, axis=0), kept.sum(axis=0)
+    rank = np.cumsum(kept, axis=0, dtype=np.int64)
+    count = rank[-1]
     log_factorial = gammaln(np.arange(len(kept) + 2) + 1.0)
 
     def log_choose(n: NDArray[np.int64], k: int) -> Array:
@@ -204,7 +211,7 @@ def _expected_best(errors: Array, kept: Mask, draws: int) -> tuple[Array, Array]
     below, above = terms(rank, count - 1), terms(rank - 1, count - 1)
     without = np.cumsum(below, axis=0) - below + above.sum(axis=0) - np.cumsum(above, axis=0)
     influence = np.where(kept, np.sqrt((count - 1) / np.maximum(count, 1)) * (best - without), 0.0)
-    enough = count >= 2 * draws
+    enough = count >= SUBSETS * draws
     return np.where(enough, best, np.nan), np.where(enough, influence, np.nan)
 
 
@@ -230,7 +237,7 @@ def most_certain(effects: MeanEffects, scale: float = 1.0) -> int:
         effects: of all restrictions.
         scale: factor of the standard errors.
     """
-    return int(np.argmin(effects.effect + CHOICE * scale * effects.standard_error))
+    return int(np.argmin(effects.upper_bound(scale)))
 
 
 def cross_fit(
@@ -245,8 +252,8 @@ def cross_fit(
     """Estimate the effect of the best restriction without the optimism of having chosen it.
 
     Each split chooses the best restriction on a random half of the models, with the standard errors of all models, and
-    estimates its effect on the other half, in both directions. Restrictions with fewer than MIN_MODELS / 2 models inside
-    or outside in a half are not chosen. The interval covers the mean effect of the chosen restrictions. The variance of
+    estimates its effect on the other half, in both directions. Restrictions with fewer than MIN_MODELS / 2 models
+    inside or outside in a half are not chosen. The interval covers the mean effect of the chosen restrictions. The variance of
     a mean is at most the mean of the variances, however the splits depend on each other.
 
     Returns:

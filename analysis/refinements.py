@@ -1,0 +1,306 @@
+"""Results of refining a space: tables, sentences and figures; the next space; a study that confirms an effect."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.compare import check_same_training
+from analysis.display import label
+from analysis.error_distributions import edf_by
+from analysis.formatting import NOTHING, interval, signed
+from analysis.plots import plot_edf
+from analysis.plots.restrictions import plot_kept, plot_restrictions
+from analysis.refine import (
+    REFINE_COLUMNS,
+    Refinement,
+    Step,
+    ladder,
+    models_to_confirm,
+    refine_space,
+    source_space,
+)
+from analysis.results import Result
+from analysis.rows import FailurePolicy, Trainings, apply_failure_policy, average_seeds
+from analysis.widths import fit_population
+from designspace.spaces import DesignSpace, save_space
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN = 15
+"""Restrictions in the table of a result. Its frame has all."""
+MAX_FITS = 500
+"""Networks whose widths are fitted for the restriction e_fit. One fit takes a few milliseconds."""
+
+
+class RefineResult(Result):
+    """A result of `Table.refine`, with the refinement and the design space for the next space."""
+
+    refinement: Refinement
+    space: DesignSpace | None
+
+
+def prepare(
+    table: Trainings, match: str | None, failures: FailurePolicy | str
+) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
+    """Models of the only space of a table with known complexity, the failure policy's sentence, and the parameters.
+
+    Raises:
+        ValueError: several spaces, or models trained differently.
+    """
+    spaces = list(map(str, table.frame["space"].unique()))
+    if len(spaces) > 1:
+        raise ValueError(f"space = {', '.join(spaces)}: must be one; select it with the condition space={spaces[0]}")
+    resolved = apply_failure_policy(table.frame, failures)
+    models = average_seeds(resolved.frame)
+    check_same_training(models, (), table.sources)
+    if "block_widths" in models and models["block_widths"].notna().any() and len(models) <= MAX_FITS:
+        models["e_fit"] = fit_population(models["block_widths"])["fit_error"]
+    if match is not None:
+        models = models[models[match].notna()].reset_index(drop=True)
+    return models, resolved.sentence, tuple(name for name in table.parameters if name in models)
+
+
+def refine_table(
+    table: Trainings,
+    tries: Sequence[str],
+    take: int | None,
+    steps: int | None,
+    margin: float | None,
+    draws: int,
+    match: str | None,
+    failures: FailurePolicy | str,
+) -> RefineResult:
+    """`Table.refine`."""
+    models, policy, parameters = prepare(table, match, failures)
+    space = source_space(table)
+    options: dict[str, Any] = {"match": match, "margin": margin, "draws": draws}
+    refinement = refine_space(models, parameters, space=space, tries=tries, **options)
+    frame = refinement.frame.drop(columns="_bound")
+    if take is not None and not 1 <= take <= len(frame):
+        raise ValueError(f"take = {take}: must be the number of a restriction, 1 to {len(frame)}")
+    first = "at equal " + label(match) if match else "as drawn"
+    shown = frame[(frame["rank"] <= SHOWN) | frame["restriction"].isin(tries) | (frame["rank"] == (take or 1))]
+    tables = [(f"restrictions by effect on the mean error, {first}", refine_table_shown(shown, draws))]
+    sentences = [*sentences_of(refinement), policy, *table.notes]
+
+    def draw(ax: Axes | None) -> Axes:
+        if take is not None:
+            text = str(frame.loc[frame["rank"] == take, "restriction"].iloc[0])
+            return plot_kept(refinement.models, refinement.masks[:, take - 1], text, x=match, ax=ax)
+        return plot_restrictions(shown, refinement.margin, ax=ax)
+
+    if steps is not None:
+        taken = ladder(models, parameters, steps, space=space, **options)
+        tables.append(("ladder", ladder_table(taken, space, refinement.models)))
+        sentences = [*ladder_sentences(taken, steps), *sentences]
+        curves = ladder_curves(taken, refinement.models)
+
+        def draw(ax: Axes | None) -> Axes:
+            return plot_edf(curves, ax=ax)
+
+    result = RefineResult("Restrictions", frame, tuple(sentences), tuple(tables), draw)
+    object.__setattr__(result, "refinement", refinement)
+    object.__setattr__(result, "space", space)
+    return result
+
+
+def refine_table_shown(frame: pd.DataFrame, draws: int) -> pd.DataFrame:
+    """Restrictions for display."""
+    if frame.empty:
+        return frame
+    effect, best = (
+        [
+            interval(*row) if pd.notna(row[0]) else NOTHING
+            for row in frame[[name, f"{end}_lower", f"{end}_upper"]].itertuples(index=False)
+        ]
+        for name, end in (("effect", "effect"), ("best_effect", "best"))
+    )
+    needed = [f"{n:,.0f}" if np.isfinite(n) else NOTHING for n in frame["models_needed"]]
+    shown = {
+        "": frame["rank"],
+        "restriction": frame["restriction"],
+        "verdict": frame["verdict"],
+        "inside": frame["inside"],
+        "share": [f"{100 * share:.3g} %" for share in frame["share"]],
+        "effect (95 % CI)": effect,
+        f"on the best of {draws}": best,
+        "models needed": [
+            f"{n} drawn directly" if direct else (n if verdict == "undecided" else NOTHING)
+            for n, direct, verdict in zip(needed, frame["draw_directly"], frame["verdict"], strict=True)
+        ],
+    }
+    if frame["log10_size"].notna().any():
+        shown["dof"] = frame["degrees_of_freedom"].astype("Int64")
+        shown["log10 size"] = frame["log10_size"].map("{:.1f}".format)
+    return pd.DataFrame(shown)
+
+
+def sentences_of(refinement: Refinement) -> list[str]:
+    """The main conclusions."""
+    frame, counts = refinement.frame, refinement.frame["verdict"].value_counts()
+    listed = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in ("better", "simpler", "undecided", "worse"))
+    sentences = [
+        f"{len(frame)} restrictions: {listed}. Intervals are simultaneous over the {refinement.searched} with at least "
+        f"10 models inside and outside. Simpler: equivalent within {refinement.margin:.2f} points."
+    ]
+    naive, fitted = refinement.naive, refinement.cross_fitted
+    if naive is not None and fitted is not None:
+        same = np.mean(refinement_choice(refinement) == naive["restriction"])
+        sentences.append(
+            f"Best restriction: {naive['restriction']}, {signed(naive['effect'])} points (optimistic, because it was "
+            f"chosen with the same models). Cross-fitted: {interval(fitted.effect, fitted.lower, fitted.upper)}, the "
+            f"effect of restrictions chosen on half of the models; {same:.0%} of the halves choose this one."
+        )
+    few = frame[frame["draw_directly"]]
+    if len(few):
+        row = few.iloc[0]
+        sentences.append(
+            f"{len(few)} restrictions have too few models inside or outside. {row['restriction']} keeps {row['inside']} of "
+            f"{row['inside'] + row['outside']}: draw {row['models_needed']:,.0f} models with "
+            f"--take {row['rank']} --write next.yaml and designspace sweep 'spaces=[next.yaml]' n="
+            f"{row['models_needed']:.0f}."
+        )
+    return sentences
+
+
+def refinement_choice(refinement: Refinement) -> pd.Series:
+    """Restriction chosen in each half of the cross-fit."""
+    assert refinement.cross_fitted is not None
+    return pd.Series(refinement.cross_fitted.chosen)
+
+
+def ladder_table(steps: Sequence[Step], space: DesignSpace | None, models: pd.DataFrame) -> pd.DataFrame:
+    """Steps like RegNet's Table 1: degrees of freedom, log10 size, models, mean error and effect."""
+    rows = []
+    for number, step in enumerate(steps):
+        row: dict[str, Any] = {
+            "step": number,
+            "restriction": step.restriction or "full space",
+            "verdict": step.verdict or NOTHING,
+        }
+        if space is not None:
+            own = space if step.row is None else None
+            row |= {
+                "dof": own.degrees_of_freedom if own else int(step.row["degrees_of_freedom"]),  # type: ignore[index]
+                "log10 size": own.log10_size if own else float(step.row["log10_size"]),  # type: ignore[index]
+            }
+        row |= {
+            "models": int(step.kept.sum()),
+            "mean error % (adjusted)": float(models.loc[step.kept, "adjusted"].mean()),
+            "effect (95 % CI)": NOTHING
+            if step.row is None
+            else interval(*(float(step.row[name]) for name in ("effect", "effect_lower", "effect_upper"))),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def ladder_sentences(steps: Sequence[Step], asked: int) -> list[str]:
+    """The accepted restrictions, and why the ladder ends."""
+    if len(steps) == 1:
+        return ["No step: no restriction that leaves enough models is better or simpler."]
+    end = "" if len(steps) > asked else " Then the evidence ends."
+    return [f"{len(steps) - 1} steps: {steps[-1].text}.{end} Each step is tested at 95 % for all steps together."]
+
+
+def ladder_curves(steps: Sequence[Step], models: pd.DataFrame) -> pd.DataFrame:
+    """EDF of the adjusted error of each step, with the steps as spaces."""
+    parts = [
+        pd.DataFrame(
+            {
+                "space": f"{number}: {step.restriction or 'full space'}",
+                "error_percent": models.loc[step.kept, "adjusted"],
+            }
+        )
+        for number, step in enumerate(steps)
+    ]
+    return edf_by(pd.concat(parts, ignore_index=True))
+
+
+def write_next(result: RefineResult, text: str, path: Path, study: str, verdict: str, models: int) -> None:
+    """Write the restricted space to a file; see `designspace.spaces.save_space`.
+
+    Raises:
+        ValueError: the space of the models is unknown.
+    """
+    if result.space is None:
+        raise ValueError(f"write = {path}: must be omitted, because the design space of these models is unknown")
+    save_space(result.space, path, text, {"from": study, "models": models, "verdict": verdict})
+
+
+def plan_confirmation(
+    result: RefineResult, text: str, row: pd.Series, folder: Path, study: str, seed: int, overrides: Sequence[str]
+) -> tuple[str, int]:
+    """Write full.yaml and restricted.yaml and return the command of a study that draws both anew, and its n.
+
+    Args:
+        result: of `Table.refine`.
+        text: the restriction.
+        row: its row.
+        folder: for the files.
+        study: path of the study.
+        seed: of the original draws; the new study uses the next one.
+        overrides: of the original sweep, for its data and recipe.
+
+    Raises:
+        ValueError: the space is unknown, or the restriction has no estimate.
+    """
+    if result.space is None:
+        raise ValueError("confirm: must be omitted, because the design space of these models is unknown")
+    if not np.isfinite(row["effect"]) or row["effect"] == 0:
+        raise ValueError(f"confirm: {text} has no estimated effect; draw it directly with --write")
+    fitted = result.refinement.cross_fitted
+    effect = float(row["effect"])
+    # The naive effect is optimistic, so plan for the cross-fitted one if it has the same sign.
+    if fitted is not None and effect < fitted.effect < 0:
+        effect = fitted.effect
+    adjusted = result.refinement.models["adjusted"].to_numpy()
+    inside = result.refinement.masks[:, int(row["rank"]) - 1]
+    n = models_to_confirm(effect, adjusted, adjusted[inside])
+    folder.mkdir(parents=True, exist_ok=True)
+    full, restricted = folder / "full.yaml", folder / "restricted.yaml"
+    provenance = {"from": study, "restriction": text, "expected": round(effect, 4)}
+    save_space(result.space, full, None, {"from": study})
+    save_space(result.space, restricted, text, provenance)
+    ours = ("run=", "n=", "seed=", "spaces=", "worker=", "plan=")
+    kept = [text for text in overrides if not text.lstrip("+~").startswith((*ours, "spaces."))]
+    command = ["designspace", "sweep", *kept, f"spaces=[{full},{restricted}]", f"n={n}", f"seed={seed + 1}"]
+    return shlex.join([*command, f"run={folder / 'run'}"]), n
+
+
+def confirmation_sentences(table: Trainings, comparison: pd.DataFrame) -> list[str]:
+    """Whether the effects that a study was planned to confirm held in it.
+
+    Args:
+        table: of the study.
+        comparison: from `compare_spaces`.
+    """
+    sentences = []
+    for source in table.sources:
+        for space, mapping in ((source.manifest.get("config") or {}).get("spaces") or {}).items():
+            planned = mapping.get("provenance") if isinstance(mapping, dict) else None
+            if not isinstance(planned, dict) or "expected" not in planned or comparison.empty:
+                continue
+            pair = comparison[(comparison["a"] == "full") & (comparison["b"] == space) & (comparison["problem"] == "")]
+            if pair.empty:
+                continue
+            row = pair.iloc[0]
+            effect, lower, upper = -row["difference"], -row["difference_upper"], -row["difference_lower"]
+            held = lower > 0 if planned["expected"] > 0 else upper < 0
+            reversed_ = upper < 0 if planned["expected"] > 0 else lower > 0
+            verdict = "is confirmed" if held else "is refuted" if reversed_ else "is not confirmed"
+            sentences.append(
+                f"The restriction {planned.get('restriction')} {verdict}: expected {signed(planned['expected'])} points, "
+                f"measured {interval(effect, lower, upper)} in independent draws."
+            )
+    return sentences
+
+
+__all__ = ["REFINE_COLUMNS", "RefineResult", "refine_table"]
