@@ -49,14 +49,15 @@ def distinct_masks(
 ) -> tuple[list[str], NDArray[np.bool_]]:
     """Masks of the models that satisfy each restriction, shape (n, K), and the texts of the columns.
 
-    The first of several restrictions that keep the same models is listed. Restrictions that keep all models or none are
-    left out unless they are in `always`.
+    The first of several restrictions that keep the same models is listed, and every restriction that keeps none.
+    Restrictions that keep all models are left out unless they are in `always`.
     """
     masks: dict[bytes, tuple[str, NDArray[np.bool_]]] = {}
     for text in dict.fromkeys([*always, *texts]):
         mask = satisfies(models, text)
-        if text in always or 0 < mask.sum() < len(mask):
-            masks.setdefault(mask.tobytes(), (text, mask))
+        if text in always or not mask.all():
+            key = mask.tobytes() if mask.any() and text not in always else text.encode()
+            masks.setdefault(key, (text, mask))
     kept = [mask for _, mask in masks.values()]
     return [text for text, _ in masks.values()], np.array(kept, dtype=bool).reshape(len(kept), len(models)).T
 

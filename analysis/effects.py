@@ -41,9 +41,9 @@ class MeanEffects:
     and only one curve, that of the full space, even with few models inside.
 
     The estimate is linear in the errors: c'e with c = (I - H) m / k, where m is the membership of k models and H the
-    hat matrix of the curve. The errors enter its variance through their residuals from the curve and a constant difference
-    between inside and outside, scaled as in HC2. Membership is random, too, and contributes because the full space is
-    p inside + (1 - p) outside with an estimated p.
+    hat matrix of the curve. The errors enter its variance through their residuals from the curve and a constant
+    difference between inside and outside, scaled as in HC2. Membership is random, too, and contributes because the full
+    space is p inside + (1 - p) outside with an estimated p.
 
     Args:
         errors: shape (n,), percent.
@@ -253,8 +253,8 @@ def cross_fit(
 
     Each split chooses the best restriction on a random half of the models, with the standard errors of all models, and
     estimates its effect on the other half, in both directions. Restrictions with fewer than MIN_MODELS / 2 models
-    inside or outside in a half are not chosen. The interval covers the mean effect of the chosen restrictions. The variance of
-    a mean is at most the mean of the variances, however the splits depend on each other.
+    inside or outside in a half are not chosen. The interval covers the mean effect of the chosen restrictions. The
+    variance of a mean is at most the mean of the variances, however the splits depend on each other.
 
     Returns:
         None if a half has no restriction with enough models.

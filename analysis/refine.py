@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, log10
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from scipy import stats
 
 from analysis.candidates import candidates, distinct_masks
 from analysis.compare import POWER
-from analysis.effects import MIN_MODELS, BestEffects, CrossFit, MeanEffects, cross_fit, most_certain
+from analysis.effects import MIN_MODELS, BestEffects, CrossFit, MeanEffects, cross_fit
 from analysis.matching import log_complexity
-from analysis.rows import Trainings
+from analysis.rows import Trainings, draw_columns
 from designspace.spaces import DesignSpace, space_from_config
 from designspace.validated import shorten
 
@@ -32,12 +32,12 @@ REFINE_COLUMNS = {
     "effect, effect_lower, effect_upper": "mean error of the restricted minus the full space at equal complexity, "
     "points, with a confidence interval simultaneous over all restrictions; NaN with too few models",
     "p": "p-value of no effect, adjusted for all restrictions",
-    "best_effect, best_lower, best_upper": "the same for the expected best of `draws` models, with its own simultaneous "
-    "interval",
+    "best_effect, best_lower, best_upper": "the same for the expected best of `draws` models, with its own "
+    "simultaneous interval",
     "verdict": "better, simpler (equivalent within the margin), worse or undecided",
     "models_needed": "models of the full space needed for a verdict with 80 % power if the estimate is true; of the "
     "restricted space, drawn directly, if `draw_directly`",
-    "draw_directly": "whether too few models are inside or outside for an estimate",
+    "draw_directly": "whether too few models are inside for an estimate",
 }
 VERDICTS = ("better", "simpler", "undecided", "worse")
 DRAWS = 10
@@ -61,6 +61,7 @@ class Refinement:
         draws: models of the expected best.
         searched: number of restrictions with an estimate, over which intervals are simultaneous.
         cross_fitted: effect of the best restriction without selection bias; None with too few models.
+        choices: restriction chosen on each half of the models in the cross-fit; empty without.
         models: with `adjusted`, the error adjusted for complexity.
         masks: shape (n, K), models inside, in the order of `frame`.
     """
@@ -70,6 +71,7 @@ class Refinement:
     draws: int
     searched: int
     cross_fitted: CrossFit | None
+    choices: tuple[str, ...]
     models: pd.DataFrame
     masks: NDArray[np.bool_]
 
@@ -77,7 +79,7 @@ class Refinement:
     def naive(self) -> pd.Series | None:
         """The row that cross-fitting estimates: the restriction with the smallest upper bound."""
         estimated = self.frame[self.frame["effect"].notna()]
-        return None if estimated.empty else estimated.loc[estimated["_bound"].idxmin()]
+        return None if estimated.empty else estimated.iloc[int(np.argmin(estimated["_bound"]))]
 
 
 def refine_space(
@@ -136,14 +138,17 @@ def refine_space(
     effects = MeanEffects(errors, position, kept if len(estimated) else np.eye(len(models), 1, dtype=bool))
     spread = float(effects.adjusted.std(ddof=1))
     margin = MARGIN * spread if margin is None else margin
-    cross_fitted = None
+    cross_fitted, choices = None, ()
     if len(estimated):
         for name, values in _estimates(effects, kept, margin, draws, confidence, rng).items():
             columns[name][estimated] = values
         cross_fitted = cross_fit(errors, position, kept, rng, confidence=confidence)
+        if cross_fitted is not None:
+            choices = tuple(texts[column] for column in estimated[cross_fitted.chosen])
     directly = np.ones(len(texts), dtype=bool)
     directly[estimated] = False
     quantile = stats.norm.isf((1 - confidence) / 2) + stats.norm.ppf(POWER)
+    directly &= inside < MIN_MODELS
     columns["models_needed"][directly] = ceil(2 * (quantile * spread / margin) ** 2) if margin else np.inf
     frame = pd.DataFrame(
         {"restriction": texts, "inside": inside, "outside": len(models) - inside}
@@ -156,7 +161,7 @@ def refine_space(
     frame.insert(0, "rank", range(1, len(frame) + 1))
     frame = frame[[*(name for names in REFINE_COLUMNS for name in names.split(", ")), "_bound"]]
     models = models.assign(adjusted=effects.adjusted)
-    return Refinement(frame, margin, draws, len(estimated), cross_fitted, models, masks[:, order])
+    return Refinement(frame, margin, draws, len(estimated), cross_fitted, choices, models, masks[:, order])
 
 
 _ESTIMATES = (
@@ -166,7 +171,12 @@ _ESTIMATES = (
 
 
 def _estimates(
-    effects: MeanEffects, kept: NDArray[np.bool_], margin: float, draws: int, confidence: float, rng: np.random.Generator
+    effects: MeanEffects,
+    kept: NDArray[np.bool_],
+    margin: float,
+    draws: int,
+    confidence: float,
+    rng: np.random.Generator,
 ) -> dict[str, Array]:
     low, high = effects.null_tails(rng)
     level = (1 - confidence) / 2
@@ -184,8 +194,10 @@ def _estimates(
     verdict[(above > -margin) & (below < margin)] = "simpler"
     verdict[upper < 0] = "better"
     statistic = stats.t.cdf(effects.statistic(), effects.degrees)
-    one_sided = [np.searchsorted(np.sort(tails), tail, side="right") / len(tails) for tails, tail in
-                 ((low, statistic), (high, 1 - statistic))]
+    one_sided = [
+        np.searchsorted(np.sort(tails), tail, side="right") / len(tails)
+        for tails, tail in ((low, statistic), (high, 1 - statistic))
+    ]
     best = BestEffects(effects.adjusted, kept, draws)
     half = best.half_widths(confidence, rng)
     # Standard errors are inversely proportional to the square root of the number of models.
@@ -226,11 +238,10 @@ def _sizes(space: DesignSpace | None, texts: Sequence[str], among_models: Array,
 
 
 def _order(frame: pd.DataFrame) -> list[int]:
-    keys = pd.DataFrame({"verdict": frame["verdict"].map(VERDICTS.index), "directly": frame["draw_directly"]})
+    keys = pd.DataFrame({"verdict": frame["verdict"].map(VERDICTS.index), "unknown": frame["effect"].isna()})
     keys["key"] = frame["_bound"].where(frame["verdict"] != "simpler", frame["share"])
     keys["key"] = keys["key"].where(frame["verdict"] != "worse", -frame["effect_lower"])
-    keys["key"] = keys["key"].where(~frame["draw_directly"], -frame["inside"])
-    return keys.sort_values(["verdict", "directly", "key"], kind="stable").index.tolist()
+    return keys.sort_values(["verdict", "unknown", "key"], kind="stable").index.tolist()
 
 
 @dataclass(frozen=True)
@@ -304,14 +315,14 @@ def source_space(table: Trainings) -> DesignSpace | None:
     It is unknown for files, for spaces defined by a column, and if rows were filtered by anything but their space.
     """
     labels = list(map(str, table.frame["space"].unique()))
-    if table.grouped_by != "space" or len(labels) > 1 or table.frame["study"].nunique() > 1:
+    if table.grouped_by != "space" or len(labels) > 1 or len(table.frame["study"].unique()) > 1:
         return None
     study = str(table.frame["study"].iloc[0])
     manifest: Mapping[str, Any] = next(source.manifest for source in table.sources if source.name == study)
     label = labels[0].removeprefix(f"{study}/")
     mapping = (manifest.get("spaces") or (manifest.get("config") or {}).get("spaces") or {}).get(label)
     asked = ((manifest.get("sampling") or {}).get(label) or {}).get("asked")
-    if mapping is None or table.frame["draw_id"].nunique() < (asked or 0):
+    if mapping is None or len(table.frame.drop_duplicates(draw_columns(table.frame))) < (asked or 0):
         return None
     try:
         return space_from_config({"name": label} | mapping)

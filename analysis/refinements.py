@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from analysis.formatting import NOTHING, interval, signed
 from analysis.plots import plot_edf
 from analysis.plots.restrictions import plot_kept, plot_restrictions
 from analysis.refine import (
-    REFINE_COLUMNS,
     Refinement,
     Step,
     ladder,
@@ -39,11 +39,19 @@ MAX_FITS = 500
 """Networks whose widths are fitted for the restriction e_fit. One fit takes a few milliseconds."""
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class RefineResult(Result):
-    """A result of `Table.refine`, with the refinement and the design space for the next space."""
+    """A result of `Table.refine`.
+
+    Attributes:
+        refinement: the evidence.
+        space: the design space of the models; None if it is unknown.
+        steps: of the ladder, the full space first; empty without `steps`.
+    """
 
     refinement: Refinement
     space: DesignSpace | None
+    steps: tuple[Step, ...]
 
 
 def prepare(
@@ -87,31 +95,28 @@ def refine_table(
         raise ValueError(f"take = {take}: must be the number of a restriction, 1 to {len(frame)}")
     first = "at equal " + label(match) if match else "as drawn"
     shown = frame[(frame["rank"] <= SHOWN) | frame["restriction"].isin(tries) | (frame["rank"] == (take or 1))]
-    tables = [(f"restrictions by effect on the mean error, {first}", refine_table_shown(shown, draws))]
+    tables = [(f"restrictions by effect on the mean error, {first}", restrictions_table(shown, draws))]
     sentences = [*sentences_of(refinement), policy, *table.notes]
 
-    def draw(ax: Axes | None) -> Axes:
-        if take is not None:
-            text = str(frame.loc[frame["rank"] == take, "restriction"].iloc[0])
-            return plot_kept(refinement.models, refinement.masks[:, take - 1], text, x=match, ax=ax)
-        return plot_restrictions(shown, refinement.margin, ax=ax)
-
+    taken: tuple[Step, ...] = ()
     if steps is not None:
-        taken = ladder(models, parameters, steps, space=space, **options)
+        taken = tuple(ladder(models, parameters, steps, space=space, **options))
         tables.append(("ladder", ladder_table(taken, space, refinement.models)))
         sentences = [*ladder_sentences(taken, steps), *sentences]
-        curves = ladder_curves(taken, refinement.models)
 
-        def draw(ax: Axes | None) -> Axes:
-            return plot_edf(curves, ax=ax)
+    def draw(ax: Axes | None) -> Axes:
+        if taken:
+            return plot_edf(ladder_curves(taken, refinement.models), ax=ax)
+        if take is not None:
+            return plot_kept(
+                refinement.models, refinement.masks[:, take - 1], frame["restriction"][take - 1], match, ax
+            )
+        return plot_restrictions(shown, refinement.margin, ax=ax)
 
-    result = RefineResult("Restrictions", frame, tuple(sentences), tuple(tables), draw)
-    object.__setattr__(result, "refinement", refinement)
-    object.__setattr__(result, "space", space)
-    return result
+    return RefineResult("Restrictions", frame, tuple(sentences), tuple(tables), draw, refinement, space, taken)
 
 
-def refine_table_shown(frame: pd.DataFrame, draws: int) -> pd.DataFrame:
+def restrictions_table(frame: pd.DataFrame, draws: int) -> pd.DataFrame:
     """Restrictions for display."""
     if frame.empty:
         return frame
@@ -152,33 +157,28 @@ def sentences_of(refinement: Refinement) -> list[str]:
     ]
     naive, fitted = refinement.naive, refinement.cross_fitted
     if naive is not None and fitted is not None:
-        same = np.mean(refinement_choice(refinement) == naive["restriction"])
         sentences.append(
             f"Best restriction: {naive['restriction']}, {signed(naive['effect'])} points (optimistic, because it was "
             f"chosen with the same models). Cross-fitted: {interval(fitted.effect, fitted.lower, fitted.upper)}, the "
-            f"effect of restrictions chosen on half of the models; {same:.0%} of the halves choose this one."
+            f"effect of restrictions chosen on half of the models; {refinement.choices.count(naive['restriction']) / len(refinement.choices):.0%} of the halves choose "
+            "this one."
         )
     few = frame[frame["draw_directly"]]
     if len(few):
         row = few.iloc[0]
         sentences.append(
-            f"{len(few)} restrictions have too few models inside or outside. {row['restriction']} keeps {row['inside']} of "
-            f"{row['inside'] + row['outside']}: draw {row['models_needed']:,.0f} models with "
+            f"{len(few)} restrictions keep fewer than 10 models. {row['restriction']} keeps "
+            f"{row['inside']} of {row['inside'] + row['outside']}: draw {row['models_needed']:,.0f} models with "
             f"--take {row['rank']} --write next.yaml and designspace sweep 'spaces=[next.yaml]' n="
             f"{row['models_needed']:.0f}."
         )
     return sentences
 
 
-def refinement_choice(refinement: Refinement) -> pd.Series:
-    """Restriction chosen in each half of the cross-fit."""
-    assert refinement.cross_fitted is not None
-    return pd.Series(refinement.cross_fitted.chosen)
-
-
 def ladder_table(steps: Sequence[Step], space: DesignSpace | None, models: pd.DataFrame) -> pd.DataFrame:
     """Steps like RegNet's Table 1: degrees of freedom, log10 size, models, mean error and effect."""
     rows = []
+    size = 0.0 if space is None else space.log10_size
     for number, step in enumerate(steps):
         row: dict[str, Any] = {
             "step": number,
@@ -186,11 +186,10 @@ def ladder_table(steps: Sequence[Step], space: DesignSpace | None, models: pd.Da
             "verdict": step.verdict or NOTHING,
         }
         if space is not None:
-            own = space if step.row is None else None
-            row |= {
-                "dof": own.degrees_of_freedom if own else int(step.row["degrees_of_freedom"]),  # type: ignore[index]
-                "log10 size": own.log10_size if own else float(step.row["log10_size"]),  # type: ignore[index]
-            }
+            degrees = space.degrees_of_freedom
+            if step.row is not None:
+                degrees, size = int(step.row["degrees_of_freedom"]), size + float(np.log10(step.row["share"]))
+            row |= {"dof": degrees, "log10 size": size}
         row |= {
             "models": int(step.kept.sum()),
             "mean error % (adjusted)": float(models.loc[step.kept, "adjusted"].mean()),
@@ -207,7 +206,9 @@ def ladder_sentences(steps: Sequence[Step], asked: int) -> list[str]:
     if len(steps) == 1:
         return ["No step: no restriction that leaves enough models is better or simpler."]
     end = "" if len(steps) > asked else " Then the evidence ends."
-    return [f"{len(steps) - 1} steps: {steps[-1].text}.{end} Each step is tested at 95 % for all steps together."]
+    return [
+        f"Accepted {len(steps) - 1} of {asked} steps: {steps[-1].text}.{end} Each step is tested at 95 % for all steps together."
+    ]
 
 
 def ladder_curves(steps: Sequence[Step], models: pd.DataFrame) -> pd.DataFrame:
@@ -222,17 +223,6 @@ def ladder_curves(steps: Sequence[Step], models: pd.DataFrame) -> pd.DataFrame:
         for number, step in enumerate(steps)
     ]
     return edf_by(pd.concat(parts, ignore_index=True))
-
-
-def write_next(result: RefineResult, text: str, path: Path, study: str, verdict: str, models: int) -> None:
-    """Write the restricted space to a file; see `designspace.spaces.save_space`.
-
-    Raises:
-        ValueError: the space of the models is unknown.
-    """
-    if result.space is None:
-        raise ValueError(f"write = {path}: must be omitted, because the design space of these models is unknown")
-    save_space(result.space, path, text, {"from": study, "models": models, "verdict": verdict})
 
 
 def plan_confirmation(
@@ -297,10 +287,7 @@ def confirmation_sentences(table: Trainings, comparison: pd.DataFrame) -> list[s
             reversed_ = upper < 0 if planned["expected"] > 0 else lower > 0
             verdict = "is confirmed" if held else "is refuted" if reversed_ else "is not confirmed"
             sentences.append(
-                f"The restriction {planned.get('restriction')} {verdict}: expected {signed(planned['expected'])} points, "
-                f"measured {interval(effect, lower, upper)} in independent draws."
+                f"The restriction {planned.get('restriction')} {verdict}: expected {signed(planned['expected'])} "
+                f"points, measured {interval(effect, lower, upper)} in independent draws."
             )
     return sentences
-
-
-__all__ = ["REFINE_COLUMNS", "RefineResult", "refine_table"]

@@ -39,6 +39,8 @@ from designspace.validated import unknown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from analysis.refinements import RefineResult
+
 PREVIEW_ROWS = 5
 
 
@@ -280,7 +282,7 @@ class Table(Trainings):
         draws: int = 10,
         match: str | None = "macs",
         failures: FailurePolicy | str = "worst",
-    ) -> Result:
+    ) -> RefineResult:
         """Restrictions of the space that would lower the error, cost nothing, or raise it; see `refine_space`.
 
         Args:

@@ -44,7 +44,7 @@ def plot_restrictions(frame: pd.DataFrame, margin: float, *, ax: Axes | None = N
 
 
 def plot_kept(
-    models: pd.DataFrame, kept: NDArray[np.bool_], restriction: str, *, x: str | None = "macs", ax: Axes | None = None
+    models: pd.DataFrame, kept: NDArray[np.bool_], restriction: str, x: str | None = "macs", ax: Axes | None = None
 ) -> Axes:
     """Scatter plot of the models that a restriction keeps and drops.
 
