@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.compare import check_same_training
-from analysis.display import label
+from analysis.display import label, restrictions_table
 from analysis.error_distributions import edf_by
-from analysis.formatting import NOTHING, interval, signed
+from analysis.formatting import NOTHING, interval
 from analysis.plots import plot_edf
 from analysis.plots.restrictions import plot_kept, plot_restrictions
 from analysis.refine import (
@@ -27,6 +27,7 @@ from analysis.refine import (
 )
 from analysis.results import Result
 from analysis.rows import FailurePolicy, Trainings, apply_failure_policy, average_seeds
+from analysis.sentences import refinement_sentences
 from analysis.widths import fit_population
 from designspace.spaces import DesignSpace, save_space
 
@@ -96,7 +97,7 @@ def refine_table(
     first = "at equal " + label(match) if match else "as drawn"
     shown = frame[(frame["rank"] <= SHOWN) | frame["restriction"].isin(tries) | (frame["rank"] == (take or 1))]
     tables = [(f"restrictions by effect on the mean error, {first}", restrictions_table(shown, draws))]
-    sentences = [*sentences_of(refinement), policy, *table.notes]
+    sentences = [*refinement_sentences(refinement), policy, *table.notes]
 
     taken: tuple[Step, ...] = ()
     if steps is not None:
@@ -114,65 +115,6 @@ def refine_table(
         return plot_restrictions(shown, refinement.margin, ax=ax)
 
     return RefineResult("Restrictions", frame, tuple(sentences), tuple(tables), draw, refinement, space, taken)
-
-
-def restrictions_table(frame: pd.DataFrame, draws: int) -> pd.DataFrame:
-    """Restrictions for display."""
-    if frame.empty:
-        return frame
-    effect, best = (
-        [
-            interval(*row) if pd.notna(row[0]) else NOTHING
-            for row in frame[[name, f"{end}_lower", f"{end}_upper"]].itertuples(index=False)
-        ]
-        for name, end in (("effect", "effect"), ("best_effect", "best"))
-    )
-    needed = [f"{n:,.0f}" if np.isfinite(n) else NOTHING for n in frame["models_needed"]]
-    shown = {
-        "": frame["rank"],
-        "restriction": frame["restriction"],
-        "verdict": frame["verdict"],
-        "inside": frame["inside"],
-        "share": [f"{100 * share:.3g} %" for share in frame["share"]],
-        "effect (95 % CI)": effect,
-        f"on the best of {draws}": best,
-        "models needed": [
-            f"{n} drawn directly" if direct else (n if verdict == "undecided" else NOTHING)
-            for n, direct, verdict in zip(needed, frame["draw_directly"], frame["verdict"], strict=True)
-        ],
-    }
-    if frame["log10_size"].notna().any():
-        shown["dof"] = frame["degrees_of_freedom"].astype("Int64")
-        shown["log10 size"] = frame["log10_size"].map("{:.1f}".format)
-    return pd.DataFrame(shown)
-
-
-def sentences_of(refinement: Refinement) -> list[str]:
-    """The main conclusions."""
-    frame, counts = refinement.frame, refinement.frame["verdict"].value_counts()
-    listed = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in ("better", "simpler", "undecided", "worse"))
-    sentences = [
-        f"{len(frame)} restrictions: {listed}. Intervals are simultaneous over the {refinement.searched} with at least "
-        f"10 models inside and outside. Simpler: equivalent within {refinement.margin:.2f} points."
-    ]
-    naive, fitted = refinement.naive, refinement.cross_fitted
-    if naive is not None and fitted is not None:
-        sentences.append(
-            f"Best restriction: {naive['restriction']}, {signed(naive['effect'])} points (optimistic, because it was "
-            f"chosen with the same models). Cross-fitted: {interval(fitted.effect, fitted.lower, fitted.upper)}, the "
-            f"effect of restrictions chosen on half of the models; {refinement.choices.count(naive['restriction']) / len(refinement.choices):.0%} of the halves choose "
-            "this one."
-        )
-    few = frame[frame["draw_directly"]]
-    if len(few):
-        row = few.iloc[0]
-        sentences.append(
-            f"{len(few)} restrictions keep fewer than 10 models. {row['restriction']} keeps "
-            f"{row['inside']} of {row['inside'] + row['outside']}: draw {row['models_needed']:,.0f} models with "
-            f"--take {row['rank']} --write next.yaml and designspace sweep 'spaces=[next.yaml]' n="
-            f"{row['models_needed']:.0f}."
-        )
-    return sentences
 
 
 def ladder_table(steps: Sequence[Step], space: DesignSpace | None, models: pd.DataFrame) -> pd.DataFrame:
@@ -207,7 +149,8 @@ def ladder_sentences(steps: Sequence[Step], asked: int) -> list[str]:
         return ["No step: no restriction that leaves enough models is better or simpler."]
     end = "" if len(steps) > asked else " Then the evidence ends."
     return [
-        f"Accepted {len(steps) - 1} of {asked} steps: {steps[-1].text}.{end} Each step is tested at 95 % for all steps together."
+        f"Accepted {len(steps) - 1} of {asked} steps: {steps[-1].text}.{end} The confidence of 95 % is for all steps "
+        "together."
     ]
 
 
@@ -263,31 +206,3 @@ def plan_confirmation(
     kept = [text for text in overrides if not text.lstrip("+~").startswith((*ours, "spaces."))]
     command = ["designspace", "sweep", *kept, f"spaces=[{full},{restricted}]", f"n={n}", f"seed={seed + 1}"]
     return shlex.join([*command, f"run={folder / 'run'}"]), n
-
-
-def confirmation_sentences(table: Trainings, comparison: pd.DataFrame) -> list[str]:
-    """Whether the effects that a study was planned to confirm held in it.
-
-    Args:
-        table: of the study.
-        comparison: from `compare_spaces`.
-    """
-    sentences = []
-    for source in table.sources:
-        for space, mapping in ((source.manifest.get("config") or {}).get("spaces") or {}).items():
-            planned = mapping.get("provenance") if isinstance(mapping, dict) else None
-            if not isinstance(planned, dict) or "expected" not in planned or comparison.empty:
-                continue
-            pair = comparison[(comparison["a"] == "full") & (comparison["b"] == space) & (comparison["problem"] == "")]
-            if pair.empty:
-                continue
-            row = pair.iloc[0]
-            effect, lower, upper = -row["difference"], -row["difference_upper"], -row["difference_lower"]
-            held = lower > 0 if planned["expected"] > 0 else upper < 0
-            reversed_ = upper < 0 if planned["expected"] > 0 else lower > 0
-            verdict = "is confirmed" if held else "is refuted" if reversed_ else "is not confirmed"
-            sentences.append(
-                f"The restriction {planned.get('restriction')} {verdict}: expected {signed(planned['expected'])} "
-                f"points, measured {interval(effect, lower, upper)} in independent draws."
-            )
-    return sentences

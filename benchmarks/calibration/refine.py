@@ -22,11 +22,11 @@ LEAST_SHARE = 0.1
 
 @cache
 def macro() -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """All networks, and the names of their parameters: the type of each layer, and the number of layers of each type."""
+    """All networks, and their parameters: the type of each layer, and the number of layers of each type."""
     table = pd.read_csv(MACRO, dtype={"arch": str}).rename(columns={"flops": "macs", "err": "error_percent"})
     layers = {f"layer_{place + 1}": table["arch"].str[place].astype(int) for place in range(8)}
     frame = table[["macs", "error_percent", "n_id", "n_mb3", "n_mb6"]].assign(**layers)
-    return frame, tuple(name for name in frame if name not in ("macs", "error_percent"))
+    return frame, tuple(str(name) for name in frame if name not in ("macs", "error_percent"))
 
 
 @cache
