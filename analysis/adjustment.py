@@ -116,6 +116,13 @@ def _cardinal_spline(position: Array) -> CubicSpline | None:
     return CubicSpline(knots, np.eye(len(knots)), bc_type="natural")
 
 
+def trend_basis(n: int, position: Array | None) -> Array:
+    """Orthonormal basis of the error curves of n models, shape (n, p); without positions, of a constant."""
+    spline = None if position is None else _cardinal_spline(position)
+    design = np.ones((n, 1)) if spline is None or position is None else spline(position)
+    return np.linalg.qr(design)[0]
+
+
 class Contrast:
     """Difference of the mean errors of two spaces, a - b, averaged over the same positions low to high.
 

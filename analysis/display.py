@@ -201,6 +201,37 @@ def best_table(chosen: pd.DataFrame, parameters: Sequence[str] = ()) -> pd.DataF
     return frame[shown].rename(columns={**errors, "fit_error": "e_fit"})
 
 
+def restrictions_table(frame: pd.DataFrame, draws: int) -> pd.DataFrame:
+    """Restrictions for display."""
+    if frame.empty:
+        return frame
+    effect, best = (
+        [
+            interval(*row) if pd.notna(row[0]) else NOTHING
+            for row in frame[[name, f"{end}_lower", f"{end}_upper"]].itertuples(index=False)
+        ]
+        for name, end in (("effect", "effect"), ("best_effect", "best"))
+    )
+    needed = [f"{n:,.0f}" if np.isfinite(n) else NOTHING for n in frame["models_needed"]]
+    shown = {
+        "": frame["rank"],
+        "restriction": frame["restriction"],
+        "verdict": frame["verdict"],
+        "inside": frame["inside"],
+        "share": [f"{100 * share:.3g} %" for share in frame["share"]],
+        "effect (95 % CI)": effect,
+        f"on the best of {draws}": best,
+        "models needed": [
+            f"{n} drawn directly" if direct else (n if verdict == "undecided" else NOTHING)
+            for n, direct, verdict in zip(needed, frame["draw_directly"], frame["verdict"], strict=True)
+        ],
+    }
+    if frame["log10_size"].notna().any():
+        shown["dof"] = frame["degrees_of_freedom"].astype("Int64")
+        shown["log10 size"] = frame["log10_size"].map("{:.1f}".format)
+    return pd.DataFrame(shown)
+
+
 def sampling_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Candidates, acceptance, distinct networks and duplicate draws of each space."""
     if frame.empty:

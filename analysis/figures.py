@@ -28,6 +28,8 @@ from analysis.training import RELIABLE
 
 AXES_HEIGHT = 2.9
 """Smallest height of the Axes of a figure with one panel, inches."""
+MAX_RESTRICTIONS = 10
+"""Restrictions in the forest plot."""
 PANEL = (3.6, 2.0)
 """Width of a panel and smallest height of its Axes, inches."""
 MAX_PAIRS = 28
@@ -92,7 +94,7 @@ class ReportFigure:
 
 def report_figures(findings: Findings) -> Iterator[ReportFigure]:
     """Draw the figures of the report in reading order."""
-    for section in (space_figures, _parameters, _widths, _regimes, _training, _best):
+    for section in (space_figures, _parameters, _widths, _refinement, _regimes, _training, _best):
         yield from section(findings)
 
 
@@ -251,6 +253,30 @@ def _widths(findings: Findings) -> Iterator[ReportFigure]:
         caption = "Block widths of the best models and one straight line fitted to all of them."
         title = "Line through the widths of the best models"
         yield ReportFigure("widths", "linear_structure", title, caption, figure, PANEL[1] if len(axes) > 1 else 2.5)
+
+
+def _refinement(findings: Findings) -> Iterator[ReportFigure]:
+    refinement = findings.refinement
+    if refinement is None or not refinement.searched:
+        return
+    shown = refinement.frame[refinement.frame["effect"].notna()].head(MAX_RESTRICTIONS)
+    yield ReportFigure(
+        "refine",
+        "restrictions",
+        "Effects of restrictions",
+        f"Mean error of the restricted minus the full space at equal complexity, with 95 % confidence intervals, "
+        f"simultaneous over {refinement.searched} restrictions.",
+        _single(
+            findings,
+            lambda ax: plots.plot_restrictions(shown, refinement.margin, ax=ax),
+            height=1.9 + 0.24 * max(len(shown), 2),
+        ),
+        0.0,
+    )
+    first = shown.iloc[0]
+    kept, x = refinement.masks[:, int(first["rank"]) - 1], findings.spaces.match or None
+    figure = _single(findings, lambda ax: plots.plot_kept(refinement.models, kept, str(first["restriction"]), x, ax=ax))
+    yield ReportFigure("refine", "kept", "Kept and dropped models", "Models of the first restriction.", figure)
 
 
 def _regimes(findings: Findings) -> Iterator[ReportFigure]:

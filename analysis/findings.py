@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from analysis.compare import check_same_training, compare_spaces
 from analysis.error_distributions import describe_spaces, edf_by
@@ -22,6 +23,7 @@ from analysis.parameters import (
     varies,
 )
 from analysis.random_search import random_search_by
+from analysis.refine import Refinement, refine_space
 from analysis.regimes import assign_regimes, best_by_regime, regime_trends, scaling_exponents
 from analysis.rows import (
     COMPLEXITIES,
@@ -48,6 +50,8 @@ from analysis.training import (
 from analysis.widths import LinearStructure, fit_population, linear_structure, width_profiles
 from designspace.validated import unknown
 
+MIN_TO_REFINE = 60
+"""Fewest models for the section on restrictions."""
 MAX_FITS = 2000
 """Maximum number of distinct networks whose widths are fitted. One fit takes a few milliseconds."""
 
@@ -174,6 +178,7 @@ class Findings:
         failures: one row per space and status other than ok, with "collapsed": number of models and one message.
         sampling: one row per study and space: asked, drawn, kept, acceptance, distinct, duplicates
             (`designspace.population.SamplingReport`), and the number of rejections by constraint.
+        refinement: `refine_space` of a single space; None with several spaces or too few models.
     """
 
     table: Trainings
@@ -188,6 +193,7 @@ class Findings:
     selection: SelectionFindings
     failures: pd.DataFrame
     sampling: pd.DataFrame
+    refinement: Refinement | None
 
     @property
     def error(self) -> str:
@@ -246,6 +252,7 @@ def find(
         selection=_selection(table, top, objectives[1] if has_complexity else ""),
         failures=_failures(table.frame),
         sampling=_sampling(table.sources),
+        refinement=_refinement(models, table.parameters, match),
     )
 
 
@@ -351,6 +358,16 @@ def _selection(table: Trainings, top: int, complexity: str) -> SelectionFindings
         return SelectionFindings(best, pd.DataFrame())
     front = select_best(table.frame, None, objectives=(complexity,), validation_size=size)
     return SelectionFindings(best, _with_fits(front))
+
+
+def _refinement(models: pd.DataFrame, parameters: Sequence[str], match: str) -> Refinement | None:
+    known = models[models[match].notna()] if match else models
+    parameters = [name for name in parameters if varies(known[name]) or not is_numeric_dtype(known[name])]
+    if len(set(models["space"])) > 1 or len(known) < MIN_TO_REFINE or not parameters:
+        return None
+    if known["fit_error"].notna().all():
+        known = known.assign(e_fit=known["fit_error"])
+    return refine_space(known, parameters, match=match or None)
 
 
 def _failures(frame: pd.DataFrame) -> pd.DataFrame:

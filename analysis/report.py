@@ -184,11 +184,19 @@ def _tables(findings: Findings) -> list[ReportTable]:
         ReportTable("regimes", display.regimes_table(regimes.best), regimes.best),
         ReportTable("regime_trends", display.powers_table(regimes.trends, "regimes"), regimes.trends),
         ReportTable("exponents", display.powers_table(regimes.exponents, "models"), regimes.exponents),
+        *_restrictions(findings),
         ReportTable("best", display.best_table(selection.best), selection.best),
         ReportTable("front", display.best_table(front) if len(front) else front, front),
         ReportTable("failures", findings.failures, findings.failures),
         ReportTable("sampling", display.sampling_table(findings.sampling), findings.sampling),
     ]
+
+
+def _restrictions(findings: Findings) -> list[ReportTable]:
+    if findings.refinement is None:
+        return []
+    frame = findings.refinement.frame.drop(columns="_bound")
+    return [ReportTable("restrictions", display.restrictions_table(frame.head(10), findings.refinement.draws), frame)]
 
 
 def _versions() -> str:

@@ -13,6 +13,7 @@ from analysis.findings import Findings
 from analysis.formatting import MINUS, interval, p_text, si_format, signed
 from analysis.parameters import MIN_EXPLAINED
 from analysis.random_search import models_needed
+from analysis.refine import Refinement
 from analysis.rows import Source
 from analysis.training import RELIABLE, cheapest_epoch
 
@@ -80,6 +81,7 @@ def conclusions(findings: Findings) -> list[str]:
         *comparison_sentences(pairs),
         *comparison_notes(pairs),
         *([f"The comparison is unmatched: {spaces.match_problem}."] if unmatched else []),
+        *confirmation_sentences(findings.table.sources, pairs),
         *_designs(findings),
         _best_model(findings),
     ]
@@ -172,6 +174,7 @@ def section_sentences(findings: Findings) -> dict[str, list[str]]:
         "exponents": _exponents(findings),
         "training": _training(findings),
         "best": _selection(findings),
+        "refine": [] if findings.refinement is None else refinement_sentences(findings.refinement),
     }
 
 
@@ -245,6 +248,62 @@ def _fit_errors(findings: Findings) -> list[str]:
     if not sentences or models["fit_error"].max() < FOLLOWS_RULE:
         return []
     return [f"Deviation of the widths from the quantized linear rule, e_fit (0: no deviation). {' '.join(sentences)}"]
+
+
+def refinement_sentences(refinement: Refinement) -> list[str]:
+    """The main conclusions."""
+    frame, counts = refinement.frame, refinement.frame["verdict"].value_counts()
+    listed = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in ("better", "simpler", "undecided", "worse"))
+    sentences = [
+        f"{len(frame)} restrictions: {listed}. Intervals are simultaneous over the {refinement.searched} with at least "
+        f"10 models inside and outside. Simpler: equivalent within {refinement.margin:.2f} points."
+    ]
+    naive, fitted = refinement.naive, refinement.cross_fitted
+    if naive is not None and fitted is not None:
+        same = refinement.choices.count(str(naive["restriction"])) / len(refinement.choices)
+        sentences.append(
+            f"Best restriction: {naive['restriction']}, {signed(naive['effect'])} points (optimistic, because it was "
+            f"chosen with the same models). Cross-fitted: {interval(fitted.effect, fitted.lower, fitted.upper)}, the "
+            f"mean effect of restrictions chosen on half of the models. {same:.0%} of the halves choose this one."
+        )
+    few = frame[frame["draw_directly"]]
+    if len(few):
+        row = few.iloc[0]
+        sentences.append(
+            f"{len(few)} restrictions keep fewer than 10 models. {row['restriction']} keeps "
+            f"{row['inside']} of {row['inside'] + row['outside']}: draw {row['models_needed']:,.0f} models with "
+            f"--take {row['rank']} --write next.yaml and designspace sweep 'spaces=[next.yaml]' n="
+            f"{row['models_needed']:.0f}."
+        )
+    return sentences
+
+
+def confirmation_sentences(sources: Sequence[Source], comparison: pd.DataFrame) -> list[str]:
+    """Whether the effects that a study was planned to confirm held in it.
+
+    Args:
+        sources: of the table.
+        comparison: from `compare_spaces`.
+    """
+    sentences = []
+    for source in sources:
+        for space, mapping in ((source.manifest.get("config") or {}).get("spaces") or {}).items():
+            planned = mapping.get("provenance") if isinstance(mapping, dict) else None
+            if not isinstance(planned, dict) or "expected" not in planned or comparison.empty:
+                continue
+            pair = comparison[(comparison["a"] == "full") & (comparison["b"] == space) & (comparison["problem"] == "")]
+            if pair.empty:
+                continue
+            row = pair.iloc[0]
+            effect, lower, upper = -row["difference"], -row["difference_upper"], -row["difference_lower"]
+            held = lower > 0 if planned["expected"] > 0 else upper < 0
+            reversed_ = upper < 0 if planned["expected"] > 0 else lower > 0
+            verdict = "is confirmed" if held else "is refuted" if reversed_ else "is not confirmed"
+            sentences.append(
+                f"The restriction {planned.get('restriction')} {verdict}: expected {signed(planned['expected'])} "
+                f"points, measured {interval(effect, lower, upper)} in independent draws."
+            )
+    return sentences
 
 
 def seeds_per_model(seeds: pd.Series) -> str:

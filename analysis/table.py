@@ -41,6 +41,8 @@ from designspace.validated import unknown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from analysis.refinements import RefineResult
+
 PREVIEW_ROWS = 5
 
 
@@ -296,6 +298,31 @@ class Table(Trainings):
             (("", shown),),
             lambda ax: plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax),
         )
+
+    def refine(
+        self,
+        *tries: str,
+        take: int | None = None,
+        steps: int | None = None,
+        margin: float | None = None,
+        draws: int = 10,
+        match: str | None = "macs",
+        failures: FailurePolicy | str = "worst",
+    ) -> RefineResult:
+        """Restrictions of the space that would lower the error, cost nothing, or raise it; see `refine_space`.
+
+        Args:
+            tries: more restrictions, such as "depth <= 20 and group_width >= 8".
+            take: draw the models that restriction number `take` keeps and drops, instead of the forest plot.
+            steps: accept up to this many restrictions one by one; see `analysis.refine.ladder`.
+            margin: largest difference of mean error that counts as equivalent, points; by default a fifth of the
+                standard deviation.
+            draws: m of the expected best of m models.
+            match, failures: see the class.
+        """
+        from analysis.refinements import refine_table
+
+        return refine_table(self, tries, take, steps, margin, draws, complexity_column(match), failures)
 
     def report(
         self,

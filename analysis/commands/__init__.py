@@ -1,6 +1,7 @@
 """Commands of analysis. Each function takes its arguments and returns an exit code."""
 
 from analysis.commands.pages import export, report
+from analysis.commands.refine import refine
 from analysis.commands.statistics import compare, edf, fit, recipes, select, trends
 
-__all__ = ["compare", "edf", "export", "fit", "recipes", "report", "select", "trends"]
+__all__ = ["compare", "edf", "export", "fit", "recipes", "refine", "report", "select", "trends"]

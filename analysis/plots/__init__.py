@@ -2,6 +2,7 @@
 
 from analysis.plots.distributions import plot_differences, plot_edf, plot_random_search
 from analysis.plots.parameters import plot_dependence, plot_importance, plot_parameter, plot_pareto, plot_regimes
+from analysis.plots.restrictions import plot_kept, plot_restrictions
 from analysis.plots.training import plot_learning_curves, plot_rank_agreement, plot_recipes
 from analysis.plots.widths import plot_linear_structure, plot_width_profiles
 
@@ -10,6 +11,7 @@ __all__ = [
     "plot_differences",
     "plot_edf",
     "plot_importance",
+    "plot_kept",
     "plot_learning_curves",
     "plot_linear_structure",
     "plot_parameter",
@@ -18,5 +20,6 @@ __all__ = [
     "plot_rank_agreement",
     "plot_recipes",
     "plot_regimes",
+    "plot_restrictions",
     "plot_width_profiles",
 ]

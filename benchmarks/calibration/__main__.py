@@ -6,6 +6,7 @@ comparison   false positives and coverage of `compare_spaces` by n, range of mac
 pairs        false positives of a report on 2, 5 and 12 identical spaces
 macro        models needed on NAS-Bench-Macro compared to bins of equal width (reads ../shared/data)
 selection    coverage of the expected and the retrained error of selected models
+refine       restrictions found, coverage and false verdicts on NAS-Bench-Macro (reads ../shared/data)
 agreement    rank agreement of two trainings within the top 10 %, compared to theory
 recipes      coverage of the intervals of `compare_recipes`
 """
@@ -19,12 +20,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.calibration import agreement, comparison, recipes, selection
+from benchmarks.calibration import agreement, comparison, recipes, refine, selection
 
 SECTIONS = {
     "pairs": comparison.many_spaces,
     "macro": comparison.power_on_macro,
     "selection": selection.run,
+    "refine": refine.run,
     "agreement": agreement.run,
     "recipes": recipes.run,
 }
