@@ -85,7 +85,7 @@ def test_the_expected_best_is_the_mean_over_subsets():
 
 
 def test_the_best_of_one_model_is_the_mean(population):
-    errors, position, kept = population
+    errors, _, kept = population
     effects = MeanEffects(errors, None, kept)
     assert BestEffects(errors, kept, 1).effect == pytest.approx(effects.effect)
 
