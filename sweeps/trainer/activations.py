@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from designspace.network import ACTIVATIONS, Residual
+from sweeps.trainer.device import Device
 
 RECTIFIERS = (nn.ReLU, nn.ReLU6)
 """Activation functions that are exactly zero for negative inputs."""
@@ -51,7 +53,8 @@ class Moments:
         rows = rows - self._shift
         self._count += len(rows)
         self._sum += rows.sum(0)
-        self._products += rows.T @ rows
+        with torch.autocast(x.device.type, enabled=False):
+            self._products += rows.T @ rows
 
     @property
     def channels(self) -> int:
@@ -129,12 +132,13 @@ def _added(moments: Moments | None, x: Tensor) -> Moments:
 
 
 @torch.no_grad()
-def measure_activations(network: nn.Module, images: Iterable[Tensor]) -> dict[str, Any]:
-    """Measure the activations at the narrow points in evaluation mode and float32.
+def measure_activations(network: nn.Module, images: Iterable[Tensor], device: Device) -> dict[str, Any]:
+    """Measure the activations at the narrow points in evaluation mode.
 
     Args:
         network: not modified. Its children named stage1, stage2, … contain the blocks.
         images: batches (B, C, H, W), float32, on the device of the network.
+        device: where and in which arithmetic; float32 instead of float16, which may overflow.
 
     Returns:
         The fields `probe_images` and `block_…` of a record.
@@ -144,9 +148,12 @@ def measure_activations(network: nn.Module, images: Iterable[Tensor]) -> dict[st
     first = next(batches)
     observed = [_Observed(point) for point in narrow_points(replica, first[:1])]
     count = 0
-    for batch in chain([first], batches):
-        replica(batch)
-        count += len(batch)
+    if device.dtype == torch.float16:
+        device = replace(device, dtype=torch.float32)
+    with device.autocast():
+        for batch in chain([first], batches):
+            replica(batch)
+            count += len(batch)
     blocks = [point.fields() for point in observed]
     return {"probe_images": count} | {name: tuple(block[name] for block in blocks) for name in (blocks or [{}])[0]}
 

@@ -36,7 +36,7 @@ OnEpoch = Callable[[Record], None]
 OnTrained = Callable[[nn.Module, Device], None]
 DEFAULT_DEVICE = DeviceConfig()
 
-PROBE_IMAGES = 512
+PROBE_IMAGES = 256
 """Validation images of the probe, or all of a smaller split."""
 
 LOSS_TOLERANCE = 1e-3
@@ -242,7 +242,7 @@ class _Training:
         assert self._data is not None
         try:
             sample = self._data.validation_sample(PROBE_IMAGES, self._recipe.eval_batch_size)
-            self.record = replace(self.record, **measure_activations(self.network, (images for images, _ in sample)))
+            self.record = replace(self.record, **measure_activations(self.network, (x for x, _ in sample), self.device))
         except Exception as error:
             log.warning("The probe failed, so its fields are empty (%s: %s)", type(error).__name__, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from typing import Any
 
@@ -13,8 +14,11 @@ from torch import Tensor, nn
 from designspace import ModelSpec
 from designspace.blocks import STAGES
 from designspace.network import build_network
+from sweeps.config import DeviceConfig
 from sweeps.trainer.activations import Moments, measure_activations, narrow_points
+from sweeps.trainer.device import resolve_device
 
+CPU = resolve_device(DeviceConfig(device="cpu", dtype="float32"))
 IMAGES = torch.randn(24, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 
 
@@ -25,7 +29,7 @@ def spec(*stages: dict[str, Any], **changes: Any) -> ModelSpec:
 
 def measure(*stages: dict[str, Any], **changes: Any) -> dict[str, Any]:
     torch.manual_seed(0)
-    return measure_activations(build_network(spec(*stages, **changes)), IMAGES.split(7))
+    return measure_activations(build_network(spec(*stages, **changes)), IMAGES.split(7), CPU)
 
 
 def normal(*shape: int) -> Tensor:
@@ -101,7 +105,7 @@ BLOCKS: dict[str, tuple[dict[str, Any], list[int], bool]] = {
 def test_every_block_has_one_narrow_point(name: str, batch_norm: bool) -> None:
     stage, channels, has_activation = BLOCKS[name]
     network = build_network(spec({"depth": 3, "width": 32, "stride": 2} | stage, batch_norm=batch_norm))
-    result = measure_activations(network, IMAGES.split(7))
+    result = measure_activations(network, IMAGES.split(7), CPU)
     assert list(result["block_channels"]) == channels
     assert [point.has_activation for point in narrow_points(network, IMAGES[:1])] == [has_activation] * 3
     for before, after, dead, width in zip(
@@ -135,7 +139,7 @@ def test_known_activations_of_a_network() -> None:
         first[1].bias.copy_(torch.tensor([-1e3, -1e3, -1e3, 1e3]))  # three dead channels, one linear
         first[1].weight.fill_(1.0)
         second[0].weight.copy_(second[0].weight[:1].expand(4, -1, -1, -1))  # four equal channels
-    result = measure_activations(network, [IMAGES])
+    result = measure_activations(network, [IMAGES], CPU)
     assert result["block_dead_fraction"] == (0.75, 0.0)
     assert result["block_rank_after"][0] == pytest.approx(1)
     assert result["block_rank_before"][1] == pytest.approx(1)
@@ -144,23 +148,34 @@ def test_known_activations_of_a_network() -> None:
 
 def test_batches_and_memory_format_change_no_value() -> None:
     network = build_network(spec({"block": "bottleneck", "depth": 2, "width": 32, "bottleneck_ratio": 2}))
-    whole, split = measure_activations(network, [IMAGES]), measure_activations(network, IMAGES.split(5))
+    whole, split = measure_activations(network, [IMAGES], CPU), measure_activations(network, IMAGES.split(5), CPU)
     last = measure_activations(
-        network.to(memory_format=torch.channels_last), [IMAGES.contiguous(memory_format=torch.channels_last)]
+        network.to(memory_format=torch.channels_last), [IMAGES.contiguous(memory_format=torch.channels_last)], CPU
     )
     for name, values in whole.items():
         assert split[name] == pytest.approx(values, rel=1e-4)
         assert last[name] == pytest.approx(values, rel=1e-4)
 
 
+def test_ranks_in_reduced_precision_agree_with_float32_and_float16_is_measured_in_float32() -> None:
+    network = build_network(spec({"block": "bottleneck", "depth": 2, "width": 32, "bottleneck_ratio": 2}))
+    exact, bfloat16, float16 = (
+        measure_activations(network, [IMAGES], dataclasses.replace(CPU, dtype=dtype))
+        for dtype in (torch.float32, torch.bfloat16, torch.float16)
+    )
+    assert float16 == exact
+    for name in ("block_rank_before", "block_rank_after"):
+        assert bfloat16[name] == pytest.approx(exact[name], rel=0.02)
+
+
 def test_the_network_is_not_modified() -> None:
     network = build_network(spec({"block": "basic", "depth": 1, "width": 8}))
     before = copy.deepcopy(network.state_dict())
-    measure_activations(network, [IMAGES])
+    measure_activations(network, [IMAGES], CPU)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_a_network_without_stages_has_no_blocks() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 10))
-    assert measure_activations(network, [IMAGES]) == {"probe_images": 24}
+    assert measure_activations(network, [IMAGES], CPU) == {"probe_images": 24}
