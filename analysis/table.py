@@ -184,8 +184,8 @@ class Table(Trainings):
         In studies with `probe: true`, also with the means of the probe.
 
         Args:
-            parameter: only this parameter, complexity or mean, or an expression of columns like learning_rate*weight_decay;
-                required for the figure.
+            parameter: only this parameter, complexity or mean, or an expression of columns like
+                learning_rate*weight_decay; required for the figure.
             failures: see the class.
         """
         from analysis.display import powers_table, ranges_table, regimes_table

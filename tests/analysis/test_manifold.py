@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis import expected_collapsed, manifold_experiment
-from analysis.manifold import DIMENSIONS, embed, embeddings, spiral
+from analysis.manifold import DIMENSIONS, embeddings, spiral
 from analysis.plots import plot_embedding, plot_manifold
 
 
