@@ -5,6 +5,7 @@ from .compare import compare_spaces
 from .error_distributions import describe_spaces, edf, edf_by, simultaneous_band
 from .grouping import group_by, in_families, keep_where, space_families
 from .loading import load, load_table
+from .manifold import expected_collapsed, manifold_experiment
 from .matching import complexity_weights
 from .parameters import best_range, permutation_importance, rank_trend, trend
 from .random_search import expected_best, models_needed, random_search_by, random_search_curve
@@ -46,6 +47,7 @@ __all__ = [
     "edf_by",
     "epoch_fidelity",
     "expected_best",
+    "expected_collapsed",
     "fit_population",
     "fit_quantized_linear",
     "group_by",
@@ -55,6 +57,7 @@ __all__ = [
     "linear_structure",
     "load",
     "load_table",
+    "manifold_experiment",
     "models_needed",
     "noise_by_depth",
     "noise_floor",

@@ -19,11 +19,15 @@ from analysis.formatting import has_have
 from designspace.expressions import unknown_column
 from designspace.spaces import RATES
 from designspace.study import COLUMNS as RECORD_COLUMNS
+from designspace.study import PARTS
 from designspace.validated import shorten, unknown
 
 OK = "ok"
 MISSING = "missing"
 """Status of a model that was drawn but has no record yet. It is not a failure and never counts."""
+
+PROBE_MEANS = {f"mean_{name}": f"mean over the network: {RECORD_COLUMNS[name].meaning}" for name in PARTS}
+"""Means of the probe's fields over the blocks or parts with a value; only in studies with `probe: true`."""
 
 COLUMNS = {
     "study": "name of the study folder or table",
@@ -32,6 +36,7 @@ COLUMNS = {
     "status": "as in a record, or 'missing' for a model that was drawn but has no record yet",
     "draw_id": "with spec_id, one draw of a population: random stream, seed and number of the draw",
     "block_widths": "width of each block, a tuple of integers",
+    **PROBE_MEANS,
 }
 """Columns of the table and their meaning. The free parameters of the spaces follow; a list becomes name_1, name_2, ….
 
@@ -296,13 +301,14 @@ def average_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         frame: columns of DRAW, `status`, `error_percent` and `failed`, as returned by `apply_failure_policy`.
 
     Returns:
-        One row per draw, in order: the row of its first seed with the mean `error_percent`, `failed` if any seed
-        failed, the `status` of the first failure, and `seeds`, the number of seeds.
+        One row per draw, in order: the row of its first seed with the mean `error_percent` and PROBE_MEANS, `failed` if
+        any seed failed, the `status` of the first failure, and `seeds`, the number of seeds.
     """
     reason = frame["status"].where(frame["failed"])
     grouped = frame.assign(status=reason).groupby(draw_columns(frame), sort=False, dropna=False)
     first = grouped.head(1).copy()
-    first["error_percent"] = grouped["error_percent"].mean().to_numpy()
+    for name in ("error_percent", *(name for name in PROBE_MEANS if name in frame)):
+        first[name] = grouped[name].mean().to_numpy()
     first["failed"] = grouped["failed"].any().to_numpy()
     first["status"] = grouped["status"].first().fillna(OK).to_numpy()
     first["seeds"] = grouped.size().to_numpy()

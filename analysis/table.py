@@ -26,6 +26,7 @@ from analysis.rows import (
     COMPLEXITIES,
     MISSING,
     OK,
+    PROBE_MEANS,
     FailurePolicy,
     Resolved,
     Trainings,
@@ -182,9 +183,11 @@ class Table(Trainings):
     def trends(self, parameter: str | None = None, *, failures: FailurePolicy | str = "worst") -> Result:
         """Trend of the error with every parameter and complexity in each space, importance, and regimes of macs.
 
+        In studies with `probe: true`, also with the means of the probe.
+
         Args:
-            parameter: only this parameter or complexity, or an expression of columns like learning_rate*weight_decay;
-                required for the figure.
+            parameter: only this parameter, complexity or mean, or an expression of columns like
+                learning_rate*weight_decay; required for the figure.
             failures: see the class.
         """
         from analysis.display import powers_table, ranges_table, regimes_table
@@ -199,7 +202,8 @@ class Table(Trainings):
         from analysis.regimes import best_by_regime, regime_trends
 
         models, resolved = self._models(failures)
-        names = [*self.parameters, *(name for name in COMPLEXITIES if models[name].notna().any())]
+        measured = [*COMPLEXITIES, *(name for name in PROBE_MEANS if name in models)]
+        names = [*self.parameters, *(name for name in measured if models[name].notna().any())]
         if parameter is not None and parameter not in names:
             if parameter in models or re.fullmatch(PLAIN, parameter):
                 raise ValueError(unknown("parameter", parameter, names))

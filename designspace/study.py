@@ -83,6 +83,7 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Curve = tuple[float | None, ...]
+Parts = tuple[float | None, ...]
 Mapped = Annotated[dict[str, Any], AfterValidator(_check_finite)]
 Time = Annotated[str, AfterValidator(_check_time)]
 TimeOrEmpty = Annotated[str, AfterValidator(lambda text: text and _check_time(text))]
@@ -94,7 +95,11 @@ def _column(meaning: str, unit: str = "", **default: Any) -> Any:
 
 @dataclass(frozen=True)
 class Record:
-    """One trained model, or the failure to train it. Curves have one value per epoch."""
+    """One trained model, or the failure to train it. Curves have one value per epoch.
+
+    Fields of the probe (`probe: true`) have one value per block or per part (stem, stages, head), and are empty without
+    it.
+    """
 
     __pydantic_config__ = STRICT
 
@@ -129,6 +134,13 @@ class Record:
     epoch_learning_rate: Curve = _column("learning rate at the end of the epoch", default=())
     epoch_seconds: Curve = _column("time of the epoch with its evaluation", "s", default=())
     epoch_cpu_seconds: Curve = _column("CPU time of the training process in the epoch, all threads", "s", default=())
+    probe_images: Count | None = _column("validation images of the probe", default=None)
+    block_channels: Parts = _column("channels at the narrow point of the block", default=())
+    block_rank_before: Parts = _column("effective rank at the narrow point, before its activation", default=())
+    block_rank_after: Parts = _column("effective rank at the narrow point, after its activation if any", default=())
+    block_dead_fraction: Parts = _column("fraction of channels at the narrow point that never fire", default=())
+    part_gradient_norm_first: Parts = _column("L2 norm of the gradient, mean over the first epoch", default=())
+    part_gradient_norm_last: Parts = _column("L2 norm of the gradient, mean over the last epoch", default=())
     torch_version: str = _column("version of PyTorch", default="")
     device_name: str = _column("GPU or processor", default="")
     threads: Count | None = _column("CPU threads of the training process", default=None)
@@ -166,6 +178,7 @@ class Column:
 _RECORD = TypeAdapter(Record)
 COLUMNS = {f.name: Column(f.metadata["meaning"], f.metadata["unit"]) for f in fields(Record)}
 CURVES = tuple(f.name for f in fields(Record) if f.type == "Curve")
+PARTS = tuple(f.name for f in fields(Record) if f.type == "Parts")
 
 
 def now() -> str:

@@ -269,6 +269,7 @@ class StudyConfig(TrainingConfig):
     deadline_seconds: Seconds | None
     trainer: str | None
 
+    probe: bool
     run: str = Field(min_length=1)
     plan: Literal["only"] | None
     processes: Literal["auto"] | Positive

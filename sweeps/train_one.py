@@ -45,6 +45,7 @@ def train(
     on_epoch: Callable[[Record], None] | None = None,
     world: World | None = None,
     weights: str | Path | None = None,
+    probe: bool = False,
     **changes: Any,
 ) -> Record:
     """Train a network and return its record.
@@ -66,6 +67,7 @@ def train(
         world: the processes that train this network together. All make the same call; the first writes the files.
         weights: start from these weights: a .safetensors file, a state dict (torch.save), or a folder written by `out`.
             The head is newly initialized if the number of classes differs.
+        probe: add gradient norms, and activations of the trained network, to the record.
         changes: fields of the recipe, like epochs=3.
 
     Raises:
@@ -115,6 +117,7 @@ def train(
         on_trained=(lambda network, device: trained.append((network, device))) if folder else None,
         initial=initial,
         world=world,
+        probe=probe,
     )
     if folder and trained:
         folder.write(spec, record, splits, test_part, *trained[0])
@@ -315,6 +318,7 @@ def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False
         on_epoch=print_epoch,
         world=world,
         weights=own["weights"] or None,
+        probe=config.probe,
     )
     if record.status != "ok":
         process = f"process {world.rank} of {world.size}: " if world.size > 1 else ""

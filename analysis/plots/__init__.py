@@ -1,6 +1,7 @@
 """Plots of statistics. Each function draws a frame onto Axes, computes nothing, and returns the Axes."""
 
 from analysis.plots.distributions import plot_differences, plot_edf, plot_random_search
+from analysis.plots.manifold import plot_embedding, plot_manifold
 from analysis.plots.parameters import plot_dependence, plot_importance, plot_parameter, plot_pareto, plot_regimes
 from analysis.plots.restrictions import plot_kept, plot_restrictions
 from analysis.plots.training import plot_learning_curves, plot_rank_agreement, plot_recipes
@@ -10,10 +11,12 @@ __all__ = [
     "plot_dependence",
     "plot_differences",
     "plot_edf",
+    "plot_embedding",
     "plot_importance",
     "plot_kept",
     "plot_learning_curves",
     "plot_linear_structure",
+    "plot_manifold",
     "plot_parameter",
     "plot_pareto",
     "plot_random_search",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections import Counter
@@ -30,7 +31,7 @@ from analysis.readers.columns import (
 )
 from analysis.readers.nds import read_nds
 from analysis.readers.pycls import read_pycls
-from analysis.rows import COLUMNS, MISSING
+from analysis.rows import COLUMNS, MISSING, PROBE_MEANS
 from designspace import ModelSpec
 from designspace.expressions import list_columns, quoted
 from designspace.study import COLUMNS as RECORD_COLUMNS
@@ -127,7 +128,17 @@ def read_study(path: Path) -> Part:
         row["block_widths"] = ModelSpec.from_mapping(model.spec).block_widths
         rows.append(row | _flat(model.parameters, row))
     frame = pd.DataFrame(rows)
+    for name in PROBE_MEANS:
+        values = frame[name.removeprefix("mean_")].map(_mean)
+        if values.notna().any():
+            frame[name] = values
     return Part(frame, [str(key) for key in frame if key not in COLUMNS], manifest=dict(study.manifest))
+
+
+def _mean(values: tuple[float | None, ...] | None) -> float:
+    """The mean of the numbers; NaN without any."""
+    numbers = [value for value in values or () if value is not None]
+    return sum(numbers) / len(numbers) if numbers else math.nan
 
 
 def _flat(parameters: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from analysis.expressions import single_column
 from analysis.readers.cells import LARGEST, Cells, as_integers, as_text
 from analysis.rows import MISSING, OK
 from designspace.expressions import list_columns, parse_expression, quoted
-from designspace.study import CURVES
+from designspace.study import CURVES, PARTS
 from designspace.validated import cut, shorten
 
 TEXTS = ("spec_id", "draw_id", "space", "status", "message", "recipe_id", "data_id")
 POSITIVE = ("macs", "params", "acts", "depth")
 INTEGERS = ("index", "seed")
-LISTS = ("block_widths", "stage_depths", *CURVES)
+LISTS = ("block_widths", "stage_depths", *CURVES, *PARTS)
 TARGETS = {
     "error": "error_percent",
     "name": "spec_id",
@@ -93,7 +93,7 @@ def read_column(cells: Cells, name: str, expression: str) -> pd.Series:
             rule = f"must be a column of lists; columns: {list_columns(names)}"
             raise ValueError(f"{cells.path}: {cut(name)} = {shorten(expression)}: {rule}")
         lists = cells.lists(column)
-        return lists.map(lambda curve: curve or ()) if target in CURVES else lists
+        return lists.map(lambda curve: curve or ()) if target in (*CURVES, *PARTS) else lists
     if column is None:
         try:
             parsed = parse_expression(expression.strip(), names)

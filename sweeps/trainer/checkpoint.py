@@ -33,6 +33,7 @@ PROGRESS = (
     "peak_memory_bytes",
     "memory_format",
     "compiled",
+    "part_gradient_norm_first",
     *CURVES,
 )
 """Fields of a record that a resumed training continues from."""

@@ -155,11 +155,23 @@ class ResidentLoader:
             indices = share[first : first + batch_size]
             yield self._in_format(self.validation.batch(indices)), labels[indices]
 
+    def validation_sample(self, count: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield up to `count` evenly spaced validation images, the same in every process."""
+        labels = self.validation.labels
+        for indices in torch.from_numpy(evenly_spaced(len(labels), count)).to(labels.device).split(batch_size):
+            yield self._in_format(self.validation.batch(indices)), labels[indices]
+
     def _in_format(self, images: Tensor) -> Tensor:
         if self.memory_format == torch.channels_last:
             return images
         # contiguous() keeps the strides of one-channel images, which count as both formats, and layers follow strides.
         return images.clone(memory_format=self.memory_format)
+
+
+def evenly_spaced(size: int, count: int) -> np.ndarray:
+    """Return up to `count` increasing indices below `size`, which represent all classes of sorted images."""
+    count = min(count, size)
+    return np.arange(count) * size // count
 
 
 @functools.lru_cache(maxsize=2)

@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sweeps.config import Recipe
 from sweeps.data import ImageError
 from sweeps.trainer.device import Deadline, Device, Stopwatch, merge_narrow_groups, reset_peak_memory
+from sweeps.trainer.gradients import GradientNorms
 from sweeps.trainer.graph import GraphedUpdates
 from sweeps.trainer.images import ResidentLoader, derive_seed
 from sweeps.trainer.mixing import Mixing, Policy, augmented, draw_mixing
@@ -49,6 +50,9 @@ class Loader(Protocol):
     def validation_batches(self, batch_size: int) -> Batches:
         """Validation images, in order."""
 
+    def validation_sample(self, count: int, batch_size: int) -> Batches:
+        """Up to `count` evenly spaced validation images, the same in every process."""
+
 
 class Epoch(NamedTuple):
     """One epoch, in the names of the record's curves: loss in nats, errors in percent, times with evaluation."""
@@ -74,9 +78,12 @@ class TrainingRun:
     """The state of one run. `train_epoch` advances it by an epoch; `state_dict` has everything the next epoch needs.
 
     When several processes train one network, each has its own run with the same weights and makes the same calls.
+    With `probe`, `gradient_norms` accumulates the gradients of every update.
     """
 
-    def __init__(self, build: Callable[[], nn.Module], recipe: Recipe, seed: int, device: Device) -> None:
+    def __init__(
+        self, build: Callable[[], nn.Module], recipe: Recipe, seed: int, device: Device, *, probe: bool = False
+    ) -> None:
         torch.manual_seed(derive_seed(seed, 0, "initialisation"))
         network = build()  # on the CPU, so that a seed gives the same weights on every device
         self.network = network.to(device=device.torch_device, memory_format=device.memory_format)  # type: ignore[call-overload]
@@ -86,6 +93,7 @@ class TrainingRun:
         self.epochs_done = 0
         self.updates = 0
         self.stopwatch = Stopwatch(device)
+        self.gradient_norms = GradientNorms(self.network) if probe else None
         self._has_updated = False
         self._averaged: AveragedModel | None = None
         if recipe.ema_decay is not None:
@@ -163,6 +171,9 @@ class TrainingRun:
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self._recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        if self.gradient_norms is not None:
+            self.scaler.unscale_(self.optimizer)
+            self.gradient_norms.add()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), (logits.detach().argmax(1) != labels).sum()

@@ -27,7 +27,7 @@ from sweeps.config import Recipe
 from sweeps.data import ImageError, StreamedSplits
 from sweeps.stop import WORKERS_SIGNALS
 from sweeps.trainer.device import Device
-from sweeps.trainer.images import derive_seed, draw_order
+from sweeps.trainer.images import derive_seed, draw_order, evenly_spaced
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -160,6 +160,15 @@ class Stream:
         world = self.device.world
         share = self.splits.validation[world.rank :: world.size]
         return self._batches([Request(share[at : at + batch_size]) for at in range(0, len(share), batch_size)])
+
+    def validation_sample(self, count: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return up to `count` evenly spaced validation images, the same in every process.
+
+        Raises:
+            ImageError: an image cannot be read.
+        """
+        sample = self.splits.validation[evenly_spaced(len(self.splits.validation), count)]
+        return self._batches([Request(sample[at : at + batch_size]) for at in range(0, len(sample), batch_size)])
 
     def close(self) -> None:
         """Stop the workers. The next batch starts new ones; garbage collection of the stream stops them too."""

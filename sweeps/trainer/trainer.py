@@ -19,6 +19,7 @@ from designspace.spec import ModelSpec
 from designspace.study import Outcome, Record, now
 from sweeps.config import DeviceConfig, Recipe
 from sweeps.data import Splits, StreamedSplits
+from sweeps.trainer.activations import measure_activations
 from sweeps.trainer.checkpoint import IDENTITY, LONG_SECONDS, Checkpoint
 from sweeps.trainer.device import Deadline, Device, empty_cache, peak_memory_bytes, reset_peak_memory, resolve_device
 from sweeps.trainer.distributed import ALONE, World
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 OnEpoch = Callable[[Record], None]
 OnTrained = Callable[[nn.Module, Device], None]
 DEFAULT_DEVICE = DeviceConfig()
+
+PROBE_IMAGES = 256
+"""Validation images of the probe, or all of a smaller split."""
 
 LOSS_TOLERANCE = 1e-3
 """Nats by which the loss of a collapsed network may be below the entropy of the labels: rounding and sampling."""
@@ -93,6 +97,7 @@ def train_network(
     on_trained: OnTrained | None = None,
     initial: InitialWeights | None = None,
     world: World = ALONE,
+    probe: bool = False,
 ) -> Record:
     """Train a network and return its record. A failure of the model is a status, not an error.
 
@@ -113,6 +118,8 @@ def train_network(
         on_trained: called with the trained network and its device if the training succeeded; its exceptions propagate.
         initial: weights to start from instead of random ones.
         world: the processes that train this network together. All make the same call; the first writes the checkpoint.
+        probe: add gradient norms, and activations of the trained network, to the record. Weights and error stay the
+            same. A failure of the probe is a warning.
 
     Raises:
         ValueError: data, recipe, device, and checkpoint do not fit together.
@@ -129,7 +136,7 @@ def train_network(
         record = saved[1] if saved else replace(record, started_at=now(), train_seconds=0.0)
         agreed |= arithmetic(device) | {name: getattr(record, name) for name in (*IDENTITY, "epochs_done")}
         agreed["weights"] = weights
-    training = _Training(build, splits, recipe, record, resolution or splits.resolution, device)
+    training = _Training(build, splits, recipe, record, resolution or splits.resolution, device, probe)
     deadline = Deadline(deadline_seconds, sum(seconds or 0.0 for seconds in record.epoch_seconds))
     reset_peak_memory(device)
     with device.settings(recipe.epochs * recipe.updates_per_epoch(len(splits.train_labels))):
@@ -144,6 +151,8 @@ def train_network(
                 if on_epoch is not None:
                     on_epoch(training.record)
             training.succeed()
+            if probe:
+                training.probe_activations()
         except TrainingStopped as stopped:
             if stopped.__cause__ is not None:
                 log.warning("Training failed: %s", stopped.message, exc_info=stopped.__cause__)
@@ -166,8 +175,9 @@ class _Training:
         record: Record,
         resolution: int,
         device: Device,
+        probe: bool,
     ) -> None:
-        self.record, self.device = record, device
+        self.record, self.device, self._probe = record, device, probe
         self._build, self._splits, self._recipe, self._resolution = build, splits, recipe, resolution
         self._run: TrainingRun | None = None
         self._data: ResidentLoader | Stream | None = None
@@ -187,7 +197,7 @@ class _Training:
             self.device = faster_layout(self._build, self._splits, last, self._recipe, self.device)
         self.record = replace(self.record, **_environment(self.device))
         self._load_data()
-        self._run = TrainingRun(self._build, self._recipe, self.record.seed, self.device)
+        self._run = TrainingRun(self._build, self._recipe, self.record.seed, self.device, probe=self._probe)
         if state is None and initial is not None:
             initial.load_into(self._run.network)
         if state is not None:
@@ -207,6 +217,12 @@ class _Training:
             f"epoch_{name}": (*getattr(self.record, f"epoch_{name}"), value) for name, value in epoch._asdict().items()
         }
         self.record = replace(self.record, epochs_done=self._run.epochs_done, peak_memory_bytes=peak, **curves)
+        if self._run.gradient_norms is not None:
+            norms = self._run.gradient_norms.take()
+            if self._run.epochs_done == 1:
+                self.record = replace(self.record, part_gradient_norm_first=norms)
+            if self._run.epochs_done == self._recipe.epochs:
+                self.record = replace(self.record, part_gradient_norm_last=norms)
 
     def state_dict(self) -> dict[str, Any]:
         assert self._run is not None
@@ -220,6 +236,15 @@ class _Training:
         assert loss is not None
         collapsed = is_collapsed(error, loss, self._splits, self._recipe.label_smoothing)
         self.record = replace(self.record, error_percent=error, collapsed=collapsed)
+
+    def probe_activations(self) -> None:
+        """Add the activations of the trained network to the record."""
+        assert self._data is not None
+        try:
+            sample = self._data.validation_sample(PROBE_IMAGES, self._recipe.eval_batch_size)
+            self.record = replace(self.record, **measure_activations(self.network, (x for x, _ in sample), self.device))
+        except Exception as error:
+            log.warning("The probe failed, so its fields are empty (%s: %s)", type(error).__name__, error)
 
     def fail(self, stopped: TrainingStopped) -> None:
         """Complete the record with the status and message of a failure, and free the network."""

@@ -89,7 +89,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     """Open the built-in trainer: the study's data, recipe and device, on the first visible GPU.
 
     Args:
-        config: the study's frozen config, with the current `checkpoint_seconds` and `processes`.
+        config: the study's frozen config, with the current `checkpoint_seconds`, `probe` and `processes`.
     Raises:
         ValueError: the data, the recipe or the device is not available as configured.
     """
@@ -138,6 +138,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
             deadline_seconds=task.deadline_seconds,
             checkpoint=task.checkpoint,
             long_seconds=config["checkpoint_seconds"],
+            probe=config.get("probe", False),
         )
         if device.is_cuda:
             leave_clean()

@@ -443,6 +443,12 @@ RATES = (
 )
 
 
+def test_a_probe_may_be_turned_on_at_every_start(tmp_path):
+    study = freeze(config(), tmp_path / "study")
+    again = freeze(config("probe=true"), tmp_path / "study")
+    assert (again.manifest["config_hash"], again.models) == (study.manifest["config_hash"], study.models)
+
+
 def test_drawn_rates_are_part_of_the_recipe_of_a_model(tmp_path):
     fixed, study = freeze(config(), tmp_path / "fixed"), freeze(config(*RATES), tmp_path / "drawn")
     assert study.manifest["recipe_id"] == fixed.manifest["recipe_id"]

@@ -94,6 +94,16 @@ def test_a_training_killed_after_any_epoch_and_resumed_is_bit_identical(
     assert [path.name for path in file.parent.iterdir()] == ["model.pt"]
 
 
+def test_a_resumed_training_has_the_same_probe(splits: Splits, tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    expected = train(splits, probe=True)
+    with pytest.raises(Killed):
+        train(splits, file, 1, probe=True)
+    record = train(splits, file, probe=True)
+    for name in ("part_gradient_norm_first", "part_gradient_norm_last", "block_rank_before", "block_rank_after"):
+        assert getattr(record, name) == getattr(expected, name) != ()
+
+
 def test_a_resumed_training_keeps_its_start_and_its_kernels(splits: Splits, tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
     train_until_killed(splits, file, 1)

@@ -80,6 +80,17 @@ def test_graphed_updates_equal_ordinary_updates(
     assert graphed.updates == ordinary.updates == 30
 
 
+def test_gradient_norms_of_graphed_updates_equal_those_of_ordinary_ones(
+    captured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordinary, graphed = (
+        train(dataclasses.replace(CPU, cuda_graphs=graphs), monkeypatch, probe=True) for graphs in (False, True)
+    )
+    assert captured
+    assert ordinary.part_gradient_norm_first == graphed.part_gradient_norm_first
+    assert ordinary.part_gradient_norm_last == graphed.part_gradient_norm_last
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

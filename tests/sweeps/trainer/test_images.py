@@ -12,7 +12,14 @@ from torch import nn
 from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import DataConfig, Splits, open_data
 from sweeps.trainer.device import resolve_device
-from sweeps.trainer.images import ResidentImages, at_resolution, cache_on_device, clear_cache, draw_augmentation
+from sweeps.trainer.images import (
+    ResidentImages,
+    at_resolution,
+    cache_on_device,
+    clear_cache,
+    draw_augmentation,
+    evenly_spaced,
+)
 
 CPU = resolve_device(DeviceConfig(device="cpu"))
 
@@ -92,3 +99,21 @@ def test_augmentation_depends_on_seed_and_epoch_only() -> None:
 
     assert draws(0, 0) == draws(0, 0)
     assert len({draws(0, 0), draws(0, 1), draws(1, 0), draws(1, 1)}) == 4
+
+
+@pytest.mark.parametrize(("size", "count"), [(10, 3), (10, 10), (10, 99), (5000, 512), (1, 1)])
+def test_a_sample_is_evenly_spaced_over_the_images(size: int, count: int) -> None:
+    indices = evenly_spaced(size, count)
+    assert indices[0] == 0
+    assert len(indices) == min(size, count)
+    gaps = np.diff([*indices, size])
+    assert gaps.min() >= 1
+    assert gaps.max() - gaps.min() <= 1
+
+
+def test_a_sample_of_the_validation_images_is_fixed(splits: Splits) -> None:
+    loader = cache_on_device(splits, CPU, 0)
+    images, labels = (torch.cat(parts) for parts in zip(*loader.validation_sample(100, 32), strict=True))
+    everything, all_labels = next(loader.validation_batches(300))
+    assert torch.equal(labels, all_labels[::3])
+    assert torch.equal(images, everything[::3])

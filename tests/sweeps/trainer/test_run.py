@@ -132,9 +132,10 @@ class Calls(TorchDispatchMode):
         return self.counts.total() - sum(self.counts[name] for name in self.WITHOUT_KERNEL)
 
 
+@pytest.mark.parametrize("probe", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_an_update_never_waits_for_the_device(splits: Splits, dtype: torch.dtype) -> None:
-    run = new_run(dtype=dtype)
+def test_an_update_never_waits_for_the_device(splits: Splits, dtype: torch.dtype, probe: bool) -> None:
+    run = TrainingRun(network, RECIPE, 0, dataclasses.replace(CPU, dtype=dtype), probe=probe)
     with Calls() as calls:
         for images, labels in itertools.islice(cache_on_device(splits, CPU, 1).epoch(RECIPE, 0, 0), 2):
             run.update(run.network, images, labels, 0.1)

@@ -130,6 +130,15 @@ def epochs(stream: Stream, recipe: Recipe) -> list[tuple[torch.Tensor, torch.Ten
     return first + validation + unfinished + list(stream.epoch(recipe, 0, 1))
 
 
+def test_a_sample_of_the_validation_images_is_evenly_spaced(folder: Path) -> None:
+    stream = Stream(opened(folder, workers=0), resolve_device(CPU))
+    everything, labels = next(stream.validation_batches(99))
+    sample = list(stream.validation_sample(4, 3))
+    assert [len(batch) for _, batch in sample] == [3, 1]
+    chosen = [position * len(labels) // 4 for position in range(4)]
+    assert torch.equal(torch.cat([images for images, _ in sample]), everything[chosen])
+
+
 def test_batches_do_not_depend_on_the_number_of_workers(folder: Path) -> None:
     recipe = load_recipe(batch_size=20, crop_padding=1, flip=True)
     none, one, three = (

@@ -15,6 +15,9 @@ from designspace import ModelSpec, complexity
 from designspace.study import Record
 from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import Splits
+from sweeps.trainer import trainer
+from sweeps.trainer.device import resolve_device
+from sweeps.trainer.run import TrainingRun
 from sweeps.trainer.trainer import is_collapsed, new_record, train_model, train_network
 
 RECIPE = load_recipe(epochs=2, batch_size=32, crop_padding=1, flip=False)
@@ -223,3 +226,72 @@ def test_a_gpu_trains_with_the_same_code(splits: Splits, dtype: str) -> None:
     assert first.epoch_train_loss == second.epoch_train_loss
     assert first.error_percent is not None
     assert first.error_percent < 60
+
+
+def probed(record: Record) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name.startswith(("probe", "block", "part"))}
+
+
+TIMES = ("train_seconds", "images_per_second", "epoch_seconds", "epoch_cpu_seconds", "started_at", "ended_at")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_probe_changes_nothing_but_its_own_fields(splits: Splits, dtype: str) -> None:
+    networks: list[dict[str, Tensor]] = []
+
+    def train(probe: bool) -> Record:
+        return train_model(
+            spec(),
+            splits,
+            RECIPE,
+            new_record(spec(), splits, RECIPE, seed=5),
+            device_config=DeviceConfig(device="cpu", dtype=dtype),  # type: ignore[arg-type]
+            on_trained=lambda network, _: networks.append(network.state_dict()),
+            probe=probe,
+        )
+
+    plain, record = train(False), train(True)
+    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+    same = [name for name in vars(plain) if name not in (*TIMES, *probed(plain))]
+    assert {name: getattr(record, name) for name in same} == {name: getattr(plain, name) for name in same}
+    assert set(probed(plain).values()) == {(), None}
+    assert record.probe_images == 256
+    assert record.block_channels == (8,)
+    assert 1 <= record.block_rank_before[0] <= 8  # type: ignore[operator]
+    assert len(record.part_gradient_norm_first) == len(record.part_gradient_norm_last) == 3  # stem, stage, head
+    assert all(norm and norm > 0 for norm in record.part_gradient_norm_first + record.part_gradient_norm_last)
+    assert record.part_gradient_norm_first != record.part_gradient_norm_last
+    assert Record.from_json(record.to_json()) == record
+
+
+def test_a_failed_probe_does_not_lose_the_training(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(trainer, "measure_activations", fail)
+    record = train_model(spec(), splits, RECIPE, new_record(spec(), splits, RECIPE, 0), probe=True)
+    assert record.status == "ok"
+    assert record.block_channels == ()
+    assert "The probe failed, so its fields are empty (RuntimeError: no kernel)" in caplog.text
+
+
+def test_any_network_can_be_probed(splits: Splits) -> None:
+    record = train_network(network, splits, RECIPE, RECORD, probe=True)
+    assert (record.status, record.probe_images, record.block_channels) == ("ok", 256, ())
+    assert len(record.part_gradient_norm_last) == 3  # convolution, batch norm, linear
+
+
+def test_gradient_norms_of_float16_do_not_depend_on_the_loss_scale(splits: Splits) -> None:
+    device = dataclasses.replace(resolve_device(CPU), dtype=torch.float16)
+    norms = []
+    for scale in (2.0**4, 2.0**12):
+        run = TrainingRun(network, RECIPE, 0, device, probe=True)
+        run.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        run.update(
+            run.network, torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(4), 0.1
+        )
+        assert run.gradient_norms is not None
+        norms.append(run.gradient_norms.take())
+    assert norms[0] == pytest.approx(norms[1], rel=0.02)
