@@ -38,8 +38,8 @@ RECIPE_COLUMNS = {
     "cost": "seconds per network, over all its seeds: CPU time if every study recorded it, else wall-clock time",
     "relative_cost": "cost relative to the base",
     "between_evaluations": "fraction of the cost that is evaluation before the last epoch",
-    "spearman, spearman_lower, spearman_upper": "rank correlation with the mean error of the reference over the seeds "
-    "that the recipe was not trained with, else over its other seeds; mean over the seeds of the recipe",
+    "spearman, spearman_lower, spearman_upper": "rank correlation with one training of the reference with another "
+    "seed; mean over the pairs of seeds",
     "kendall": "Kendall's tau-b, likewise",
     "gain, gain_lower, gain_upper": "spearman minus that of the base, with a paired interval",
     "difference": "mean error of the first space minus that of the second at equal macs, points; with more spaces, of "
@@ -54,7 +54,7 @@ RECIPE_COLUMNS = {
 
 @dataclass(frozen=True)
 class _Candidate:
-    """Errors of the same networks by one recipe: `trainings` (T, N), each compared with the row of `targets` (T, N)."""
+    """Errors of N networks by one recipe, `trainings` (T, N), and those each is compared with, `targets` (T, R, N)."""
 
     name: str
     seeds: int
@@ -62,6 +62,12 @@ class _Candidate:
     between: float
     trainings: Array
     targets: Array
+
+    def pairs(self) -> Iterator[tuple[Array, Array]]:
+        """A training of the recipe and one of the reference, (N,) each."""
+        for errors, targets in zip(self.trainings, self.targets, strict=True):
+            for target in targets:
+                yield errors, target
 
 
 @dataclass(frozen=True)
@@ -165,15 +171,13 @@ def _candidates(
         yield _Candidate(study, 1, cost, between, trainings, _targets(by_seed, table.columns))
         new = by_seed.columns.difference(table.columns)
         if seeds > 1 and len(new):
-            mean, target = (values.mean(axis=0, keepdims=True) for values in (trainings, by_seed[new].to_numpy().T))
-            yield _Candidate(study, seeds, cost * seeds, between, mean, target)
+            mean = trainings.mean(axis=0, keepdims=True)
+            yield _Candidate(study, seeds, cost * seeds, between, mean, by_seed[new].to_numpy().T[None])
     yield from _stopped(frame[frame["study"] == reference], errors[reference], reference, clock)
     for name in COMPLEXITIES[:2]:
         if first[name].notna().all():
             baseline = -first[name].to_numpy(dtype=float)[None]
-            yield _Candidate(
-                f"most {name} first", 0, 0.0, np.nan, baseline, by_seed.to_numpy().T.mean(0, keepdims=True)
-            )
+            yield _Candidate(f"most {name} first", 0, 0.0, np.nan, baseline, by_seed.to_numpy().T[None])
 
 
 def _stopped(part: pd.DataFrame, table: pd.DataFrame, reference: str, clock: str) -> Iterator[_Candidate]:
@@ -201,14 +205,15 @@ def _stopped(part: pd.DataFrame, table: pd.DataFrame, reference: str, clock: str
 
 
 def _targets(reference: pd.DataFrame, seeds: pd.Index) -> Array:
-    """The errors of the reference that trainings with these seeds are compared with, (seeds, networks).
+    """The trainings of the reference that trainings with these seeds are compared with, (seeds, R, networks).
 
-    Equal seeds share their initial weights and orders of the images, so their errors are correlated. The target is the
-    mean over the seeds of the reference that are not among `seeds`, else over those that differ from each; NaN without.
+    Equal seeds share their initial weights and the order of the images, so their errors are correlated. The targets are
+    the trainings with seeds that are not among `seeds`, else those that differ from each; NaN without.
     """
     new = reference.columns.difference(seeds)
-    others = [new if len(new) else reference.columns.drop(seed) for seed in seeds]
-    return np.stack([reference[columns].mean(axis=1).to_numpy() for columns in others])
+    if not len(new) and len(reference.columns) == 1:
+        return np.full((len(seeds), 1, len(reference)), np.nan)
+    return np.stack([reference[new if len(new) else reference.columns.drop(seed)].to_numpy().T for seed in seeds])
 
 
 def _recorded(frame: pd.DataFrame, column: str) -> bool:
@@ -234,8 +239,7 @@ def _measure(
     """Spearman's rho, difference and separation of each candidate, means over its trainings; each (candidates,)."""
     rows = []
     for one in candidates:
-        pairs = zip(one.trainings[:, kept], one.targets[:, kept], strict=True)
-        rho = np.mean([_spearman(errors, target) for errors, target in pairs])
+        rho = np.mean([_spearman(errors[kept], target[kept]) for errors, target in one.pairs()])
         apart = np.array([networks.separation(errors, kept) for errors in one.trainings])
         with np.errstate(divide="ignore", invalid="ignore"):
             rows.append((rho, apart[:, 0].mean(), np.mean(apart[:, 0] / apart[:, 1])))
@@ -274,7 +278,6 @@ def _rows(networks: _Networks, candidates: Sequence[_Candidate], base: int) -> I
         0.0 if networks.pair is None else float(np.mean([np.sum(networks.space == name) for name in networks.pair]))
     )
     for at, one in enumerate(candidates):
-        pairs = zip(one.trainings, one.targets, strict=True)
         row: dict[str, object] = {
             "recipe": one.name,
             "seeds": one.seeds,
@@ -284,7 +287,7 @@ def _rows(networks: _Networks, candidates: Sequence[_Candidate], base: int) -> I
             "spearman": rho[at],
             "spearman_lower": low[at],
             "spearman_upper": high[at],
-            "kendall": np.mean([stats.kendalltau(errors, target).statistic for errors, target in pairs]),
+            "kendall": np.mean([stats.kendalltau(errors, target).statistic for errors, target in one.pairs()]),
         } | _with_ends("gain", rho[at] - rho[base], gain_half[at])
         if one.seeds:  # a baseline is not an error
             needed = per_space * (power / apart[at]) ** 2 if apart[at] else np.inf
