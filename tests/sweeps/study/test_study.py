@@ -25,7 +25,8 @@ from designspace.claims import Claim
 from designspace.cli import main
 from designspace.distributions import Choice
 from designspace.progress import StudyReader, active_seconds, duration
-from designspace.spaces import SPACES, space_from_config
+from designspace.spaces import space_from_config
+from designspace.spaces.named import SPACES
 from designspace.spec import ModelSpec
 from designspace.study import Record, Study, StudyModel
 from sweeps.compose import compose
