@@ -1,7 +1,7 @@
 """Claims of the papers, their estimates with simultaneous intervals, and the rule for the verdict.
 
 A study has several families of claims. Each family has an equal part of the 5 % error probability (Bonferroni), and
-its intervals are simultaneous over its claims. With 95 % confidence, no verdict of a study other than "not detectable" is
+its intervals are simultaneous over its claims. With 95 % confidence, no verdict of a study except "not detectable" is
 wrong.
 """
 
