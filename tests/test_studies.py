@@ -34,6 +34,7 @@ IMAGENET = {"resolution": 224, "in_channels": 3, "classes": 1000}
         ("zero", 1, (0.5, 1.5), "not detectable"),
         ("zero", 1, (1.1, 1.5), "contradicts"),
         ("negative", 0, (np.nan, np.nan), "not detectable"),
+        ("negative", 0, (-1, -1), "not detectable"),
     ],
 )
 def test_the_verdict_depends_only_on_the_interval(expected, margin, interval, verdict):

@@ -9,13 +9,13 @@ from pathlib import Path
 import benchmarks.studies
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.pages import write_overview, write_page, write_plan
-from benchmarks.studies.study import TABLE, Results
+from benchmarks.studies.study import PLAN, TABLE, Results
 
 OUT = Path(__file__).parents[2] / "docs" / "studies"
 
 
 def main() -> None:
-    """Run one command."""
+    """Parse the command line and run a command; errors of the user are one line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.studies",
         description=benchmarks.studies.__doc__,
@@ -29,22 +29,30 @@ def main() -> None:
         "--out", type=Path, default=OUT, metavar="DIR", help="folder of the pages (default docs/studies)"
     )
     arguments = parser.parse_args()
+    if arguments.command != "pages" and (arguments.name is None or not arguments.runs):
+        parser.error(f"{arguments.command}: NAME and RUN required")
+    if arguments.command == "plan" and arguments.n is None:
+        parser.error("plan: --n required, the number of models of the full run")
+    try:
+        run(arguments)
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run a command."""
     if arguments.command == "pages":
         stored = [name for name in DEFINITIONS if (arguments.out / name / TABLE).exists()]
         for name in stored:
             write_page(DEFINITIONS[name], arguments.out / name)
         write_overview(arguments.out)
         return
-    if arguments.name is None or not arguments.runs:
-        parser.error(f"{arguments.command}: NAME and RUN required")
     study, folder = DEFINITIONS[arguments.name], arguments.out / arguments.name
     if arguments.command == "plan":
-        if arguments.n is None:
-            parser.error("plan: --n required, the number of models of the full run")
         with tempfile.TemporaryDirectory() as pilot:
             study.store(arguments.runs, Path(pilot))
             write_plan(study, Results.read(Path(pilot)), arguments.n, folder)
-        print(f"written: {folder / 'plan.json'}")
+        print(f"written: {folder / PLAN}")
         return
     study.store(arguments.runs, folder)
     claims = write_page(study, folder)

@@ -53,7 +53,9 @@ class Claim:
     margin: float = 0.0
 
     def verdict(self, lower: float, upper: float) -> str:
-        """Apply the rule to an interval; NaN is not detectable."""
+        """Apply the rule to an interval. An unknown one, or one of width 0 (equal errors), decides nothing."""
+        if not lower < upper:
+            return UNDECIDED
         if self.expected == "zero":
             inside, outside = -self.margin < lower and upper < self.margin, lower > self.margin or upper < -self.margin
         elif self.expected == "negative":
