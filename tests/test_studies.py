@@ -144,7 +144,7 @@ def test_the_stored_table_gives_the_numbers_of_the_runs(tmp_path):
     study = Definition("x", "", "", (), (Means(claims, match=None),), ())
     study.store([run], tmp_path)
     direct = Means(claims, match=None).estimate(analysis.load(run), None, 0.95)
-    pd.testing.assert_frame_equal(study.findings(Results.read(tmp_path))[list(direct)], direct)
+    pd.testing.assert_frame_equal(study.findings(Results.read(tmp_path))[list(direct)], direct, check_dtype=False)
 
 
 def test_a_page_needs_a_plan(tmp_path):

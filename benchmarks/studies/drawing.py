@@ -111,7 +111,6 @@ def scaling(results: Results, figure: Figure) -> None:
         ax.errorbar(
             x, chosen["error"], chosen["sd"], marker="o", markersize=4, capsize=3, label=rule, color=style["color"]
         )
-    ax.set_xscale("log")
     ax.legend(title="scaled by", frameon=False)
     label_axes(ax, "macs (million)", "validation error (%)")
 
