@@ -1,0 +1,127 @@
+"""Figures of the study pages, from the stored tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import edf_by, trend
+from analysis.plots import plot_edf, plot_parameter
+from analysis.plots.style import group_styles, label_axes, tidy
+from benchmarks.studies.claims import AGREES, CONTRADICTS, UNDECIDED, in_regime, with_quantity
+from benchmarks.studies.study import Results
+
+COLORS = {AGREES: "#117733", CONTRADICTS: "#aa3377", UNDECIDED: "#777777"}
+
+
+def claims_figure(findings: pd.DataFrame, figure: Figure) -> None:
+    """Estimates with simultaneous intervals, a panel per unit, colored by verdict."""
+    units = list(dict.fromkeys(findings["unit"]))
+    sizes = [int((findings["unit"] == unit).sum()) for unit in units]
+    panels = figure.subplots(len(units), 1, squeeze=False, height_ratios=[size + 1 for size in sizes])[:, 0]
+    for unit, ax in zip(units, panels, strict=True):
+        part = findings[findings["unit"] == unit].reset_index(drop=True)
+        tidy(ax).axvline(0, color="#444444", linewidth=0.8)
+        for place, row in part.iterrows():
+            color = COLORS[row["verdict"]]
+            ax.plot([row["lower"], row["upper"]], [-place, -place], color=color, linewidth=2)
+            ax.plot(row["estimate"], -place, "o", color=color, markersize=5)
+            if row["expected"].startswith("within"):
+                margin = float(row["expected"].removeprefix("within ±"))
+                ax.plot(
+                    [-margin, -margin, np.nan, margin, margin],
+                    -place + np.array([-0.3, 0.3, 0, -0.3, 0.3]),
+                    color="#444444",
+                )
+        ax.set_yticks(-part.index.to_numpy(), [f"{row.claim}: {row.verdict}" for row in part.itertuples()], fontsize=8)
+        ax.set_ylim(-len(part) + 0.4, 0.6)
+        ax.set_xlabel(unit)
+        ax.grid(False)
+
+
+def edfs(*spaces: str, regime: str | None = None, quantity: str = "error_percent") -> Callable[[Results, Figure], None]:
+    """EDFs of spaces with their bands, as drawn."""
+
+    def draw(results: Results, figure: Figure) -> None:
+        table = with_quantity(in_regime(results.table, regime, results.limits), quantity)
+        models = table.models()
+        models = models[models["space"].isin(spaces)]
+        ax = plot_edf(
+            edf_by(models), order=spaces, limit=float(np.quantile(models["error_percent"], 0.95)), ax=figure.subplots()
+        )
+        if quantity != "error_percent":
+            label_axes(ax, "training error of the last epoch (%)", ax.get_ylabel())
+
+    return draw
+
+
+def against(column: str, *spaces: str, quantity: str = "error_percent") -> Callable[[Results, Figure], None]:
+    """Error against a column, with the means of groups of models."""
+
+    def draw(results: Results, figure: Figure) -> None:
+        models = with_quantity(results.table, quantity).models()
+        models = models[models["space"].isin(spaces)]
+        lines = [
+            trend(part[column], part["error_percent"]).assign(space=space)
+            for space, part in models.groupby("space", sort=False)
+        ]
+        limit = float(np.quantile(models["error_percent"], 0.97))
+        ax = plot_parameter(models, column, order=spaces, trend=pd.concat(lines), limit=limit, ax=figure.subplots())
+        if quantity != "error_percent":
+            label_axes(ax, column, "training error of the last epoch (%)")
+
+    return draw
+
+
+def predictors(target: str, space: str, columns: dict[str, str]) -> Callable[[Results, Figure], None]:
+    """Time against complexities on log axes, a panel each, with the correlation of the logs."""
+
+    def draw(results: Results, figure: Figure) -> None:
+        models = results.table.models()
+        models = models[(models["space"] == space) & ~models["failed"]]
+        panels = figure.subplots(1, len(columns), sharey=True)
+        for ax, (column, text) in zip(panels, columns.items(), strict=True):
+            known = models[[column, target]].astype(float).dropna()
+            tidy(ax).plot(known[column], known[target], ".", color=group_styles([space])[space]["color"])
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+            r = np.corrcoef(np.log(known.to_numpy().T))[0, 1]
+            label_axes(ax, text, target.replace("_", " ") if ax is panels[0] else "")
+            ax.set_title(f"r = {r:.2f}", fontsize=9)
+
+    return draw
+
+
+def scaling(results: Results, figure: Figure) -> None:
+    """Mean and standard deviation of the error over the seeds of each scaled network, a line per rule."""
+    frame = results.table.frame
+    frame = frame[frame["error_percent"].notna() & (frame["space"] != "grid")]
+    networks = frame.groupby("space", sort=False).agg(
+        macs=("macs", "first"), error=("error_percent", "mean"), sd=("error_percent", "std")
+    )
+    rules = list(dict.fromkeys(space.partition("_")[0] for space in networks.index if space != "base"))
+    ax: Axes = tidy(figure.subplots())
+    for rule, style in group_styles(rules).items():
+        chosen = networks.loc[["base", *(space for space in networks.index if space.startswith(f"{rule}_"))]]
+        x = chosen["macs"].astype(float) / 1e6
+        ax.errorbar(
+            x, chosen["error"], chosen["sd"], marker="o", markersize=4, capsize=3, label=rule, color=style["color"]
+        )
+    ax.legend(title="scaled by", frameon=False)
+    label_axes(ax, "macs (million)", "validation error (%)")
+
+
+def grid(results: Results, figure: Figure) -> None:
+    """Mean error of each point of the grid of alpha, beta and gamma, sorted."""
+    frame = results.table.frame
+    frame = frame[(frame["space"] == "grid") & frame["error_percent"].notna()]
+    means = frame.groupby(["alpha", "beta", "gamma"])["error_percent"].agg(["mean", "std"]).sort_values("mean")
+    ax: Axes = tidy(figure.subplots())
+    places = np.arange(len(means))
+    ax.errorbar(means["mean"], -places, xerr=means["std"], fmt="o", markersize=4, capsize=3, color="#4477aa")
+    ax.set_yticks(-places, [f"α {a:.3g}, β {b:.3g}, γ {c:.3g}" for a, b, c in means.index], fontsize=8)
+    label_axes(ax, "validation error (%)", "")
