@@ -61,10 +61,10 @@ def run(repetitions: int, seed: int = 0, *, sizes: Sequence[int] = (100, 300, 10
         One row per number of models. Percentages of the populations: `found` (the best single restriction ranks first
         of those that keep LEAST_SHARE of the space), `best covered`, `chosen covered` and `all covered` (the
         simultaneous interval contains the true effect, for the best, the first, and all restrictions), `false better`
-        and `false worse` (verdicts against the true effect), `cross covered` (the cross-fitted interval contains the mean true
-        effect of the chosen restrictions), `null better`, `null worse`, `null covered` (any verdict, and coverage of
-        the cross-fitted interval, with shuffled errors). Means of `naive`, `cross` and `true`: estimated, cross-fitted
-        and true effect of the first restriction, and `best`, the true effect of the best.
+        and `false worse` (verdicts against the true effect), `cross covered` (the cross-fitted interval contains the
+        mean true effect of the chosen restrictions), `null better`, `null worse`, `null covered` (any verdict, and
+        coverage of the cross-fitted interval, with shuffled errors). Means of `naive`, `cross` and `true`: estimated,
+        cross-fitted and true effect of the first restriction, and `best`, the true effect of the best.
     """
     everything, parameters = macro()
     rows = []
