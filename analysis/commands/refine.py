@@ -73,7 +73,7 @@ def refine(argv: list[str]) -> int:
     if arguments.write is not None:
         _write(result, row, arguments.write, table.sources[0])
     if arguments.confirm:
-        _confirm(result, row, table.sources[0])
+        _confirm(result, row, table.sources[0], force=arguments.force)
     return 0
 
 
@@ -92,13 +92,17 @@ def _write(result: RefineResult, row: pd.Series, file: str, source: Source) -> N
     print(f"written: {file}\nnext: designspace sweep 'spaces=[{file}]' run={source.path.parent / Path(file).stem}")
 
 
-def _confirm(result: RefineResult, row: pd.Series, source: Source) -> None:
+def _confirm(result: RefineResult, row: pd.Series, source: Source, *, force: bool) -> None:
     from analysis.refinements import plan_confirmation
     from analysis.report import sweep_command
+    from designspace.files import read_mapping
 
     overrides = shlex.split(sweep_command(source.path))[2:]
     seed = int((source.manifest.get("config") or {}).get("seed") or 0)
     folder = Path(f"{source.path}-confirm")
+    before = folder / "restricted.yaml"
+    if before.exists() and not force and read_mapping(before).get("restrict") != row["restriction"]:
+        raise ValueError(f"confirm: {before} exists and has another restriction; move it, or add --force")
     command, n = plan_confirmation(result, str(row["restriction"]), row, folder, str(source.path), seed, overrides)
     print(f"written: {folder / 'full.yaml'}, {folder / 'restricted.yaml'}")
     print(f"\n{n:,} models per space detect the effect with 80 % power in independent draws:\n    {command}")
