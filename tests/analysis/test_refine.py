@@ -168,7 +168,7 @@ def test_the_command_writes_the_next_space_and_plans_a_confirmation(make_study, 
     assert "seed=1" in printed
     assert "designspace report run-confirm/run" in printed
     assert refine(["run", "--try", "depth <= 10", "--take", "1", "--confirm"]) == 0  # prints the command again
-    with pytest.raises(ValueError, match="restricted.yaml exists and has another restriction"):
+    with pytest.raises(ValueError, match=r"restricted\.yaml exists and has another restriction"):
         refine(["run", "--try", "depth <= 10", "--take", "2", "--confirm"])
     with pytest.raises(ValueError, match=r"write = next\.yaml: exists"):
         refine(["run", "--take", "1", "--write", "next.yaml"])
