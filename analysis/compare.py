@@ -103,6 +103,12 @@ Array = NDArray[np.float64]
 
 POWER = 0.8
 
+
+def detection_quantile(confidence: float = 0.95) -> float:
+    """Effect in standard errors that a two-sided test at this confidence detects with probability POWER."""
+    return float(stats.norm.isf((1 - confidence) / 2) + stats.norm.ppf(POWER))
+
+
 COMPARISON_COLUMNS = {
     "a, b": "the two spaces; differences are a - b, so negative values favor a",
     "matched_by": "complexity column used for matching, or 'none'",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.formatting import NOTHING, as_integer, format_column, interval, is_number, p_text, si_format, unsigned
 from analysis.rows import COMPLEXITIES
+
+if TYPE_CHECKING:
+    from analysis.refine import Step
+    from designspace.spaces import DesignSpace
 
 AREA = ("area", "area_lower", "area_upper")
 
@@ -248,3 +252,52 @@ def _duplicates(asked: float, distinct: float, duplicates: float) -> str:
         return NOTHING
     share = f"{100 * duplicates / (distinct + duplicates):.3g} %"
     return f"{share} dropped" if duplicates and asked == distinct else share
+
+
+def ladder_table(steps: Sequence[Step], space: DesignSpace | None, models: pd.DataFrame) -> pd.DataFrame:
+    """Steps like RegNet's Table 1: degrees of freedom, log10 size, models, mean error and effect."""
+    rows = []
+    size = 0.0 if space is None else space.log10_size
+    for number, step in enumerate(steps):
+        row: dict[str, Any] = {
+            "step": number,
+            "restriction": step.restriction or "full space",
+            "verdict": step.verdict or NOTHING,
+        }
+        if space is not None:
+            degrees = space.degrees_of_freedom
+            if step.row is not None:
+                degrees, size = int(step.row["degrees_of_freedom"]), size + float(np.log10(step.row["share"]))
+            row |= {"dof": degrees, "log10 size": size}
+        row |= {
+            "models": int(step.kept.sum()),
+            "mean error % (adjusted)": float(models.loc[step.kept, "adjusted"].mean()),
+            "effect (95 % CI)": NOTHING
+            if step.row is None
+            else interval(*(float(step.row[name]) for name in ("effect", "effect_lower", "effect_upper"))),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def recipe_name(row: Mapping[Any, Any]) -> str:
+    """Name of a row of `compare_recipes`."""
+    return f"{row['recipe']} with {row['seeds']} seeds" if row["seeds"] > 1 else str(row["recipe"])
+
+
+def recipes_table(recipes: pd.DataFrame) -> pd.DataFrame:
+    """`compare_recipes` for display, cheapest first."""
+    rows = recipes.sort_values("relative_cost", kind="stable")
+    return pd.DataFrame(
+        {
+            "recipe": [recipe_name(row) for row in rows.to_dict("records")],
+            "s per network": rows["cost"],
+            "relative cost": rows["relative_cost"],
+            "rho (95 % CI)": list(map(unsigned, rows["spearman"], rows["spearman_lower"], rows["spearman_upper"])),
+            "gain (95 % CI)": list(map(interval, rows["gain"], rows["gain_lower"], rows["gain_upper"])),
+            "difference, points": rows["difference"],
+            "difference / SE": rows["separation"],
+            "models needed": as_integer(rows["models_needed"]),
+            "hours needed": rows["hours_needed"],
+        }
+    )

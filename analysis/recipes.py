@@ -6,9 +6,8 @@ ranking by a long training, and if it separates the spaces with few models, at l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.adjustment import Contrast, ErrorCurve
-from analysis.compare import POWER
-from analysis.formatting import as_integer, interval, unsigned
-from analysis.matching import log_complexity
+from analysis.compare import detection_quantile
+from analysis.matching import central_range, log_complexity
 from analysis.rows import COMPLEXITIES
 from analysis.training import CURVE
 from designspace.validated import unknown
@@ -82,12 +80,13 @@ class _Networks:
         """Difference of the pair at equal macs and its standard error; NaN if it cannot be estimated."""
         if self.pair is None:
             return np.nan, np.nan
-        sides = [kept & (self.space == name) for name in self.pair]
-        low = max(float(np.quantile(self.position[side], 0.05)) for side in sides)
-        high = min(float(np.quantile(self.position[side], 0.95)) for side in sides)
-        if not low < high:
+        known = kept & np.isfinite(self.position)
+        sides = {name: known & (self.space == name) for name in self.pair}
+        try:
+            low, high = central_range({name: self.position[side] for name, side in sides.items()}, "macs")
+        except ValueError:  # no common range
             return np.nan, np.nan
-        first, second = (ErrorCurve(errors[side], self.position[side]) for side in sides)
+        first, second = (ErrorCurve(errors[side], self.position[side]) for side in sides.values())
         contrast = Contrast(first, second, low, high)
         return contrast.difference, contrast.standard_error
 
@@ -273,7 +272,7 @@ def _rows(networks: _Networks, candidates: Sequence[_Candidate], base: int) -> I
         low, high = np.tanh(fisher - half), np.tanh(fisher + half)
     gain_half, apart_half = half_width(rho_without - rho_without[:, base, None]), half_width(apart_without)
     apart_gain_half = half_width(apart_without - apart_without[:, base, None])
-    power = float(stats.norm.ppf(0.975) + stats.norm.ppf(POWER))
+    power = detection_quantile()
     per_space = (
         0.0 if networks.pair is None else float(np.mean([np.sum(networks.space == name) for name in networks.pair]))
     )
@@ -303,50 +302,3 @@ def _rows(networks: _Networks, candidates: Sequence[_Candidate], base: int) -> I
 
 def _with_ends(name: str, value: float, half: float) -> dict[str, object]:
     return {name: value, f"{name}_lower": value - half, f"{name}_upper": value + half}
-
-
-def recipe_sentences(recipes: pd.DataFrame, reference: str, base: str) -> list[str]:
-    """The agreement of the base, and the cheaper recipes that agree as well; the best one if none does for certain."""
-    rows = recipes.to_dict("records")
-    own = next(row for row in rows if row["recipe"] == base and row["seeds"] == 1)
-    rho = unsigned(own["spearman"], own["spearman_lower"], own["spearman_upper"])
-    sentences = [f"{base}: Spearman's rho {rho} with {reference}, {own['cost']:.1f} s per network."]
-    cheaper = sorted(
-        (row for row in rows if row["seeds"] and row["relative_cost"] < 1), key=lambda row: row["relative_cost"]
-    )
-    same = [row for row in cheaper if row["gain_lower"] > -MARGIN]
-    for row in same:
-        sentences.append(f"{_name(row)} agrees as well at {row['relative_cost']:.2f} of its cost: rho {_gain(row)}.")
-    if cheaper and not same:
-        row = max(cheaper, key=lambda row: row["gain"])
-        sentences.append(
-            f"No cheaper recipe is certain to agree as well (to {MARGIN:g}). The best is {_name(row)} at "
-            f"{row['relative_cost']:.2f} of the cost: rho {_gain(row)}."
-        )
-    return sentences
-
-
-def _name(row: Mapping[Any, Any]) -> str:
-    return f"{row['recipe']} with {row['seeds']} seeds" if row["seeds"] > 1 else str(row["recipe"])
-
-
-def _gain(row: Mapping[Any, Any]) -> str:
-    return interval(row["gain"], row["gain_lower"], row["gain_upper"])
-
-
-def recipes_table(recipes: pd.DataFrame) -> pd.DataFrame:
-    """`compare_recipes` for display, cheapest first."""
-    rows = recipes.sort_values("relative_cost", kind="stable")
-    return pd.DataFrame(
-        {
-            "recipe": [_name(row) for row in rows.to_dict("records")],
-            "s per network": rows["cost"],
-            "relative cost": rows["relative_cost"],
-            "rho (95 % CI)": list(map(unsigned, rows["spearman"], rows["spearman_lower"], rows["spearman_upper"])),
-            "gain (95 % CI)": list(map(interval, rows["gain"], rows["gain_lower"], rows["gain_upper"])),
-            "difference, points": rows["difference"],
-            "difference / SE": rows["separation"],
-            "models needed": as_integer(rows["models_needed"]),
-            "hours needed": rows["hours_needed"],
-        }
-    )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.candidates import candidates, distinct_masks
-from analysis.compare import POWER
+from analysis.compare import POWER, detection_quantile
 from analysis.effects import MIN_MODELS, BestEffects, CrossFit, MeanEffects, cross_fit
 from analysis.matching import log_complexity
 from analysis.rows import Trainings, draw_columns
@@ -145,11 +145,9 @@ def refine_space(
         cross_fitted = cross_fit(errors, position, kept, rng, confidence=confidence)
         if cross_fitted is not None:
             choices = tuple(texts[column] for column in estimated[cross_fitted.chosen])
-    directly = np.ones(len(texts), dtype=bool)
-    directly[estimated] = False
-    quantile = stats.norm.isf((1 - confidence) / 2) + stats.norm.ppf(POWER)
-    directly &= inside < MIN_MODELS
-    columns["models_needed"][directly] = ceil(2 * (quantile * spread / margin) ** 2) if margin else np.inf
+    directly = inside < MIN_MODELS
+    detected = detection_quantile(confidence) * spread
+    columns["models_needed"][directly] = ceil(2 * (detected / margin) ** 2) if margin else np.inf
     frame = pd.DataFrame(
         {"restriction": texts, "inside": inside, "outside": len(models) - inside}
         | columns
@@ -227,7 +225,7 @@ def _sizes(space: DesignSpace | None, texts: Sequence[str], among_models: Array,
     share, origin = among_models.copy(), np.full(len(texts), "models", dtype=object)
     degrees, size = np.full(len(texts), np.nan), np.full(len(texts), np.nan)
     if space is not None:
-        population = space.changed(name="fraction", duplicates="keep").sample(SHARE_DRAWS, seed)
+        population = space.independent_draws(SHARE_DRAWS, seed)
         for column, text in enumerate(texts):
             if "e_fit" not in text:  # takes too long
                 share[column], origin[column] = population.satisfies(text).mean(), "sampler"
@@ -304,9 +302,8 @@ def ladder(
 
 def models_to_confirm(effect: float, errors: Array, inside: Array, confidence: float = 0.95) -> int:
     """Models per space that detect an effect with 80 % power in independent draws of the full and restricted space."""
-    quantile = stats.norm.isf((1 - confidence) / 2) + stats.norm.ppf(POWER)
     variance = np.var(errors, ddof=1) + np.var(inside, ddof=1)
-    return max(FEWEST, ceil(variance * (quantile / effect) ** 2)) if effect else 0
+    return max(FEWEST, ceil(variance * (detection_quantile(confidence) / effect) ** 2)) if effect else 0
 
 
 def source_space(table: Trainings) -> DesignSpace | None:

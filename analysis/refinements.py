@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.compare import check_same_training
-from analysis.display import label, restrictions_table
+from analysis.display import label, ladder_table, restrictions_table
 from analysis.error_distributions import edf_by
-from analysis.formatting import NOTHING, interval
 from analysis.plots import plot_edf
 from analysis.plots.restrictions import plot_kept, plot_restrictions
 from analysis.refine import (
@@ -27,7 +26,7 @@ from analysis.refine import (
 )
 from analysis.results import Result
 from analysis.rows import FailurePolicy, Trainings, apply_failure_policy, average_seeds
-from analysis.sentences import refinement_sentences
+from analysis.sentences import ladder_sentences, refinement_sentences
 from analysis.widths import fit_population
 from designspace.spaces import DesignSpace, save_space
 
@@ -115,43 +114,6 @@ def refine_table(
         return plot_restrictions(shown, refinement.margin, ax=ax)
 
     return RefineResult("Restrictions", frame, tuple(sentences), tuple(tables), draw, refinement, space, taken)
-
-
-def ladder_table(steps: Sequence[Step], space: DesignSpace | None, models: pd.DataFrame) -> pd.DataFrame:
-    """Steps like RegNet's Table 1: degrees of freedom, log10 size, models, mean error and effect."""
-    rows = []
-    size = 0.0 if space is None else space.log10_size
-    for number, step in enumerate(steps):
-        row: dict[str, Any] = {
-            "step": number,
-            "restriction": step.restriction or "full space",
-            "verdict": step.verdict or NOTHING,
-        }
-        if space is not None:
-            degrees = space.degrees_of_freedom
-            if step.row is not None:
-                degrees, size = int(step.row["degrees_of_freedom"]), size + float(np.log10(step.row["share"]))
-            row |= {"dof": degrees, "log10 size": size}
-        row |= {
-            "models": int(step.kept.sum()),
-            "mean error % (adjusted)": float(models.loc[step.kept, "adjusted"].mean()),
-            "effect (95 % CI)": NOTHING
-            if step.row is None
-            else interval(*(float(step.row[name]) for name in ("effect", "effect_lower", "effect_upper"))),
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def ladder_sentences(steps: Sequence[Step], asked: int) -> list[str]:
-    """The accepted restrictions, and why the ladder ends."""
-    if len(steps) == 1:
-        return ["No step: no restriction that leaves enough models is better or simpler."]
-    end = "" if len(steps) > asked else " Then the evidence ends."
-    return [
-        f"Accepted {len(steps) - 1} of {asked} steps: {steps[-1].text}.{end} The confidence of 95 % is for all steps "
-        "together."
-    ]
 
 
 def ladder_curves(steps: Sequence[Step], models: pd.DataFrame) -> pd.DataFrame:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.display import label
+from analysis.display import label, recipe_name
+from analysis.effects import MIN_MODELS
 from analysis.findings import Findings
-from analysis.formatting import MINUS, interval, p_text, si_format, signed
+from analysis.formatting import MINUS, interval, p_text, si_format, signed, unsigned
 from analysis.parameters import MIN_EXPLAINED
 from analysis.random_search import models_needed
-from analysis.refine import Refinement
+from analysis.recipes import MARGIN
+from analysis.refine import VERDICTS, Refinement, Step
 from analysis.rows import Source
 from analysis.training import RELIABLE, cheapest_epoch
 
@@ -250,13 +252,51 @@ def _fit_errors(findings: Findings) -> list[str]:
     return [f"Deviation of the widths from the quantized linear rule, e_fit (0: no deviation). {' '.join(sentences)}"]
 
 
+def recipe_sentences(recipes: pd.DataFrame, reference: str, base: str) -> list[str]:
+    """The agreement of the base, and the cheaper recipes that agree as well; the best one if none does for certain."""
+    rows = recipes.to_dict("records")
+    own = next(row for row in rows if row["recipe"] == base and row["seeds"] == 1)
+    rho = unsigned(own["spearman"], own["spearman_lower"], own["spearman_upper"])
+    sentences = [f"{base}: Spearman's rho {rho} with {reference}, {own['cost']:.1f} s per network."]
+    cheaper = sorted(
+        (row for row in rows if row["seeds"] and row["relative_cost"] < 1), key=lambda row: row["relative_cost"]
+    )
+    same = [row for row in cheaper if row["gain_lower"] > -MARGIN]
+    for row in same:
+        sentences.append(
+            f"{recipe_name(row)} agrees as well at {row['relative_cost']:.2f} of its cost: gain in rho {_gain(row)}."
+        )
+    if cheaper and not same:
+        row = max(cheaper, key=lambda row: row["gain"])
+        sentences.append(
+            f"No cheaper recipe is certain to agree as well (to {MARGIN:g}). The best is {recipe_name(row)} at "
+            f"{row['relative_cost']:.2f} of the cost: gain in rho {_gain(row)}."
+        )
+    return sentences
+
+
+def _gain(row: Mapping[Any, Any]) -> str:
+    return interval(row["gain"], row["gain_lower"], row["gain_upper"])
+
+
+def ladder_sentences(steps: Sequence[Step], asked: int) -> list[str]:
+    """The accepted restrictions, and why the ladder ends."""
+    if len(steps) == 1:
+        return ["No step: no restriction that leaves enough models is better or simpler."]
+    end = "" if len(steps) > asked else " Then the evidence ends."
+    return [
+        f"Accepted {len(steps) - 1} of {asked} steps: {steps[-1].text}.{end} The confidence of 95 % is for all steps "
+        "together."
+    ]
+
+
 def refinement_sentences(refinement: Refinement) -> list[str]:
     """The main conclusions."""
     frame, counts = refinement.frame, refinement.frame["verdict"].value_counts()
-    listed = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in ("better", "simpler", "undecided", "worse"))
+    listed = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS)
     sentences = [
         f"{len(frame)} restrictions: {listed}. Intervals are simultaneous over the {refinement.searched} with at least "
-        f"10 models inside and outside. Simpler: equivalent within {refinement.margin:.2f} points."
+        f"{MIN_MODELS} models inside and outside. Simpler: equivalent within {refinement.margin:.2f} points."
     ]
     naive, fitted = refinement.naive, refinement.cross_fitted
     if naive is not None and fitted is not None:
@@ -270,7 +310,7 @@ def refinement_sentences(refinement: Refinement) -> list[str]:
     if len(few):
         row = few.iloc[0]
         sentences.append(
-            f"{len(few)} restrictions keep fewer than 10 models. {row['restriction']} keeps "
+            f"{len(few)} restrictions keep fewer than {MIN_MODELS} models. {row['restriction']} keeps "
             f"{row['inside']} of {row['inside'] + row['outside']}: draw {row['models_needed']:,.0f} models with "
             f"--take {row['rank']} --write next.yaml and designspace sweep 'spaces=[next.yaml]' n="
             f"{row['models_needed']:.0f}."

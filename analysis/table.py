@@ -243,8 +243,10 @@ class Table(Trainings):
             base: name of the study to compare with; by default the reference.
             failures: see the class.
         """
+        from analysis.display import recipes_table
         from analysis.plots import plot_recipes
-        from analysis.recipes import compare_recipes, recipe_sentences, recipes_table
+        from analysis.recipes import compare_recipes
+        from analysis.sentences import recipe_sentences
 
         resolved = apply_failure_policy(self.frame, failures)
         recipes = compare_recipes(resolved.frame, reference, base)

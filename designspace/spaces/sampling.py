@@ -109,8 +109,11 @@ class DesignSpace(Settings):
             ValueError: as `sample`, or not a restriction of this space.
         """
         parse_restriction(text).check(self.quantities())
-        population = self.changed(name="fraction", duplicates="keep").sample(n, seed)
-        return Fraction(int(population.satisfies(text).sum()), n, confidence)
+        return Fraction(int(self.independent_draws(n, seed).satisfies(text).sum()), n, confidence)
+
+    def independent_draws(self, n: int, seed: int = 0) -> Population:
+        """A population with duplicates from another random stream than `sample`, to estimate fractions of the space."""
+        return self.changed(name="fraction", duplicates="keep").sample(n, seed)
 
     @property
     def degrees_of_freedom(self) -> int:

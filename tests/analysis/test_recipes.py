@@ -11,7 +11,8 @@ from scipy import stats
 
 import analysis
 from analysis.commands import recipes as command
-from analysis.recipes import compare_recipes, recipe_sentences
+from analysis.recipes import compare_recipes
+from analysis.sentences import recipe_sentences
 
 NETWORKS = 24
 
