@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 import analysis
+import designspace as ds
 from benchmarks.studies.claims import Claim, Correlations, Means, Pairs, correlation_difference, overall
 from benchmarks.studies.definitions import DEFINITIONS
+from benchmarks.studies.exact import V1_TABLES, mobilenet_v1_counts
 from benchmarks.studies.pages import write_overview, write_page, write_plan
 from benchmarks.studies.study import Definition, Results
 from sweeps.compose import compose
@@ -47,16 +49,28 @@ def test_one_contradicted_claim_contradicts_the_paper():
     assert overall(["agrees", "not detectable", "contradicts"]) == "contradicts"
 
 
-def test_the_difference_of_correlations_is_antisymmetric_and_covered():
+@pytest.mark.parametrize("noise", ["normal", "heavy-tailed"])
+def test_the_difference_of_correlations_is_antisymmetric_and_covered(noise):
     rng = np.random.default_rng(0)
-    covariance = np.array([[1, 0.8, 0.9], [0.8, 1, 0.7], [0.9, 0.7, 1]])
+    loads = np.array([0.98, 0.9, 0.98])[:, None]
+    z_a, z_b = np.arctanh([0.98 * 0.98, 0.9 * 0.98])
     covered = []
     for _ in range(1000):
-        a, b, y = rng.multivariate_normal(np.zeros(3), covariance, 60).T
+        values = rng.standard_t(4, (4, 48)) if noise == "heavy-tailed" else rng.normal(size=(4, 48))
+        a, b, y = loads * values[0] + np.sqrt(1 - loads**2) * values[1:]
         difference, lower, upper = correlation_difference(a, b, y, confidence=0.95)
         assert correlation_difference(b, a, y, confidence=0.95) == pytest.approx((-difference, -upper, -lower))
-        covered.append(lower < 0.2 < upper)
-    assert 0.93 < np.mean(covered) < 0.97
+        covered.append(lower < z_a - z_b < upper)
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_the_closed_form_of_mobilenet_v1_is_the_count_without_the_biases():
+    for (multiplier, resolution), (macs, params) in V1_TABLES.items():
+        closed = mobilenet_v1_counts(multiplier, resolution)
+        cost = ds.complexity(ds.zoo.spec(f"MobileNetV1-{multiplier}-{resolution}"))
+        assert closed == (cost.macs - 1000, cost.params)
+        assert closed[0] / 1e6 == pytest.approx(macs, abs=1)
+        assert closed[1] / 1e6 == pytest.approx(params, abs=0.05)
 
 
 def study_frame(spaces, n=40, seed=0, **columns):
@@ -75,8 +89,8 @@ def study_frame(spaces, n=40, seed=0, **columns):
 def test_pairs_detect_what_the_means_of_unpaired_networks_do_not():
     table = analysis.load(study_frame(["a", "b"]))
     claims = (Claim("a beats b", "", "a", "b"),)
-    paired = Pairs(claims).estimate(table, None, 0.95).iloc[0]
-    unpaired = Means(claims, match=None).estimate(table, None, 0.95).iloc[0]
+    paired = Pairs(claims).estimate(table, 0.95).iloc[0]
+    unpaired = Means(claims, match=None).estimate(table, 0.95).iloc[0]
     assert paired["upper"] < 0
     assert paired["estimate"] == pytest.approx(unpaired["estimate"])
     assert paired["detectable"] < unpaired["detectable"] / 3
@@ -84,7 +98,7 @@ def test_pairs_detect_what_the_means_of_unpaired_networks_do_not():
 
 def test_a_column_that_was_not_recorded_decides_nothing():
     table = analysis.load(study_frame(["a"]))
-    estimate = Correlations((Claim("", "", "rank", "error_percent"),), "a").estimate(table, None, 0.95).iloc[0]
+    estimate = Correlations((Claim("", "", "rank", "error_percent"),), "a").estimate(table, 0.95).iloc[0]
     assert estimate["n"] == 0
     assert np.isnan(estimate["lower"])
 
@@ -122,7 +136,8 @@ def test_a_page_follows_from_the_stored_table(name, tmp_path):
     spaces = compose([f"experiment={study.experiments[0]}"]).values["spaces"]
     curves = {"epoch_cpu_seconds": lambda rng, n: [[1.0, 1.0]] * n, "train_seconds": lambda rng, n: 2.0}
     texts = {"device_name": lambda rng, n: "processor", "dtype": lambda rng, n: "float32"}
-    frame = study_frame(spaces, e_fit=lambda rng, n: rng.uniform(0, 1, n), **curves, **texts)
+    drawn = {name: lambda rng, n: rng.uniform(0, 1, n) for name in ("e_fit", "mean_block_rank_after")}
+    frame = study_frame(spaces, **drawn, **curves, **texts)
     write_study(study, frame, tmp_path / name)
     findings = write_page(study, tmp_path / name)
     write_overview(tmp_path)
@@ -143,7 +158,7 @@ def test_the_stored_table_gives_the_numbers_of_the_runs(tmp_path):
     claims = (Claim("", "", a, b),)
     study = Definition("x", "", "", (), (Means(claims, match=None),), ())
     study.store([run], tmp_path)
-    direct = Means(claims, match=None).estimate(analysis.load(run), None, 0.95)
+    direct = Means(claims, match=None).estimate(analysis.load(run), 0.95)
     pd.testing.assert_frame_equal(study.findings(Results.read(tmp_path))[list(direct)], direct, check_dtype=False)
 
 

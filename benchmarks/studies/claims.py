@@ -74,7 +74,6 @@ class Means:
         quantity: column that is compared.
         unit: of the quantity.
         match: complexity by which spaces are matched, or None.
-        regime: "small" or "large" for the models below or above the geometric middle of the range of macs.
         trainings: compare single trainings of one network per space, instead of models.
     """
 
@@ -82,12 +81,11 @@ class Means:
     quantity: str = "error_percent"
     unit: str = "points"
     match: str | None = "macs"
-    regime: Literal["small", "large"] | None = None
     trainings: bool = False
 
-    def estimate(self, table: Table, limits: Sequence[float] | None, confidence: float) -> pd.DataFrame:
+    def estimate(self, table: Table, confidence: float) -> pd.DataFrame:
         """Estimates in the order of the claims; see ESTIMATES."""
-        frame = with_quantity(in_regime(table, self.regime, limits), self.quantity)
+        frame = with_quantity(table, self.quantity)
         models = apply_failure_policy(frame.frame).frame if self.trainings else frame.models()
         spaces = {space for claim in self.claims for space in (claim.a, claim.b)}
         models = models[models["space"].isin(spaces)]
@@ -121,7 +119,7 @@ class Pairs:
     quantity: str = "error_percent"
     unit: str = "points"
 
-    def estimate(self, table: Table, limits: Sequence[float] | None, confidence: float) -> pd.DataFrame:
+    def estimate(self, table: Table, confidence: float) -> pd.DataFrame:
         """Estimates in the order of the claims; see ESTIMATES."""
         models = with_quantity(table, self.quantity).models()
         errors = models.pivot_table(index="index", columns="space", values="error_percent")
@@ -145,7 +143,7 @@ class Correlations:
     space: str
     unit: str = "rank correlation"
 
-    def estimate(self, table: Table, limits: Sequence[float] | None, confidence: float) -> pd.DataFrame:
+    def estimate(self, table: Table, confidence: float) -> pd.DataFrame:
         """Estimates in the order of the claims; see ESTIMATES. A column that was not recorded gives NaN."""
         models = table.models()
         models = models[(models["space"] == self.space) & ~models["failed"]]
@@ -164,17 +162,14 @@ class Correlations:
 
 @dataclass(frozen=True)
 class Predictors:
-    """Differences of two correlations with one column: that of log a minus that of log b, Bonferroni over the claims.
-
-    Source: intervals of Zou, Psychological Methods 12 (2007) 399-413, for dependent correlations that share a variable.
-    """
+    """Correlations of log a with a log target, minus those of log b, in Fisher's z; Bonferroni over the claims."""
 
     claims: tuple[Claim, ...]
     space: str
     target: str
-    unit: str = "difference of correlations"
+    unit: str = "difference of Fisher's z"
 
-    def estimate(self, table: Table, limits: Sequence[float] | None, confidence: float) -> pd.DataFrame:
+    def estimate(self, table: Table, confidence: float) -> pd.DataFrame:
         """Estimates in the order of the claims; see ESTIMATES."""
         models = table.models()
         models = models[(models["space"] == self.space) & ~models["failed"]]
@@ -183,9 +178,8 @@ class Predictors:
             logs = np.log(models[[claim.a, claim.b, self.target]].astype(float).dropna())
             level = (1 - confidence) / len(self.claims)
             estimate, lower, upper = correlation_difference(*logs.to_numpy().T, confidence=1 - level)
-            # The standard error from the interval, which is nearly symmetric for the differences that matter.
-            critical = stats.norm.isf(level / 2)
-            detectable = (critical + stats.norm.ppf(POWER)) * (upper - lower) / 2 / critical
+            critical = stats.t.isf(level / 2, len(logs) - 3)
+            detectable = (1 + stats.norm.ppf(POWER) / critical) * (upper - lower) / 2
             rows.append((len(logs), estimate, lower, upper, detectable))
         return pd.DataFrame(rows, columns=ESTIMATES)
 
@@ -200,24 +194,28 @@ detectable with 80 % power."""
 def correlation_difference(
     a: np.ndarray, b: np.ndarray, y: np.ndarray, *, confidence: float
 ) -> tuple[float, float, float]:
-    """corr(a, y) - corr(b, y) of columns of shape (N,), with the interval of Zou (2007)."""
-    (_, between, r_a), (_, _, r_b), _ = np.corrcoef([a, b, y])
-    half = stats.norm.ppf(0.5 + confidence / 2) / np.sqrt(len(y) - 3)
-    (low_a, high_a), (low_b, high_b) = (np.tanh(np.arctanh(r) + np.array([-half, half])) for r in (r_a, r_b))
-    spread = 1 - r_a**2 - r_b**2 - between**2
-    shared = ((between - r_a * r_b / 2) * spread + between**3) / ((1 - r_a**2) * (1 - r_b**2))
-    lower = np.sqrt((r_a - low_a) ** 2 + (high_b - r_b) ** 2 - 2 * shared * (r_a - low_a) * (high_b - r_b))
-    upper = np.sqrt((high_a - r_a) ** 2 + (r_b - low_b) ** 2 - 2 * shared * (high_a - r_a) * (r_b - low_b))
-    return float(r_a - r_b), float(r_a - r_b - lower), float(r_a - r_b + upper)
+    """Fisher's z of corr(a, y) minus that of corr(b, y) for columns of shape (N,), with its interval.
+
+    The standard error is the jackknife's, with Student's t and N - 3 degrees of freedom. In simulations with N from 12
+    to 100, it covers 94 to 97 % at 95 % with normal, bounded and heavy-tailed (t with 4 degrees of freedom) columns;
+    Zou's interval (2007) for normal columns covers 77 to 94 % of the heavy-tailed ones.
+    """
+    z_a, z_b = np.arctanh(_correlations(np.array([a, b, y])[..., None]))[:, 0]
+    n = len(y)
+    omitted = np.array([np.delete(np.array([a, b, y]), i, axis=1) for i in range(n)])
+    left_out = np.arctanh(_correlations(np.moveaxis(omitted, 0, -1)))
+    differences = left_out[0] - left_out[1]
+    error = np.sqrt((n - 1) * differences.var())
+    half = float(stats.t.isf((1 - confidence) / 2, n - 3) * error)
+    estimate = float(z_a - z_b)
+    return estimate, estimate - half, estimate + half
 
 
-def in_regime(table: Table, regime: str | None, limits: Sequence[float] | None) -> Table:
-    """The models below or above the geometric middle of the limits of macs; all without a regime."""
-    if regime is None:
-        return table
-    if limits is None:
-        raise ValueError("complexity.macs = None: must be a range for a study with regimes")
-    return table.where(f"macs {'<' if regime == 'small' else '>='} {np.sqrt(limits[0] * limits[1]):.6g}")
+def _correlations(columns: np.ndarray) -> np.ndarray:
+    """Correlations of columns 0 and 1 with column 2, shape (3, N, samples) to (2, samples)."""
+    centered = columns - columns.mean(axis=1, keepdims=True)
+    norms = np.sqrt((centered**2).sum(axis=1))
+    return (centered[:2] * centered[2]).sum(axis=1) / (norms[:2] * norms[2])
 
 
 def with_quantity(table: Table, quantity: str) -> Table:
@@ -229,13 +227,12 @@ def with_quantity(table: Table, quantity: str) -> Table:
     )
 
 
-def findings(families: Sequence[Family], table: Table, limits: Sequence[float] | None) -> pd.DataFrame:
+def findings(families: Sequence[Family], table: Table) -> pd.DataFrame:
     """Evaluate all claims of a study.
 
     Args:
         families: of the study.
         table: trained models.
-        limits: range of macs of the study, if any.
 
     Returns:
         One row per claim: family, claim, source, expected, unit, the columns of ESTIMATES, `needed` (models per space
@@ -244,7 +241,7 @@ def findings(families: Sequence[Family], table: Table, limits: Sequence[float] |
     confidence = 1 - (1 - CONFIDENCE) / len(families)
     rows = []
     for number, family in enumerate(families):
-        estimates = family.estimate(table, limits, confidence)
+        estimates = family.estimate(table, confidence)
         for claim, (_, estimate) in zip(family.claims, estimates.iterrows(), strict=True):
             expected = f"within ±{claim.margin:g}" if claim.expected == "zero" else claim.expected
             row = {"family": number, "claim": claim.text, "source": claim.source, "expected": expected}

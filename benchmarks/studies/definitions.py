@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.studies.claims import Claim, Correlations, Means, Pairs, Predictors
-from benchmarks.studies.drawing import against, edfs, grid, predictors, scaling
+from benchmarks.studies.drawing import against, edfs, gradient_norms, grid, manifold, predictors, scaling
+from benchmarks.studies.exact import manifold_section, multipliers_section
 from benchmarks.studies.study import Definition, Drawing, costs, latency, training_error, width_fit_error
 
 MARGIN = 1.0
@@ -20,29 +21,31 @@ def _architectural() -> Definition:
     def claims(regime: str) -> tuple[Claim, ...]:
         fig = "RegNet, Fig. 14"
         return (
-            Claim(f"b = 1 beats b = 1/2 ({regime})", fig, "b_1", "b_half"),
-            Claim(f"b = 1 beats b = 1/4 ({regime})", fig, "b_1", "b_quarter"),
-            Claim(f"b = 1 beats depthwise ({regime})", fig, "b_1", "depthwise"),
-            Claim(f"b = 1 beats b = 4 ({regime})", "RegNet, Figs. 5 and 11", "b_1", "b_4"),
+            Claim(f"b = 1 beats b = 1/2 ({regime})", fig, f"b_1_{regime}", f"b_half_{regime}"),
+            Claim(f"b = 1 beats b = 1/4 ({regime})", fig, f"b_1_{regime}", f"b_quarter_{regime}"),
+            Claim(f"b = 1 beats depthwise ({regime})", fig, f"b_1_{regime}", f"depthwise_{regime}"),
+            Claim(f"b = 1 beats b = 4 ({regime})", "RegNet, Figs. 5 and 11", f"b_1_{regime}", f"b_4_{regime}"),
         )
 
     spaces = ("b_1", "b_quarter", "b_half", "b_2", "b_4", "depthwise")
+    regimes = ("small", "large")
     return Definition(
         "architectural",
         "Architectural bottlenecks",
         "At equal multiply-adds, is RegNetX without a bottleneck (b = 1) better than with a bottleneck (b > 1), an "
         "inverted bottleneck (b < 1) or depthwise convolutions?",
         ("study_architectural",),
-        (Means(claims("small"), regime="small"), Means(claims("large"), regime="large")),
+        tuple(Means(claims(regime)) for regime in regimes),
         tuple(
             Drawing(
                 f"edf_{regime}",
                 f"Error EDFs of the {regime} networks with simultaneous 95 % bands.",
-                edfs(*spaces, regime=regime),
+                edfs(*(f"{space}_{regime}" for space in spaces)),
             )
-            for regime in ("small", "large")
+            for regime in regimes
         ),
-        "The small and the large regime are the networks below and above the geometric middle of the range of macs.",
+        "The small networks have 1 to 2 million multiply-adds, and the large ones 2 to 4 million. No claim is about "
+        "b = 2.",
     )
 
 
@@ -115,9 +118,24 @@ def _representational() -> Definition:
             ),
             Correlations((Claim(lost, "MobileNetV2, § 3.2", "mean_block_rank_after", "error_percent"),), nonlinear),
         ),
-        (Drawing("edf", "Error EDFs with simultaneous 95 % bands.", edfs(linear, nonlinear, expansions, none)),),
+        (
+            Drawing("edf", "Error EDFs with simultaneous 95 % bands.", edfs(linear, nonlinear, expansions, none)),
+            Drawing(
+                "rank",
+                "Error against the effective rank at the narrow point, mean over the blocks.",
+                against("mean_block_rank_after", linear, nonlinear),
+            ),
+            Drawing(
+                "manifold",
+                "A spiral embedded in n dimensions by a random matrix T, after ReLU and T⁻¹ (one matrix each), and the "
+                "collapsed fraction and the reconstruction errors of 1,000 matrices (median and quartiles).",
+                manifold,
+                (9, 5.6),
+            ),
+        ),
         "The networks of one index are equal up to the ablation, which changes no count. They are compared in pairs. "
-        "The claim about effective rank needs a study with `probe: true`.",
+        "The effective rank is the participation ratio of the activations of a fixed batch (`probe: true`).",
+        sections=(manifold_section,),
     )
 
 
@@ -179,6 +197,7 @@ def _computational() -> Definition:
         "MobileNetV1 compares separable and full convolutions in one architecture (0.57 and 4.9 GF), not at equal "
         "macs.",
         (costs, latency),
+        (multipliers_section,),
     )
 
 
@@ -218,6 +237,13 @@ def _depth() -> Definition:
                 against("depth", *spaces, quantity="train_error_percent"),
             ),
             Drawing("edf", "Validation error EDFs with simultaneous 95 % bands.", edfs(*spaces)),
+            Drawing(
+                "gradients",
+                "L2 norm of the gradient of each part, mean over the first epoch and over the last one: median and "
+                "quartiles over the networks.",
+                gradient_norms(*spaces),
+                (9, 3.6),
+            ),
         ),
         "ResNet adds layers, so its deeper networks have more multiply-adds. Here deeper networks are narrower. The "
         "training error is the mean over the last epoch, while the weights change.",

@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import edf_by, trend
-from analysis.plots import plot_edf, plot_parameter
-from analysis.plots.style import group_styles, label_axes, tidy
-from benchmarks.studies.claims import AGREES, CONTRADICTS, UNDECIDED, in_regime, with_quantity
+from analysis.manifold import DIMENSIONS, embeddings, spiral
+from analysis.plots import plot_edf, plot_embedding, plot_manifold, plot_parameter
+from analysis.plots.style import group_styles, label_axes, legend_inside, tidy
+from benchmarks.studies.claims import AGREES, CONTRADICTS, UNDECIDED, with_quantity
+from benchmarks.studies.exact import manifold_results
 from benchmarks.studies.study import Results
 
 COLORS = {AGREES: "#117733", CONTRADICTS: "#aa3377", UNDECIDED: "#777777"}
@@ -43,18 +45,14 @@ def claims_figure(findings: pd.DataFrame, figure: Figure) -> None:
         ax.grid(False)
 
 
-def edfs(*spaces: str, regime: str | None = None, quantity: str = "error_percent") -> Callable[[Results, Figure], None]:
+def edfs(*spaces: str) -> Callable[[Results, Figure], None]:
     """EDFs of spaces with their bands, as drawn."""
 
     def draw(results: Results, figure: Figure) -> None:
-        table = with_quantity(in_regime(results.table, regime, results.limits), quantity)
-        models = table.models()
+        models = results.table.models()
         models = models[models["space"].isin(spaces)]
-        ax = plot_edf(
-            edf_by(models), order=spaces, limit=float(np.quantile(models["error_percent"], 0.95)), ax=figure.subplots()
-        )
-        if quantity != "error_percent":
-            label_axes(ax, "training error of the last epoch (%)", ax.get_ylabel())
+        limit = float(np.quantile(models["error_percent"], 0.95))
+        plot_edf(edf_by(models), order=spaces, limit=limit, ax=figure.subplots())
 
     return draw
 
@@ -94,6 +92,41 @@ def predictors(target: str, space: str, columns: dict[str, str]) -> Callable[[Re
             ax.set_title(f"r = {r:.2f}", fontsize=9)
 
     return draw
+
+
+def gradient_norms(*spaces: str) -> Callable[[Results, Figure], None]:
+    """Gradient norm of each part of the networks in the first and in the last epoch, a line per space."""
+
+    def draw(results: Results, figure: Figure) -> None:
+        frame = results.table.frame
+        styles = group_styles(spaces)
+        epochs = ("first", "last")
+        for epoch, ax in zip(epochs, figure.subplots(1, len(epochs), sharey=True), strict=True):
+            for place, space in enumerate(spaces):
+                norms = pd.DataFrame(frame.loc[frame["space"] == space, f"part_gradient_norm_{epoch}"].tolist())
+                lower, middle, upper = norms.astype(float).quantile([0.25, 0.5, 0.75]).to_numpy()
+                at = np.arange(len(middle)) + 0.12 * (place - (len(spaces) - 1) / 2)
+                tidy(ax).errorbar(
+                    at, middle, [middle - lower, upper - middle], **styles[space], markersize=4, capsize=2, label=space
+                )
+            ax.set_xticks(range(len(middle)), ["stem", *(f"stage {i}" for i in range(1, len(middle) - 1)), "head"])
+            ax.set_yscale("log")
+            ax.set_title(f"{epoch} epoch", fontsize=9)
+            label_axes(ax, "", "gradient norm" if epoch == epochs[0] else "")
+        legend_inside(ax, "best")
+
+    return draw
+
+
+def manifold(_results: Results, figure: Figure) -> None:
+    """MobileNetV2's Fig. 1: one embedding per dimension above the means of many."""
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.7))
+    points = spiral()
+    panels = above.subplots(1, len(DIMENSIONS))
+    for n, ax in zip(DIMENSIONS, panels, strict=True):
+        plot_embedding(next(embeddings(points, n, 1)), ax=ax)
+        ax.set_title(f"n = {n}", fontsize=9)
+    plot_manifold(manifold_results(), ax=below.subplots())
 
 
 def scaling(results: Results, figure: Figure) -> None:

@@ -15,6 +15,7 @@ from analysis.plots.style import figure_bytes
 from benchmarks.studies.claims import RULE, UNDECIDED, overall
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.drawing import claims_figure
+from benchmarks.studies.markdown import markdown_table
 from benchmarks.studies.study import PAGE, PLAN, TABLE, Definition, Results
 from designspace.atomic import replace_file
 
@@ -91,6 +92,7 @@ def page(
         RULE,
         "## Figures",
         *(f"![{caption}]({name}.svg)\n\n*{caption}*" for name, caption in figures),
+        *(section() for section in study.sections),
         "## Commands",
         "```sh\n" + "\n".join([*commands, f"python -m benchmarks.studies write {study.name} {runs}"]) + "\n```",
         f"Every number and figure of this page follows from [{TABLE}]({TABLE}): `python -m benchmarks.studies pages`.",
@@ -100,13 +102,12 @@ def page(
 
 def finding_lines(claims: pd.DataFrame) -> list[str]:
     """The table of claims, and what the undecided ones would need."""
-    header = "| claim | source | expected | estimate (simultaneous 95 % interval) | unit | n | verdict |"
+    header = ("claim", "source", "expected", "estimate (simultaneous 95 % interval)", "unit", "n", "verdict")
     rows = [
-        f"| {row.claim} | {row.source} | {row.expected} | {_interval(row)} | {row.unit} | {row.n:.0f} "
-        f"| **{row.verdict}** |"
+        (row.claim, row.source, row.expected, _interval(row), row.unit, f"{row.n:.0f}", f"**{row.verdict}**")
         for row in claims.itertuples()
     ]
-    lines = ["\n".join([header, "|---|---|---|---|---|---|---|", *rows])]
+    lines = [markdown_table(header, rows)]
     undecided = claims[(claims["verdict"] == UNDECIDED) & np.isfinite(claims["detectable"])]
     if len(undecided):
         needs = [
@@ -160,7 +161,7 @@ def _distinct(values: pd.Series) -> str:
 def plan_text(plan: dict[str, Any]) -> str:
     """The chosen n, and a table of what each n can detect."""
     sizes = list(plan["claims"][0]["detectable"])
-    rows = [["claim", "unit", "pilot n", *(f"n = {size}" for size in sizes)], ["---"] * (3 + len(sizes))]
+    rows = []
     for row in plan["claims"]:
         values = [row["detectable"][size] for size in sizes]
         cells = ["not measured" if value is None else f"{value:.2g}" for value in values]
@@ -168,7 +169,7 @@ def plan_text(plan: dict[str, Any]) -> str:
     return (
         f"Chosen: **n = {plan['n']}**. The table shows what is detectable with 80 % power at simultaneous 95 % "
         "confidence, from the variance of a pilot: the first models of the study.\n\n"
-        + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        + markdown_table(("claim", "unit", "pilot n", *(f"n = {size}" for size in sizes)), rows)
     )
 
 
@@ -180,12 +181,13 @@ def write_overview(root: Path) -> None:
             continue
         verdicts = study.findings(Results.read(root / name))["verdict"]
         counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.value_counts().items())
-        rows.append(f"| [{study.title}]({name}/{PAGE}) | {study.question} | **{overall(list(verdicts))}** | {counts} |")
+        link = f"[{study.title}]({name}/{PAGE})"
+        rows.append((link, study.question, f"**{overall(list(verdicts))}**", counts))
     text = [
         "# Studies",
         "Claims of the papers, tested with this toolkit. Each page has the protocol, the sample size chosen before the "
         "run, the findings with simultaneous intervals, and the command.",
-        "\n".join(["| study | question | verdict | claims |", "|---|---|---|---|", *rows]),
+        markdown_table(("study", "question", "verdict", "claims"), rows),
         RULE,
     ]
     replace_file(root / PAGE, "\n\n".join(text) + "\n")

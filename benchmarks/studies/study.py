@@ -43,12 +43,6 @@ class Results:
         """Read a folder written by `store`."""
         return cls(analysis.load(folder / TABLE), json.loads((folder / PROTOCOL).read_text()))
 
-    @property
-    def limits(self) -> Sequence[float] | None:
-        """Range of macs of the first run."""
-        limits: Sequence[float] | None = self.runs[0]["config"]["complexity"].get("macs")
-        return limits
-
 
 @dataclass(frozen=True)
 class Drawing:
@@ -73,6 +67,7 @@ class Definition:
         drawings: figures.
         caveats: what the page must say about the protocol.
         derive: columns computed from the runs and stored, from the frame with its specs.
+        sections: parts of the page in Markdown that need no trained network.
     """
 
     name: str
@@ -83,10 +78,11 @@ class Definition:
     drawings: tuple[Drawing, ...]
     caveats: str = ""
     derive: tuple[Callable[[pd.DataFrame], pd.DataFrame], ...] = ()
+    sections: tuple[Callable[[], str], ...] = ()
 
     def findings(self, results: Results) -> pd.DataFrame:
         """Evaluate the claims; see `benchmarks.studies.claims.findings`."""
-        return findings(self.families, results.table, results.limits)
+        return findings(self.families, results.table)
 
     def results(self, runs: Sequence[Path]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
         """The table of study folders with its derived columns, and their protocols."""
