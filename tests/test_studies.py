@@ -127,7 +127,7 @@ def write_study(study, frame, folder):
     frame.to_parquet(folder / "table.parquet", index=False)
     config = compose([f"experiment={study.experiments[0]}"]).values
     (folder / "protocol.json").write_text(json.dumps([{"config": config, "packages": {}, "revision": None}]))
-    write_plan(study, Results.read(folder), 40, folder)
+    write_plan(study, Results.read(folder), 40, "It takes an hour.", folder)
 
 
 @pytest.mark.parametrize("name", ["architectural", "ladder", "representational"])

@@ -25,14 +25,15 @@ def main() -> None:
     parser.add_argument("name", nargs="?", choices=tuple(DEFINITIONS))
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--n", type=int, help="plan: the chosen number of models per space")
+    parser.add_argument("--why", metavar="TEXT", help="plan: the reason for this number, printed on the page")
     parser.add_argument(
         "--out", type=Path, default=OUT, metavar="DIR", help="folder of the pages (default docs/studies)"
     )
     arguments = parser.parse_args()
     if arguments.command != "pages" and (arguments.name is None or not arguments.runs):
         parser.error(f"{arguments.command}: NAME and RUN required")
-    if arguments.command == "plan" and arguments.n is None:
-        parser.error("plan: --n required, the number of models of the full run")
+    if arguments.command == "plan" and (arguments.n is None or arguments.why is None):
+        parser.error("plan: --n and --why required, the number of models of the full run and its reason")
     try:
         run(arguments)
     except (ValueError, FileNotFoundError) as error:
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.command == "plan":
         with tempfile.TemporaryDirectory() as pilot:
             study.store(arguments.runs, Path(pilot))
-            write_plan(study, Results.read(Path(pilot)), arguments.n, folder)
+            write_plan(study, Results.read(Path(pilot)), arguments.n, arguments.why, folder)
         print(f"written: {folder / PLAN}")
         return
     study.store(arguments.runs, folder)

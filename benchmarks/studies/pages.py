@@ -16,14 +16,14 @@ from benchmarks.studies.claims import RULE, UNDECIDED, overall
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.drawing import claims_figure
 from benchmarks.studies.markdown import markdown_table
-from benchmarks.studies.study import PAGE, PLAN, TABLE, Definition, Results
+from benchmarks.studies.study import DISCUSSION, PAGE, PLAN, TABLE, Definition, Results
 from designspace.atomic import replace_file
 
 SIZES = (20, 40, 60, 80, 120, 200)
 """Models per space for which a plan states what is detectable."""
 
 
-def write_plan(study: Definition, results: Results, n: int, folder: Path) -> None:
+def write_plan(study: Definition, results: Results, n: int, why: str, folder: Path) -> None:
     """Write what each number of models can detect, from a pilot.
 
     Only the variance of the pilot is used, so the pilot can be the first models of the study itself.
@@ -32,6 +32,7 @@ def write_plan(study: Definition, results: Results, n: int, folder: Path) -> Non
         study: the study.
         results: of the pilot.
         n: chosen number of models per space (or seeds per network).
+        why: the reason for this number.
         folder: of the page.
     """
     claims = study.findings(results)
@@ -41,7 +42,7 @@ def write_plan(study: Definition, results: Results, n: int, folder: Path) -> Non
         sizes = {size: row["detectable"] * np.sqrt(row["n"] / size) if known else None for size in sorted({*SIZES, n})}
         rows.append({"claim": row["claim"], "unit": row["unit"], "pilot_n": int(row["n"]), "detectable": sizes})
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / PLAN, json.dumps({"n": n, "claims": rows}, indent=1) + "\n")
+    replace_file(folder / PLAN, json.dumps({"n": n, "why": why, "claims": rows}, indent=1) + "\n")
 
 
 def write_page(study: Definition, folder: Path) -> pd.DataFrame:
@@ -66,12 +67,19 @@ def write_page(study: Definition, folder: Path) -> pd.DataFrame:
     for drawing in study.drawings:
         _save(folder, study, drawing.name, drawing.size, lambda figure, one=drawing: one.draw(results, figure))
         figures.append((drawing.name, drawing.caption))
-    replace_file(folder / PAGE, page(study, results, claims, json.loads((folder / PLAN).read_text()), figures))
+    discussion = (folder / DISCUSSION).read_text().strip() if (folder / DISCUSSION).exists() else ""
+    plan = json.loads((folder / PLAN).read_text())
+    replace_file(folder / PAGE, page(study, results, claims, plan, figures, discussion))
     return claims
 
 
 def page(
-    study: Definition, results: Results, claims: pd.DataFrame, plan: dict[str, Any], figures: Sequence[tuple[str, str]]
+    study: Definition,
+    results: Results,
+    claims: pd.DataFrame,
+    plan: dict[str, Any],
+    figures: Sequence[tuple[str, str]],
+    discussion: str,
 ) -> str:
     """The page as Markdown."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in claims["verdict"].value_counts().items())
@@ -83,6 +91,7 @@ def page(
         f"**Verdict: {overall(claims['verdict'])}** ({len(claims)} claims: {counts}).",
         "![Claims](claims.svg)",
         *finding_lines(claims),
+        discussion,
         "## Protocol",
         "\n".join(f"- {line}" for line in protocol_lines(results)),
         study.caveats,
@@ -167,8 +176,8 @@ def plan_text(plan: dict[str, Any]) -> str:
         cells = ["not measured" if value is None else f"{value:.2g}" for value in values]
         rows.append([row["claim"], row["unit"], str(row["pilot_n"]), *cells])
     return (
-        f"Chosen: **n = {plan['n']}**. The table shows what is detectable with 80 % power at simultaneous 95 % "
-        "confidence, from the variance of a pilot: the first models of the study.\n\n"
+        f"Chosen: **n = {plan['n']}**. {plan['why']} The table shows what is detectable with 80 % power at simultaneous "
+        "95 % confidence, from the variance of a pilot: the first models of the study.\n\n"
         + markdown_table(("claim", "unit", "pilot n", *(f"n = {size}" for size in sizes)), rows)
     )
 

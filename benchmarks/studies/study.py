@@ -18,6 +18,8 @@ from benchmarks.studies.claims import Family, findings
 from designspace.study import Study as Run
 
 TABLE, PROTOCOL, PLAN, PAGE = "table.parquet", "protocol.json", "plan.json", "README.md"
+DISCUSSION = "discussion.md"
+"""What we make of the findings, written by hand after the run; part of the page if it exists."""
 
 FROZEN = ("n", "training_seeds", "seed", "complexity", "template", "data", "recipe", "device")
 """Keys of the config that the protocol keeps."""
