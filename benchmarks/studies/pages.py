@@ -176,8 +176,8 @@ def plan_text(plan: dict[str, Any]) -> str:
         cells = ["not measured" if value is None else f"{value:.2g}" for value in values]
         rows.append([row["claim"], row["unit"], str(row["pilot_n"]), *cells])
     return (
-        f"Chosen: **n = {plan['n']}**. {plan['why']} The table shows what is detectable with 80 % power at simultaneous "
-        "95 % confidence, from the variance of a pilot: the first models of the study.\n\n"
+        f"Chosen: **n = {plan['n']}**. {plan['why']} The table shows what is detectable with 80 % power at "
+        "simultaneous 95 % confidence, from the variance of a pilot: the first models of the study.\n\n"
         + markdown_table(("claim", "unit", "pilot n", *(f"n = {size}" for size in sizes)), rows)
     )
 
