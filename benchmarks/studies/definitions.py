@@ -66,6 +66,7 @@ def _ladder() -> Definition:
                     Claim("Increasing widths are better (D beats C)", "RegNet, Fig. 7 left", d, c),
                     Claim("Increasing depths are better (E beats D)", "RegNet, Fig. 7 right", e, d),
                     Claim("Quantized linear widths are better (RegNetX beats E)", "RegNet, Fig. 9 left", regnetx, e),
+                    Claim("All steps together: RegNetX beats A", "RegNet, Fig. 10", regnetx, a),
                 )
             ),
             Means(
