@@ -130,14 +130,34 @@ def write_study(study, frame, folder):
     write_plan(study, Results.read(folder), 40, "It takes an hour.", folder)
 
 
-@pytest.mark.parametrize("name", ["architectural", "ladder", "representational"])
+COLUMNS = {
+    "epoch_cpu_seconds": lambda rng, n: [[1.0, 1.0]] * n,
+    "train_seconds": lambda rng, n: 2.0,
+    "device_name": lambda rng, n: "processor",
+    "dtype": lambda rng, n: "float32",
+    "depth": lambda rng, n: rng.integers(4, 30, n),
+    "part_gradient_norm_first": lambda rng, n: rng.lognormal(size=(n, 6)).tolist(),
+    "part_gradient_norm_last": lambda rng, n: rng.lognormal(size=(n, 6)).tolist(),
+    **{
+        name: lambda rng, n: rng.uniform(0.1, 1, n)
+        for name in (
+            *("e_fit", "mean_block_rank_after", "train_error_percent", "width_factor", "resolution_factor"),
+            *("acts", "params", "training_memory_bytes", "training_cpu_seconds", "latency_seconds"),
+            *("alpha", "beta", "gamma"),
+        )
+    },
+}
+"""Columns of the tables of the studies."""
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
 def test_a_page_follows_from_the_stored_table(name, tmp_path):
     study = DEFINITIONS[name]
-    spaces = compose([f"experiment={study.experiments[0]}"]).values["spaces"]
-    curves = {"epoch_cpu_seconds": lambda rng, n: [[1.0, 1.0]] * n, "train_seconds": lambda rng, n: 2.0}
-    texts = {"device_name": lambda rng, n: "processor", "dtype": lambda rng, n: "float32"}
-    drawn = {name: lambda rng, n: rng.uniform(0, 1, n) for name in ("e_fit", "mean_block_rank_after")}
-    frame = study_frame(spaces, **drawn, **curves, **texts)
+    spaces = [space for one in study.experiments for space in compose([f"experiment={one}"]).values["spaces"]]
+    frame = study_frame(spaces, n=24, **COLUMNS)
+    if name == "scaling":  # trainings of one network per space
+        frame["seed"], frame["spec_id"] = frame["index"], frame["space"]
+        frame["index"] = 0
     write_study(study, frame, tmp_path / name)
     findings = write_page(study, tmp_path / name)
     write_overview(tmp_path)

@@ -92,7 +92,7 @@ def _ladder() -> Definition:
             Drawing(
                 "e_fit",
                 "Error against the width fit error, with the means of groups of networks.",
-                against("e_fit", c, e),
+                against("e_fit", c, e, label="width fit error (mean |log ratio|)"),
             ),
         ),
         derive=(width_fit_error,),
@@ -124,7 +124,7 @@ def _representational() -> Definition:
             Drawing(
                 "rank",
                 "Error against the effective rank at the narrow point, mean over the blocks.",
-                against("mean_block_rank_after", linear, nonlinear),
+                against("mean_block_rank_after", linear, nonlinear, label="effective rank, mean over the blocks"),
             ),
             Drawing(
                 "manifold",
@@ -178,14 +178,14 @@ def _computational() -> Definition:
             Drawing(
                 "training_time",
                 "Training time against each complexity.",
-                predictors("training_cpu_seconds", "regnetx", costs_of),
-                (9, 2.8),
+                predictors("training_cpu_seconds", "CPU time of the training (s)", "regnetx", costs_of),
+                (9, 3.2),
             ),
             Drawing(
                 "latency",
                 "Inference time of 64 images against each complexity.",
-                predictors("latency_seconds", "regnetx", costs_of),
-                (9, 2.8),
+                predictors("latency_seconds", "time of 64 images (s)", "regnetx", costs_of),
+                (9, 3.2),
             ),
             Drawing("separable", "Error EDFs with simultaneous 95 % bands.", edfs("separable", "full")),
             Drawing(

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis import edf_by, trend
+from analysis.formatting import si_format
 from analysis.manifold import DIMENSIONS, embeddings, spiral
 from analysis.plots import plot_edf, plot_embedding, plot_manifold, plot_parameter
 from analysis.plots.style import group_styles, label_axes, legend_inside, tidy
@@ -57,8 +59,10 @@ def edfs(*spaces: str) -> Callable[[Results, Figure], None]:
     return draw
 
 
-def against(column: str, *spaces: str, quantity: str = "error_percent") -> Callable[[Results, Figure], None]:
-    """Error against a column, with the means of groups of models."""
+def against(
+    column: str, *spaces: str, label: str = "", quantity: str = "error_percent"
+) -> Callable[[Results, Figure], None]:
+    """Error, or the training error as `quantity`, against a column, with the means of groups of models."""
 
     def draw(results: Results, figure: Figure) -> None:
         models = with_quantity(results.table, quantity).models()
@@ -69,13 +73,13 @@ def against(column: str, *spaces: str, quantity: str = "error_percent") -> Calla
         ]
         limit = float(np.quantile(models["error_percent"], 0.97))
         ax = plot_parameter(models, column, order=spaces, trend=pd.concat(lines), limit=limit, ax=figure.subplots())
-        if quantity != "error_percent":
-            label_axes(ax, column, "training error of the last epoch (%)")
+        ylabel = ax.get_ylabel() if quantity == "error_percent" else "training error of the last epoch (%)"
+        label_axes(ax, label or ax.get_xlabel(), ylabel)
 
     return draw
 
 
-def predictors(target: str, space: str, columns: dict[str, str]) -> Callable[[Results, Figure], None]:
+def predictors(target: str, label: str, space: str, columns: dict[str, str]) -> Callable[[Results, Figure], None]:
     """Time against complexities on log axes, a panel each, with the correlation of the logs."""
 
     def draw(results: Results, figure: Figure) -> None:
@@ -87,8 +91,12 @@ def predictors(target: str, space: str, columns: dict[str, str]) -> Callable[[Re
             tidy(ax).plot(known[column], known[target], ".", color=group_styles([space])[space]["color"])
             ax.set_xscale("log")
             ax.set_yscale("log")
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axis.set_major_formatter(FuncFormatter(lambda value, _: si_format(value)))
+                axis.set_minor_formatter(NullFormatter())
             r = np.corrcoef(np.log(known.to_numpy().T))[0, 1]
-            label_axes(ax, text, target.replace("_", " ") if ax is panels[0] else "")
+            label_axes(ax, text, label if ax is panels[0] else "")
             ax.set_title(f"r = {r:.2f}", fontsize=9)
 
     return draw
