@@ -64,6 +64,7 @@ class Refinement:
         choices: restriction chosen on each half of the models in the cross-fit; empty without.
         models: with `adjusted`, the error adjusted for complexity.
         masks: shape (n, K), models inside, in the order of `frame`.
+        known: number of models before the random choice of at most MAX_MODELS.
     """
 
     frame: pd.DataFrame
@@ -74,6 +75,7 @@ class Refinement:
     choices: tuple[str, ...]
     models: pd.DataFrame
     masks: NDArray[np.bool_]
+    known: int
 
     @property
     def naive(self) -> pd.Series | None:
@@ -122,8 +124,9 @@ def refine_space(
         models, position = models[np.isfinite(position)], position[np.isfinite(position)]
     if len(models) < FEWEST:
         raise ValueError(f"RUN: must have at least {FEWEST} models of known {match or 'error'}, not {len(models)}")
-    if len(models) > MAX_MODELS:  # any prefix of the draws is a fair sample; the rows of a file may be sorted
-        rows = np.sort(np.random.default_rng(seed).choice(len(models), MAX_MODELS, replace=False))
+    known = len(models)
+    if known > MAX_MODELS:  # not the first rows, because a file may be sorted
+        rows = np.sort(np.random.default_rng(seed).choice(known, MAX_MODELS, replace=False))
         models, position = models.iloc[rows], None if position is None else position[rows]
     models = models.reset_index(drop=True)
     texts, masks = distinct_masks(models, candidates(models, parameters) if search else [], always=tries)
@@ -159,7 +162,7 @@ def refine_space(
     frame.insert(0, "rank", range(1, len(frame) + 1))
     frame = frame[[*(name for names in REFINE_COLUMNS for name in names.split(", ")), "_bound"]]
     models = models.assign(adjusted=effects.adjusted)
-    return Refinement(frame, margin, draws, len(estimated), cross_fitted, choices, models, masks[:, order])
+    return Refinement(frame, margin, draws, len(estimated), cross_fitted, choices, models, masks[:, order], known)
 
 
 _ESTIMATES = (

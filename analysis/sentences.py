@@ -298,6 +298,10 @@ def refinement_sentences(refinement: Refinement) -> list[str]:
         f"{len(frame)} restrictions: {listed}. Intervals are simultaneous over the {refinement.searched} with at least "
         f"{MIN_MODELS} models inside and outside. Simpler: equivalent within {refinement.margin:.2f} points."
     ]
+    if refinement.known > len(refinement.models):
+        sentences.append(
+            f"Estimated from {len(refinement.models):,} of the {refinement.known:,} models, chosen at random."
+        )
     naive, fitted = refinement.naive, refinement.cross_fitted
     if naive is not None and fitted is not None:
         same = refinement.choices.count(str(naive["restriction"])) / len(refinement.choices)

@@ -99,7 +99,8 @@ def read_study(path: Path) -> Part:
 
     Raises:
         FileNotFoundError: the folder is not a study.
-        ValueError: a study without models, or a damaged manifest or model list.
+        ValueError: a study without models, a damaged manifest or model list, or a spec that cannot be read, such as one
+            with a block of a package that is not installed.
     """
     study = Study.open(path)
     if not study.models:
@@ -125,7 +126,10 @@ def read_study(path: Path) -> Part:
         stream = spaces.get(model.space, {}).get("name", model.space)
         row["draw_id"] = f"{stream}/{seed}/{draws[model.space, model.key]}"
         draws[model.space, model.key] += 1
-        row["block_widths"] = ModelSpec.from_mapping(model.spec).block_widths
+        try:
+            row["block_widths"] = ModelSpec.from_mapping(model.spec).block_widths
+        except ValueError as error:  # such as a block of a package that is not installed
+            raise ValueError(f"{study.paths.root}: model {model.space}/{model.index}: {error}") from None
         rows.append(row | _flat(model.parameters, row))
     frame = pd.DataFrame(rows)
     for name in PROBE_MEANS:

@@ -11,7 +11,7 @@ from analysis.candidates import candidates, distinct_masks
 from analysis.commands import refine
 from analysis.refine import REFINE_COLUMNS, ladder, models_to_confirm, refine_space
 from analysis.rows import Source
-from analysis.sentences import confirmation_sentences
+from analysis.sentences import confirmation_sentences, refinement_sentences
 from designspace.spaces import load_space, space
 
 
@@ -110,6 +110,13 @@ def test_with_a_space_the_share_and_the_size_come_from_the_sampler(models):
 def test_invalid_options(models, options, message):
     with pytest.raises(ValueError, match=message):
         refine_space(models, PARAMETERS, **options)
+
+
+def test_a_random_choice_of_models_is_stated(models, refinement, monkeypatch):
+    monkeypatch.setattr("analysis.refine.MAX_MODELS", 120)
+    chosen = refine_space(models, PARAMETERS)
+    assert "Estimated from 120 of the 200 models, chosen at random." in refinement_sentences(chosen)
+    assert not any("chosen at random" in sentence for sentence in refinement_sentences(refinement))
 
 
 def test_too_few_models(models):

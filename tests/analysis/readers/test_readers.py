@@ -8,6 +8,7 @@ from analysis import load
 from analysis.expressions import parse_map
 from analysis.grouping import group_by, keep_where
 from analysis.rows import apply_failure_policy, average_seeds
+from designspace.blocks import STAGES
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
@@ -162,3 +163,9 @@ def test_real_tables(shared_data):
     kept = keep_where(timm, ["tag=pycls_in1k"]).frame
     assert len(kept) == 24
     assert kept["macs"].max() == pytest.approx(32.34e9, rel=0.02)
+
+
+def test_a_block_that_is_not_installed_is_an_error_that_names_the_study(study, monkeypatch):
+    monkeypatch.delitem(STAGES, "bottleneck")
+    with pytest.raises(ValueError, match=r"study: model \w+/\d+: .*block = bottleneck: must be one of basic"):
+        load(study)
