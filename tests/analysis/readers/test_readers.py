@@ -167,5 +167,5 @@ def test_real_tables(shared_data):
 
 def test_a_block_that_is_not_installed_is_an_error_that_names_the_study(study, monkeypatch):
     monkeypatch.delitem(STAGES, "bottleneck")
-    with pytest.raises(ValueError, match=r"study: model \w+/\d+: .*block = bottleneck: must be one of basic"):
+    with pytest.raises(ValueError, match=r"study: model \w+/\d+: .*block = 'bottleneck': must be one of basic"):
         load(study)
