@@ -31,6 +31,7 @@ class Template(Validated):
     in_channels: Count = 3
     activation: Activation = "relu"
     batch_norm: bool = True
+    conv_bias: bool = False
     stem: Stem | None = Stem()
     strides: Annotated[tuple[Stride, ...], Field(min_length=1, max_length=100)] = (2, 2, 2, 2)
     head: Head = Head()
