@@ -271,19 +271,15 @@ def _check_values(distributions: Mapping[str, Distribution]) -> None:
 
 def _stage(section: Shared, parameters: dict[str, Distribution], name: str) -> dict[str, Any]:
     """The template's stage; in the parameters, multipliers of pycls become bottleneck ratios if the block has them."""
-    if section.BLOCK_TYPE not in BLOCKS:
-        raise ValueError(
-            f"SETUP.BASE_CFG.{name}.BLOCK_TYPE = {section.BLOCK_TYPE!r}: must be one of {', '.join(BLOCKS)}"
-        )
-    block, residual = BLOCKS[section.BLOCK_TYPE]
+    fields = BLOCKS[section.BLOCK_TYPE]
     multipliers, groups = parameters.pop("bottleneck_ratio"), parameters.pop("group_width")
-    if block == "basic":
+    if fields["block"] == "basic":
         if np.any(multipliers.values != 1) or np.any(8 % groups.values):
             keys = " and ".join(f"{name}.{key}" for key, ours in PARAMETERS[name].items() if ours in TEMPLATE)
             raise ValueError(
                 f"{keys}: must be 1 and a divisor of 8 with {section.BLOCK_TYPE}, because they change its widths"
             )
-        return {"block": block, "residual": residual}
+        return fields
     if multipliers.values.min() < 1:
         warnings.warn(
             f"{name}: with a bottleneck multiplier below 1, pycls fits widths to groups twice, so some networks have "
@@ -291,7 +287,7 @@ def _stage(section: Shared, parameters: dict[str, Distribution], name: str) -> d
             stacklevel=3,
         )
     parameters |= {"bottleneck_ratio": _inverse(multipliers), "group_width": groups}
-    return {"block": block, "se_ratio": section.se_ratio}
+    return fields | {"se_ratio": section.se_ratio}
 
 
 def _inverse(distribution: Distribution) -> Distribution:
