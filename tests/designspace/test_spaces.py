@@ -540,7 +540,7 @@ def per_stage(base: str, name: str, distribution: dict[str, object] | None = Non
         ),
         (drawn("kernel_size", 3, 4), "parameters.kernel_size = 4: must be odd"),
         (drawn("residual", 0.5), "parameters.residual = 0.5: must be true or false"),
-        (drawn("stride", 1, 2), "parameters.stride: unknown; must be one of bottleneck_ratio, depth, group"),
+        (drawn("stride", 1, 2), "parameters.stride: unknown; must be one of bottleneck_ratio, depth, downsample"),
         (
             drawn("group_width", None, 8),
             "parameters.group_width.options.0 = None: must be a number, true, false or text",
