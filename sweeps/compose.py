@@ -23,15 +23,14 @@ from sweeps.resources import automatic_processes, cores
 
 @dataclass(frozen=True)
 class Composed:
-    """The composed config of one study of a command line.
+    """A composed command line.
 
     Args:
         config: the validated config.
         values: the same as plain values, as the manifest stores them.
-        overrides: overrides of the study in the form that Hydra accepts, without `worker` and those of `hydra`.
-        hydra: overrides of `hydra`, such as the launcher.
-        workers: numbers of the workers.
-        here: how many workers of the command run at once on this machine; 0 if they run on others.
+        overrides: the command line's overrides in the form that Hydra accepts.
+        workers: number of workers.
+        here: how many run at once on this machine; 0 if they run on others.
         gpus: GPUs that the launcher requests for a worker on another machine.
         cores: cores of a worker on another machine.
     """
@@ -39,8 +38,7 @@ class Composed:
     config: StudyConfig
     values: dict[str, Any]
     overrides: tuple[str, ...]
-    hydra: tuple[str, ...]
-    workers: tuple[int, ...]
+    workers: int
     here: int
     gpus: int = 1
     cores: int = 1
@@ -69,95 +67,35 @@ class Composed:
 def compose(
     overrides: Sequence[str], *, multirun: bool = False, name: str = "config", folder: str | None = None
 ) -> Composed:
-    """Compose the config of a command line that describes one study; see `compose_studies`."""
-    studies = compose_studies(overrides, multirun=multirun, name=name, folder=folder)
-    if len(studies) > 1:
-        raise ValueError(f"{' '.join(overrides)}: must describe one study; sweep several with designspace sweep -m")
-    return studies[0]
-
-
-def compose_studies(
-    overrides: Sequence[str], *, multirun: bool = False, name: str = "config", folder: str | None = None
-) -> list[Composed]:
-    """Compose the configs of a command line: one study for each combination of the values that it sweeps.
-
-    Values of `worker` are the workers of each study. A study without a folder of its own gets one that is named after
-    its values.
+    """Compose the config that all workers of a command share.
 
     Args:
-        overrides: Hydra overrides.
-        multirun: whether -m was given; without it, nothing is swept.
+        overrides: Hydra overrides; with several workers, one of them sweeps `worker`.
+        multirun: whether -m was given.
         name: name of the root config.
         folder: folder with further configs.
     Raises:
-        ValueError: an override or a value is not allowed, or two studies have the same folder.
+        ValueError: an override or a value is not allowed.
     """
-    roots = [str(CONF), *([folder] if folder else [])]
-    search = [f"hydra.searchpath=[file://{os.path.abspath(folder)}]"] if folder else []
-    with hydra_errors(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        if multirun:
-            overrides = [*_config_sweeps(overrides, name, search), *overrides]
-        combinations, workers = expand(overrides, multirun, roots)
-        texts = [rewrite(combination.overrides, folder) for combination in combinations]
-        configs = [hydra.compose(name, [*text, *search], return_hydra_config=True) for text in texts]
-        if len(configs) > 1:
-            set_runs(combinations, configs)
-        plains = [_plain(config) for config in configs]
-    jobs = len(configs) * len(workers)
-    studies = [
-        _composed(*study, search, workers, jobs, multirun)
-        for study in zip(configs, plains, texts, strict=True)
-    ]
-    check_runs(combinations, studies)
-    return studies
-
-
-def _config_sweeps(overrides: Sequence[str], name: str, search: Sequence[str]) -> list[str]:
-    """Sweeps of the config, `hydra.sweeper.params`, whose keys are not on the command line."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    single = [text for text, one in zip(overrides, parsed, strict=True) if not one.is_sweep_override()]
-    sweeper = hydra.compose(name, [*rewrite(single), *search], return_hydra_config=True).hydra.sweeper
-    if not sweeper._target_.endswith(".BasicSweeper"):
-        raise ValueError(f"hydra/sweeper = {sweeper._target_}: must be basic, which trains all combinations")
-    given = {one.key_or_group for one in parsed}
-    return [f"{key}={value}" for key, value in (sweeper.params or {}).items() if key.lstrip("+~") not in given]
-
-
-def _plain(composed: DictConfig) -> dict[str, Any]:
-    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    return {str(key): value for key, value in plain.items()}
-
-
-def _composed(
-    composed: DictConfig,
-    values: dict[str, Any],
-    overrides: Sequence[str],
-    search: Sequence[str],
-    workers: tuple[int, ...],
-    jobs: int,
-    multirun: bool,
-) -> Composed:
+    with hydra_errors():
+        overrides = rewrite(overrides, folder)
+        single, workers = _split_workers(overrides, multirun)
+        search = [f"hydra.searchpath=[file://{os.path.abspath(folder)}]"] if folder else []
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = hydra.compose(name, [*single, *search], return_hydra_config=True)
+        launcher = composed.hydra.launcher
+        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    values = {str(key): value for key, value in plain.items()}
     if "spaces" in values:
         values["spaces"] = spaces_by_label(values["spaces"])
     config = StudyConfig.from_mapping(values)
-    launcher = composed.hydra.launcher
     if not multirun and "basic" not in launcher._target_:
         chosen = composed.hydra.runtime.choices["hydra/launcher"]
         raise ValueError(f"hydra/launcher = {chosen}: must be used with -m, which starts workers")
     gpus = 0 if config.device.device == "cpu" else _gpus(launcher)
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    of_hydra = [text for text, one in zip(overrides, parsed, strict=True) if one.is_hydra_override()]
-    return Composed(
-        config=config,
-        values=values,
-        overrides=tuple(text for text in overrides if text not in of_hydra),
-        hydra=(*of_hydra, *search),
-        workers=workers or (config.worker,),
-        here=_workers_here(launcher, jobs),
-        gpus=gpus,
-        cores=launcher.get("cpus_per_task") or 1,
-    )
+    here = _workers_here(launcher, workers)
+    return Composed(config, values, tuple(overrides), workers, here, gpus, launcher.get("cpus_per_task") or 1)
 
 
 def rewrite(overrides: Sequence[str], folder: str | None = None) -> list[str]:
@@ -206,6 +144,24 @@ def _gpus(launcher: DictConfig) -> int:
     kind, *count = (launcher.get("gres") or "").split(":")  # gpu:2, gpu:a100:2, or shard:2 of one GPU
     of_gres = int(count[-1]) if kind == "gpu" and count and count[-1].isdigit() else int(bool(kind))
     return launcher.get("gpus_per_node") or launcher.get("gpus_per_task") or of_gres
+
+
+def _split_workers(overrides: Sequence[str], multirun: bool) -> tuple[list[str], int]:
+    """Return the overrides without a swept `worker`, and the number of workers."""
+    single, workers = [], 1
+    for text, parsed in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
+        if not parsed.is_sweep_override():
+            single.append(text)
+        elif parsed.key_or_group != "worker":
+            raise ValueError(f"{text}: must be a single value, only worker= takes several; write a list as [1,2]")
+        elif not multirun:
+            raise ValueError(f"{text}: must be used with -m and a launcher, like hydra/launcher=joblib")
+        else:
+            numbers = list(parsed.sweep_string_iterator())
+            if not all(number.isdigit() for number in numbers) or len(set(numbers)) < len(numbers):
+                raise ValueError(f"{text}: must be different numbers from 0, like worker=0,1")
+            workers = len(numbers)
+    return single, workers
 
 
 @contextlib.contextmanager
