@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field
 
 from designspace.layers import (
     Act,
+    AverageDownsample,
     BatchNorm,
     Condition,
     Conv,
@@ -54,6 +55,8 @@ Stride = Annotated[int, Field(ge=1, le=4, strict=True), accept_numpy]
 Ratio = Annotated[float, Field(ge=1e-3, le=1e3)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Activation = Literal["relu", "relu6", "silu", "gelu"]
+Downsample = Literal["conv", "avg", "none"]
+"""Shortcut where the shape changes: 1×1 convolution with the stride, average pooling and 1×1 convolution, or none."""
 
 
 class Style(NamedTuple):
@@ -61,6 +64,7 @@ class Style(NamedTuple):
 
     activation: str
     batch_norm: bool
+    conv_bias: bool = False
 
     def conv(
         self,
@@ -74,7 +78,10 @@ class Style(NamedTuple):
         padding: str = "same",
         activate: bool = True,
     ) -> Layers:
-        """Convolution, batch norm (or a bias) and optionally the activation; `number` names the layers, like conv1."""
+        """Convolution, batch norm and optionally the activation; `number` names the layers, like conv1.
+
+        Without batch norm, the convolution has a bias.
+        """
         layers: Layers = (
             Conv(
                 w_in,
@@ -83,7 +90,7 @@ class Style(NamedTuple):
                 stride,
                 kernel_size // 2 * (padding == "same"),
                 w_in if group_width is None else group_width,
-                not self.batch_norm,
+                self.conv_bias or not self.batch_norm,
                 f"conv{number}",
             ),
         )
@@ -95,12 +102,27 @@ class Style(NamedTuple):
         """The activation."""
         return (Act(self.activation),)
 
-    def add_residual(self, body: Layers, residual: Condition, w_in: Number, w_out: Number, stride: int) -> Layers:
-        """Add a shortcut where `residual` holds: the identity, or a 1×1 convolution where the shape changes."""
+    def add_residual(
+        self,
+        body: Layers,
+        residual: Condition,
+        w_in: Number,
+        w_out: Number,
+        stride: int,
+        downsample: str | np.ndarray = "conv",
+    ) -> Layers:
+        """Add a shortcut where `residual` holds: the identity, or `downsample` where the shape changes."""
+        changes = np.not_equal(w_in, w_out) | (stride > 1)
+        residual = residual & ~(changes & np.equal(downsample, "none"))
         if not np.any(residual):
             return body
-        project = residual & (np.not_equal(w_in, w_out) | (stride > 1))
-        return (Residual(body, when(project, self.conv(1, w_in, w_out, 1, stride, activate=False))),)
+        project, averaged = residual & changes, np.equal(downsample, "avg")
+        pool: Layers = (AverageDownsample(stride),) if stride > 1 else ()
+        shortcut = (
+            *when(project & ~averaged, self.conv(1, w_in, w_out, 1, stride, activate=False)),
+            *when(project & averaged, (*pool, *self.conv(1, w_in, w_out, activate=False))),
+        )
+        return (Residual(body, shortcut),)
 
 
 class Stage(Validated, ABC):
@@ -137,56 +159,84 @@ class BottleneckStage(Stage):
 
     `bottleneck_ratio` b divides: the inner width is width / b, so b < 1 is an inverted bottleneck.
     `group_width` is in channels per group; None is one group.
-    `se_ratio` is relative to the width of the block's input (RegNet, arXiv 2003.13678, App. D).
+    `se_position` "inner" squeezes the k×k convolution's output, and `se_ratio` is relative to the width of the block's
+    input (RegNet, arXiv 2003.13678, App. D). "output" squeezes the last convolution's output, and `se_ratio` is
+    relative to its width (SE-ResNet, 1709.01507, Fig. 3).
+    `downsample` is the shortcut where the shape changes: "conv", a 1×1 convolution with the stride; "avg", average
+    pooling and a 1×1 convolution (ResNet-D, 1812.01187, Fig. 2c); or "none". `linear=True` removes the activation after
+    the addition; with `downsample="none"` this is RegNetZ's block (2103.06877).
     """
 
     block: Literal["bottleneck"] = "bottleneck"
     bottleneck_ratio: Ratio = 1.0
     group_width: Count | None = None
     se_ratio: Fraction = 0.0
+    se_position: Literal["inner", "output"] = "inner"
     residual: bool = True
+    downsample: Downsample = "conv"
+    linear: bool = False
 
     def check(self, w_in: int) -> None:
         inner = self.width / self.bottleneck_ratio
         if not isclose(inner, round(inner), rel_tol=1e-12) or round(inner) < 1:  # w / (w / v) equals v up to rounding
             raise ValueError(f"bottleneck_ratio = {self.bottleneck_ratio:g}: must divide width {self.width} evenly")
         check_group_width(self.group_width, round(inner), "inner width width / bottleneck_ratio")
-        for width in self.input_widths(w_in):
-            check_se_ratio(self.se_ratio, width)
+        if self.se_position == "output":
+            check_se_ratio(self.se_ratio, self.width, "output")
+        else:
+            for width in self.input_widths(w_in):
+                check_se_ratio(self.se_ratio, width)
 
     def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
         """RegNet's X block and variants (arXiv 2003.13678, Fig. 4): 1×1, k×k in groups, SE, 1×1, add, activation."""
         inner = round_number(self.width / self.bottleneck_ratio)
-        squeeze = when(np.greater(self.se_ratio, 0), squeeze_excite(inner, w_in, self.se_ratio, style))
+        squeezed, on_output = np.greater(self.se_ratio, 0), np.equal(self.se_position, "output")
         body = (
             *style.conv(1, w_in, inner),
             *style.conv(2, inner, inner, self.kernel_size, stride, self.group_width),
-            *squeeze,
+            *when(squeezed & ~on_output, squeeze_excite(inner, w_in, self.se_ratio, style)),
             *style.conv(3, inner, self.width, activate=False),
+            *when(squeezed & on_output, squeeze_excite(self.width, self.width, self.se_ratio, style)),
         )
-        return (*style.add_residual(body, self.residual, w_in, self.width, stride), *style.act())
+        layers = style.add_residual(body, self.residual, w_in, self.width, stride, self.downsample)
+        return (*layers, *when(np.logical_not(self.linear), style.act()))
 
 
 class BasicStage(Stage):
-    """Two k×k convolutions with a residual (ResNet-18), or without (the plain networks of the ResNet paper)."""
+    """Two k×k convolutions with a residual (ResNet-18), or without (the plain networks of the ResNet paper).
+
+    `se_ratio` is relative to the stage's width; SE follows the second convolution (SE-ResNet, arXiv 1709.01507).
+    `downsample` as in BottleneckStage.
+    """
 
     block: Literal["basic"] = "basic"
+    se_ratio: Fraction = 0.0
     residual: bool = True
+    downsample: Downsample = "conv"
+
+    def check(self, w_in: int) -> None:
+        check_se_ratio(self.se_ratio, self.width, "output")
 
     def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
-        """Two k×k convolutions, add, activation (ResNet, arXiv 1512.03385, Fig. 5 left)."""
+        """Two k×k convolutions, SE, add, activation (ResNet, arXiv 1512.03385, Fig. 5 left)."""
         body = (
             *style.conv(1, w_in, self.width, self.kernel_size, stride),
             *style.conv(2, self.width, self.width, self.kernel_size, activate=False),
+            *when(np.greater(self.se_ratio, 0), squeeze_excite(self.width, self.width, self.se_ratio, style)),
         )
-        return (*style.add_residual(body, self.residual, w_in, self.width, stride), *style.act())
+        layers = style.add_residual(body, self.residual, w_in, self.width, stride, self.downsample)
+        return (*layers, *style.act())
 
 
 class VanillaStage(Stage):
-    """One k×k convolution per block: RegNet's V; VR with `residual`; `max_pool` ends the stage as in VGG."""
+    """One k×k convolution per block: RegNet's V; VR with `residual`; `max_pool` ends the stage as in VGG.
+
+    `downsample` as in BottleneckStage.
+    """
 
     block: Literal["vanilla"] = "vanilla"
     residual: bool = False
+    downsample: Downsample = "conv"
     max_pool: bool = False
     padding: Literal["same", "valid"] = "same"
 
@@ -199,7 +249,8 @@ class VanillaStage(Stage):
     def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
         """One k×k convolution, optionally with a residual (V and VR of arXiv 2003.13678, Fig. 23)."""
         body = style.conv(1, w_in, self.width, self.kernel_size, stride, padding=self.padding, activate=False)
-        return (*style.add_residual(body, self.residual, w_in, self.width, stride), *style.act())
+        layers = style.add_residual(body, self.residual, w_in, self.width, stride, self.downsample)
+        return (*layers, *style.act())
 
     def runs(self, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
         pool = when(self.max_pool, (MaxPool(self.width, 2, 2, 0),))
@@ -331,10 +382,10 @@ def check_group_width(group_width: int | None, inner: int, meaning: str) -> None
         raise ValueError(f"group_width = {group_width}: must divide the {meaning} = {inner}")
 
 
-def check_se_ratio(se_ratio: float, width: int) -> None:
-    """Raise ValueError unless squeeze-excitation keeps at least one channel."""
+def check_se_ratio(se_ratio: float, width: int, meaning: str = "input") -> None:
+    """Raise ValueError unless squeeze-excitation keeps at least one channel of the block's input or output."""
     if se_ratio and round(width * se_ratio) < 1:
-        raise ValueError(f"se_ratio = {se_ratio:g}: must squeeze the input width {width} to at least one channel")
+        raise ValueError(f"se_ratio = {se_ratio:g}: must squeeze the {meaning} width {width} to at least one channel")
 
 
 def depthwise(
@@ -345,9 +396,9 @@ def depthwise(
     return (bare, *when(activate, tuple(rest)))
 
 
-def squeeze_excite(width: Number, w_in: Number, se_ratio: float | np.ndarray, style: Style) -> Layers:
-    """Squeeze-excitation on `width` channels; the squeezed width is se_ratio · (width of the block's input)."""
-    return (SqueezeExcite(width, round_number(w_in * se_ratio), style.activation),)
+def squeeze_excite(width: Number, base: Number, se_ratio: float | np.ndarray, style: Style) -> Layers:
+    """Squeeze-excitation on `width` channels; the squeezed width is se_ratio · base."""
+    return (SqueezeExcite(width, round_number(base * se_ratio), style.activation),)
 
 
 def at_most(value: Number, limit: int) -> Number:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from designspace.layers import (
+    AverageDownsample,
     AveragePool,
     BatchNorm,
     Concat,
@@ -174,6 +175,8 @@ class _Counter:
                 return (0, 0, after * after * width if in_stem and self.convention.pool_acts else 0), after
             case AveragePool(size):
                 return (0, 0, 0), size
+            case AverageDownsample(stride):
+                return (0, 0, 0), -(-resolution // stride)
             case Residual(body, shortcut):
                 inner, after = self.count(body, resolution)
                 outer, _ = self.count(shortcut, resolution)

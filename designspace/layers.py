@@ -71,6 +71,12 @@ class AveragePool(NamedTuple):
     size: int
 
 
+class AverageDownsample(NamedTuple):
+    """Average of stride × stride positions; incomplete windows at the border count, so r becomes ⌈r / stride⌉."""
+
+    stride: int
+
+
 class Flatten(NamedTuple):
     """Reshape each image's tensor to a vector."""
 
@@ -151,6 +157,7 @@ Layer = (
     | SqueezeExcite
     | MaxPool
     | AveragePool
+    | AverageDownsample
     | Flatten
     | Dropout
     | Linear

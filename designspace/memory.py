@@ -15,6 +15,7 @@ import numpy as np
 from designspace.counting import LARGEST, complexity, output_resolution
 from designspace.layers import (
     Act,
+    AverageDownsample,
     AveragePool,
     BatchNorm,
     Concat,
@@ -167,6 +168,8 @@ class _Counter:
                 return self.keep(tensor) + after.elements * (self.batch_size * INDEX_BYTES), after
             case AveragePool(size):
                 return (0 if size == 1 else self.keep(tensor)), _Tensor(tensor.width * size * size, 1, False)
+            case AverageDownsample(stride):
+                return self.keep(tensor), _Tensor(tensor.width, -(-tensor.resolution // stride), False)
             case Flatten():
                 return 0, tensor
             case Linear(w_in, w_out):

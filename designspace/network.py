@@ -128,6 +128,8 @@ def module(layer: L.Layer) -> nn.Module:
             return nn.MaxPool2d(kernel_size, stride, padding)
         case L.AveragePool(size):
             return nn.AdaptiveAvgPool2d(size)
+        case L.AverageDownsample(stride):
+            return nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
         case L.Flatten():
             return nn.Flatten()
         case L.Dropout(rate):

@@ -27,6 +27,8 @@ class Model(Protocol):
     @property
     def batch_norm(self) -> bool: ...
     @property
+    def conv_bias(self) -> bool: ...
+    @property
     def stem(self) -> Stem | None: ...
     @property
     def stages(self) -> tuple[Stage, ...]: ...
@@ -56,7 +58,7 @@ def parts(model: Model) -> Iterator[Part]:
     A stage is its first block once and its other block depth - 1 times. A stage of depth 0, which occurs in populations
     of networks with different numbers of stages, is the identity.
     """
-    style = Style(model.activation, model.batch_norm)
+    style = Style(model.activation, model.batch_norm, model.conv_bias)
     width: Number = model.in_channels
     if model.stem:
         yield Part("stem", stem(model.stem, width, style), 1)
@@ -75,8 +77,12 @@ def parts(model: Model) -> Iterator[Part]:
 
 
 def stem(stem: Stem, w_in: Number, style: Style) -> Layers:
-    """The first convolution and its optional max-pool."""
-    layers = style.conv(1, w_in, stem.width, stem.kernel_size, stem.stride, padding=stem.padding)
+    """The first convolutions and the optional max-pool."""
+    layers: Layers = ()
+    for number, width in enumerate((*stem.hidden, stem.width), start=1):
+        stride = stem.stride if number == 1 else 1
+        layers += style.conv(number, w_in, width, stem.kernel_size, stride, padding=stem.padding)
+        w_in = width
     return (*layers, MaxPool(stem.width, 3, 2, 1, in_stem=True)) if stem.max_pool else layers
 
 

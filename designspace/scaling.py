@@ -81,7 +81,8 @@ def scale_networks(
     width_in: Number = spec.in_channels
     if spec.stem is not None:
         width_in = _scaled(spec.stem.width, factors.width, round_channels)
-        changes["stem"] = spec.stem.model_copy(update={"width": width_in})
+        hidden = tuple(_scaled(width, factors.width, round_channels) for width in spec.stem.hidden)
+        changes["stem"] = spec.stem.model_copy(update={"width": width_in, "hidden": hidden})
     if spec.head.width is not None:
         width = _scaled(spec.head.width, np.maximum(1, factors.width), round_channels)
         changes["head"] = spec.head.model_copy(update={"width": width})

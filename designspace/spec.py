@@ -37,9 +37,14 @@ SCHEMA_VERSION = 1
 
 
 class Stem(Validated):
-    """The first convolution (k×k, stride s, BN, activation), optionally with ResNet's 3×3 max-pool of stride 2."""
+    """The first convolution (k×k, stride s, BN, activation), optionally with ResNet's 3×3 max-pool of stride 2.
+
+    `hidden` has the widths of further convolutions before the last, as in ResNet-D's deep stem (32, 32). All are k×k,
+    and the first has the stride.
+    """
 
     width: Count = 32
+    hidden: Annotated[tuple[Count, ...], Field(max_length=32)] = ()
     kernel_size: Kernel = 3
     stride: Stride = 2
     max_pool: bool = False
@@ -89,7 +94,8 @@ def _with_built_in(kind: type[Stage]) -> TypeAdapter[Any]:
 class ModelSpec(Validated):
     """A network for square images of `resolution` pixels; equal networks have equal `spec_id`.
 
-    `batch_norm=False` gives every convolution a bias instead (VGG). The name is a label, not part of the identity.
+    `batch_norm=False` gives every convolution a bias instead (VGG), `conv_bias=True` a bias in addition to batch norm
+    (VGG with batch norm). The name is a label, not part of the identity.
     """
 
     name: Name | None = None
@@ -97,6 +103,7 @@ class ModelSpec(Validated):
     in_channels: Count = 3
     activation: Activation = "relu"
     batch_norm: bool = True
+    conv_bias: bool = False
     stem: Stem | None = Stem()
     stages: Annotated[tuple[Annotated[Stage, _ByBlock, SerializeAsAny()], ...], Field(max_length=1000)]
     head: Head = Head()

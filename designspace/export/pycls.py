@@ -8,10 +8,12 @@ from designspace.export.target import Support
 from designspace.pycls import from_pycls
 from designspace.pycls.anynet import BLOCKS, STEMS
 from designspace.pycls.keys import ACTIVATIONS
-from designspace.spec import BottleneckStage, InvertedStage, ModelSpec
+from designspace.spec import BasicStage, BottleneckStage, InvertedStage, ModelSpec, Stage
 from designspace.widths import QuantizedLinear
 
-ANYNET = Support("pycls", ("bottleneck", "basic"), ACTIVATIONS, head_width=True)
+ANYNET = Support(
+    "pycls", ("bottleneck", "basic"), ACTIVATIONS, head_width=True, downsamples=("conv", "none"), linear=True
+)
 EFFNET = Support("pycls effnet", ("inverted",), ACTIVATIONS, kernel_sizes=(), head_width=True, dropout=True)
 
 
@@ -59,14 +61,11 @@ def _anynet(spec: ModelSpec) -> dict[str, Any]:
         allowed = ", ".join(str(tuple(values.values())) for values in STEMS.values())
         ANYNET.refuse("stem (kernel size, stride, max-pool)", tuple(stem.values()), f"be one of {allowed}")
     first = spec.stages[0]
-    for field in ("block", "residual", "se_ratio"):
+    for field in ("block", "residual", "se_ratio", "downsample", "linear"):
         values = {getattr(stage, field, None) for stage in spec.stages}
         if len(values) > 1:
             ANYNET.refuse(f"stages.*.{field}", sorted(map(str, values)), "be the same for all stages")
-    block = (first.block, bool(getattr(first, "residual", True)))
-    block_type = next((name for name, ours in BLOCKS.items() if ours == block), None)
-    if block_type is None:
-        ANYNET.refuse("stages.0.residual", block[1], "be True")
+    block_type = _block_type(first)
     section: dict[str, Any] = {
         "STEM_TYPE": stem_type,
         "STEM_W": spec.stem.width,
@@ -85,6 +84,21 @@ def _anynet(spec: ModelSpec) -> dict[str, Any]:
     if spec.head.width:
         section["HEAD_W"] = spec.head.width
     return section
+
+
+def _block_type(stage: Stage) -> str:
+    """The block type of pycls; NotExpressible if there is none."""
+    if isinstance(stage, BasicStage) and stage.se_ratio:
+        ANYNET.refuse("stages.0.se_ratio", stage.se_ratio, "be 0 in basic blocks")
+    usual = {"residual": True, "downsample": "conv", "linear": False}
+    given = {field: getattr(stage, field, value) for field, value in {"block": stage.block, **usual}.items()}
+    block_type = next((name for name, ours in BLOCKS.items() if usual | ours == given), None)
+    if block_type is None and stage.block == "bottleneck" and not given["residual"]:
+        ANYNET.refuse("stages.0.residual", False, "be True")
+    if block_type is None:
+        requirement = "be none in bottlenecks with a linear output, otherwise conv"
+        ANYNET.refuse("stages.0.downsample", given["downsample"], requirement)
+    return block_type
 
 
 def _regnet(anynet: dict[str, Any], rule: QuantizedLinear) -> dict[str, Any]:

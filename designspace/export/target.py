@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from designspace.layers import BatchNorm, Conv, Layers, Linear, Residual, SqueezeExcite
 from designspace.parts import parts
-from designspace.spec import ModelSpec
+from designspace.spec import BasicStage, BottleneckStage, ModelSpec
 from designspace.validated import shorten
 
 
@@ -33,6 +33,10 @@ class Support(NamedTuple):
         strides: of the stages.
         head_width: whether a 1×1 convolution may precede pooling.
         dropout: whether dropout may precede the classifier.
+        deep_stem: whether the stem may have several convolutions.
+        downsamples: shortcuts of bottleneck and basic blocks where the shape changes.
+        se_positions: of SE in bottlenecks.
+        linear: whether bottlenecks may have no activation after the addition.
     """
 
     target: str
@@ -43,8 +47,12 @@ class Support(NamedTuple):
     strides: tuple[int, ...] = (1, 2, 3, 4)
     head_width: bool = False
     dropout: bool = False
+    deep_stem: bool = False
+    downsamples: tuple[str, ...] = ("conv",)
+    se_positions: tuple[str, ...] = ("inner",)
+    linear: bool = False
 
-    def refuse(self, field: str, value: object, requirement: str) -> None:
+    def refuse(self, field: str, value: object, requirement: str) -> NoReturn:
         """Raise NotExpressible for one field: "TARGET: FIELD = VALUE: must REQUIREMENT"."""
         raise NotExpressible(self.target, f"{field} = {shorten(value)}: must {requirement}")
 
@@ -52,11 +60,15 @@ class Support(NamedTuple):
         """Raise NotExpressible for the first part of a network that the target cannot express."""
         if not spec.batch_norm:
             self.refuse("batch_norm", False, "be True")
+        if spec.conv_bias:
+            self.refuse("conv_bias", True, "be False")
         self._one_of("activation", spec.activation, self.activations)
         if spec.stem is None:
             self.refuse("stem", None, "be a convolution")
         elif spec.stem.padding != "same":
             self.refuse("stem.padding", spec.stem.padding, "be same")
+        elif spec.stem.hidden and not self.deep_stem:
+            self.refuse("stem.hidden", spec.stem.hidden, "be empty")
         for number, stage in enumerate(spec.stages):
             self._one_of(f"stages.{number}.block", stage.block, self.blocks)
             if self.kernel_sizes:
@@ -64,6 +76,13 @@ class Support(NamedTuple):
             self._one_of(f"stages.{number}.stride", stage.stride, self.strides)
             if not self.residuals and not getattr(stage, "residual", True):
                 self.refuse(f"stages.{number}.residual", False, "be True")
+            if isinstance(stage, BasicStage | BottleneckStage):
+                self._one_of(f"stages.{number}.downsample", stage.downsample, self.downsamples)
+            if isinstance(stage, BottleneckStage):
+                if stage.se_ratio:
+                    self._one_of(f"stages.{number}.se_position", stage.se_position, self.se_positions)
+                if stage.linear and not self.linear:
+                    self.refuse(f"stages.{number}.linear", True, "be False")
         self._check_head(spec)
 
     def _check_head(self, spec: ModelSpec) -> None:
@@ -89,8 +108,8 @@ def key_map(spec: ModelSpec, names: Mapping[str, Mapping[str, str]]) -> dict[str
 
     Args:
         spec: the network.
-        names: from the name of a layer to the other library's key, for "stem", "head", each block, and optionally
-            "stage0", "stage1", … where a stage differs. SE has the layers se.squeeze and se.excite; names in shortcuts
+        names: from the name of a layer to the other library's key, for "stem", "head", and each block or stage
+            ("stage0", "stage1", …). SE has the layers se.squeeze and se.excite; names in shortcuts
             start with "shortcut.". In the keys, {stage} and {block} are filled in, counted from 0, and {stage1} and
             {block1}, counted from 1.
     """
@@ -101,7 +120,7 @@ def key_map(spec: ModelSpec, names: Mapping[str, Mapping[str, str]]) -> dict[str
             keys |= {key: names[part.name][name] for key, name in _named(part.layers, part.name)}
             continue
         stage = int(part.name.removeprefix("stage")) - 1
-        stage_names = names.get(f"stage{stage}", names[spec.stages[stage].block])
+        stage_names = names.get(f"stage{stage}") or names[spec.stages[stage].block]
         for _ in range(int(part.repeats)):
             block = blocks[part.name]
             blocks[part.name] += 1

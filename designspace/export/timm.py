@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from designspace.export.target import Support, key_map, python_file
 from designspace.export.timm_mobile import mobile_source
-from designspace.spec import BottleneckStage, ModelSpec, Stage, Stem
+from designspace.spec import BasicStage, BottleneckStage, ModelSpec, Stage, Stem
 
 VERSION = "1.0.31"
 SUPPORT = Support(
@@ -16,6 +18,10 @@ SUPPORT = Support(
     strides=(1, 2),
     head_width=True,
     dropout=True,
+    deep_stem=True,
+    downsamples=("conv", "avg", "none"),
+    se_positions=("inner", "output"),
+    linear=True,
 )
 IMPORTS = """from timm.models.byobnet import ByobNet, ByoModelCfg
 from timm.models.byobnet import ByoBlockCfg as Block"""
@@ -23,7 +29,7 @@ from timm.models.byobnet import ByoBlockCfg as Block"""
 BODY = '''CONFIG = ByoModelCfg(
     stem_type="{kernel_size}x{kernel_size}",
     stem_pool="{pool}",
-    stem_chs={width},
+    stem_chs={widths},
     blocks=(
 {blocks}
     ),
@@ -38,28 +44,12 @@ def build():
     network = ByobNet(CONFIG, num_classes={classes}, **options)
 {patch}    return network'''
 
-PATCH = "    network.{conv}.stride = (1, 1)  # timm's stems have stride 2; weights do not depend on it\n"
+PATCH = "    network.{conv}.stride = (1, 1)  # timm's stems have other strides; weights do not depend on them\n"
 
-SHARED = {"shortcut.conv1": "shortcut.conv", "shortcut.bn1": "shortcut.bn"}
-NAMES = {
-    "bottleneck": {
-        "conv1": "conv1_1x1.conv",
-        "bn1": "conv1_1x1.bn",
-        "conv2": "conv2_kxk.conv",
-        "bn2": "conv2_kxk.bn",
-        "se.squeeze": "attn.fc1",
-        "se.excite": "attn.fc2",
-        "conv3": "conv3_1x1.conv",
-        "bn3": "conv3_1x1.bn",
-        **SHARED,
-    },
-    "basic": {
-        "conv1": "conv1_kxk.conv",
-        "bn1": "conv1_kxk.bn",
-        "conv2": "conv2_kxk.conv",
-        "bn2": "conv2_kxk.bn",
-        **SHARED,
-    },
+DOWNSAMPLES = {"conv": "conv1x1", "avg": "avg", "none": ""}
+CONVOLUTIONS = {
+    "bottleneck": ("conv1_1x1", "conv2_kxk", "conv3_1x1"),
+    "basic": ("conv1_kxk", "conv2_kxk"),
 }
 
 
@@ -74,11 +64,13 @@ def timm_source(spec: ModelSpec) -> str:
     _check(spec)
     stem, head = spec.stem, spec.head
     assert stem is not None
-    total = (4 if stem.max_pool else 2) * 2 ** sum(stage.stride == 2 for stage in spec.stages)
+    reduction = 4 if stem.max_pool or stem.hidden else 2
+    names = _stem_names(stem)
+    patched = names[:1] * (stem.stride == 1) + names[-1:] * (len(names) > 1 and not stem.max_pool)
     body = BODY.format(
         kernel_size=stem.kernel_size,
         pool="maxpool" if stem.max_pool else "",
-        width=stem.width,
+        widths=[*stem.hidden, stem.width] if stem.hidden else stem.width,
         blocks="\n".join(_blocks(spec)),
         features=head.width or 0,
         activation=spec.activation,
@@ -86,8 +78,8 @@ def timm_source(spec: ModelSpec) -> str:
         resolution=spec.resolution,
         classes=head.classes,
         dropout=head.dropout,
-        stride=max(32, total),  # at a smaller output_stride timm dilates instead
-        patch=PATCH.format(conv=f"{_stem_name(stem)}.conv") if stem.stride == 1 else "",
+        stride=max(32, reduction * 2 ** sum(stage.stride == 2 for stage in spec.stages)),  # below it, timm dilates
+        patch="".join(PATCH.format(conv=f"{name}.conv") for name in patched),
     )
     return python_file(spec.name or spec.spec_id, f"timm {VERSION}", IMPORTS, body, timm_keys(spec))
 
@@ -95,17 +87,44 @@ def timm_source(spec: ModelSpec) -> str:
 def timm_keys(spec: ModelSpec) -> dict[str, str]:
     """Map our state-dict keys to those of timm's ByobNet."""
     assert spec.stem is not None
-    stem = _stem_name(spec.stem)
     names = {
-        "stem": {"conv1": f"{stem}.conv", "bn1": f"{stem}.bn"},
+        "stem": _conv_and_norm(_stem_names(spec.stem)),
         "head": {"conv1": "final_conv.conv", "bn1": "final_conv.bn", "linear1": "head.fc"},
-        **{block: {r: f"stages.{{stage}}.{{block}}.{n}" for r, n in roles.items()} for block, roles in NAMES.items()},
+        **{f"stage{number}": _names(stage) for number, stage in enumerate(spec.stages)},
     }
     return key_map(spec, names)
 
 
-def _stem_name(stem: Stem) -> str:
-    return "stem.conv1" if stem.max_pool else "stem"
+def _names(stage: Stage) -> dict[str, str]:
+    """timm's key of each layer of a block."""
+    shortcut = "shortcut.conv" if getattr(stage, "downsample", "conv") == "avg" else "shortcut"
+    attention = "attn_last" if _squeezes_output(stage) else "attn"
+    names = {
+        **_conv_and_norm(CONVOLUTIONS[stage.block]),
+        "shortcut.conv1": f"{shortcut}.conv",
+        "shortcut.bn1": f"{shortcut}.bn",
+        "se.squeeze": f"{attention}.fc1",
+        "se.excite": f"{attention}.fc2",
+    }
+    return {layer: f"stages.{{stage}}.{{block}}.{name}" for layer, name in names.items()}
+
+
+def _conv_and_norm(pairs: Sequence[str]) -> dict[str, str]:
+    """timm's keys of convolutions and their batch norms, from timm's names of the pairs."""
+    return {
+        f"{kind}{number}": f"{pair}.{kind}" for number, pair in enumerate(pairs, start=1) for kind in ("conv", "bn")
+    }
+
+
+def _squeezes_output(stage: Stage) -> bool:
+    return isinstance(stage, BasicStage) or getattr(stage, "se_position", "inner") == "output"
+
+
+def _stem_names(stem: Stem) -> list[str]:
+    """timm's names of the stem's convolutions with batch norm."""
+    if not stem.max_pool and not stem.hidden:
+        return ["stem"]
+    return [f"stem.conv{number}" for number in range(1, len(stem.hidden) + 2)]
 
 
 def _check(spec: ModelSpec) -> None:
@@ -114,6 +133,8 @@ def _check(spec: ModelSpec) -> None:
     assert stem is not None
     if stem.kernel_size not in (3, 7) or stem.stride not in (1, 2):
         SUPPORT.refuse("stem", stem, "be 3×3 or 7×7 with stride 1 or 2")
+    if stem.hidden and stem.kernel_size == 7 and not stem.max_pool:
+        SUPPORT.refuse("stem.max_pool", False, "be True with several 7×7 convolutions")
     if len(spec.stages) < 2:
         SUPPORT.refuse("stages", len(spec.stages), "be at least 2")
     for number, stage in enumerate(spec.stages):
@@ -129,7 +150,7 @@ def _blocks(spec: ModelSpec) -> list[str]:
     lines, w_in = [], spec.stem.width
     for stage in spec.stages:
         runs = [_block(stage, stage.depth, stage.stride, w_in, spec.activation)]
-        if isinstance(stage, BottleneckStage) and stage.se_ratio and stage.depth > 1:
+        if getattr(stage, "se_ratio", 0) and not _squeezes_output(stage) and stage.depth > 1:
             runs = [
                 _block(stage, 1, stage.stride, w_in, spec.activation),
                 _block(stage, stage.depth - 1, 1, stage.width, spec.activation),
@@ -141,11 +162,20 @@ def _blocks(spec: ModelSpec) -> list[str]:
 
 def _block(stage: Stage, depth: int, stride: int, w_in: int, activation: str) -> str:
     """One block configuration; `br` is the inverse of our bottleneck ratio, `gs` None is one group."""
-    kernel = f"block_kwargs=dict(kernel_size={stage.kernel_size})" if stage.kernel_size != 3 else ""
-    start = f"d={depth}, c={stage.width}, s={stride}"
-    if not isinstance(stage, BottleneckStage):
-        return f'Block(type="basic", {", ".join(filter(None, (start, kernel)))})'
-    squeezed = round(w_in * stage.se_ratio)
-    squeeze = f'attn_layer="se", attn_kwargs=dict(rd_channels={squeezed}, act_layer="{activation}")' if squeezed else ""
-    width = f"gs={stage.group_width}, br={1 / stage.bottleneck_ratio}"
-    return f'Block(type="bottle", {", ".join(filter(None, (start, width, squeeze, kernel)))})'
+    kind = "bottle" if isinstance(stage, BottleneckStage) else "basic"
+    options = [f'type="{kind}"', f"d={depth}, c={stage.width}, s={stride}"]
+    if isinstance(stage, BottleneckStage):
+        options.append(f"gs={stage.group_width}, br={1 / stage.bottleneck_ratio}")
+    squeezed = round((stage.width if _squeezes_output(stage) else w_in) * getattr(stage, "se_ratio", 0))
+    if squeezed:
+        options.append(f'attn_layer="se", attn_kwargs=dict(rd_channels={squeezed}, act_layer="{activation}")')
+    arguments = [f"kernel_size={stage.kernel_size}"] if stage.kernel_size != 3 else []
+    if (downsample := getattr(stage, "downsample", "conv")) != "conv":
+        arguments.append(f'downsample="{DOWNSAMPLES[downsample]}"')
+    if isinstance(stage, BottleneckStage):
+        arguments += ["attn_last=True"] * (squeezed > 0 and _squeezes_output(stage)) + [
+            "linear_out=True"
+        ] * stage.linear
+    if arguments:
+        options.append(f"block_kwargs=dict({', '.join(arguments)})")
+    return f"Block({', '.join(options)})"

@@ -44,8 +44,7 @@ def from_pycls(config: Mapping[str, Any], name: str | None = None) -> ModelSpec:
 
     Reads only MODEL, the model's section and TRAIN.IM_SIZE (for a resnet also TRAIN.DATASET). Missing keys have the
     defaults of pycls. If every stage of an anynet or resnet has a single group, as in ResNet-50, the group width of the
-    spec is None. A stage whose first block has another expansion than the others (`res_bottleneck_linear_block`, some
-    effnets) becomes two stages.
+    spec is None. A stage of an effnet whose first block has another expansion than the others becomes two stages.
 
     Args:
         config: the mapping of a YAML file, MODEL.TYPE anynet, regnet, effnet or resnet.

@@ -18,15 +18,13 @@ STEMS: dict[str, dict[str, Any]] = {
     "res_stem_cifar": {"kernel_size": 3, "stride": 1, "max_pool": False},
     "res_stem_in": {"kernel_size": 7, "stride": 2, "max_pool": True},
 }
-BLOCKS = {  # vanilla_block has two convolutions, unlike our vanilla block
-    "res_bottleneck_block": ("bottleneck", True),
-    "res_basic_block": ("basic", True),
-    "vanilla_block": ("basic", False),
+BLOCKS: dict[str, dict[str, Any]] = {  # vanilla_block has two convolutions, unlike our vanilla block
+    "res_bottleneck_block": {"block": "bottleneck"},
+    "res_bottleneck_linear_block": {"block": "bottleneck", "downsample": "none", "linear": True},
+    "res_basic_block": {"block": "basic", "residual": True},
+    "vanilla_block": {"block": "basic", "residual": False},
 }
-"""Our block and its residual by block type of pycls."""
-
-LINEAR = "res_bottleneck_linear_block"
-"""Block of RegNetZ: our inverted block, but with the expansion relative to the output width."""
+"""Our block and the fields that define it by block type of pycls."""
 
 
 class Shared(Validated):
@@ -34,7 +32,7 @@ class Shared(Validated):
 
     STEM_TYPE: Annotated[str, one_of(STEMS)] = "simple_stem_in"
     STEM_W: Width = 32
-    BLOCK_TYPE: Annotated[str, one_of((*BLOCKS, LINEAR))] = "res_bottleneck_block"
+    BLOCK_TYPE: Annotated[str, one_of(BLOCKS)] = "res_bottleneck_block"
     HEAD_W: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = 0
     SE_ON: Annotated[bool, Field(strict=True)] = False
     SE_R: Share = 0.25
@@ -90,7 +88,7 @@ class _Stage(NamedTuple):
 def from_anynet(section: AnyNet) -> dict[str, Any]:
     """The spec's mapping of an ANYNET section."""
     keys = ["DEPTHS", "WIDTHS", "STRIDES"]
-    if section.BLOCK_TYPE in ("res_bottleneck_block", LINEAR):
+    if BLOCKS[section.BLOCK_TYPE]["block"] == "bottleneck":
         keys += ["BOT_MULS", "GROUP_WS"]
     stages = [_Stage(*values) for values in per_stage("ANYNET", section.model_dump(), tuple(keys))]
     mapping = _mapping(section, stages, "ANYNET.BOT_MULS", "ANYNET.GROUP_WS")
@@ -127,37 +125,15 @@ def from_regnet(section: RegNet) -> dict[str, Any]:
 def _mapping(section: Shared, stages: Iterable[_Stage], multiplier_key: str, group_key: str) -> dict[str, Any]:
     """The spec's mapping of a section with some stages; errors name the given keys."""
     mappings: list[dict[str, Any]] = []
-    w_in = section.STEM_W
     for stage in stages:
-        mapping: dict[str, Any] = {"depth": stage.depth, "width": stage.width, "stride": stage.stride}
-        if section.BLOCK_TYPE in ("res_basic_block", "vanilla_block"):
-            block, residual = BLOCKS[section.BLOCK_TYPE]
-            mappings.append(mapping | {"block": block, "residual": residual})
-            continue
-        inner = round(stage.width * stage.multiplier)
-        if inner < 1:
-            raise ValueError(f"{multiplier_key} = {stage.multiplier:g}: must keep a channel of width {stage.width}")
-        if inner % stage.group_width:
-            raise ValueError(f"{group_key} = {stage.group_width}: must divide the inner width {inner}")
-        mapping |= {"group_width": stage.group_width, "se_ratio": section.se_ratio}
-        if section.BLOCK_TYPE == LINEAR:
-            mappings += _linear(mapping, w_in, inner, multiplier_key)
-        else:
-            mappings.append(mapping | {"block": "bottleneck", "bottleneck_ratio": stage.width / inner})
-        w_in = stage.width
+        mapping = {"depth": stage.depth, "width": stage.width, "stride": stage.stride} | BLOCKS[section.BLOCK_TYPE]
+        if mapping["block"] == "bottleneck":
+            inner = round(stage.width * stage.multiplier)
+            if inner < 1:
+                raise ValueError(f"{multiplier_key} = {stage.multiplier:g}: must keep a channel of width {stage.width}")
+            if inner % stage.group_width:
+                raise ValueError(f"{group_key} = {stage.group_width}: must divide the inner width {inner}")
+            mapping |= {"group_width": stage.group_width, "se_ratio": section.se_ratio}
+            mapping["bottleneck_ratio"] = stage.width / inner
+        mappings.append(mapping)
     return {"stem": section.stem, "stages": mappings, "head": section.head}
-
-
-def _linear(mapping: dict[str, Any], w_in: int, inner: int, key: str) -> list[dict[str, Any]]:
-    """Inverted stages for a stage of linear blocks: one, or two if its first block has another input width."""
-    stages = [mapping | {"block": "inverted", "expansion_ratio": inner / w_in}]
-    if mapping["depth"] > 1 and mapping["width"] != w_in:
-        stages[0]["depth"] = 1
-        rest = {"depth": mapping["depth"] - 1, "stride": 1, "expansion_ratio": inner / mapping["width"]}
-        stages.append(stages[0] | rest)
-    if any(stage["expansion_ratio"] == 1 for stage in stages):
-        raise ValueError(
-            f"{key}: must give an inner width other than the input width {inner} in a {LINEAR}, because an inverted "
-            "block of a spec has no expansion there"
-        )
-    return stages

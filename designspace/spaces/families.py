@@ -18,9 +18,14 @@ from designspace.widths import fit_stage, round_number, stage_arrays
 
 
 def anynet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
-    """Stages with free `depth` and `width` (arXiv 2003.13678, § 3.2)."""
-    kept = np.ones(len(draws["depth"]), bool)
-    return kept, assemble(space, draws["width"], draws["depth"], draws)
+    """Stages with free or fixed `depth` and `width` (arXiv 2003.13678, § 3.2)."""
+    n = len(next(iter(draws.values())))
+    stages = [space.template.stage_settings(number) for number in range(len(space.template.strides))]
+    widths, depths = (
+        draws[name] if name in draws else np.tile([stage[name] for stage in stages], (n, 1))
+        for name in ("width", "depth")
+    )
+    return np.ones(n, bool), assemble(space, widths, depths, draws)
 
 
 def regnet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
@@ -42,7 +47,7 @@ def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """
     base = ModelSpec.from_mapping(space.spec) if isinstance(space.spec, dict) else zoo.spec(str(space.spec))
     template = space.template
-    given = template.model_fields_set & {"resolution", "in_channels", "activation", "batch_norm", "stem"}
+    given = template.model_fields_set & {"resolution", "in_channels", "activation", "batch_norm", "conv_bias", "stem"}
     changes: dict[str, Any] = {name: getattr(template, name) for name in given}
     if "head" in template.model_fields_set:
         changes["head"] = base.head.changed(classes=template.head.classes)
@@ -81,7 +86,7 @@ def assemble(space: Settings, widths: np.ndarray, depths: np.ndarray, draws: Dra
     stages = []
     w_in: Any = template.stem.width if template.stem else template.in_channels
     for number, stride in enumerate(template.strides):
-        fields = {name: field.default for name, field in kind.model_fields.items()} | template.stage
+        fields = {name: field.default for name, field in kind.model_fields.items()} | template.stage_settings(number)
         fields |= {name: values[:, number] if values.ndim == 2 else values for name, values in drawn.items()}
         if (groups := fields.pop("groups", None)) is not None:
             fields["group_width"] = np.maximum(1, round_number(fields["width"] / fields["bottleneck_ratio"]) // groups)
@@ -93,6 +98,7 @@ def assemble(space: Settings, widths: np.ndarray, depths: np.ndarray, draws: Dra
         in_channels=template.in_channels,
         activation=template.activation,
         batch_norm=template.batch_norm,
+        conv_bias=template.conv_bias,
         stem=template.stem,
         stages=tuple(stages),
         head=template.head,

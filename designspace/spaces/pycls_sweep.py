@@ -141,18 +141,18 @@ def from_pycls_sweep(config: Mapping[str, Any]) -> DesignSpace:
     """The design space of a pycls sweep.
 
     Samplers of REGNET, ANYNET, OPTIM and TRAIN.IM_SIZE keys become distributions with the probabilities of pycls,
-    CONSTRAINTS become constraints, and BASE_CFG becomes the template. If only OPTIM is sampled, all models are the
-    network of BASE_CFG. Its ranges become continuous if QUANTIZE gives more than a million values. OPTIM.BASE_LR is
-    the peak rate at TRAIN.BATCH_SIZE. pycls drops draws with repeated parameters; a space keeps them (see
-    `duplicates`). Warns if pycls would round the widths of some networks twice.
+    CONSTRAINTS become constraints, and BASE_CFG becomes the template, with a list where its stages differ. If only
+    OPTIM is sampled, all models are the network of BASE_CFG. Its ranges become continuous if QUANTIZE gives more than a
+    million values. OPTIM.BASE_LR is the peak rate at TRAIN.BATCH_SIZE. pycls drops draws with repeated parameters; a
+    space keeps them (see `duplicates`). Warns if pycls would round the widths of some networks twice.
 
     Args:
         config: the mapping of a sweep's YAML file.
 
     Raises:
         ValueError: an unknown key, a wrong value, or a setting that a space cannot express: samplers of other training
-            settings, normal and log-normal samplers, several numbers of stages, stages with different fixed values,
-            models other than anynet and regnet, values that pycls would round. The message names the key.
+            settings, normal and log-normal samplers, several numbers of stages, models other than anynet and regnet,
+            values that pycls would round. The message names the key.
     """
     sweep = Sweep.from_mapping(config)
     constraints, base = sweep.SETUP.CONSTRAINTS, sweep.SETUP.BASE_CFG
@@ -166,13 +166,19 @@ def from_pycls_sweep(config: Mapping[str, Any]) -> DesignSpace:
     strides = _strides(section, constraints.REGNET.NUM_STAGES)
     distributions = _read_samplers(sweep.SETUP.SAMPLERS, name, len(strides))
     distributions.setdefault("TRAIN.IM_SIZE", Choice(options=(resolution,)))
-    for key in PARAMETERS[name]:
+    differing = set()  # parameters whose fixed values differ between the stages
+    for key, ours in PARAMETERS[name].items():
         if f"{name}.{key}" not in distributions:
-            distributions[f"{name}.{key}"] = _fixed(f"SETUP.BASE_CFG.{name}.{key}", getattr(section, key), len(strides))
+            values = _fixed(f"SETUP.BASE_CFG.{name}.{key}", getattr(section, key), len(strides))
+            distributions[f"{name}.{key}"] = values
+            differing |= {ours} if len(values.values) > 1 else set()
     _check_values(distributions)
     names = {f"{name}.{key}": ours for key, ours in PARAMETERS[name].items()} | OPTIM | {"TRAIN.IM_SIZE": "resolution"}
     parameters = {names[key]: distribution for key, distribution in distributions.items()}
     stage = _stage(section, parameters, name)
+    for ours in differing & parameters.keys():
+        stage |= {ours: _per_stage(section, name, ours)}
+        del parameters[ours]
     fixed = {ours: parameters.pop(ours).values.tolist()[0] for ours in TEMPLATE if _is_fixed(parameters.get(ours))}
     template = {
         "activation": model.activation,
@@ -234,16 +240,24 @@ def _strides(section: Any, stages: tuple[int, int]) -> list[int]:
 
 
 def _fixed(prefix: str, value: Any, stages: int) -> Distribution:
-    """The fixed value of a key as a distribution."""
-    if isinstance(value, tuple):
-        values = set(value) or ({1} if prefix.endswith(("GROUP_WS", "BOT_MULS")) else set())  # pycls `models/scaler.py`
-        if len(values) != 1 or len(value) not in (0, stages):
-            raise ValueError(
-                f"{prefix} = {shorten(list(value))}: must be sampled or have the same value for all {stages} stages"
-            )
-        value = values.pop()
+    """The fixed values of a key, one or one per stage, as a distribution for checks."""
+    if not isinstance(value, tuple):
+        value = (value,)
+    elif not value and prefix.endswith(("GROUP_WS", "BOT_MULS")):
+        value = (1,)  # pycls `models/scaler.py`
+    elif len(value) != stages:
+        raise ValueError(
+            f"{prefix} = {shorten(list(value))}: must be sampled or have one value for each of {stages} stages"
+        )
     with _naming(f"{prefix}: "):
-        return Choice.from_mapping({"options": [value]})
+        return Choice.from_mapping({"options": sorted(set(value))})
+
+
+def _per_stage(section: Any, name: str, ours: str) -> list[Any]:
+    """The fixed values of a parameter, one per stage."""
+    key = next(key for key, parameter in PARAMETERS[name].items() if parameter == ours)
+    values = getattr(section, key)
+    return [1 / value for value in values] if ours == "bottleneck_ratio" else list(values)
 
 
 def _check_values(distributions: Mapping[str, Distribution]) -> None:
@@ -271,19 +285,15 @@ def _check_values(distributions: Mapping[str, Distribution]) -> None:
 
 def _stage(section: Shared, parameters: dict[str, Distribution], name: str) -> dict[str, Any]:
     """The template's stage; in the parameters, multipliers of pycls become bottleneck ratios if the block has them."""
-    if section.BLOCK_TYPE not in BLOCKS:
-        raise ValueError(
-            f"SETUP.BASE_CFG.{name}.BLOCK_TYPE = {section.BLOCK_TYPE!r}: must be one of {', '.join(BLOCKS)}"
-        )
-    block, residual = BLOCKS[section.BLOCK_TYPE]
+    fields = BLOCKS[section.BLOCK_TYPE]
     multipliers, groups = parameters.pop("bottleneck_ratio"), parameters.pop("group_width")
-    if block == "basic":
+    if fields["block"] == "basic":
         if np.any(multipliers.values != 1) or np.any(8 % groups.values):
             keys = " and ".join(f"{name}.{key}" for key, ours in PARAMETERS[name].items() if ours in TEMPLATE)
             raise ValueError(
                 f"{keys}: must be 1 and a divisor of 8 with {section.BLOCK_TYPE}, because they change its widths"
             )
-        return {"block": block, "residual": residual}
+        return fields
     if multipliers.values.min() < 1:
         warnings.warn(
             f"{name}: with a bottleneck multiplier below 1, pycls fits widths to groups twice, so some networks have "
@@ -291,7 +301,7 @@ def _stage(section: Shared, parameters: dict[str, Distribution], name: str) -> d
             stacklevel=3,
         )
     parameters |= {"bottleneck_ratio": _inverse(multipliers), "group_width": groups}
-    return {"block": block, "se_ratio": section.se_ratio}
+    return fields | {"se_ratio": section.se_ratio}
 
 
 def _inverse(distribution: Distribution) -> Distribution:

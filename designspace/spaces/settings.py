@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import factorial, log10
 from numbers import Real
 from typing import Annotated, Any, Literal, Self
@@ -23,18 +23,38 @@ from designspace.validated import Name, Validated, plain, shorten, suggestion
 class Template(Validated):
     """Settings that all networks of a space share; one stride per stage.
 
-    `stage` has the fixed settings of every stage, including its `block`. Networks of the family compound take only the
-    fields that are set in the template.
+    `stage` has the fixed settings of the stages, including their `block`. A list has one value per stage, like
+    `se_ratio: [0, 0, 0.25, 0.25]`. Networks of the family compound take only the fields that are set in the template.
     """
 
     resolution: Count = 224
     in_channels: Count = 3
     activation: Activation = "relu"
     batch_norm: bool = True
+    conv_bias: bool = False
     stem: Stem | None = Stem()
     strides: Annotated[tuple[Stride, ...], Field(min_length=1, max_length=100)] = (2, 2, 2, 2)
     head: Head = Head()
     stage: dict[str, Any] = Field(default={"block": "bottleneck"})
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, values in self.lists().items():
+            requirement = _NOT_LISTS.get(name, f"have {len(self.strides)} values, one per stage")
+            if name in _NOT_LISTS or len(values) != len(self.strides):
+                raise ValueError(f"stage.{name} = {shorten(list(values))}: must {requirement}")
+        return self
+
+    def lists(self) -> dict[str, Sequence[Any]]:
+        """The settings in `stage` with one value per stage."""
+        return {name: value for name, value in self.stage.items() if isinstance(value, list | tuple)}
+
+    def stage_settings(self, number: int) -> dict[str, Any]:
+        """The fixed settings of one stage, counted from 0."""
+        return self.stage | {name: values[number] for name, values in self.lists().items()}
+
+
+_NOT_LISTS = {"block": "be one block for all stages", "stride": "be given in template.strides"}
 
 
 def _pair(limits: Any) -> Any:
@@ -103,6 +123,12 @@ def _imported(family: Any) -> Any:
         raise ValueError(str(error).partition(": ")[2]) from None
 
 
+def _drawn(distribution: Any) -> Any:
+    if isinstance(distribution, list | tuple):
+        raise ValueError("must be a distribution; template.stage takes fixed values, one per stage")
+    return distribution
+
+
 class Settings(Validated):
     """Fields of a `DesignSpace`.
 
@@ -111,7 +137,8 @@ class Settings(Validated):
         family: converts draws to networks: a name, a function, or its import path MODULE:FUNCTION; see
             `designspace.spaces.families`.
         parameters: distribution of each free parameter: those of the family, `resolution`, any field of the stages
-            except their stride, and RATES. Only RATES may be continuous.
+            except their stride, and RATES. Only RATES may be continuous. The family anynet takes `depth` and `width`
+            from `template.stage` if they are not drawn.
         increasing: parameters that must not decrease from stage to stage.
         where: further restrictions of the networks, drawn by rejection; see `designspace.expressions`.
         constraints: ranges of complexity and other quantities.
@@ -125,7 +152,7 @@ class Settings(Validated):
 
     name: Name
     family: Annotated[Literal["anynet", "regnet", "compound"] | Callable[..., Any], BeforeValidator(_imported)]
-    parameters: dict[Name, Distribution]
+    parameters: dict[Name, Annotated[Distribution, BeforeValidator(_drawn)]]
     increasing: tuple[Name, ...] = ()
     where: tuple[str, ...] = ()
     constraints: Constraints = Constraints()
@@ -137,7 +164,10 @@ class Settings(Validated):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._check_stage("template.stage", {})
+        self._check_stages("template.stage", {})
+        if both := self.template.lists().keys() & self.parameters.keys():
+            name = sorted(both)[0]
+            raise ValueError(f"parameters.{name}: must be null, because template.stage.{name} fixes it per stage")
         self._check_rates()
         if self.family == "compound":
             self._check_compound()
@@ -216,18 +246,26 @@ class Settings(Validated):
             elif distribution.is_continuous:
                 raise ValueError(f"parameters.{name}.step = None: must be a number, except for {' and '.join(RATES)}")
 
-    def _check_stage(self, prefix: str, drawn: dict[str, Any]) -> None:
+    def _check_stages(self, prefix: str, drawn: dict[str, Any]) -> None:
+        stages = len(self.template.strides) if self.template.lists() else 1
         try:
             kind = stage_class(self.template.stage.get("block"))
-            kind.from_mapping({"depth": 1, "width": 8} | self.template.stage | drawn)
+            for number in range(stages):
+                kind.from_mapping({"depth": 1, "width": 8} | self.template.stage_settings(number) | drawn)
         except ValueError as error:
             raise ValueError(f"{prefix}.{error}") from None
 
     def _check_drawn(self, family: str, block: str) -> None:
         fields = set(stage_class(block).model_fields) - {"block", "stride", "depth", "width"}
         of_stages = fields | ({"groups"} if block == "bottleneck" else set())
-        self._check_parameters(REQUIRED[family], of_stages | {"resolution"})
-        self._check_per_stage(of_stages | (REQUIRED[family] if family == "anynet" else set()))
+        required = REQUIRED[family]
+        if family == "anynet":
+            of_stages |= required
+            required = required - set(self.template.stage)
+        if not self.of_networks():
+            raise ValueError("parameters = {}: must have at least one parameter of the networks")
+        self._check_parameters(required, of_stages | {"resolution"})
+        self._check_per_stage(of_stages)
         for name, distribution in self.parameters.items():
             values = distribution.values
             if name not in fields:
@@ -238,7 +276,7 @@ class Settings(Validated):
                     f"parameters.{name}: must have at most {MOST_STAGE_VALUES:,} values, not {len(values):,}"
                 )
             for value in values.tolist():
-                self._check_stage("parameters", {name: value})
+                self._check_stages("parameters", {name: value})
 
     def _check_domain(self, name: str, values: np.ndarray) -> None:
         """Raise ValueError unless the values of a parameter that is not a stage field are positive numbers."""

@@ -6,11 +6,12 @@ from functools import cache
 
 from designspace.spec import ModelSpec
 from designspace.validated import unknown
-from designspace.zoo.classic import resnets, vggs, xceptions
+from designspace.zoo.classic import vggs, xceptions
 from designspace.zoo.mobile import efficientnets, mobilenets
-from designspace.zoo.regnet import regnets
+from designspace.zoo.regnet import regnets, regnetzs
+from designspace.zoo.resnet import resnets
 
-FAMILIES = (vggs, resnets, xceptions, mobilenets, efficientnets, regnets)
+FAMILIES = (vggs, resnets, xceptions, mobilenets, efficientnets, regnets, regnetzs)
 """Functions that yield each network of a family with its top-1 error in percent."""
 
 

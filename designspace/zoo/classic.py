@@ -1,10 +1,10 @@
-"""VGG, ResNet, ResNeXt and Xception."""
+"""VGG and Xception."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from designspace.spec import BottleneckStage, Head, ModelSpec, SeparableStage, Stem, VanillaStage, XceptionStage
+from designspace.spec import Head, ModelSpec, SeparableStage, Stem, VanillaStage, XceptionStage
 
 # Name: convolutions in each of the five stages (configurations A, B, D, E of arXiv 1409.1556, Table 1), top-1 error
 # (Table 3, one scale, S = Q = 256).
@@ -14,44 +14,29 @@ VGG: dict[str, tuple[tuple[int, ...], float]] = {
     "VGG-16": ((2, 2, 3, 3, 3), 27.0),
     "VGG-19": ((2, 2, 4, 4, 4), 27.3),
 }
-
-# Name: depths of the four stages, bottleneck ratio, group width of the first stage, top-1 error (single center crop,
-# retrained without enhancements: RegNet, arXiv 2003.13678, Table 3).
-RESNET: dict[str, tuple[tuple[int, ...], int, int | None, float]] = {
-    "ResNet-50": ((3, 4, 6, 3), 4, None, 23.2),
-    "ResNet-101": ((3, 4, 23, 3), 4, None, 21.4),
-    "ResNet-152": ((3, 8, 36, 3), 4, None, 20.9),
-    "ResNeXt-50-32x4d": ((3, 4, 6, 3), 2, 4, 21.9),
-    "ResNeXt-101-32x4d": ((3, 4, 23, 3), 2, 4, 20.7),
-    "ResNeXt-152-32x4d": ((3, 8, 36, 3), 2, 4, 20.4),
-}
+VGG_BN = {"VGG-11": 29.6, "VGG-13": 28.4, "VGG-16": 26.6, "VGG-19": 25.8}
+"""Top-1 error with batch norm (torchvision's IMAGENET1K_V1 weights)."""
 
 
 def vggs() -> Iterator[tuple[ModelSpec, float]]:
-    """VGG (arXiv 1409.1556): plain 3×3 convolutions without batch norm, with max-pools between stages."""
+    """VGG (arXiv 1409.1556): plain 3×3 convolutions with max-pools between stages, without and with batch norm.
+
+    With batch norm, convolutions keep their biases, as in torchvision and timm.
+    """
     for name, (depths, error) in VGG.items():
-        stages = tuple(
-            VanillaStage(depth=depth, width=width, stride=1, max_pool=True)
-            for depth, width in zip(depths, (64, 128, 256, 512, 512), strict=True)
-        )
-        head = Head(pool_size=7, hidden=(4096, 4096), dropout=0.5)
-        yield ModelSpec(name=name, batch_norm=False, stem=None, stages=stages, head=head), error
+        yield vgg(name, depths, batch_norm=False), error
+    for name, error in VGG_BN.items():
+        yield vgg(f"{name}-BN", VGG[name][0], batch_norm=True), error
 
 
-def resnets() -> Iterator[tuple[ModelSpec, float]]:
-    """ResNet (arXiv 1512.03385) and ResNeXt (1611.05431), with the stride in the 3×3 convolution as in pycls."""
-    for name, (depths, ratio, group_width, error) in RESNET.items():
-        stages = tuple(
-            BottleneckStage(
-                depth=depth,
-                width=256 * 2**i,
-                stride=1 if i == 0 else 2,
-                bottleneck_ratio=ratio,
-                group_width=group_width and group_width * 2**i,  # 32 groups in every stage
-            )
-            for i, depth in enumerate(depths)
-        )
-        yield ModelSpec(name=name, stem=Stem(width=64, kernel_size=7, max_pool=True), stages=stages), error
+def vgg(name: str, depths: tuple[int, ...], *, batch_norm: bool) -> ModelSpec:
+    """A VGG with some numbers of convolutions per stage."""
+    stages = tuple(
+        VanillaStage(depth=depth, width=width, stride=1, max_pool=True)
+        for depth, width in zip(depths, (64, 128, 256, 512, 512), strict=True)
+    )
+    head = Head(pool_size=7, hidden=(4096, 4096), dropout=0.5)
+    return ModelSpec(name=name, batch_norm=batch_norm, conv_bias=batch_norm, stem=None, stages=stages, head=head)
 
 
 def xceptions() -> Iterator[tuple[ModelSpec, float]]:

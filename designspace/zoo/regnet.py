@@ -1,12 +1,13 @@
-"""RegNetX and RegNetY (arXiv 2003.13678, Figs. 15 and 16)."""
+"""RegNetX and RegNetY (arXiv 2003.13678, Figs. 15 and 16), RegNetZ (2103.06877)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from designspace.spec import BottleneckStage, ModelSpec
+from designspace.spec import BottleneckStage, Head, ModelSpec
 from designspace.widths import QuantizedLinear, fit_group_width
 
 # d, w_0, w_a, w_m, g, top-1 error (model zoo of facebookresearch/pycls: mean of five runs of 100 epochs)
@@ -37,14 +38,39 @@ PARAMETERS: dict[str, tuple[int, int, float, float, int, float]] = {
     "RegNetY-32GF": (20, 232, 115.89, 2.53, 232, 19.0),
 }
 
+# d, w_0, w_a, w_m, g, resolution, width of the head's convolution (facebookresearch/ClassyVision, models/regnet.py; the
+# heads are those of timm's regnetz_005, regnetz_040 and regnetz_040_h)
+Z_PARAMETERS: dict[str, tuple[int, int, float, float, int, int, int | None]] = {
+    "RegNetZ-500MF": (21, 16, 10.7, 2.51, 4, 224, 1024),
+    "RegNetZ-4.0GF": (28, 48, 14.5, 2.226, 8, 256, None),
+    "RegNetZ-4.0GF-H": (28, 48, 14.5, 2.226, 8, 256, 1536),
+}
+
 
 def regnets() -> Iterator[tuple[ModelSpec, float]]:
     """The 24 RegNets from the parameters of the width rule."""
     for name, (depth, w_0, w_a, w_m, group_width, error) in PARAMETERS.items():
-        widths, depths = QuantizedLinear(depth, w_0, w_a, w_m).stages()
-        widths, groups = fit_group_width(widths, np.ones(len(widths)), np.full(len(widths), group_width))
-        stages = tuple(
-            BottleneckStage(depth=d, width=w, group_width=g, se_ratio=0.25 if name.startswith("RegNetY") else 0.0)
-            for d, w, g in zip(depths.tolist(), widths.tolist(), groups.tolist(), strict=True)
-        )
+        rule = QuantizedLinear(depth, w_0, w_a, w_m)
+        stages = _stages(rule, group_width, se_ratio=0.25 if name.startswith("RegNetY") else 0.0)
         yield ModelSpec(name=name, stages=stages), error
+
+
+def regnetzs() -> Iterator[tuple[ModelSpec, None]]:
+    """RegNetZ: inverted bottlenecks with SE, a linear output, and shortcuts only where the shape does not change."""
+    for name, (depth, w_0, w_a, w_m, group_width, resolution, head) in Z_PARAMETERS.items():
+        rule = QuantizedLinear(depth, w_0, w_a, w_m)
+        stages = _stages(rule, group_width, bottleneck_ratio=1 / 4, se_ratio=0.25, downsample="none", linear=True)
+        yield (
+            ModelSpec(name=name, resolution=resolution, activation="silu", stages=stages, head=Head(width=head)),
+            None,
+        )
+
+
+def _stages(rule: QuantizedLinear, group_width: int, **fields: Any) -> tuple[BottleneckStage, ...]:
+    """Stages of a width rule, with compatible widths and group widths."""
+    widths, depths = rule.stages()
+    widths, groups = fit_group_width(widths, fields.get("bottleneck_ratio", 1.0), np.full(len(widths), group_width))
+    return tuple(
+        BottleneckStage(depth=d, width=w, group_width=g, **fields)
+        for d, w, g in zip(depths.tolist(), widths.tolist(), groups.tolist(), strict=True)
+    )

@@ -49,6 +49,21 @@ TIMM = {
     "GELU, ReLU6": two(bottleneck(group_width=8), activation="gelu"),
     "1×1 head, dropout": two(bottleneck(se_ratio=0.5), activation="relu6", head={"width": 100, "dropout": 0.1}),
 }
+BASIC = {"block": "basic", "depth": 2, "width": 16}
+TIMM |= {
+    **{f"shortcut {d}": two(bottleneck(downsample=d), resolution=33) for d in ("avg", "none")},
+    "basic, average shortcut": two(BASIC | {"downsample": "avg"}, resolution=33),
+    "SE on the output": two(bottleneck(se_ratio=0.25, se_position="output", bottleneck_ratio=2)),
+    "basic with SE": two(BASIC | {"se_ratio": 0.5}),
+    "Z": two(bottleneck(bottleneck_ratio=0.25, group_width=8, se_ratio=0.25, downsample="none", linear=True)),
+    "deep stem with pool": two(BASIC, stem={"width": 16, "hidden": [8, 12], "max_pool": True}),
+    "deep stem 28 px, 1 channel": two(BASIC, **SMALL | {"stem": {"width": 16, "hidden": [8], "stride": 1}}),
+    "deep stem 7×7": two(BASIC, stem={"width": 16, "hidden": [8], "kernel_size": 7, "max_pool": True}),
+    "SE and shortcut per stage": {
+        "resolution": 32,
+        "stages": [bottleneck(), bottleneck(se_ratio=0.25), bottleneck(downsample="avg"), BASIC],
+    },
+}
 INVERTED = {"block": "inverted", "depth": 2, "width": 16}
 TIMM |= {
     "inverted": two(INVERTED),
@@ -117,6 +132,10 @@ def test_same_logits(target, name, mapping, tmp_path):
         ("timm", "RegNetX-200MF"),
         ("timm", "RegNetY-400MF"),
         ("timm", "ResNet-50"),
+        ("timm", "ResNet-18"),
+        ("timm", "SE-ResNet-50"),
+        ("timm", "ResNet-50-D"),
+        ("timm", "RegNetZ-500MF"),
         ("timm", "EfficientNet-B0"),
         ("timm", "MobileNetV2-1.0-224"),
         ("timm", "MobileNetV1-0.25-224"),
@@ -162,6 +181,13 @@ def test_exported_regnet_has_the_parameter_count_of_the_library():
         ("timm", {"stages": [bottleneck()]}, "stages = 1: must be at least 2"),
         ("timm", two(bottleneck(), stem={"kernel_size": 5}), "3×3 or 7×7"),
         ("timm", two(bottleneck(), stem=None), "stem = None"),
+        ("timm", two(bottleneck(), stem={"hidden": [8], "kernel_size": 7}), "stem.max_pool = False: must be True"),
+        ("timm", two(bottleneck(), conv_bias=True), "conv_bias = True: must be False"),
+        ("timm", two(INVERTED, stem={"hidden": [8]}), r"stem.hidden = \(8,\): must be empty"),
+        ("torchvision", two(bottleneck(), stem={"hidden": [8]}), r"stem.hidden = \(8,\): must be empty"),
+        ("torchvision", two(bottleneck(downsample="avg")), "stages.0.downsample = 'avg': must be conv"),
+        ("torchvision", two(bottleneck(linear=True)), "stages.0.linear = True: must be False"),
+        ("torchvision", two(bottleneck(se_ratio=0.5, se_position="output")), "se_position = 'output': must be inner"),
         ("timm", two(INVERTED | {"linear": False}), "stages.0.linear = False"),
         ("timm", two(INVERTED | {"shortcut": "expansions"}), "stages.0.shortcut = 'expansions'"),
         ("timm", two(INVERTED | {"width": 10}), "must expand width 10 to a multiple of 8, not to 60"),

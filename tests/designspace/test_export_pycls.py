@@ -9,7 +9,7 @@ from designspace.export import NotExpressible, from_pycls, load_pycls, to_pycls
 from designspace.files import to_yaml
 from designspace.widths import QuantizedLinear
 from designspace.zoo.mobile import B0_STAGES
-from designspace.zoo.regnet import PARAMETERS
+from designspace.zoo.regnet import PARAMETERS, Z_PARAMETERS
 
 
 def anynet(**section) -> dict:
@@ -73,7 +73,27 @@ def test_the_vanilla_block_of_pycls_has_two_convolutions():
     assert to_pycls(spec)["ANYNET"]["BLOCK_TYPE"] == "vanilla_block"
 
 
-@pytest.mark.parametrize("name", [n for n in zoo.names() if n.startswith(("RegNet", "ResNe", "EfficientNet"))])
+@pytest.mark.parametrize("name", Z_PARAMETERS)
+def test_published_regnetzs_equal_the_zoo(name):
+    depth, w_0, w_a, w_m, group_width, resolution, head = Z_PARAMETERS[name]
+    section = {"DEPTH": depth, "W0": w_0, "WA": w_a, "WM": w_m, "GROUP_W": group_width, "BOT_MUL": 4.0, "SE_ON": True}
+    section |= {"BLOCK_TYPE": "res_bottleneck_linear_block"} | ({"HEAD_W": head} if head else {})
+    model = {"TYPE": "regnet", "NUM_CLASSES": 1000, "ACTIVATION_FUN": "silu"}
+    config = {"MODEL": model, "REGNET": section, "TRAIN": {"IM_SIZE": resolution}}
+    assert from_pycls(config).spec_id == zoo.spec(name).spec_id
+    assert to_pycls(zoo.spec(name), QuantizedLinear(depth, w_0, w_a, w_m))["REGNET"] == {
+        **section,
+        "STEM_TYPE": "simple_stem_in",
+        "STEM_W": 32,
+        "STRIDE": 2,
+        "SE_R": 0.25,
+    }
+
+
+PYCLS_FAMILIES = ("RegNet", "ResNet", "ResNeXt", "Wide-ResNet", "EfficientNet")
+
+
+@pytest.mark.parametrize("name", [n for n in zoo.names() if n.startswith(PYCLS_FAMILIES) and not n.endswith("-D")])
 def test_zoo_round_trips_through_pycls(name):
     spec = zoo.spec(name)
     assert complexity(from_pycls(to_pycls(spec))) == complexity(spec)
@@ -127,6 +147,21 @@ BASE = {"depth": 1, "width": 16, "stride": 1}
         ),
         ({"stages": [BASE | {"block": "basic"}], "head": {"dropout": 0.1}}, r"head.dropout = 0.1: must be 0"),
         ({"stages": [BASE | {"block": "basic"}], "batch_norm": False}, r"batch_norm = False"),
+        ({"stages": [BASE | {"block": "basic"}], "conv_bias": True}, r"conv_bias = True: must be False"),
+        ({"stages": [BASE | {"block": "basic", "se_ratio": 0.5}]}, r"se_ratio = 0.5: must be 0 in basic blocks"),
+        (
+            {"stages": [BASE | {"block": "bottleneck", "se_ratio": 0.5, "se_position": "output"}]},
+            r"stages.0.se_position = 'output': must be inner",
+        ),
+        (
+            {"stages": [BASE | {"block": "basic", "downsample": "avg"}]},
+            r"downsample = 'avg': must be one of conv, none",
+        ),
+        (
+            {"stages": [BASE | {"block": "bottleneck", "linear": True}]},
+            r"stages.0.downsample = 'conv': must be none in bottlenecks with a linear output, otherwise conv",
+        ),
+        ({"stages": [BASE | {"block": "basic"}], "stem": {"hidden": [8]}}, r"stem.hidden = \(8,\): must be empty"),
         (
             {"stages": [BASE | {"block": "inverted"}], "head": {"width": 64}},
             r"se_ratio = 0.0: must be positive and the same",

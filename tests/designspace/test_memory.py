@@ -50,11 +50,29 @@ def test_closed_form_matches_autograd_for_sampled_networks(base: str, precision:
 
 
 @pytest.mark.parametrize(
-    "name", ["VGG-11", "ResNet-50", "Xception-299", "MobileNetV1-0.25-128", "MobileNetV2-0.35-96", "EfficientNet-B0"]
+    "name",
+    [
+        "VGG-11",
+        "ResNet-50",
+        "Xception-299",
+        "MobileNetV1-0.25-128",
+        "MobileNetV2-0.35-96",
+        "EfficientNet-B0",
+        "SE-ResNet-50",
+        "ResNet-18-D",
+        "RegNetZ-500MF",
+    ],
 )
 def test_closed_form_matches_autograd_for_published_networks(name: str) -> None:
     spec = zoo.spec(name)
     assert closed_form(spec, "float32") == pytest.approx(kept_by_autograd(spec, "float32"), rel=0.05)
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_closed_form_matches_autograd_for_average_pooling_shortcuts(precision: str) -> None:
+    stages = [{"block": "basic", "depth": 2, "width": 32 * n, "downsample": "avg", "se_ratio": 0.5} for n in (1, 2, 4)]
+    spec = ModelSpec.from_mapping(SMALL | {"resolution": 33, "stem": {"hidden": [16, 16]}, "stages": stages})
+    assert closed_form(spec, precision) == pytest.approx(kept_by_autograd(spec, precision), rel=0.02)
 
 
 @pytest.mark.parametrize("precision", DTYPES)

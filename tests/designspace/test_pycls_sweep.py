@@ -153,6 +153,29 @@ def test_anynet_sweeps_give_the_same_networks_as_pycls() -> None:
         assert spec.head.width == 64
 
 
+def test_fixed_values_may_differ_between_stages() -> None:
+    fixed = {"BOT_MULS": [0.5, 1, 0.25], "GROUP_WS": [8, 4, 16], "DEPTHS": [1, 2, 3]}
+    config = changed(ANYNET, "SETUP/BASE_CFG/ANYNET", ANYNET["SETUP"]["BASE_CFG"]["ANYNET"] | fixed)
+    for key in fixed:
+        config["SETUP"]["SAMPLERS"].pop(f"ANYNET.{key}", None)
+    with pytest.warns(UserWarning, match="bottleneck multiplier below 1"):
+        space = from_pycls_sweep(config)
+    assert list(space.parameters) == ["width", "resolution"]
+    for spec in space.sample(20):
+        assert [stage.depth for stage in spec.stages] == [1, 2, 3]
+        assert [stage.bottleneck_ratio for stage in spec.stages] == [2, 1, 4]
+        assert all(stage.group_width <= limit for stage, limit in zip(spec.stages, (8, 4, 16), strict=True))
+
+
+def test_sweeps_of_regnetz_draw_linear_bottlenecks() -> None:
+    config = changed(REGNET, "SETUP/BASE_CFG/REGNET/BLOCK_TYPE", "res_bottleneck_linear_block")
+    config = changed(config, SAMPLERS + "REGNET/BOT_MUL", [4.0, 4.0])
+    for spec in from_pycls_sweep(changed(config, "SETUP/CONSTRAINTS/CX", {})).sample(10):
+        assert {(stage.bottleneck_ratio, stage.downsample, stage.linear) for stage in spec.stages} == {
+            (0.25, "none", True)
+        }
+
+
 def test_fixed_values_and_one_sided_limits_are_kept() -> None:
     config = changed(REGNET, "SETUP/SAMPLERS", {"REGNET.DEPTH": integers("uniform", 12, 13)})
     config = changed(config, "SETUP/BASE_CFG/REGNET", {"W0": 24, "WA": 36.44, "WM": 2.49, "GROUP_W": 8})
@@ -213,7 +236,7 @@ SAMPLERS = "SETUP/SAMPLERS/"
         (
             REGNET,
             "SETUP/BASE_CFG/REGNET/BLOCK_TYPE",
-            "res_bottleneck_linear_block",
+            "res_bottleneck",
             r"^SETUP\.BASE_CFG\.REGNET\.BLOCK_TYPE = .*: must be one of res_bottleneck_block",
         ),
         (
@@ -308,8 +331,8 @@ SAMPLERS = "SETUP/SAMPLERS/"
         (
             ANYNET,
             "SETUP/BASE_CFG/ANYNET/BOT_MULS",
-            [1, 2, 2],
-            r"^SETUP\.BASE_CFG\.ANYNET\.BOT_MULS = .*: must be sampled",
+            [1, 2],
+            r"^SETUP\.BASE_CFG\.ANYNET\.BOT_MULS = .*: must be sampled or have one value for each of 3 stages",
         ),
         (
             ANYNET,

@@ -17,8 +17,9 @@ from designspace.distributions import LogUniform
 from designspace.files import read_yaml, to_yaml
 from designspace.memory import training_memory
 from designspace.network import build_network
+from designspace.population import unpack
 from designspace.scaling import Factors, scale
-from designspace.spaces import DesignSpace, space_from_config
+from designspace.spaces import DesignSpace, load_space, save_space, space_from_config
 from designspace.spaces.families import FAMILIES
 from designspace.spec import STAGES
 from designspace.widths import QuantizedLinear
@@ -214,7 +215,9 @@ DRAWN = {
     "expansion_ratio": [1, 3],
     "group_width": [1, 8],
     "se_ratio": [0, 0.5],
+    "se_position": ["inner", "output"],
     "residual": [True, False],
+    "downsample": ["conv", "avg", "none"],
     "max_pool": [True, False],
     "padding": ["same", "valid"],
     "linear": [True, False],
@@ -232,6 +235,8 @@ DRAWN = {
 )
 def test_any_field_of_a_stage_can_be_drawn(block: str, field: str, activation: str) -> None:
     depth = {"distribution": "uniform", "low": 1, "high": 1 if field == "padding" else 4, "per_stage": True}
+    stage = {"block": block} | ({"se_ratio": 0.5} if field == "se_position" else {})
+    stage |= {"residual": True} if (block, field) == ("vanilla", "downsample") else {}
     config = {
         "name": "any",
         "family": "anynet",
@@ -240,7 +245,7 @@ def test_any_field_of_a_stage_can_be_drawn(block: str, field: str, activation: s
             "width": {"distribution": "uniform", "low": 16, "high": 32, "step": 16, "per_stage": True},
             field: {"distribution": "choice", "options": DRAWN[field], "per_stage": True},
         },
-        "template": {"resolution": 64, "strides": [1, 2, 2], "activation": activation, "stage": {"block": block}},
+        "template": {"resolution": 64, "strides": [1, 2, 2], "activation": activation, "stage": stage},
     }
     population = space_from_config(config).sample(40)
     needed = training_memory(population.networks, 8)
@@ -251,6 +256,81 @@ def test_any_field_of_a_stage_can_be_drawn(block: str, field: str, activation: s
         assert tuple(of_all) == (counts.macs, counts.params, counts.acts)
         assert needed.total[index] == memory.total
     assert DRAWN.keys() >= set(STAGES[block].model_fields) - {"block", "depth", "width", "stride"}
+
+
+def fixed(**stage: object) -> dict[str, object]:
+    return {"template": {"stage": stage}}
+
+
+@pytest.mark.parametrize("base", ["regnety", "anynetx_a"])
+def test_a_list_in_the_template_fixes_a_field_per_stage(base: str) -> None:
+    ratios, kernels = [0, 0, 0.25, 0.5], [3, 5, 7, 9]
+    config = {"base": base, **fixed(se_ratio=ratios, kernel_size=kernels)}
+    space = space_from_config(config)
+    assert space_from_config(space.to_mapping()) == space
+    population = space.sample(20)
+    for spec, params in zip(population, population.complexity.params, strict=True):
+        assert [stage.se_ratio for stage in spec.stages] == ratios
+        assert [stage.kernel_size for stage in spec.stages] == kernels
+        assert params == complexity(spec).params
+    shared = space_from_config({"base": base, **fixed(se_ratio=0.25)}).sample(20)
+    widths = [[[stage.width for stage in spec.stages] for spec in drawn] for drawn in (population, shared)]
+    assert widths[0] == widths[1]
+
+
+def test_anynets_with_fixed_depths_and_widths() -> None:
+    """The networks around ResNet-50: its depths and widths, with free bottleneck ratios and group widths."""
+    template = {"stem": {"width": 64, "kernel_size": 7, "max_pool": True}, "strides": [1, 2, 2, 2]}
+    stage = {"depth": [3, 4, 6, 3], "width": [256, 512, 1024, 2048]}
+    space = space_from_config(
+        {
+            "base": "anynetx_a",
+            "template": template | {"stage": stage},
+            "parameters": {"depth": None, "width": None, "bottleneck_ratio": {"per_stage": False}},
+        }
+    )
+    assert space.degrees_of_freedom == 5
+    population = space.restrict("bottleneck_ratio == 4").sample(20)
+    for spec in population:
+        assert [stage.depth for stage in spec.stages] == stage["depth"]
+        assert [stage.width for stage in spec.stages] == stage["width"]
+    depths_only = {"base": "anynetx_a", **fixed(depth=[1, 2, 3, 4]), "parameters": {"depth": None}}
+    assert {spec.depth for spec in space_from_config(depths_only).sample(20)} == {10}
+
+
+def test_one_stage_can_have_a_single_group() -> None:
+    config = {"base": "anynetx_a", **fixed(group_width=[None, 8, 8, 16]), "parameters": {"group_width": None}}
+    for spec in space_from_config(config).sample(20):
+        assert spec.stages[0].group_width is None
+        assert [stage.group_width <= limit for stage, limit in zip(spec.stages[1:], (8, 8, 16), strict=True)] == [
+            True
+        ] * 3
+
+
+def test_spaces_with_fields_per_stage_survive_files(tmp_path: Path) -> None:
+    space = space_from_config({"base": "regnety", **fixed(se_ratio=[0, 0, 0.25, 0.25])})
+    save_space(space, tmp_path / "late.yaml")
+    assert "se_ratio: [0, 0, 0.25, 0.25]" in (tmp_path / "late.yaml").read_text()
+    assert load_space(tmp_path / "late.yaml") == space.named("late")
+
+
+def test_regnetz_is_a_space_of_bottlenecks() -> None:
+    """RegNetZ-500MF (arXiv 2103.06877) is one of its networks."""
+    published = zoo.spec("RegNetZ-500MF")
+    config = {
+        "base": "regnety",
+        "parameters": {"bottleneck_ratio": None},
+        "template": {
+            "activation": "silu",
+            "head": {"width": 1024},
+            "stage": {"bottleneck_ratio": 0.25, "downsample": "none", "linear": True},
+        },
+    }
+    space = space_from_config(config)
+    draws = {"depth": 21, "w_0": 16, "w_a": 10.7, "w_m": 2.51, "group_width": 4}
+    kept, networks = FAMILIES["regnet"](space, {name: np.array([value]) for name, value in draws.items()})
+    assert kept.all()
+    assert unpack(networks, 0).spec_id == published.spec_id
 
 
 def test_group_width_null_is_one_group_despite_the_default() -> None:
@@ -419,6 +499,30 @@ def per_stage(base: str, name: str, distribution: dict[str, object] | None = Non
             {"base": "regnetx", "template": {"stage": {"se": 1}}},
             "template.stage.se = 1: unknown; did you mean se_ratio",
         ),
+        (
+            {"base": "regnety", **fixed(se_ratio=[0, 0.25])},
+            "template.stage.se_ratio = [0, 0.25]: must have 4 values, one per stage",
+        ),
+        ({"base": "regnety", **fixed(se_ratio=[0, 0, 0, 2])}, "template.stage.se_ratio = 2: must be at most 1"),
+        ({"base": "regnety", **fixed(block=["basic"] * 4)}, "must be one block for all stages"),
+        ({"base": "regnety", **fixed(stride=[1, 2, 2, 2])}, "must be given in template.strides"),
+        (
+            {"base": "anynetx_a", **fixed(group_width=[8, 8, 8, 8])},
+            "parameters.group_width: must be null, because template.stage.group_width fixes it per stage",
+        ),
+        (
+            {"base": "regnety", "parameters": {"se_ratio": [0, 0, 0.25, 0.25]}},
+            "parameters.se_ratio = [0, 0, 0.25, 0.25]: must be a distribution; template.stage takes fixed values",
+        ),
+        (
+            {
+                "base": "residual",
+                **fixed(depth=2, width=[8, 16, 24, 32]),
+                "parameters": {"depth": None, "width": None, "residual": None},
+                "increasing": [],
+            },
+            "parameters = {}: must have at least one parameter of the networks",
+        ),
         ({"base": "compound", "spec": None}, "spec: required by the family compound"),
         ({"base": "compound", "parameters": {"phi": None}}, "parameters.phi: required by the family compound"),
         ({"base": "regnetx", "parameters": {"w_m": {"distribution": "normal"}}}, "parameters.w_m.distribution"),
@@ -436,7 +540,7 @@ def per_stage(base: str, name: str, distribution: dict[str, object] | None = Non
         ),
         (drawn("kernel_size", 3, 4), "parameters.kernel_size = 4: must be odd"),
         (drawn("residual", 0.5), "parameters.residual = 0.5: must be true or false"),
-        (drawn("stride", 1, 2), "parameters.stride: unknown; must be one of bottleneck_ratio, depth, group"),
+        (drawn("stride", 1, 2), "parameters.stride: unknown; must be one of bottleneck_ratio, depth, downsample"),
         (
             drawn("group_width", None, 8),
             "parameters.group_width.options.0 = None: must be a number, true, false or text",

@@ -17,6 +17,8 @@ CHOICES = {
     "expansion_ratio": (2, 6),
     "group_width": (None, 1, 2),
     "se_ratio": (0, 1.0),
+    "se_position": ("inner", "output"),
+    "downsample": ("conv", "avg", "none"),
     "residual": switch,
     "max_pool": switch,
     "padding": ("same", "valid"),
@@ -45,7 +47,15 @@ specs = st.builds(
     in_channels=st.sampled_from([1, 3]),
     activation=st.sampled_from(["relu", "silu"]),
     batch_norm=st.booleans(),
-    stem=st.none() | st.builds(Stem, width=counts, stride=st.sampled_from([1, 2]), max_pool=st.booleans()),
+    conv_bias=st.booleans(),
+    stem=st.none()
+    | st.builds(
+        Stem,
+        width=counts,
+        hidden=st.lists(counts, max_size=2).map(tuple),
+        stride=st.sampled_from([1, 2]),
+        max_pool=st.booleans(),
+    ),
     stages=st.lists(stages(), min_size=1, max_size=4).map(tuple),
     head=st.builds(Head, classes=counts, width=st.none() | counts, hidden=st.lists(counts, max_size=2).map(tuple)),
 )
