@@ -27,6 +27,8 @@ class Model(Protocol):
     @property
     def batch_norm(self) -> bool: ...
     @property
+    def norm(self) -> str: ...
+    @property
     def stem(self) -> Stem | None: ...
     @property
     def stages(self) -> tuple[Stage, ...]: ...
@@ -56,14 +58,14 @@ def parts(model: Model) -> Iterator[Part]:
     A stage is its first block once and its other block depth - 1 times. A stage of depth 0, which occurs in populations
     of networks with different numbers of stages, is the identity.
     """
-    style = Style(model.activation, model.batch_norm)
+    style = Style(model.activation, model.norm if model.batch_norm else "none")
     width: Number = model.in_channels
     if model.stem:
         yield Part("stem", stem(model.stem, width, style), 1)
         width = model.stem.width
     for number, stage in enumerate(model.stages, start=1):
         try:
-            stage_runs = stage.runs(width, style)
+            stage_runs = stage.runs(width, style.of(stage))
         except Exception as error:  # raised by a package's block
             kind = type(stage)
             reason = f"{type(error).__name__} in {kind.__module__}.{kind.__qualname__}: {error}"
@@ -76,7 +78,9 @@ def parts(model: Model) -> Iterator[Part]:
 
 def stem(stem: Stem, w_in: Number, style: Style) -> Layers:
     """The first convolution and its optional max-pool."""
-    layers = style.conv(1, w_in, stem.width, stem.kernel_size, stem.stride, padding=stem.padding)
+    layers = style.conv(
+        1, w_in, stem.width, stem.kernel_size, stem.stride, padding=stem.padding, activate=stem.activate
+    )
     return (*layers, MaxPool(stem.width, 3, 2, 1, in_stem=True)) if stem.max_pool else layers
 
 
@@ -86,7 +90,7 @@ def head(head: Head, w_in: Number, style: Style) -> Layers:
     if head.width is not None:
         layers += style.conv(1, w_in, head.width)
         w_in = head.width
-    layers += (AveragePool(head.pool_size), Flatten())
+    layers += (AveragePool(head.pool_size), *(style.normalize(2, w_in) if head.norm else ()), Flatten())
     w_in = w_in * head.pool_size**2
     for number, hidden in enumerate(head.hidden, start=1):
         layers += (Linear(w_in, hidden, f"linear{number}"), *style.act(), *dropout(head.dropout))

@@ -42,7 +42,7 @@ def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """
     base = ModelSpec.from_mapping(space.spec) if isinstance(space.spec, dict) else zoo.spec(str(space.spec))
     template = space.template
-    given = template.model_fields_set & {"resolution", "in_channels", "activation", "batch_norm", "stem"}
+    given = template.model_fields_set & {"resolution", "in_channels", "activation", "batch_norm", "norm", "stem"}
     changes: dict[str, Any] = {name: getattr(template, name) for name in given}
     if "head" in template.model_fields_set:
         changes["head"] = base.head.changed(classes=template.head.classes)
@@ -96,4 +96,5 @@ def assemble(space: Settings, widths: np.ndarray, depths: np.ndarray, draws: Dra
         stem=template.stem,
         stages=tuple(stages),
         head=template.head,
+        norm=template.norm,
     )
