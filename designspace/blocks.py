@@ -112,10 +112,9 @@ class Style(NamedTuple):
 
     def add_residual(self, body: Layers, residual: Condition, w_in: Number, w_out: Number, stride: int) -> Layers:
         """Add a shortcut where `residual` holds: the identity, or a 1×1 convolution where the shape changes."""
-        if not np.any(residual):
-            return body
         project = residual & (np.not_equal(w_in, w_out) | (stride > 1))
-        return (Residual(body, when(project, self.conv(1, w_in, w_out, 1, stride, activate=False))),)
+        added = Residual(body, when(project, self.conv(1, w_in, w_out, 1, stride, activate=False)))
+        return (*when(residual, (added,)), *when(np.logical_not(residual), body))
 
 
 def norm_layers(norm: str, width: Number, number: int) -> Layers:
@@ -287,17 +286,19 @@ class InvertedStage(Stage):
         """The k×k convolution on the expansion of width w_in unless fused, SE, projection to the stage's width."""
         wide = round_number(w_in * self.expansion_ratio)
         at_once = np.equal(self.expansion_ratio, 1) & self.fused  # the only convolution is k×k
-        squeezed = where(
-            self.se_base == "expansion", round_channels(wide * self.se_ratio), round_number(w_in * self.se_ratio)
-        )
         activation = style.activation if self.se_activation is None else self.se_activation
-        squeeze = squeeze_excite(wide, squeezed, activation, self.se_gate)
+        squeeze = squeeze_excite(wide, self.squeezed_width(w_in), activation, self.se_gate)
         return (
             *when(np.logical_not(self.fused), style.conv(2, wide, wide, self.kernel_size, stride, self.group_width)),
             *when(np.greater(self.se_ratio, 0), squeeze),
             *when(np.logical_not(at_once), style.conv(3, wide, self.width, activate=False)),
             *when(at_once, style.conv(3, wide, self.width, self.kernel_size, stride)),
         )
+
+    def squeezed_width(self, w_in: Number) -> Number:
+        """Squeezed width of the SE in a block with w_in input channels."""
+        of_expansion = round_channels(round_number(w_in * self.expansion_ratio) * self.se_ratio)
+        return where(self.se_base == "expansion", of_expansion, round_number(w_in * self.se_ratio))
 
     def runs(self, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
         runs = super().runs(w_in, style)

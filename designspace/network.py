@@ -86,10 +86,10 @@ class LayerScale(nn.Module):
 
     def __init__(self, width: int, initial: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.full((width,), initial))
+        self.gamma = nn.Parameter(torch.full((width,), initial))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.weight.view(-1, 1, 1)
+        return x * self.gamma.view(-1, 1, 1)
 
 
 class Network(nn.Module):
@@ -138,7 +138,7 @@ def build_network(spec: ModelSpec, *, zero_init_residual: bool = False) -> Netwo
         if zero_init_residual and isinstance(module, Residual):
             finals = [m for m in module.body.modules() if isinstance(m, nn.BatchNorm2d | LayerNorm | LayerScale)]
             if finals:
-                nn.init.zeros_(finals[-1].weight)
+                nn.init.zeros_(next(finals[-1].parameters()))
     return network
 
 
