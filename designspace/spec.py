@@ -73,9 +73,7 @@ class Head(Validated):
     norm: bool = False
 
 
-BuiltIn = (
-    BottleneckStage | BasicStage | VanillaStage | InvertedStage | SeparableStage | XceptionStage | ConvNeXtStage
-)
+BuiltIn = BottleneckStage | BasicStage | VanillaStage | InvertedStage | SeparableStage | XceptionStage | ConvNeXtStage
 
 
 class _ByBlock:
@@ -124,7 +122,7 @@ class ModelSpec(Validated):
         if not self.stages:
             raise ValueError("stages = []: must have at least one stage")
         if self.norm == "layer" and not self.batch_norm:
-            raise ValueError('norm = layer: must be batch if batch_norm is false')
+            raise ValueError("norm = layer: must be batch if batch_norm is false")
         if self.depth > MAX_DEPTH:
             raise ValueError(f"depth = {self.depth}: must be at most {MAX_DEPTH} blocks in all stages")
         width = self.stem.width if self.stem else self.in_channels
