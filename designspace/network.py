@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "hard_swish": nn.Hardswish,
 }
 
-GATES = {"sigmoid": torch.sigmoid, "hard_sigmoid": nn.functional.hardsigmoid}
+GATES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "hard_sigmoid": nn.functional.hardsigmoid}
 
 
 class Residual(nn.Module):

@@ -23,7 +23,6 @@ from designspace.blocks import (
     ConvNeXtStage,
     Count,
     InvertedStage,
-    Kernel,
     Norm,
     SeparableStage,
     Stage,
@@ -62,7 +61,8 @@ class Stem(Validated):
 class Head(Validated):
     """The classifier: optional 1×1 convolution, average pooling, optional norm, hidden linear layers, linear layer.
 
-    `pool_size` is the side length after pooling (VGG 7, all others 1). `norm` normalizes the pooled channels (ConvNeXt).
+    `pool_size` is the side length after pooling (VGG 7, all others 1). `norm` normalizes the pooled channels, as in
+    ConvNeXt.
     """
 
     classes: Count = 1000

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from designspace.spec import Head, InvertedStage, ModelSpec, Stem
 
-MNASNET_STAGES = (  # expansion, width, depth, kernel, stride: B1 of the authors' code (tensorflow/tpu, mnasnet_models.py)
+MNASNET_STAGES = (  # expansion, width, depth, kernel, stride (code of the authors: mnasnet_b1 in tensorflow/tpu)
     (1, 16, 1, 3, 1),
     (3, 24, 3, 3, 2),
     (3, 40, 3, 5, 2),
