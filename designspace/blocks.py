@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import EntryPoint
 from inspect import isabstract
 from math import isclose
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -24,17 +24,20 @@ from designspace.layers import (
     BatchNorm,
     Condition,
     Conv,
+    LayerNorm,
     Layers,
+    LayerScale,
     MaxPool,
     Number,
     Residual,
     SqueezeExcite,
+    choose,
     when,
     where,
 )
 from designspace.packages import load_plugin, plugins, provider
 from designspace.validated import Validated, accept_numpy, shorten
-from designspace.widths import round_number
+from designspace.widths import round_channels, round_number
 
 GROUP = "designspace.blocks"
 """Entry point group of the blocks of other packages: the block's name and its stage class."""
@@ -54,17 +57,26 @@ Kernel = Annotated[int, Field(ge=1, le=999, strict=True), AfterValidator(_odd), 
 Stride = Annotated[int, Field(ge=1, le=4, strict=True), accept_numpy]
 Ratio = Annotated[float, Field(ge=1e-3, le=1e3)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Activation = Literal["relu", "relu6", "silu", "gelu"]
+Activation = Literal["relu", "relu6", "silu", "gelu", "hard_swish"]
+Norm = Literal["batch", "layer"]
 Downsample = Literal["conv", "avg", "none"]
 """Shortcut where the shape changes: 1×1 convolution with the stride, average pooling and 1×1 convolution, or none."""
 
 
 class Style(NamedTuple):
-    """Settings that all convolutions of a network share."""
+    """Settings that all convolutions of a stage share; arrays of shape (N,) if a space draws them.
 
-    activation: str
-    batch_norm: bool
+    `norm` is "batch", "layer" or "none".
+    """
+
+    activation: str | np.ndarray
+    norm: str | np.ndarray
     conv_bias: bool = False
+
+    def of(self, stage: Stage) -> Self:
+        """The style of a stage: its own activation and norm, or those of the network."""
+        own = {name: value for name in ("activation", "norm") if (value := getattr(stage, name)) is not None}
+        return self._replace(**own)
 
     def conv(
         self,
@@ -76,31 +88,31 @@ class Style(NamedTuple):
         group_width: Number | None = None,
         *,
         padding: str = "same",
+        normalize: bool = True,
         activate: bool = True,
     ) -> Layers:
-        """Convolution, batch norm and optionally the activation; `number` names the layers, like conv1.
+        """Convolution, norm and activation; `number` names the layers, like conv1.
 
-        Without batch norm, the convolution has a bias.
+        The convolution has a bias with `conv_bias`, and unless the norm is batch norm.
         """
-        layers: Layers = (
-            Conv(
-                w_in,
-                w_out,
-                kernel_size,
-                stride,
-                kernel_size // 2 * (padding == "same"),
-                w_in if group_width is None else group_width,
-                self.conv_bias or not self.batch_norm,
-                f"conv{number}",
-            ),
-        )
-        if self.batch_norm:
-            layers += (BatchNorm(w_out, f"bn{number}"),)
-        return (*layers, *self.act()) if activate else layers
+        if group_width is None:
+            group_width = w_in
+        pixels = kernel_size // 2 * (padding == "same")
 
-    def act(self) -> Layers:
-        """The activation."""
-        return (Act(self.activation),)
+        def layers(norm: str) -> Layers:
+            bias = self.conv_bias or norm != "batch"
+            convolution = Conv(w_in, w_out, kernel_size, stride, pixels, group_width, bias, f"conv{number}")
+            return (convolution, *(norm_layers(norm, w_out, number) if normalize else ()))
+
+        return (*choose(self.norm, layers), *(self.act() if activate else ()))
+
+    def normalize(self, number: int, width: Number) -> Layers:
+        """The norm alone, empty in networks without one."""
+        return choose(self.norm, lambda norm: norm_layers(norm, width, number))
+
+    def act(self, *, needed: bool = False) -> Layers:
+        """The activation; `needed` as in `Act`."""
+        return choose(self.activation, lambda function: (Act(function, needed),))
 
     def add_residual(
         self,
@@ -114,25 +126,35 @@ class Style(NamedTuple):
         """Add a shortcut where `residual` holds: the identity, or `downsample` where the shape changes."""
         changes = np.not_equal(w_in, w_out) | (stride > 1)
         residual = residual & ~(changes & np.equal(downsample, "none"))
-        if not np.any(residual):
-            return body
         project, averaged = residual & changes, np.equal(downsample, "avg")
         pool: Layers = (AverageDownsample(stride),) if stride > 1 else ()
         shortcut = (
             *when(project & ~averaged, self.conv(1, w_in, w_out, 1, stride, activate=False)),
             *when(project & averaged, (*pool, *self.conv(1, w_in, w_out, activate=False))),
         )
-        return (Residual(body, shortcut),)
+        return (*when(residual, (Residual(body, shortcut),)), *when(np.logical_not(residual), body))
+
+
+def norm_layers(norm: str, width: Number, number: int) -> Layers:
+    """One norm, named like bn1 or ln1; empty for "none"."""
+    if norm == "batch":
+        return (BatchNorm(width, f"bn{number}"),)
+    return (LayerNorm(width, f"ln{number}"),) if norm == "layer" else ()
 
 
 class Stage(Validated, ABC):
-    """`depth` blocks of one width; the first has the stride, the others stride 1."""
+    """`depth` blocks of one width; the first has the stride, the others stride 1.
+
+    `activation` and `norm` are those of the network unless given.
+    """
 
     block: str
     depth: Depth
     width: Count
     stride: Stride = 2
     kernel_size: Kernel = 3
+    activation: Activation | None = None
+    norm: Norm | None = None
 
     @abstractmethod
     def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
@@ -194,9 +216,9 @@ class BottleneckStage(Stage):
         body = (
             *style.conv(1, w_in, inner),
             *style.conv(2, inner, inner, self.kernel_size, stride, self.group_width),
-            *when(squeezed & ~on_output, squeeze_excite(inner, w_in, self.se_ratio, style)),
+            *when(squeezed & ~on_output, squeeze_excite(inner, w_in * self.se_ratio, style.activation)),
             *style.conv(3, inner, self.width, activate=False),
-            *when(squeezed & on_output, squeeze_excite(self.width, self.width, self.se_ratio, style)),
+            *when(squeezed & on_output, squeeze_excite(self.width, self.width * self.se_ratio, style.activation)),
         )
         layers = style.add_residual(body, self.residual, w_in, self.width, stride, self.downsample)
         return (*layers, *when(np.logical_not(self.linear), style.act()))
@@ -222,7 +244,9 @@ class BasicStage(Stage):
         body = (
             *style.conv(1, w_in, self.width, self.kernel_size, stride),
             *style.conv(2, self.width, self.width, self.kernel_size, activate=False),
-            *when(np.greater(self.se_ratio, 0), squeeze_excite(self.width, self.width, self.se_ratio, style)),
+            *when(
+                np.greater(self.se_ratio, 0), squeeze_excite(self.width, self.width * self.se_ratio, style.activation)
+            ),
         )
         layers = style.add_residual(body, self.residual, w_in, self.width, stride, self.downsample)
         return (*layers, *style.act())
@@ -258,12 +282,16 @@ class VanillaStage(Stage):
 
 
 class InvertedStage(Stage):
-    """1×1 expansion, k×k depthwise or group convolution, 1×1 linear projection: MobileNetV2 and EfficientNet.
+    """1×1 expansion, k×k depthwise or group convolution, 1×1 linear projection: MobileNetV2 and V3, EfficientNet.
 
     `expansion_ratio` t multiplies the width of the block's input; t = 1 has no expansion layer.
-    `se_ratio` is relative to the width of the block's input. `linear=False` adds an activation after the projection.
+    `fused` replaces the expansion and the depthwise convolution by one k×k convolution without groups (Fused-MBConv of
+    EfficientNetV2); for t = 1 the block is this convolution, which is then activated.
+    `se_ratio` is relative to the width of the block's input, or with `se_base="expansion"` to the expansion, rounded to
+    a multiple of 8 (MobileNetV3). `se_activation` is that of the block unless given.
+    `linear=False` adds an activation after the projection.
     `shortcut` connects the narrow tensors ("bottlenecks"), the wide ones ("expansions") or nothing ("none") where the
-    shapes agree. Both are ablations of arXiv 1801.04381, Fig. 6.
+    shapes agree. The last two are ablations of arXiv 1801.04381, Fig. 6.
     """
 
     block: Literal["inverted"] = "inverted"
@@ -272,36 +300,54 @@ class InvertedStage(Stage):
     se_ratio: Fraction = 0.0
     linear: bool = True
     shortcut: Literal["bottlenecks", "expansions", "none"] = "bottlenecks"
+    fused: bool = False
+    se_base: Literal["input", "expansion"] = "input"
+    se_gate: Literal["sigmoid", "hard_sigmoid"] = "sigmoid"
+    se_activation: Activation | None = None
 
     def check(self, w_in: int) -> None:
         for width in self.input_widths(w_in):
             inner = width * self.expansion_ratio
             if round(inner) < 1:
                 raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: must keep a channel of width {width}")
-            check_group_width(self.group_width, round(inner), "inner width expansion_ratio · input width")
-            check_se_ratio(self.se_ratio, width)
+            if not self.fused:
+                check_group_width(self.group_width, round(inner), "inner width expansion_ratio · input width")
+            if self.se_base == "input":
+                check_se_ratio(self.se_ratio, width)
 
     def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
-        """MobileNetV2's block with EfficientNet's SE (arXiv 1801.04381, Table 1; 1905.11946, § 4)."""
-        body = (*self.expand(w_in, style), *self.project(w_in, stride, style))
+        """MobileNetV2's block (arXiv 1801.04381, Table 1), with SE or fused (2104.00298, Fig. 2)."""
+        body = (*self.expand(w_in, stride, style), *self.project(w_in, stride, style))
         same = np.equal(w_in, self.width) & (stride == 1)
         layers = style.add_residual(body, same & (self.shortcut == "bottlenecks"), w_in, self.width, stride)
         return (*layers, *when(np.logical_not(self.linear), style.act()))
 
-    def expand(self, w_in: Number, style: Style) -> Layers:
-        """The 1×1 expansion of an inverted block; absent for expansion ratio 1."""
+    def expand(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """The expansion, 1×1 or fused with the k×k convolution; absent for expansion ratio 1."""
         wide = round_number(w_in * self.expansion_ratio)
-        return when(np.not_equal(self.expansion_ratio, 1), style.conv(1, w_in, wide))
+        expands = np.not_equal(self.expansion_ratio, 1)
+        return (
+            *when(expands & np.logical_not(self.fused), style.conv(1, w_in, wide)),
+            *when(expands & self.fused, style.conv(1, w_in, wide, self.kernel_size, stride)),
+        )
 
     def project(self, w_in: Number, stride: int, style: Style) -> Layers:
-        """The k×k convolution on the expansion of width w_in, SE, and the projection to the stage's width."""
+        """The k×k convolution on the expansion of width w_in unless fused, SE, projection to the stage's width."""
         wide = round_number(w_in * self.expansion_ratio)
-        squeeze = when(np.greater(self.se_ratio, 0), squeeze_excite(wide, w_in, self.se_ratio, style))
+        at_once = np.equal(self.expansion_ratio, 1) & self.fused  # the only convolution is k×k
+        activation = style.activation if self.se_activation is None else self.se_activation
+        squeeze = squeeze_excite(wide, self.squeezed_width(w_in), activation, self.se_gate)
         return (
-            *style.conv(2, wide, wide, self.kernel_size, stride, self.group_width),
-            *squeeze,
-            *style.conv(3, wide, self.width, activate=False),
+            *when(np.logical_not(self.fused), style.conv(2, wide, wide, self.kernel_size, stride, self.group_width)),
+            *when(np.greater(self.se_ratio, 0), squeeze),
+            *when(np.logical_not(at_once), style.conv(3, wide, self.width, activate=False)),
+            *when(at_once, style.conv(3, wide, self.width, self.kernel_size, stride)),
         )
+
+    def squeezed_width(self, w_in: Number) -> Number:
+        """Squeezed width of the SE in a block with w_in input channels."""
+        of_expansion = round_channels(round_number(w_in * self.expansion_ratio) * self.se_ratio)
+        return where(self.se_base == "expansion", of_expansion, round_number(w_in * self.se_ratio))
 
     def runs(self, w_in: Number, style: Style) -> list[tuple[Layers, Number]]:
         runs = super().runs(w_in, style)
@@ -320,12 +366,12 @@ class InvertedStage(Stage):
         """
         activation = when(np.logical_not(self.linear), style.act())
         narrow = (*self.project(self.width, 1, style), *activation)
-        widen = self.expand(self.width, style)
+        widen = self.expand(self.width, 1, style)
         between = style.add_residual((*narrow, *widen), True, self.width, self.width, 1)
         once = at_most(self.depth, 1)
         several = at_most(self.depth, 2) - once
         return [
-            ((*self.expand(w_in, style), *self.project(w_in, self.stride, style), *activation), once),
+            ((*self.expand(w_in, self.stride, style), *self.project(w_in, self.stride, style), *activation), once),
             (widen, several),
             (between, self.depth - once - several),
             (narrow, several),
@@ -366,14 +412,46 @@ class XceptionStage(Stage):
         before = w_in
         for number in range(1, int(np.max(self.convs)) + 1):
             after = where(number == self.convs, self.width, early)
-            act = Act(style.activation, needed=not body)  # the shortcut reads the first activation's input
+            act = style.act(needed=not body)  # the shortcut reads the first activation's input
             spatial = depthwise(2 * number - 1, before, self.kernel_size, 1, style, activate=False)
             pointwise = style.conv(2 * number, before, after, activate=False)
-            body += when(number <= self.convs, (act, *spatial, *pointwise))
+            body += when(number <= self.convs, (*act, *spatial, *pointwise))
             before = after
         if stride > 1:
             body += (MaxPool(self.width, 3, stride, 1),)
         return style.add_residual(body, True, w_in, self.width, stride)
+
+
+class ConvNeXtStage(Stage):
+    """k×k depthwise convolution, norm, 1×1 expansion, activation, 1×1 projection, layer scale, residual: ConvNeXt.
+
+    Where the stride or the width changes, the stage starts with a norm and an s×s convolution of stride s.
+    `expansion_ratio` multiplies the width. `layer_scale` is the initial value of the layer scale; 0 is without one.
+    ConvNeXt has norm "layer" and activation "gelu", which are settings of the network.
+    """
+
+    block: Literal["convnext"] = "convnext"
+    kernel_size: Kernel = 7
+    expansion_ratio: Ratio = 4.0
+    layer_scale: Fraction = 1e-6
+
+    def check(self, w_in: int) -> None:
+        if round(self.width * self.expansion_ratio) < 1:
+            raise ValueError(f"expansion_ratio = {self.expansion_ratio:g}: must keep a channel of width {self.width}")
+
+    def layers(self, w_in: Number, stride: int, style: Style) -> Layers:
+        """ConvNeXt's downsampling where needed, and its block (arXiv 2201.03545, § 2.6 and Fig. 4)."""
+        inner = round_number(self.width * self.expansion_ratio)
+        bare = style._replace(norm="none")
+        patches = bare.conv(1, w_in, self.width, stride, stride, padding="valid", activate=False)
+        body = (
+            *style.conv(2, self.width, self.width, self.kernel_size, 1, 1, activate=False),
+            *bare.conv(3, self.width, inner),
+            *bare.conv(4, inner, self.width, activate=False),
+            *when(np.greater(self.layer_scale, 0), (LayerScale(self.width, self.layer_scale),)),
+        )
+        changes = np.not_equal(w_in, self.width) | (stride > 1)
+        return (*when(changes, (*style.normalize(1, w_in), *patches)), Residual(body, ()))
 
 
 def check_group_width(group_width: int | None, inner: int, meaning: str) -> None:
@@ -391,14 +469,20 @@ def check_se_ratio(se_ratio: float, width: int, meaning: str = "input") -> None:
 def depthwise(
     number: int, width: Number, kernel_size: Number, stride: int, style: Style, activate: Condition
 ) -> Layers:
-    """k×k depthwise convolution, alone or with BN and activation."""
-    bare, *rest = style.conv(number, width, width, kernel_size, stride, 1)
-    return (bare, *when(activate, tuple(rest)))
+    """k×k depthwise convolution, alone or with norm and activation."""
+    activated = style.conv(number, width, width, kernel_size, stride, 1)
+    bare = style.conv(number, width, width, kernel_size, stride, 1, normalize=False, activate=False)
+    return (*when(activate, activated), *when(np.logical_not(activate), bare))
 
 
-def squeeze_excite(width: Number, base: Number, se_ratio: float | np.ndarray, style: Style) -> Layers:
-    """Squeeze-excitation on `width` channels; the squeezed width is se_ratio · base."""
-    return (SqueezeExcite(width, round_number(base * se_ratio), style.activation),)
+def squeeze_excite(
+    width: Number, squeezed: float | np.ndarray, activation: str | np.ndarray, gate: str | np.ndarray = "sigmoid"
+) -> Layers:
+    """Squeeze-excitation from `width` channels to `squeezed`, rounded, and back."""
+    narrow = round_number(squeezed)
+    return choose(
+        activation, lambda function: choose(gate, lambda final: (SqueezeExcite(width, narrow, function, final),))
+    )
 
 
 def at_most(value: Number, limit: int) -> Number:
@@ -408,7 +492,7 @@ def at_most(value: Number, limit: int) -> Number:
 
 STAGES: dict[str, type[Stage]] = {
     kind.model_fields["block"].default: kind
-    for kind in (BottleneckStage, BasicStage, VanillaStage, InvertedStage, SeparableStage, XceptionStage)
+    for kind in (BottleneckStage, BasicStage, VanillaStage, InvertedStage, SeparableStage, XceptionStage, ConvNeXtStage)
 }
 """Stage classes of the built-in blocks."""
 

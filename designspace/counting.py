@@ -19,7 +19,9 @@ from designspace.layers import (
     Conv,
     CustomLayer,
     Layer,
+    LayerNorm,
     Layers,
+    LayerScale,
     Linear,
     Masked,
     MaxPool,
@@ -159,8 +161,10 @@ class _Counter:
                 if bias:
                     return (macs + acts * self.convention.bias_macs, weights + w_out, acts), after
                 return (macs, weights, acts), after
-            case BatchNorm(width):
+            case BatchNorm(width) | LayerNorm(width):
                 return (0, 2 * width, 0), resolution
+            case LayerScale(width):
+                return (0, width, 0), resolution
             case SqueezeExcite(width, squeezed):
                 self._bound(2, width, squeezed)
                 weights, outputs = 2 * width * squeezed, width + squeezed

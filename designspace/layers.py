@@ -8,6 +8,7 @@ kernel_size² · group_width · w_out weights. Layers with weights have a `name`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,6 +40,21 @@ class BatchNorm(NamedTuple):
     name: str
 
 
+class LayerNorm(NamedTuple):
+    """Layer normalization over the channels of each position, with scale and shift."""
+
+    width: Number
+    name: str
+
+
+class LayerScale(NamedTuple):
+    """A learned factor for each channel, `initial` at first (arXiv 2103.17239)."""
+
+    width: Number
+    initial: float | np.ndarray
+    name: str = "scale"
+
+
 class Act(NamedTuple):
     """Elementwise nonlinearity; not in place if its input is `needed` elsewhere, for example by a shortcut."""
 
@@ -47,11 +63,12 @@ class Act(NamedTuple):
 
 
 class SqueezeExcite(NamedTuple):
-    """Squeeze-excitation: global average, 1×1 to `squeezed`, activation, 1×1 back, sigmoid, multiply; with biases."""
+    """Squeeze-excitation: global average, 1×1 to `squeezed`, activation, 1×1 back, gate, multiply; with biases."""
 
     width: Number
     squeezed: Number
     activation: str
+    gate: str = "sigmoid"
     name: str = "se"
 
 
@@ -153,6 +170,8 @@ class Masked(NamedTuple):
 Layer = (
     Conv
     | BatchNorm
+    | LayerNorm
+    | LayerScale
     | Act
     | SqueezeExcite
     | MaxPool
@@ -183,3 +202,10 @@ def when(present: Condition, layers: Layers) -> Layers:
     if present.all():
         return layers
     return (Masked(layers, present),) if present.any() else ()
+
+
+def choose(option: str | np.ndarray, layers: Callable[[str], Layers]) -> Layers:
+    """The layers of an option; for a population, those of each option that occurs, masked."""
+    if not isinstance(option, np.ndarray):
+        return layers(option)
+    return tuple(layer for name in np.unique(option).tolist() for layer in when(option == name, layers(name)))

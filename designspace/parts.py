@@ -29,6 +29,8 @@ class Model(Protocol):
     @property
     def conv_bias(self) -> bool: ...
     @property
+    def norm(self) -> str: ...
+    @property
     def stem(self) -> Stem | None: ...
     @property
     def stages(self) -> tuple[Stage, ...]: ...
@@ -58,14 +60,14 @@ def parts(model: Model) -> Iterator[Part]:
     A stage is its first block once and its other block depth - 1 times. A stage of depth 0, which occurs in populations
     of networks with different numbers of stages, is the identity.
     """
-    style = Style(model.activation, model.batch_norm, model.conv_bias)
+    style = Style(model.activation, model.norm if model.batch_norm else "none", model.conv_bias)
     width: Number = model.in_channels
     if model.stem:
         yield Part("stem", stem(model.stem, width, style), 1)
         width = model.stem.width
     for number, stage in enumerate(model.stages, start=1):
         try:
-            stage_runs = stage.runs(width, style)
+            stage_runs = stage.runs(width, style.of(stage))
         except Exception as error:  # raised by a package's block
             kind = type(stage)
             reason = f"{type(error).__name__} in {kind.__module__}.{kind.__qualname__}: {error}"
@@ -79,9 +81,10 @@ def parts(model: Model) -> Iterator[Part]:
 def stem(stem: Stem, w_in: Number, style: Style) -> Layers:
     """The first convolutions and the optional max-pool."""
     layers: Layers = ()
-    for number, width in enumerate((*stem.hidden, stem.width), start=1):
-        stride = stem.stride if number == 1 else 1
-        layers += style.conv(number, w_in, width, stem.kernel_size, stride, padding=stem.padding)
+    widths = (*stem.hidden, stem.width)
+    for number, width in enumerate(widths, start=1):
+        stride, activate = stem.stride if number == 1 else 1, stem.activate or number < len(widths)
+        layers += style.conv(number, w_in, width, stem.kernel_size, stride, padding=stem.padding, activate=activate)
         w_in = width
     return (*layers, MaxPool(stem.width, 3, 2, 1, in_stem=True)) if stem.max_pool else layers
 
@@ -92,7 +95,7 @@ def head(head: Head, w_in: Number, style: Style) -> Layers:
     if head.width is not None:
         layers += style.conv(1, w_in, head.width)
         w_in = head.width
-    layers += (AveragePool(head.pool_size), Flatten())
+    layers += (AveragePool(head.pool_size), *(style.normalize(2, w_in) if head.norm else ()), Flatten())
     w_in = w_in * head.pool_size**2
     for number, hidden in enumerate(head.hidden, start=1):
         layers += (Linear(w_in, hidden, f"linear{number}"), *style.act(), *dropout(head.dropout))

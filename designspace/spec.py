@@ -20,9 +20,10 @@ from designspace.blocks import (
     Activation,
     BasicStage,
     BottleneckStage,
+    ConvNeXtStage,
     Count,
     InvertedStage,
-    Kernel,
+    Norm,
     SeparableStage,
     Stage,
     Stride,
@@ -37,24 +38,33 @@ SCHEMA_VERSION = 1
 
 
 class Stem(Validated):
-    """The first convolution (k×k, stride s, BN, activation), optionally with ResNet's 3×3 max-pool of stride 2.
+    """The first convolution (k×k, stride s, norm, activation), optionally with ResNet's 3×3 max-pool of stride 2.
 
     `hidden` has the widths of further convolutions before the last, as in ResNet-D's deep stem (32, 32). All are k×k,
-    and the first has the stride.
+    and the first has the stride. A kernel of even size must have padding "valid", like the patches of ConvNeXt: kernel
+    size 4, stride 4, without an activation.
     """
 
     width: Count = 32
     hidden: Annotated[tuple[Count, ...], Field(max_length=32)] = ()
-    kernel_size: Kernel = 3
+    kernel_size: Annotated[int, Field(ge=1, le=999, strict=True), accept_numpy] = 3
     stride: Stride = 2
     max_pool: bool = False
     padding: Literal["same", "valid"] = "same"
+    activate: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kernel_size % 2 == 0 and self.padding == "same":
+            raise ValueError(f'kernel_size = {self.kernel_size}: must be odd unless padding is "valid"')
+        return self
 
 
 class Head(Validated):
-    """The classifier: optional 1×1 convolution, average pooling, optional hidden linear layers, linear layer.
+    """The classifier: optional 1×1 convolution, average pooling, optional norm, hidden linear layers, linear layer.
 
-    `pool_size` is the side length after pooling (VGG 7, all others 1).
+    `pool_size` is the side length after pooling (VGG 7, all others 1). `norm` normalizes the pooled channels, as in
+    ConvNeXt.
     """
 
     classes: Count = 1000
@@ -62,9 +72,10 @@ class Head(Validated):
     pool_size: Annotated[int, Field(ge=1, le=1000, strict=True), accept_numpy] = 1
     hidden: Annotated[tuple[Count, ...], Field(max_length=32)] = ()
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    norm: bool = False
 
 
-BuiltIn = BottleneckStage | BasicStage | VanillaStage | InvertedStage | SeparableStage | XceptionStage
+BuiltIn = BottleneckStage | BasicStage | VanillaStage | InvertedStage | SeparableStage | XceptionStage | ConvNeXtStage
 
 
 class _ByBlock:
@@ -94,8 +105,9 @@ def _with_built_in(kind: type[Stage]) -> TypeAdapter[Any]:
 class ModelSpec(Validated):
     """A network for square images of `resolution` pixels; equal networks have equal `spec_id`.
 
-    `batch_norm=False` gives every convolution a bias instead (VGG), `conv_bias=True` a bias in addition to batch norm
-    (VGG with batch norm). The name is a label, not part of the identity.
+    `batch_norm=False` gives every convolution a bias instead of a norm (VGG), `conv_bias=True` a bias in addition to
+    batch norm (VGG with batch norm). `norm="layer"` replaces batch norm by layer norm. The name is a label, not part of
+    the identity.
     """
 
     name: Name | None = None
@@ -107,11 +119,14 @@ class ModelSpec(Validated):
     stem: Stem | None = Stem()
     stages: Annotated[tuple[Annotated[Stage, _ByBlock, SerializeAsAny()], ...], Field(max_length=1000)]
     head: Head = Head()
+    norm: Norm = "batch"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.stages:
             raise ValueError("stages = []: must have at least one stage")
+        if self.norm == "layer" and not self.batch_norm:
+            raise ValueError("norm = layer: must be batch if batch_norm is false")
         if self.depth > MAX_DEPTH:
             raise ValueError(f"depth = {self.depth}: must be at most {MAX_DEPTH} blocks in all stages")
         width = self.stem.width if self.stem else self.in_channels

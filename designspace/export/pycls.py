@@ -130,10 +130,13 @@ def _effnet(spec: ModelSpec) -> dict[str, Any]:
     width = stem.width
     stages = [stage for stage in spec.stages if isinstance(stage, InvertedStage)]
     for number, stage in enumerate(stages):
-        if (stage.group_width, stage.linear, stage.shortcut) != (1, True, "bottlenecks"):
+        if (stage.group_width, stage.fused, stage.linear, stage.shortcut) != (1, False, True, "bottlenecks"):
             EFFNET.refuse(
                 f"stages.{number}", stage, "be depthwise with a linear projection and shortcut between bottlenecks"
             )
+        for field, value in (("se_base", "input"), ("se_gate", "sigmoid"), ("se_activation", None)):
+            if getattr(stage, field) != value:
+                EFFNET.refuse(f"stages.{number}.{field}", getattr(stage, field), f"be {value}")
         if stage.se_ratio == 0 or stage.se_ratio != stages[0].se_ratio:
             EFFNET.refuse(f"stages.{number}.se_ratio", stage.se_ratio, "be positive and the same for all stages")
         for w_in in stage.input_widths(width):

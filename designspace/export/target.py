@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, NoReturn
 
-from designspace.layers import BatchNorm, Conv, Layers, Linear, Residual, SqueezeExcite
+from designspace.layers import BatchNorm, Conv, LayerNorm, Layers, LayerScale, Linear, Residual, SqueezeExcite
 from designspace.parts import parts
 from designspace.spec import BasicStage, BottleneckStage, ModelSpec
 from designspace.validated import shorten
@@ -37,6 +37,9 @@ class Support(NamedTuple):
         downsamples: shortcuts of bottleneck and basic blocks where the shape changes.
         se_positions: of SE in bottlenecks.
         linear: whether bottlenecks may have no activation after the addition.
+        stage_activations: names of the activations that a stage may have instead of the network's.
+        hidden: largest number of hidden linear layers.
+        convnext: whether norm, stem and head are those of ConvNeXt.
     """
 
     target: str
@@ -51,6 +54,9 @@ class Support(NamedTuple):
     downsamples: tuple[str, ...] = ("conv",)
     se_positions: tuple[str, ...] = ("inner",)
     linear: bool = False
+    stage_activations: tuple[str, ...] = ()
+    hidden: int = 0
+    convnext: bool = False
 
     def refuse(self, field: str, value: object, requirement: str) -> NoReturn:
         """Raise NotExpressible for one field: "TARGET: FIELD = VALUE: must REQUIREMENT"."""
@@ -63,17 +69,24 @@ class Support(NamedTuple):
         if spec.conv_bias:
             self.refuse("conv_bias", True, "be False")
         self._one_of("activation", spec.activation, self.activations)
+        self._one_of("norm", spec.norm, ("layer" if self.convnext else "batch",))
         if spec.stem is None:
             self.refuse("stem", None, "be a convolution")
-        elif spec.stem.padding != "same":
-            self.refuse("stem.padding", spec.stem.padding, "be same")
-        elif spec.stem.hidden and not self.deep_stem:
-            self.refuse("stem.hidden", spec.stem.hidden, "be empty")
+        else:
+            self._one_of("stem.padding", spec.stem.padding, ("valid" if self.convnext else "same",))
+            self._one_of("stem.activate", spec.stem.activate, (not self.convnext,))
+            if spec.stem.hidden and not self.deep_stem:
+                self.refuse("stem.hidden", spec.stem.hidden, "be empty")
         for number, stage in enumerate(spec.stages):
             self._one_of(f"stages.{number}.block", stage.block, self.blocks)
             if self.kernel_sizes:
                 self._one_of(f"stages.{number}.kernel_size", stage.kernel_size, self.kernel_sizes)
             self._one_of(f"stages.{number}.stride", stage.stride, self.strides)
+            if stage.activation not in (None, spec.activation):
+                allowed = (spec.activation, *self.stage_activations)
+                self._one_of(f"stages.{number}.activation", stage.activation, allowed)
+            if stage.norm not in (None, spec.norm):
+                self.refuse(f"stages.{number}.norm", stage.norm, f"be {spec.norm}, as in the network")
             if not self.residuals and not getattr(stage, "residual", True):
                 self.refuse(f"stages.{number}.residual", False, "be True")
             if isinstance(stage, BasicStage | BottleneckStage):
@@ -89,8 +102,9 @@ class Support(NamedTuple):
         head = spec.head
         if head.pool_size != 1:
             self.refuse("head.pool_size", head.pool_size, "be 1")
-        if head.hidden:
-            self.refuse("head.hidden", head.hidden, "be empty")
+        self._one_of("head.norm", head.norm, (self.convnext,))
+        if len(head.hidden) > self.hidden:
+            self.refuse("head.hidden", head.hidden, "have one layer" if self.hidden else "be empty")
         if head.width is not None and not self.head_width:
             self.refuse("head.width", head.width, "be None")
         if head.dropout and not self.dropout:
@@ -135,7 +149,7 @@ def _named(layers: Layers, prefix: str, scope: str = "") -> Iterator[tuple[str, 
     for position, layer in enumerate(layers):
         key = f"{prefix}.{position}"
         match layer:
-            case Conv() | BatchNorm() | Linear():
+            case Conv() | BatchNorm() | LayerNorm() | LayerScale() | Linear():
                 yield key, f"{scope}{layer.name}"
             case SqueezeExcite():
                 for convolution in ("squeeze", "excite"):
@@ -162,10 +176,12 @@ KEYS = {keys}
 def load(path="model.safetensors"):
     """The network in evaluation mode with the weights of a file written by designspace."""
     network = build()
+    shapes = {{key: value.shape for key, value in network.state_dict().items()}}
     weights = {{}}
     for name, value in load_file(path).items():
         module, _, tensor = name.rpartition(".")
-        weights[KEYS[module] + "." + tensor] = value
+        key = KEYS[module] + "." + tensor
+        weights[key] = value.reshape(shapes[key])  # a 1×1 convolution can be a linear layer of the other library
     network.load_state_dict(weights)
     return network.eval()
 '''

@@ -1,10 +1,11 @@
-"""Specs as timm networks (huggingface/pytorch-image-models): ByobNet here, EfficientNet in `timm_mobile`."""
+"""Specs as timm networks (huggingface/pytorch-image-models): ByobNet here, others in `timm_mobile`, `timm_convnext`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from designspace.export.target import Support, key_map, python_file
+from designspace.export.timm_convnext import convnext_source
 from designspace.export.timm_mobile import mobile_source
 from designspace.spec import BasicStage, BottleneckStage, ModelSpec, Stage, Stem
 
@@ -12,7 +13,7 @@ VERSION = "1.0.31"
 SUPPORT = Support(
     "timm",
     ("bottleneck", "basic"),
-    ("relu", "relu6", "silu", "gelu"),
+    ("relu", "relu6", "silu", "gelu", "hard_swish"),
     residuals=False,
     kernel_sizes=(),
     strides=(1, 2),
@@ -57,8 +58,10 @@ def timm_source(spec: ModelSpec) -> str:
     """A Python file that builds the network in timm: a `ByoModelCfg`, `build()`, `load(weights)` and the key map.
 
     Raises:
-        NotExpressible: timm's ByobNet and EfficientNet cannot express the network.
+        NotExpressible: timm's ByobNet, EfficientNet, MobileNetV3 or ConvNeXt cannot express the network.
     """
+    if spec.stages[0].block == "convnext":
+        return convnext_source(spec, VERSION)
     if spec.stages[0].block in ("inverted", "separable"):
         return mobile_source(spec, VERSION)
     _check(spec)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from designspace.blocks import Kernel, Stride
 from designspace.pycls.keys import Depth, Multiplier, Share, Width, per_stage
-from designspace.spec import Kernel, Stride
 from designspace.validated import Validated
 
 

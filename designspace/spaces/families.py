@@ -47,7 +47,8 @@ def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """
     base = ModelSpec.from_mapping(space.spec) if isinstance(space.spec, dict) else zoo.spec(str(space.spec))
     template = space.template
-    given = template.model_fields_set & {"resolution", "in_channels", "activation", "batch_norm", "conv_bias", "stem"}
+    settings = {"resolution", "in_channels", "activation", "batch_norm", "norm", "conv_bias", "stem"}
+    given = template.model_fields_set & settings
     changes: dict[str, Any] = {name: getattr(template, name) for name in given}
     if "head" in template.model_fields_set:
         changes["head"] = base.head.changed(classes=template.head.classes)
@@ -102,4 +103,5 @@ def assemble(space: Settings, widths: np.ndarray, depths: np.ndarray, draws: Dra
         stem=template.stem,
         stages=tuple(stages),
         head=template.head,
+        norm=template.norm,
     )

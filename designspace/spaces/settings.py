@@ -16,7 +16,7 @@ from designspace.expressions import OF_NETWORK, parse_restriction
 from designspace.memory import Optimizer, Precision
 from designspace.packages import import_attribute, import_path
 from designspace.scaling import Rule
-from designspace.spec import Activation, Count, Head, ModelSpec, Stem, Stride
+from designspace.spec import Activation, Count, Head, ModelSpec, Norm, Stem, Stride
 from designspace.validated import Name, Validated, plain, shorten, suggestion
 
 
@@ -36,6 +36,7 @@ class Template(Validated):
     strides: Annotated[tuple[Stride, ...], Field(min_length=1, max_length=100)] = (2, 2, 2, 2)
     head: Head = Head()
     stage: dict[str, Any] = Field(default={"block": "bottleneck"})
+    norm: Norm = "batch"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

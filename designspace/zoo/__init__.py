@@ -7,11 +7,26 @@ from functools import cache
 from designspace.spec import ModelSpec
 from designspace.validated import unknown
 from designspace.zoo.classic import vggs, xceptions
+from designspace.zoo.convnext import convnexts
+from designspace.zoo.efficientnet_v2 import efficientnets_v2
 from designspace.zoo.mobile import efficientnets, mobilenets
+from designspace.zoo.mobile_v3 import mnasnets, mobilenets_v3
 from designspace.zoo.regnet import regnets, regnetzs
 from designspace.zoo.resnet import resnets
 
-FAMILIES = (vggs, resnets, xceptions, mobilenets, efficientnets, regnets, regnetzs)
+FAMILIES = (
+    vggs,
+    resnets,
+    xceptions,
+    mobilenets,
+    mnasnets,
+    mobilenets_v3,
+    efficientnets,
+    efficientnets_v2,
+    regnets,
+    regnetzs,
+    convnexts,
+)
 """Functions that yield each network of a family with its top-1 error in percent."""
 
 

@@ -5,10 +5,10 @@ import torch
 
 from designspace import ModelSpec, complexity, zoo
 from designspace.network import Residual, build_network
-from designspace.spec import InvertedStage, SeparableStage, Stem, VanillaStage, XceptionStage
+from designspace.spec import ConvNeXtStage, InvertedStage, SeparableStage, Stage, Stem, VanillaStage, XceptionStage
 
 
-def small(*stages: InvertedStage | SeparableStage | XceptionStage) -> ModelSpec:
+def small(*stages: Stage) -> ModelSpec:
     return ModelSpec(resolution=8, in_channels=1, stem=Stem(width=8, stride=1), stages=stages)
 
 
@@ -40,6 +40,28 @@ def test_cost_of_an_inverted_block() -> None:
         stages = [InvertedStage(depth=d, width=width, stride=1, expansion_ratio=t, kernel_size=k) for d in (1, 2)]
         one, two = (complexity(small(stage)).macs for stage in stages)
         assert two - one == 8 * 8 * width * t * (width + k * k + width)
+
+
+def test_cost_of_a_fused_block() -> None:
+    # The k×k convolution replaces the 1×1 expansion and the depthwise convolution (arXiv 2104.00298, Fig. 2).
+    for t, k, width in itertools.product((2, 4), (3, 5), (8, 24)):
+        stages = [
+            InvertedStage(depth=d, width=width, stride=1, expansion_ratio=t, kernel_size=k, fused=True) for d in (1, 2)
+        ]
+        one, two = (complexity(small(stage)).macs for stage in stages)
+        assert two - one == 8 * 8 * width * t * width * (k * k + 1)
+
+
+def test_cost_of_a_convnext_block() -> None:
+    # depthwise k×k and two 1×1 convolutions with biases, norm and layer scale: w(k² + 2tw) weights, w(t + 5) others
+    for t, k, width in itertools.product((2, 4), (5, 7), (8, 24)):
+        specs = [
+            small(ConvNeXtStage(depth=d, width=width, stride=1, expansion_ratio=t, kernel_size=k)).changed(norm="layer")
+            for d in (1, 2)
+        ]
+        one, two = (complexity(spec, "conv") for spec in specs)
+        assert two.macs - one.macs == 8 * 8 * width * (k * k + 2 * t * width)
+        assert two.params - one.params == width * (k * k + 2 * t * width) + width * (t + 5)
 
 
 def test_cost_of_a_separable_block() -> None:
@@ -87,6 +109,9 @@ def test_published_multiply_adds_of_mobilenetv2(multiplier: str, millions: int) 
             "stages.0.expansion_ratio = 0.01: must keep a channel",
         ),
         ({"block": "inverted", "shortcut": "all"}, "stages.0.shortcut = 'all': must be one of bottlenecks"),
+        ({"block": "inverted", "se_base": "output"}, "stages.0.se_base = 'output': must be one of input, expansion"),
+        ({"block": "inverted", "activation": "swish"}, "stages.0.activation = 'swish': must be one of relu"),
+        ({"block": "convnext", "width": 1, "expansion_ratio": 0.1}, "stages.0.expansion_ratio = 0.1: must keep a"),
         ({"block": "vanilla", "padding": "valid", "depth": 2}, "stages.0.depth = 2: must be 1 with padding"),
     ],
 )

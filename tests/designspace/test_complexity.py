@@ -1,4 +1,6 @@
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,6 +11,9 @@ from designspace import ModelSpec, complexity, spaces, zoo
 from designspace.network import build_network
 from designspace.spaces import space_from_config
 from designspace.spec import BottleneckStage, Stem, VanillaStage
+
+sys.path.insert(0, str(Path(__file__).parent))
+from stage_fields import SPACES
 
 
 def test_published_integers(published: pd.DataFrame) -> None:
@@ -28,7 +33,7 @@ def conv_and_linear(spec: ModelSpec, network: torch.nn.Module) -> int:
 @pytest.fixture
 def without_init(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the initialization of weights in tests of shapes and counts."""
-    for name in ("normal_", "uniform_", "kaiming_uniform_"):
+    for name in ("normal_", "trunc_normal_", "uniform_", "kaiming_uniform_"):
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
 
 
@@ -63,6 +68,19 @@ def test_sampled_models_agree_with_fvcore_and_torch(name: str) -> None:
         assert counts.params == population.complexity.params[index]
         if index >= built:
             continue
+        network = build_network(spec).eval()
+        assert counts.params == sum(p.numel() for p in network.parameters())
+        assert complexity(spec, "conv").macs == conv_and_linear(spec, network)
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.usefixtures("without_init")
+def test_drawn_stage_fields_agree_with_fvcore_and_torch(name: str) -> None:
+    population = space_from_config(SPACES[name]).sample(16, seed=1)
+    for index, spec in enumerate(population):
+        counts = complexity(spec)
+        drawn = (int(getattr(population.complexity, key)[index]) for key in ("macs", "params", "acts"))
+        assert (counts.macs, counts.params, counts.acts) == tuple(drawn)
         network = build_network(spec).eval()
         assert counts.params == sum(p.numel() for p in network.parameters())
         assert complexity(spec, "conv").macs == conv_and_linear(spec, network)

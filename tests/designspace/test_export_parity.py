@@ -9,7 +9,7 @@ import torch
 
 from designspace import ModelSpec, complexity, zoo
 from designspace.export import NotExpressible, timm_source, torchvision_source
-from designspace.network import build_network
+from designspace.network import LayerNorm, LayerScale, build_network
 
 sys.path.insert(0, str(Path(__file__).parent))
 from other_libraries import need
@@ -81,6 +81,47 @@ TIMM |= {
     "separable": two({"block": "separable", "depth": 2, "width": 16}),
     "separable 28 px, 1 channel": two({"block": "separable", "depth": 2, "width": 20, "stride": 1}, **SMALL),
 }
+V3_SQUEEZE = {"se_ratio": 0.25, "se_base": "expansion", "se_gate": "hard_sigmoid", "se_activation": "relu"}
+V3_HEAD = {"head": {"width": 24, "hidden": [40], "dropout": 0.1}}
+CONVNEXT = {
+    "resolution": 32,
+    "activation": "gelu",
+    "norm": "layer",
+    "stem": {"width": 16, "kernel_size": 4, "stride": 4, "padding": "valid", "activate": False},
+    "stages": [
+        {"block": "convnext", "depth": 1 + number % 2, "width": 16 * 2**number, "stride": 2 if number else 1}
+        for number in range(4)
+    ],
+    "head": {"norm": True},
+}
+TIMM |= {
+    "fused, with and without SE": {
+        "resolution": 32,
+        "activation": "silu",
+        "stages": [
+            INVERTED | {"fused": True, "expansion_ratio": 4, "kernel_size": 5},
+            INVERTED | {"fused": True, "se_ratio": 0.25, "shortcut": "none"},
+            INVERTED,
+        ],
+    },
+    "fused without expansion": two(INVERTED | {"fused": True, "expansion_ratio": 1, "width": 32, "stride": 1}),
+    "hard-swish after ReLU": {
+        "activation": "hard_swish",
+        "resolution": 32,
+        "stages": [INVERTED | {"activation": "relu"}, INVERTED | V3_SQUEEZE | {"expansion_ratio": 2.5}],
+    },
+    "hidden layer": two(INVERTED | V3_SQUEEZE, activation="hard_swish", **V3_HEAD),
+    "hidden layer without 1×1": two(INVERTED | {"se_ratio": 0.5}, **SMALL | {"head": {"hidden": [40]}}),
+    "separable with its own activation": two({"block": "separable", "depth": 1, "width": 16, "activation": "silu"}),
+    "ConvNeXt": CONVNEXT,
+    "ConvNeXt 5×5, no layer scale, ReLU": CONVNEXT
+    | {
+        "activation": "relu",
+        "in_channels": 1,
+        "stem": CONVNEXT["stem"] | {"kernel_size": 2, "stride": 2},
+        "stages": [stage | {"layer_scale": 0, "kernel_size": 5, "stride": 2} for stage in CONVNEXT["stages"]],
+    },
+}
 CASES = [(target, name, mapping) for target in TARGETS for name, mapping in BOTH.items()]
 CASES += [("timm", name, mapping) for name, mapping in TIMM.items()]
 
@@ -98,14 +139,14 @@ def difference(spec: ModelSpec, target: str, tmp_path: Path) -> float:
     torch.manual_seed(0)
     ours = build_network(spec).eval()
     for module in ours.modules():
+        if isinstance(module, torch.nn.BatchNorm2d | LayerNorm):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
         if isinstance(module, torch.nn.BatchNorm2d):
-            for values, low, high in (
-                (module.weight, 0.5, 1.5),
-                (module.bias, -0.2, 0.2),
-                (module.running_var, 0.5, 2),
-            ):
-                torch.nn.init.uniform_(values, low, high)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
             torch.nn.init.normal_(module.running_mean, std=0.1)
+        if isinstance(module, LayerScale):
+            torch.nn.init.uniform_(module.gamma, 0.5, 1.5)
         if isinstance(module, torch.nn.Linear):  # logits of order 1
             torch.nn.init.normal_(module.weight, std=module.in_features**-0.5)
     save_file(ours.state_dict(), tmp_path / "model.safetensors")
@@ -139,6 +180,11 @@ def test_same_logits(target, name, mapping, tmp_path):
         ("timm", "EfficientNet-B0"),
         ("timm", "MobileNetV2-1.0-224"),
         ("timm", "MobileNetV1-0.25-224"),
+        ("timm", "MnasNet-1.0"),
+        ("timm", "MobileNetV3-Large"),
+        ("timm", "MobileNetV3-Small"),
+        ("timm", "EfficientNetV2-S"),
+        ("timm", "ConvNeXt-T"),
         ("torchvision", "RegNetX-400MF"),
         ("torchvision", "RegNetY-200MF"),
         ("torchvision", "ResNeXt-50-32x4d"),
@@ -196,6 +242,22 @@ def test_exported_regnet_has_the_parameter_count_of_the_library():
             {"stages": [INVERTED, bottleneck()]},
             "stages.1.block = 'bottleneck': must be one of inverted, separable",
         ),
+        ("timm", two(INVERTED | {"activation": "gelu"}), "stages.0.activation = 'gelu': must be one of relu, relu,"),
+        ("timm", two(bottleneck(activation="silu")), "stages.0.activation = 'silu': must be relu"),
+        ("timm", two(bottleneck(norm="layer")), "stages.0.norm = 'layer': must be batch, as in the network"),
+        ("timm", two(bottleneck(), norm="layer"), "norm = 'layer': must be batch"),
+        ("timm", two(bottleneck(), head={"norm": True}), "head.norm = True: must be False"),
+        ("timm", two(INVERTED, head={"hidden": [8, 8]}), r"head.hidden = \(8, 8\): must have one layer"),
+        ("timm", two(INVERTED | {"fused": True, "expansion_ratio": 1, "se_ratio": 0.5}), "stages.0.se_ratio = 0.5"),
+        (
+            "timm",
+            {"stages": [INVERTED | {"se_ratio": 0.25}, INVERTED | V3_SQUEEZE]},
+            r"stages.\*.se_base = \['expansion', 'input'\]: must be the same for all stages with SE",
+        ),
+        ("timm", CONVNEXT | {"stages": CONVNEXT["stages"][:3]}, "stages = 3: must be 4"),
+        ("timm", CONVNEXT | {"norm": "batch"}, "norm = 'batch': must be layer"),
+        ("timm", CONVNEXT | {"stem": {"width": 16}}, "stem.padding = 'same': must be valid"),
+        ("torchvision", CONVNEXT, "torchvision: .*"),
         ("torchvision", two({"block": "basic", "depth": 1, "width": 16}), "block = 'basic': must be bottleneck"),
         ("torchvision", two(bottleneck(), activation="gelu"), "activation = 'gelu'"),
         ("torchvision", two(bottleneck(kernel_size=5)), "stages.0.kernel_size = 5: must be 3"),

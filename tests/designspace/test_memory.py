@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -5,6 +8,9 @@ from designspace import ModelSpec, zoo
 from designspace.memory import training_memory
 from designspace.network import build_network
 from designspace.spaces import space_from_config
+
+sys.path.insert(0, str(Path(__file__).parent))
+from stage_fields import SPACES
 
 BATCH = 4
 SMALL = {"resolution": 32, "in_channels": 3, "head": {"classes": 10}, "stem": {"stride": 1}}
@@ -49,6 +55,17 @@ def test_closed_form_matches_autograd_for_sampled_networks(base: str, precision:
         assert counted[index] == pytest.approx(kept_by_autograd(spec, precision), rel=0.05)
 
 
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("name", SPACES)
+def test_closed_form_matches_autograd_for_drawn_stage_fields(name: str, precision: str) -> None:
+    population = space_from_config(SPACES[name]).sample(10, seed=1)
+    counted = training_memory(population.networks, BATCH, precision).activations  # type: ignore[arg-type]
+    tolerance = 0.05 if precision == "float32" else 0.07
+    for index, spec in enumerate(population):
+        assert closed_form(spec, precision) == counted[index]
+        assert counted[index] == pytest.approx(kept_by_autograd(spec, precision), rel=tolerance)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -61,6 +78,8 @@ def test_closed_form_matches_autograd_for_sampled_networks(base: str, precision:
         "SE-ResNet-50",
         "ResNet-18-D",
         "RegNetZ-500MF",
+        "MobileNetV3-Small",
+        "ConvNeXt-T",
     ],
 )
 def test_closed_form_matches_autograd_for_published_networks(name: str) -> None:

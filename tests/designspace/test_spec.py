@@ -24,6 +24,13 @@ CHOICES = {
     "padding": ("same", "valid"),
     "linear": switch,
     "shortcut": ("bottlenecks", "expansions", "none"),
+    "fused": switch,
+    "se_base": ("input", "expansion"),
+    "se_gate": ("sigmoid", "hard_sigmoid"),
+    "se_activation": (None, "relu"),
+    "activation": (None, "hard_swish"),
+    "norm": (None, "layer"),
+    "layer_scale": (0, 1e-6),
     "activate_depthwise": switch,
     "convs": (1, 3),
     "grow": ("first", "last"),
@@ -87,6 +94,23 @@ def test_spec_id_depends_on_everything_but_the_name() -> None:
     assert ModelSpec(**(dict(spec) | {"stages": spec.stages[:3]})).spec_id != spec.spec_id
 
 
+@pytest.mark.parametrize(
+    ("name", "spec_id"),
+    [
+        ("VGG-16", "c6882a6ab18b67fa"),
+        ("Xception-299", "e40527497e4a7426"),
+        ("MobileNetV2-1.0-224", "2f56e5c6e441ad11"),
+        ("EfficientNet-B0", "b7191db956997027"),
+        ("RegNetY-400MF", "e8683fc7428106cc"),
+    ],
+)
+def test_ids_of_published_networks_do_not_change(name: str, spec_id: str) -> None:
+    """Records of earlier versions are keyed by these ids."""
+    spec = zoo.spec(name)
+    assert spec.spec_id == spec_id
+    assert ModelSpec.from_mapping(json.loads(spec.to_json())).spec_id == spec_id
+
+
 def test_block_types_with_equal_fields_have_different_ids() -> None:
     basic, vanilla = BasicStage(depth=1, width=8, residual=True), VanillaStage(depth=1, width=8, residual=True)
     assert ModelSpec(stages=(basic,)).spec_id != ModelSpec(stages=(vanilla,)).spec_id
@@ -113,6 +137,8 @@ def bottleneck(**fields: object) -> dict[str, object]:
             bottleneck(depth=2, width=8, se_ratio=0.05),
             "stages.0.se_ratio = 0.05: must squeeze the input width 8 to at least",
         ),
+        (bottleneck() | {"stem": {"kernel_size": 4}}, 'stem.kernel_size = 4: must be odd unless padding is "valid"'),
+        (bottleneck() | {"batch_norm": False, "norm": "layer"}, "norm = layer: must be batch if batch_norm is false"),
         (bottleneck() | {"activation": "tanh"}, "activation = 'tanh': must be one of relu"),
         (bottleneck() | {"depth": 3}, "depth = 3: unknown; must be one of name, resolution"),
     ],
