@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -16,6 +15,16 @@ from designspace.spaces import RATES
 from designspace.study import CURVES, Record, Study, StudyModel
 
 Scalar = bool | int | float | str
+
+METRICS = {
+    "epoch_train_loss": "train/loss",
+    "epoch_train_error_percent": "train/error_percent",
+    "epoch_validation_error_percent": "validation/error_percent",
+    "epoch_learning_rate": "train/learning_rate",
+    "epoch_seconds": "time/epoch_seconds",
+    "epoch_cpu_seconds": "time/epoch_cpu_seconds",
+}
+"""Metric of each curve of a record; trackers group metrics by the part before the slash."""
 
 RESULTS = ("error_percent", "epochs_done", "train_seconds", "images_per_second", "peak_memory_bytes")
 """Fields of a record with one value per training."""
@@ -92,7 +101,7 @@ def tracked_run(study: Study, model: StudyModel, record: Record, spaces: Iterabl
     config, drawn = study.config, model.parameters
     recipe = (config.get("recipe") or {}) | {rate: drawn[rate] for rate in RATES if rate in drawn}
     parameters = {key: value for key, value in drawn.items() if key not in (*RATES, "depth") or _per_stage(value)}
-    curves = {_metric(field): curve for field in CURVES if (curve := getattr(record, field))}
+    curves = {METRICS[field]: curve for field in CURVES if (curve := getattr(record, field))}
     results = {field: value for field in RESULTS if (value := getattr(record, field)) is not None}
     tags = {field: str(value) for field in TAGS if (value := getattr(record, field))}
     started, ended = _unix(record.started_at), _unix(record.ended_at)
@@ -118,11 +127,6 @@ def tracked_run(study: Study, model: StudyModel, record: Record, spaces: Iterabl
 
 def _per_stage(value: Any) -> bool:
     return isinstance(value, list | tuple)
-
-
-def _metric(field: str) -> str:
-    """The metric of a curve: "train/loss" for epoch_train_loss, so that trackers group metrics by split."""
-    return re.sub(r"^epoch_(train|validation)_", r"\1/", field)
 
 
 def _unix(time: str) -> float:

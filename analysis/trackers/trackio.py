@@ -26,7 +26,9 @@ class Trackio:
 
     def __init__(self, out: str | None) -> None:
         if out is not None:
-            raise ValueError(f"out = {out}: must be omitted with trackio; set TRACKIO_DIR, which trackio show also reads")
+            raise ValueError(
+                f"out = {out}: must be omitted with trackio; set TRACKIO_DIR, which trackio show also reads"
+            )
         optional("trackio", "trackio")
         storage: Any = optional("trackio.sqlite_storage", "trackio")
         self._storage = storage.SQLiteStorage
