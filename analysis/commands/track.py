@@ -24,8 +24,8 @@ def track(argv: list[str]) -> int:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="log directory of tensorboard (default tensorboard), parent of the folder wandb, or folder or tracking URI "
-        "of mlflow; by default where the library itself would write",
+        help="log directory of tensorboard (default tensorboard); parent of the folder wandb; folder or tracking "
+        "URI of mlflow; by default where the library itself would write",
     )
     parser.add_argument("--follow", action="store_true", help="continue until every model has a record")
     arguments = parser.parse_args(argv)
@@ -36,6 +36,6 @@ def track(argv: list[str]) -> int:
     with terminal.progress_line("tracked", tracking.total) as on_progress:
         (tracking.follow if arguments.follow else tracking.update)(on_progress)
     tracking.warn_of_damage()
-    print(f"{tracking.done:,} of {tracking.total:,} models in {arguments.to}, {tracking.written:,} of them new")
+    print(f"{tracking.done:,} of {tracking.total:,} trainings in {arguments.to}, {tracking.written:,} new")
     print(f"next: {tracking.tracker.view}")
     return 0

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 
 from analysis.trackers.runs import Scalar, TrackedRun
-from designspace.atomic import replace_file
 from designspace.packages import optional
 
 FIRST = ("space", "macs", "params", "depth", "status")
@@ -71,9 +70,10 @@ def _write(path: Path, events: Iterable[Event]) -> None:
     writer.write(Event(file_version="brain.Event:2").SerializeToString())
     for step, time, summary in events:
         writer.write(Event(step=step, wall_time=time, summary=summary).SerializeToString())
-    # TensorBoard would also read a temporary file with "tfevents" in its name.
-    partial = path.with_name(f"{path.name.rpartition('.')[2]}.partial")
-    replace_file(partial, content.getvalue(), durable=False)
+    # TensorBoard reads every file with "tfevents" in its name, so the temporary file of `replace_file` is no option.
+    partial = path.with_name(f"{path.name.rpartition('.')[2]}-{os.getpid()}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_bytes(content.getvalue())
     os.replace(partial, path)
 
 
@@ -100,36 +100,45 @@ class _Columns:
     """The file that lists the columns and metrics of the HParams page.
 
     Args:
-        path: the file; it may exist, with the columns of other runs.
+        path: the file. It may exist, with the columns of other runs, and other processes may extend it.
     """
 
     def __init__(self, path: Path) -> None:
-        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-        from tensorboard.plugins.hparams import metadata
-
         self._path = path
         self._columns: dict[str, Any] = {}
-        events = EventFileLoader(str(path)).Load() if path.exists() else ()
-        for value in (value for event in events for value in event.summary.value):
-            experiment = metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content)
-            self._columns |= {column.name: column for column in experiment.hparam_infos}
 
     def extend(self, values: Mapping[str, Scalar]) -> None:
         """Add the columns of a run, and the values of its text columns, which the page offers as filters."""
+        if not self._include(values):
+            self._read()
+        if self._include(values):
+            return
         from tensorboard.plugins.hparams import api_pb2, metadata
 
-        before = [column.SerializeToString() for column in self._columns.values()]
         for name, value in values.items():
             # TensorBoard sorts columns by "differs", then by name.
             new = api_pb2.HParamInfo(name=name, type=_data_type(value), differs=name in FIRST)
             column = self._columns.setdefault(name, new)
             if isinstance(value, str) and value not in list(column.domain_discrete):
                 column.domain_discrete.append(value)
-        if before == [column.SerializeToString() for column in self._columns.values()]:
-            return
         metrics = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in METRICS]
         experiment = api_pb2.Experiment(hparam_infos=self._columns.values(), metric_infos=metrics)
         _write(self._path, [(0, 0.0, _hparams_summary(metadata.EXPERIMENT_TAG, experiment=experiment))])
+
+    def _include(self, values: Mapping[str, Scalar]) -> bool:
+        return all(
+            name in self._columns and (not isinstance(value, str) or value in list(self._columns[name].domain_discrete))
+            for name, value in values.items()
+        )
+
+    def _read(self) -> None:
+        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+        from tensorboard.plugins.hparams import metadata
+
+        events = EventFileLoader(str(self._path)).Load() if self._path.exists() else ()
+        for value in (value for event in events for value in event.summary.value):
+            experiment = metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content)
+            self._columns |= {column.name: column for column in experiment.hparam_infos}
 
 
 def _data_type(value: Scalar) -> Any:

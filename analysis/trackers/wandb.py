@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import struct
 import tempfile
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,11 @@ from designspace.packages import optional
 
 PROJECT = "designspace"
 """Default project; WANDB_PROJECT overrides it."""
+
+FLUSH_SECONDS = 60.0
+
+BLOCK_BYTES, FULL, LAST = 32768, 1, 4
+"""Block size and two types of chunks in LevelDB's log format."""
 
 
 class WeightsAndBiases:
@@ -28,14 +36,14 @@ class WeightsAndBiases:
 
     def __init__(self, out: str | None) -> None:
         self._wandb: Any = optional("wandb", "wandb")
-        self._folder = Path(out or os.environ.get("WANDB_DIR") or ".") / "wandb"
+        root = out or os.environ.get("WANDB_DIR") or "."
+        self._folder = Path(self._wandb.Settings(root_dir=root).wandb_dir)
         self._settings = self._wandb.Settings(
             mode="offline",
             silent=True,
             console="off",
             disable_code=True,
             disable_git=True,
-            use_dot_wandb=False,
             # This machine did not train the models. Listing its packages would also take 0.4 s per run.
             x_disable_machine_info=True,
             x_disable_meta=True,
@@ -58,7 +66,8 @@ class WeightsAndBiases:
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".partial-", ignore_cleanup_errors=True) as partial:
             self._write(run, partial)
-            (complete,) = Path(partial).glob("wandb/offline-run-*")
+            (complete,) = Path(partial).glob("*/offline-run-*")
+            _wait_for_exit(complete / f"run-{run.run_id}.wandb")
             for earlier in self._folder.glob(f"offline-run-*-{run.run_id}"):
                 shutil.rmtree(earlier)
             complete.rename(self._folder / f"offline-run-{_text(run.ended)}-{run.run_id}")
@@ -70,15 +79,41 @@ class WeightsAndBiases:
             group=run.study,
             id=run.run_id,
             name=run.name,
-            tags=[run.status, *run.space.split(", ")],
+            tags=[run.status, *(space[:64] for space in run.space.split(", "))],
             config={"status": run.status, **run.settings, **run.complexity, **run.tags},
             reinit="create_new",  # leave other active runs of this process alone
             settings=self._settings,
         )
-        for epoch, time, values in run.epochs():
-            tracked.log(values | {"_timestamp": time}, step=epoch)
+        for epoch, ended, values in run.epochs():
+            tracked.log(values | {"_timestamp": ended}, step=epoch)
         tracked.summary.update(dict(run.results))
         tracked.finish(exit_code=int(run.failed))
+
+
+def _wait_for_exit(log: Path) -> None:
+    """Wait for the last record of a run, which the process wandb-core writes after `finish` has returned."""
+    deadline = time.monotonic() + FLUSH_SECONDS
+    while not any(record.HasField("exit") for record in _records(log.read_bytes())):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{log}: wandb did not complete the run within {FLUSH_SECONDS:g} s")
+        time.sleep(0.002)
+
+
+def _records(log: bytes) -> Iterator[Any]:
+    """The records of a transaction log: LevelDB's log format after a header of 7 bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    position, record = 7, b""
+    while position + 7 <= len(log):
+        if (left := BLOCK_BYTES - position % BLOCK_BYTES) < 7:  # padding at the end of a block
+            position += left
+            continue
+        length, kind = struct.unpack_from("<4xHB", log, position)
+        record += log[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (FULL, LAST) and position <= len(log):
+            yield Record.FromString(record)
+            record = b""
 
 
 FORMAT = "%Y%m%d_%H%M%S"
