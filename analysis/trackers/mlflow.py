@@ -39,7 +39,7 @@ class MLflow:
         with self._errors():
             self._client: Any = mlflow.MlflowClient(tracking_uri=self._uri)
         self._experiments: dict[str, str] = {}
-        self._replaced: dict[str, str] = {}
+        self._existing: dict[str, str] = {}
 
     @property
     def view(self) -> str:
@@ -59,7 +59,7 @@ class MLflow:
                         continue
                     if found.info.status in ("FINISHED", "FAILED"):
                         complete[run_id] = int(found.data.tags[ENDED])
-                    self._replaced[run_id] = found.info.run_id
+                    self._existing[run_id] = found.info.run_id
                 token = page.token or ""
         return complete
 
@@ -79,12 +79,12 @@ class MLflow:
         parameters = [Param(name, str(value)) for name, value in run.settings.items()]
         tags = {"status": run.status, "space": run.space, **run.tags, RUN_ID: run.run_id, ENDED: str(run.ended)}
         with self._errors():
-            if earlier := self._replaced.pop(run.run_id, None):
+            if earlier := self._existing.pop(run.run_id, None):
                 self._client.delete_run(earlier)
             created = self._client.create_run(
                 self._experiment(run.study), start_time=round(1000 * run.times[0]), tags=tags, run_name=run.name
             )
-            run_id = self._replaced[run.run_id] = created.info.run_id
+            run_id = self._existing[run.run_id] = created.info.run_id
             for start in range(0, len(parameters), PARAMETERS):
                 self._client.log_batch(run_id, params=parameters[start : start + PARAMETERS])
             for start in range(0, len(metrics), METRICS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
@@ -41,7 +41,7 @@ class TrackedRun:
         study: the group of the run; see `study_name`.
         run_id: hash of the study and the key of the record, 16 hex digits; the same on every call.
         name: space and index, like "regnetx-12", and the training seed unless it is 0.
-        space: label of the design space; several if they share the training.
+        spaces: labels of the design spaces; several if they share the training.
         status: of the record.
         settings: space, seed, parameters as drawn, and the fields of recipe and data ("recipe.epochs"). Values per
             stage have one entry each ("width_1"). Drawn rates replace those of the recipe.
@@ -56,7 +56,7 @@ class TrackedRun:
     study: str
     run_id: str
     name: str
-    space: str
+    spaces: tuple[str, ...]
     status: str
     settings: Mapping[str, Scalar]
     complexity: Mapping[str, int]
@@ -65,6 +65,11 @@ class TrackedRun:
     tags: Mapping[str, str]
     times: tuple[float, ...]
     ended: int
+
+    @property
+    def space(self) -> str:
+        """The labels of the design spaces as text."""
+        return ", ".join(self.spaces)
 
     @property
     def failed(self) -> bool:
@@ -97,26 +102,26 @@ def tracked_run(study: Study, model: StudyModel, record: Record, spaces: Iterabl
         record: the record.
         spaces: labels of all spaces that share the training.
     """
-    name, space = study_name(study.paths.root), ", ".join(spaces)
-    config, drawn = study.config, model.parameters
-    recipe = (config.get("recipe") or {}) | {rate: drawn[rate] for rate in RATES if rate in drawn}
+    name, spaces = study_name(study.paths.root), tuple(spaces)
+    drawn, data = model.parameters, study.config.get("data") or {}
+    recipe = (study.config.get("recipe") or {}) | {rate: drawn[rate] for rate in RATES if rate in drawn}
     parameters = {key: value for key, value in drawn.items() if key not in (*RATES, "depth") or _per_stage(value)}
     curves = {METRICS[field]: curve for field in CURVES if (curve := getattr(record, field))}
     results = {field: value for field in RESULTS if (value := getattr(record, field)) is not None}
     tags = {field: str(value) for field in TAGS if (value := getattr(record, field))}
     started, ended = _unix(record.started_at), _unix(record.ended_at)
-    epochs = max(map(len, curves.values()), default=0)
-    seconds = [value or 0.0 for value in record.epoch_seconds] or [0.0] * epochs
+    seconds = [value or 0.0 for value in record.epoch_seconds]
+    seconds += [0.0] * (max(map(len, curves.values()), default=0) - len(seconds))
     return TrackedRun(
         study=name,
         run_id=hashlib.sha256(f"{name}\n{model.key}".encode()).hexdigest()[:16],
         name=f"{model.space}-{model.index}" + (f"-s{model.seed}" if model.seed else ""),
-        space=space,
+        spaces=spaces,
         status=record.status,
-        settings={"space": space, "seed": model.seed}
-        | dict(_flat(parameters))
-        | dict(_flat({"recipe": recipe, "data": config.get("data") or {}})),
-        complexity={key: asdict(model)[key] for key in ("macs", "params", "acts", "depth")},
+        settings=dict(
+            _flat({"space": ", ".join(spaces), "seed": model.seed, **parameters, "recipe": recipe, "data": data})
+        ),
+        complexity={"macs": model.macs, "params": model.params, "acts": model.acts, "depth": model.depth},
         curves=curves,
         results=results,
         tags={"index": str(model.index)} | tags,

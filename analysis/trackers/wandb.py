@@ -20,6 +20,12 @@ PROJECT = "designspace"
 """Default project; WANDB_PROJECT overrides it."""
 
 FLUSH_SECONDS = 60.0
+"""Time for wandb to complete a run on disk, usually a few milliseconds."""
+
+TAG_CHARACTERS = 64
+
+ENDED = "%Y%m%d_%H%M%S"
+"""Format of the time in the name of a run's folder, UTC."""
 
 BLOCK_BYTES, FULL, LAST = 32768, 1, 4
 """Block size and two types of chunks in LevelDB's log format."""
@@ -79,7 +85,7 @@ class WeightsAndBiases:
             group=run.study,
             id=run.run_id,
             name=run.name,
-            tags=[run.status, *(space[:64] for space in run.space.split(", "))],
+            tags=[run.status, *(space[:TAG_CHARACTERS] for space in run.spaces)],
             config={"status": run.status, **run.settings, **run.complexity, **run.tags},
             reinit="create_new",  # leave other active runs of this process alone
             settings=self._settings,
@@ -101,8 +107,7 @@ def _wait_for_exit(log: Path) -> None:
 
 def _records(log: bytes) -> Iterator[Any]:
     """The records of a transaction log: LevelDB's log format after a header of 7 bytes."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    protocol = optional("wandb.proto.wandb_internal_pb2", "wandb")
     position, record = 7, b""
     while position + 7 <= len(log):
         if (left := BLOCK_BYTES - position % BLOCK_BYTES) < 7:  # padding at the end of a block
@@ -112,19 +117,16 @@ def _records(log: bytes) -> Iterator[Any]:
         record += log[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (FULL, LAST) and position <= len(log):
-            yield Record.FromString(record)
+            yield protocol.Record.FromString(record)
             record = b""
 
 
-FORMAT = "%Y%m%d_%H%M%S"
-
-
 def _text(ended: int) -> str:
-    return datetime.fromtimestamp(ended, UTC).strftime(FORMAT)
+    return datetime.fromtimestamp(ended, UTC).strftime(ENDED)
 
 
 def _unix(text: str) -> int:
     try:
-        return int(datetime.strptime(text, FORMAT).replace(tzinfo=UTC).timestamp())
+        return int(datetime.strptime(text, ENDED).replace(tzinfo=UTC).timestamp())
     except ValueError:  # not a run of this tool
         return -1

@@ -30,7 +30,7 @@ def runs(tmp_path: Path, make_study: Callable[..., Path], monkeypatch: pytest.Mo
     root = make_study(tmp_path / "runs" / "demo", n=3, failures={1: "diverged"}, untrained=1)
     for position in range(5):
         began, ended = f"2026-01-01T00:0{position}:00+00:00", f"2026-01-01T00:0{position}:30+00:00"
-        seconds = (10.0,) if position == 1 else (10.0, 20.0)
-        edit_record(root, position, started_at=began, ended_at=ended, epoch_seconds=seconds)
+        edit_record(root, position, started_at=began, ended_at=ended, epoch_seconds=(10.0, 20.0))
+    edit_record(root, 1, epoch_train_loss=(1.2,), epoch_seconds=(10.0,))
     monkeypatch.chdir(tmp_path)
     return root
