@@ -16,6 +16,7 @@ from .rows import FailurePolicy, apply_failure_policy, average_seeds
 from .select import pareto_front, select_best
 from .shrinkage import shrink
 from .table import Table
+from .trackers import track
 from .training import (
     cheapest_epoch,
     epoch_fidelity,
@@ -78,6 +79,7 @@ __all__ = [
     "shrink",
     "simultaneous_band",
     "space_families",
+    "track",
     "trend",
     "width_profiles",
 ]

@@ -31,7 +31,7 @@ from analysis.plots.style import WIDTH, figure_bytes
 from analysis.training import learning_curves
 from designspace.packages import optional
 from designspace.progress import Status, StudyReader, duration, elapsed_seconds
-from designspace.study import Study
+from designspace.study import Study, StudyPaths
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -69,8 +69,7 @@ class _LiveStudy:
 
     def update(self) -> None:
         try:
-            stat = (self.root / "manifest.json").stat()
-            version = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            version = StudyPaths(self.root).manifest_version()
             if self._reader is None or version != self.version:
                 study = Study.open(self.root)
                 self.epochs = (study.config.get("recipe") or {}).get("epochs") or 0

@@ -327,6 +327,11 @@ class StudyPaths:
         """Frozen description of the study."""
         return self.root / "manifest.json"
 
+    def manifest_version(self) -> tuple[int, ...]:
+        """Identify the current manifest, which is replaced when the study grows; OSError if there is none."""
+        stat = self.manifest.stat()
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
     @property
     def models(self) -> Path:
         """The models to train, one JSON object per line."""

@@ -3,5 +3,6 @@
 from analysis.commands.pages import export, report
 from analysis.commands.refine import refine
 from analysis.commands.statistics import compare, edf, fit, recipes, select, trends
+from analysis.commands.track import track
 
-__all__ = ["compare", "edf", "export", "fit", "recipes", "refine", "report", "select", "trends"]
+__all__ = ["compare", "edf", "export", "fit", "recipes", "refine", "report", "select", "track", "trends"]

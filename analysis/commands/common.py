@@ -113,7 +113,7 @@ def split(text: str) -> tuple[str, ...]:
 @contextmanager
 def option_names() -> Iterator[None]:
     """Name options in errors instead of the arguments of Python functions."""
-    options = {"columns": "map", "formats": "to", "tables": "RUN"}
+    options = {"columns": "map", "formats": "to", "tables": "RUN", "runs": "RUN"}
     try:
         yield
     except ValueError as error:
