@@ -32,23 +32,24 @@ def sample(argv: list[str]) -> int:
     parser = terminal.parser(
         "sample",
         sample.__doc__,
-        "space=regnetx n=500 seed=0 macs=[360e6,400e6] out=population.parquet",
+        "space=regnetx n=500 seed=0 macs=[360e6,400e6] --out population.parquet",
     )
     parser.add_argument(
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
         help="space (a name, MODULE:ATTRIBUTE or a YAML file), n (default 100), seed (default 0), "
-        "out (a .parquet file), a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
+        "a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
         "restrict (a restriction, like 'restrict=width <= 512 and shared(group_width)'), "
         "or any other setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
+    parser.add_argument("--out", metavar="FILE", help="write the population to a .parquet file")
     add_force(parser)
-    arguments = parser.parse_args(argv)
-    settings = parse_settings(arguments.settings)
-    name, n, seed, out = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
+    arguments = parser.parse_args(terminal.replace_deprecated(argv, "out"))
+    settings, out = parse_settings(arguments.settings), arguments.out
+    name, n, seed = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
     if out is not None:
-        if Path(str(out)).suffix != ".parquet":
+        if Path(out).suffix != ".parquet":
             raise ValueError(f"out = {out}: must end in .parquet")
         check_output(out, force=arguments.force)
     space = find_space(name, settings)
@@ -73,7 +74,7 @@ def sample(argv: list[str]) -> int:
 
 
 _LIMITS = ("macs", "params", "acts", "depth")
-_SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0, "out": None}
+_SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0}
 
 
 def spaces(argv: list[str]) -> int:
