@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,10 +27,30 @@ def usage_error(message: str) -> NoReturn:
     raise ValueError(message)
 
 
+def autocomplete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell and exit if this process was started to complete a command line."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser, always_complete_options="long")
+
+
+def complete_names(action: argparse.Action, names: Callable[[], Iterable[str]], *, files: bool = False) -> None:
+    """Complete an argument with names, and with files if it may be one."""
+
+    def complete(prefix: str, **_: Any) -> list[str]:
+        from argcomplete.completers import FilesCompleter
+
+        return [*names(), *(FilesCompleter()(prefix) if files else [])]
+
+    action.completer = complete  # type: ignore[attr-defined]
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are a ValueError of one line; options and other arguments may be in any order."""
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        autocomplete(self)
         return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:

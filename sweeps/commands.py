@@ -146,7 +146,7 @@ def train(argv: list[str]) -> int:
         more="On several GPUs: torchrun --nproc-per-node=4 -m designspace train …, or as tasks of srun.",
     )
     parser.add_argument("spec", nargs="?", metavar="SPEC", help="a spec file, or an exported folder")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of recipe, data, device, and probe")
+    _add_overrides(parser, "settings of recipe, data, device, and probe")
     parser.add_argument("--out", metavar="DIR", help="folder of checkpoint and results")
     parser.add_argument("--to", default="yaml", metavar="FORMAT,…", help="formats to export, as in designspace export")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of initialization and data order (default 0)")
@@ -188,7 +188,7 @@ def calibrate(argv: list[str]) -> int:
         "experiment=bottleneck_demo --for ranking --models 20 --out runs/ranking",
         "experiment=demo --for ranking --try epochs=1 --try 'epochs=2 resolution=14' --reference epochs=12",
     )
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, as in designspace sweep")
+    _add_overrides(parser, "settings, as in designspace sweep")
     parser.add_argument("--for", dest="purpose", default="rate", choices=("rate", "ranking"), help="default: rate")
     parser.add_argument("--models", type=int, metavar="N", help="models per space (default 4, for ranking 20)")
     parser.add_argument("--out", metavar="DIR", help="folder of the studies and the results (default: in runs/)")
@@ -268,6 +268,12 @@ def _config_parser(name: str, doc: str | None, *examples: str, more: str = "") -
     )
     hydra.add_argument("--config-dir", "-cd", metavar="DIR", help="folder with further configs")
     return parser
+
+
+def _add_overrides(parser: terminal.Parser, text: str) -> None:
+    from sweeps.completion import add_completer
+
+    add_completer(parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=text))
 
 
 def _show_config(arguments: argparse.Namespace, more: Sequence[str] = ()) -> int:

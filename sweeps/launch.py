@@ -31,11 +31,13 @@ from hydra.core.utils import JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
+from designspace.cli import shell_code
 from designspace.packages import run_worker
 from designspace.progress import StudyReader, duration
 from designspace.study import Study, StudyModel, StudyPaths, trainings
-from designspace.terminal import usage_error
+from designspace.terminal import autocomplete, usage_error
 from designspace.times import TimePredictor, load_any_constants
+from sweeps.completion import add_completer
 from sweeps.compose import Composed, compose_studies, hydra_errors, rewrite
 from sweeps.config import CONF, StudyConfig, TrainingConfig
 from sweeps.data import open_data, prepare_data
@@ -107,11 +109,16 @@ def sweep(argv: Sequence[str]) -> list[Sweep]:
     """
     parser = get_args_parser()
     parser.error = usage_error  # type: ignore[method-assign]
+    add_completer(next(action for action in parser._actions if action.dest == "overrides"))
+    autocomplete(parser)
     arguments = parser.parse_args(list(argv))
+    if arguments.shell_completion:
+        print(shell_code(arguments.overrides))
+        return []
     if arguments.config_path:
         raise ValueError(f"--config-path = {arguments.config_path}: must be --config-dir, for configs of your own")
     options = [argument for argument in argv if argument not in arguments.overrides]
-    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
+    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info:
         run_hydra([*options, *rewrite(arguments.overrides, arguments.config_dir)])
         return []
     name = arguments.config_name or "config"
@@ -119,7 +126,9 @@ def sweep(argv: Sequence[str]) -> list[Sweep]:
     for composed in studies:
         find_trainer(composed.config.trainer)
     if any(composed.config.plan == "only" for composed in studies):
-        print("\n".join(line for composed in studies for line in plan_lines(composed)), flush=True)
+        for composed in studies:
+            heading = [f"{composed.config.run}:"] * (len(studies) > 1)
+            print("\n".join([*heading, *plan_lines(composed)]), flush=True)
         return []
     prepared = [prepare(composed.values, composed.config.run) for composed in studies]
     sweeps = [Sweep(freeze(ready), composed) for ready, composed in zip(prepared, studies, strict=True)]
@@ -127,9 +136,8 @@ def sweep(argv: Sequence[str]) -> list[Sweep]:
         one.study.set_aside_damaged()
         one.study.remove_old_checkpoints()
         one.study.set_aside_failed(one.config.retry)
-        if len(sweeps) > 1:
-            print(f"{one.study.paths.root}:")
-        print("\n".join(sampling_lines(one.study)), flush=True)
+        heading = [f"{one.study.paths.root}:"] * (len(sweeps) > 1)
+        print("\n".join([*heading, *sampling_lines(one.study)]), flush=True)
     if unfinished := [one for one in sweeps if one.study.models_to_train()]:
         for one in unfinished:
             prepare_data(one.config.data)
