@@ -11,6 +11,7 @@ from analysis.formatting import Note, merge_notes
 from analysis.readers import is_file, read_file, read_frame, read_study
 from analysis.rows import Source, drop_duplicate_trainings
 from analysis.table import Table
+from designspace.study import find_studies
 from designspace.validated import shorten
 
 
@@ -18,7 +19,7 @@ def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None =
     """Load study folders, table files and data frames into one table.
 
     Args:
-        tables: folders written by `designspace sweep`, finished or not; files (.csv, .tsv, either with .gz, .parquet,
+        tables: folders written by `designspace sweep`, finished or not; folders of such folders; files (.csv, .tsv, either with .gz, .parquet,
             .json of NDS or pycls); data frames.
         columns: column map of files and data frames, name to expression, such as {"error": "100 - acc", "space":
             "arch"}. Names are error (percent), name, space, macs, params, acts, depth, seed, index, status, message,
@@ -40,7 +41,7 @@ def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None =
             raise ValueError(f"tables = {shorten(table)}: must be study folders, table files or data frames")
     if columns is not None and not isinstance(columns, Mapping):
         raise ValueError(f"columns = {shorten(columns)}: must be a mapping, such as {{'error': '100 - acc'}}")
-    paths = [table if isinstance(table, pd.DataFrame) else Path(table) for table in tables]
+    paths = [path for table in tables for path in _expand(table)]
     names = _names(paths)
     if columns and all(isinstance(path, Path) and not is_file(path) for path in paths):
         raise ValueError("columns: must be omitted for study folders, whose columns have fixed names")
@@ -67,6 +68,14 @@ def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None =
 
 load_table = load
 """The name of `load` in earlier versions."""
+
+
+def _expand(table: str | Path | pd.DataFrame) -> list[Path | pd.DataFrame]:
+    """The studies of a folder of studies; everything else as it is."""
+    if isinstance(table, pd.DataFrame):
+        return [table]
+    path = Path(table)
+    return [*find_studies(path)] or [path]
 
 
 def _names(paths: Sequence[Path | pd.DataFrame]) -> list[str]:

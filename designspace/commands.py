@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def show(argv: list[str]) -> int:
     """Print a network stage by stage: widths, depths, b, g, resolution, macs, params, acts."""
     parser = terminal.parser("show", show.__doc__, "RegNetX-200MF", "specs/1-3f2a9c.yaml")
-    parser.add_argument("model", metavar="NAME|FILE", help="name of a published network, or a YAML or JSON spec")
+    _add_model(parser)
     arguments = parser.parse_args(argv)
     spec = find_spec(arguments.model)
     print_table(spec_table(spec))
@@ -32,23 +32,25 @@ def sample(argv: list[str]) -> int:
     parser = terminal.parser(
         "sample",
         sample.__doc__,
-        "space=regnetx n=500 seed=0 macs=[360e6,400e6] out=population.parquet",
+        "space=regnetx n=500 seed=0 macs=[360e6,400e6] --out population.parquet",
     )
-    parser.add_argument(
+    settings_argument = parser.add_argument(
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
         help="space (a name, MODULE:ATTRIBUTE or a YAML file), n (default 100), seed (default 0), "
-        "out (a .parquet file), a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
+        "a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
         "restrict (a restriction, like 'restrict=width <= 512 and shared(group_width)'), "
         "or any other setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
+    terminal.complete_names(settings_argument, _complete_settings)
+    parser.add_argument("--out", metavar="FILE", help="write the population to a .parquet file")
     add_force(parser)
-    arguments = parser.parse_args(argv)
-    settings = parse_settings(arguments.settings)
-    name, n, seed, out = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
+    arguments = parser.parse_args(terminal.replace_deprecated(argv, "out"))
+    settings, out = parse_settings(arguments.settings), arguments.out
+    name, n, seed = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
     if out is not None:
-        if Path(str(out)).suffix != ".parquet":
+        if Path(out).suffix != ".parquet":
             raise ValueError(f"out = {out}: must end in .parquet")
         check_output(out, force=arguments.force)
     space = find_space(name, settings)
@@ -73,7 +75,7 @@ def sample(argv: list[str]) -> int:
 
 
 _LIMITS = ("macs", "params", "acts", "depth")
-_SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0, "out": None}
+_SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0}
 
 
 def spaces(argv: list[str]) -> int:
@@ -100,7 +102,7 @@ def scale(argv: list[str]) -> int:
     from designspace.scaling import RULES, scale_to
 
     parser = terminal.parser("scale", scale.__doc__, "RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
-    parser.add_argument("model", metavar="NAME|FILE", help="name of a published network, or a YAML or JSON spec")
+    _add_model(parser)
     parser.add_argument("--macs", type=float, required=True, help="target multiply-adds")
     parser.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
     parser.add_argument("--out", metavar="FILE", help="write the scaled spec (.yaml or .json)")
@@ -138,6 +140,22 @@ def zoo(argv: list[str]) -> int:
         rows.add_row(name, *(f"{figure:,}" for figure in figures), "" if error is None else f"{error:.1f}")
     print_table(rows)
     return 0
+
+
+def _add_model(parser: terminal.Parser) -> None:
+    from designspace import zoo
+
+    model = parser.add_argument(
+        "model", metavar="NAME|FILE", help="name of a published network, or a YAML or JSON spec"
+    )
+    terminal.complete_names(model, zoo.names, files=True)
+
+
+def _complete_settings() -> list[str]:
+    from designspace import spaces as named
+
+    keys = ("n", "seed", *_LIMITS, "duplicates", "restrict", "template.resolution")
+    return [*(f"space={name}" for name in named.names()), *(f"{key}=" for key in keys)]
 
 
 def find_spec(name: str) -> ModelSpec:

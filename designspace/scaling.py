@@ -36,6 +36,10 @@ RULES: dict[str, tuple[float, float, float]] = {
 }
 
 
+TINY = 1e-12
+"""Growth that gives the smallest network of a rule: every number is rounded up to its minimum."""
+
+
 @dataclass(frozen=True)
 class Factors:
     """Factors of depth, width, resolution and group width; numbers, or arrays of shape (N,)."""
@@ -114,13 +118,19 @@ def scale_to(spec: ModelSpec, macs: float, rule: str = "dWr") -> tuple[ModelSpec
     """The spec scaled by a rule to a target number of multiply-adds, and the growth.
 
     Raises:
-        ValueError: unknown rule, or macs is not positive or too large.
+        ValueError: unknown rule, or macs is too large, or below that of every network of the rule.
     """
     if not 0 < macs <= LARGEST:
         raise ValueError(f"macs = {macs:g}: must be greater than 0 and at most {LARGEST:.2g}")
+    smallest = int(complexity(scale_networks(spec, rule_factors(rule, TINY))).macs)
+    if macs < smallest:
+        raise ValueError(f"macs = {macs:g}: must be at least {smallest:,}, the smallest network of rule {rule}")
     guess = macs / complexity(spec).macs
     growths = guess * np.geomspace(1 / 4, 4, 8001)
     reached = complexity(scale_networks(spec, rule_factors(rule, growths))).macs
+    if macs < reached.min():  # rounding up dominates in very small networks
+        growths = np.geomspace(TINY, guess, 8001)
+        reached = complexity(scale_networks(spec, rule_factors(rule, growths))).macs
     growth = float(growths[np.argmin(np.abs(np.log(reached / macs)))])
     return scale(spec, rule_factors(rule, growth)), growth
 

@@ -371,6 +371,17 @@ class StudyPaths:
         return self.root / ".lock"
 
 
+def find_studies(root: str | Path) -> list[Path]:
+    """The study folders at or below a folder, in order of their names; empty if there are none."""
+    root = Path(root)
+    if StudyPaths(root).manifest.exists():
+        return [root]
+    if not root.is_dir():
+        return []
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [study for folder in folders for study in find_studies(folder)]
+
+
 @dataclass(frozen=True)
 class Study:
     """An existing study folder."""

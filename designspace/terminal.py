@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,8 +27,31 @@ def usage_error(message: str) -> NoReturn:
     raise ValueError(message)
 
 
+def autocomplete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell and exit if this process was started to complete a command line."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser, always_complete_options="long")
+
+
+def complete_names(action: argparse.Action, names: Callable[[], Iterable[str]], *, files: bool = False) -> None:
+    """Complete an argument with names, and with files if it may be one."""
+
+    def complete(prefix: str, **_: Any) -> list[str]:
+        from argcomplete.completers import FilesCompleter
+
+        return [*names(), *(FilesCompleter()(prefix) if files else [])]
+
+    action.completer = complete  # type: ignore[attr-defined]
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are a ValueError of one line."""
+    """An argument parser whose errors are a ValueError of one line; options and other arguments may be in any order."""
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        autocomplete(self)
+        return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         usage_error(message)
@@ -47,17 +72,52 @@ class Parser(argparse.ArgumentParser):
             raise ValueError(unknown("/".join(action.option_strings) or action.dest, value, map(str, action.choices)))
 
 
-def parser(name: str, doc: str | None, *examples: str, more: str = "") -> Parser:
+def parser(name: str, doc: str | None, *examples: str, more: str = "", kind: type[Parser] = Parser) -> Parser:
     """The argument parser of a subcommand, with its docstring, examples and an additional paragraph."""
     lines = [more, ""] if more else []
     lines += ["examples:" if len(examples) > 1 else "example:"]
     lines += [f"  designspace {name} {example}" for example in examples]
-    return Parser(
+    return kind(
         prog=f"designspace {name}",
         description=doc,
         epilog="\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def replace_deprecated(argv: Sequence[str], *names: str) -> list[str]:
+    """Replace the KEY=VALUE arguments of earlier versions by options, with one warning.
+
+    Args:
+        argv: the arguments.
+        names: of the options. A list such as [0.1,0.2] becomes one option per item.
+    """
+    replaced, deprecated = [], []
+    for argument in argv:
+        key, equals, value = argument.partition("=")
+        if not equals or key not in names:
+            replaced.append(argument)
+            continue
+        deprecated.append(key)
+        replaced += [f"--{key}={item}" for item in _items(argument, value)]
+    if deprecated:
+        old = ", ".join(f"{key}=" for key in dict.fromkeys(deprecated))
+        new = ", ".join(f"--{key}" for key in dict.fromkeys(deprecated))
+        warnings.warn(f"{old} {'are' if ', ' in old else 'is'} deprecated: use {new}", FutureWarning, stacklevel=3)
+    return replaced
+
+
+def _items(argument: str, value: str) -> list[str]:
+    """The items of a list or quoted text in YAML; other values as they are."""
+    if not value.startswith(("[", "'", '"')):
+        return [value]
+    from designspace.files import read_yaml
+
+    try:
+        content: Any = read_yaml(value)
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from None
+    return [str(item) for item in content] if isinstance(content, list) else [str(content)]
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:

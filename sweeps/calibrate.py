@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from designspace.atomic import MARK, check_output, write_output
-from designspace.study import Record, Study
-from sweeps.config import StudyConfig
+from designspace.study import Record
+
+if TYPE_CHECKING:
+    from sweeps.launch import Sweep
 
 RESULTS = "calibration.csv"
 RECOMMENDED = "recipe.yaml"
@@ -68,6 +69,7 @@ def calibrate(
     out: Path,
     *,
     force: bool = False,
+    config_dir: str | None = None,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Train the first `models` models of every space of a config with each pair.
 
@@ -78,20 +80,21 @@ def calibrate(
         models: number of models per space.
         out: folder for the studies, the results and the recommended recipe.
         force: whether to replace files that this tool did not write.
+        config_dir: folder with further configs.
     Returns:
         The rows, the best pair first, and the recommended recipe as a mapping.
     Raises:
         ValueError: a value is not allowed, or a file exists that this tool did not write.
     """
     if not learning_rates:
-        raise ValueError("lr: required; list the values to try, like lr=[0.05,0.1,0.2,0.4]")
+        raise ValueError("lr: required; list the values to try, like --lr 0.05,0.1,0.2,0.4")
     if wrong := [value for value in learning_rates if value <= 0]:
         raise ValueError(f"lr = {wrong[0]:g}: must be greater than 0")
     if wrong := [value for value in weight_decays if value < 0]:
         raise ValueError(f"wd = {wrong[0]:g}: must be at least 0")
     own = ("n", "run", "plan", "recipe.learning_rate", *["recipe.weight_decay"] * bool(weight_decays))
     check_overrides(overrides, own)
-    _check_not_drawn(overrides, own)
+    _check_not_drawn(overrides, own, config_dir)
     check_output(out / RESULTS, force=force, content=to_csv([]).encode())
     check_output(out / RECOMMENDED, force=force)
     records: dict[Pair, list[Record]] = {}
@@ -102,9 +105,9 @@ def calibrate(
             chosen = [f"n={models}", f"recipe.learning_rate={rate!r}"]
             chosen += [] if decay is None else [f"recipe.weight_decay={decay!r}"]
             folder = out / (f"lr-{rate:g}" + ("" if decay is None else f"-wd-{decay:g}"))
-            study, config = _train([*overrides, *chosen, f"run={folder}"])
-            recipe = config.recipe.to_mapping()
-            records[rate, config.recipe.weight_decay] = list(study.read_records()[0].values())
+            trained = _train([*overrides, *chosen], folder, config_dir)
+            recipe = trained.config.recipe.to_mapping()
+            records[rate, trained.config.recipe.weight_decay] = list(trained.study.read_records()[0].values())
     rows = compare(records)
     recipe |= {
         "name": "calibrated",
@@ -124,18 +127,23 @@ def check_overrides(overrides: Sequence[str], own: Sequence[str]) -> None:
             raise ValueError(f"{override}: must be left out, because the calibration sets {', '.join(own)}")
 
 
-def _train(overrides: Sequence[str]) -> tuple[Study, StudyConfig]:
+def _train(overrides: Sequence[str], run: Path, config_dir: str | None) -> Sweep:
     from sweeps.launch import sweep
+    from sweeps.multirun import run_override
 
-    outcome = sweep(overrides)
-    if outcome is None:
-        raise ValueError("Hydra options: must be left out, because they train nothing; use them with designspace sweep")
-    study, _, config = outcome
-    return study, config
+    options = [f"--config-dir={config_dir}"] if config_dir else []
+    [trained] = sweep([*options, *overrides, run_override(run)])
+    return trained
 
 
 def try_recipes(
-    overrides: Sequence[str], recipes: Sequence[str], reference: str, models: int, out: Path
+    overrides: Sequence[str],
+    recipes: Sequence[str],
+    reference: str,
+    models: int,
+    out: Path,
+    *,
+    config_dir: str | None = None,
 ) -> tuple[list[Path], str, str]:
     """Train the first `models` models of every space with the recipe of a config, a long one, and others.
 
@@ -147,30 +155,32 @@ def try_recipes(
         reference: overrides of the long training; "": 12 epochs, or three times as many as the config has.
         models: number of models per space.
         out: folder for the studies.
+        config_dir: folder with further configs.
     Returns:
         The folders of the studies, and the names of the reference and of the config's own recipe.
     Raises:
         ValueError: a value is not allowed.
     """
     from sweeps.compose import compose
+    from sweeps.multirun import folder_name
 
     check_overrides(overrides, ("n", "run", "plan"))
     if not any(override.startswith("training_seeds=") for override in overrides):
         overrides = [*overrides, "training_seeds=[0,1]"]
-    config = compose([*overrides, f"run={out}"]).config
+    config = compose([*overrides, "run=ranking"], folder=config_dir).config
     epochs, own = config.recipe.epochs, f"epochs={config.recipe.epochs}"
     reference = reference or f"epochs={max(LONG_EPOCHS, 3 * epochs)}"
     recipes = recipes or _cheaper(epochs, config.data.resolution)
-    chosen = {_folder_name(recipe): recipe.split() for recipe in (own, reference, *recipes)}
+    chosen = {folder_name(recipe.split()): recipe.split() for recipe in (own, reference, *recipes)}
     studies = []
     for name, settings in chosen.items():
         changes = [setting if setting.startswith("recipe") else f"recipe.{setting}" for setting in settings]
-        if name == _folder_name(reference):  # equal seeds have correlated errors
+        if name == folder_name(reference.split()):  # equal seeds have correlated errors
             seeds = config.training_seeds
             changes.append(f"training_seeds={[max(seeds) + 1 + position for position in range(len(seeds))]}")
-        _train([*overrides, *changes, f"n={models}", f"run={out / name}"])
+        _train([*overrides, *changes, f"n={models}"], out / name, config_dir)
         studies.append(out / name)
-    return studies, _folder_name(reference), _folder_name(own)
+    return studies, folder_name(reference.split()), folder_name([own])
 
 
 def _cheaper(epochs: int, resolution: int | None) -> list[str]:
@@ -180,11 +190,6 @@ def _cheaper(epochs: int, resolution: int | None) -> list[str]:
     if resolution is not None and resolution >= 2 * SMALLEST_IMAGE:
         recipes += [f"epochs={count} resolution={resolution // 2}" for count in (*fewer, epochs, 2 * epochs)]
     return recipes
-
-
-def _folder_name(recipe: str) -> str:
-    words = [setting.removeprefix("recipe.") for setting in recipe.split()]
-    return "-".join(re.sub(r"[^\w.]+", "-", word).strip("-") for word in words)
 
 
 def compare(records: Mapping[Pair, Sequence[Record]]) -> list[Row]:
@@ -244,12 +249,12 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _check_not_drawn(overrides: Sequence[str], own: Sequence[str]) -> None:
+def _check_not_drawn(overrides: Sequence[str], own: Sequence[str], config_dir: str | None) -> None:
     """Raise ValueError if a space draws a value that the calibration sets."""
     from designspace.spaces import space_from_config
     from sweeps.compose import compose
 
-    config = compose([text for text in overrides if not text.startswith("-")] + ["run=calibration"]).config
+    config = compose([*overrides, "run=calibration"], folder=config_dir).config
     for label, space in config.spaces.items():
         for name in space_from_config({"name": label, **space}).rates:
             if f"recipe.{name}" in own:

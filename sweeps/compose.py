@@ -1,4 +1,4 @@
-"""Compose the config of a study and the number of workers from a command line of Hydra overrides."""
+"""Compose the configs and the workers of the studies of a command line of Hydra overrides."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from designspace.validated import unknown
+from designspace.validated import Validated, suggestion, unknown
 from sweeps.config import CONF, StudyConfig, spaces_by_label
 from sweeps.data.loading import automatic_workers
+from sweeps.multirun import Combination, expand, run_override, set_runs
 from sweeps.resources import automatic_processes, cores
+from sweeps.study.freeze import changes
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A composed command line.
+    """The composed config of one study of a command line.
 
     Args:
         config: the validated config.
         values: the same as plain values, as the manifest stores them.
-        overrides: the command line's overrides in the form that Hydra accepts.
-        workers: number of workers.
-        here: how many run at once on this machine; 0 if they run on others.
+        overrides: overrides of the study in the form that Hydra accepts, without `worker` and those of `hydra`.
+        hydra: overrides of `hydra`, such as the launcher.
+        workers: numbers of the workers.
+        here: how many workers of the command run at once on this machine; 0 if they run on others.
         gpus: GPUs that the launcher requests for a worker on another machine.
         cores: cores of a worker on another machine.
     """
@@ -38,7 +41,8 @@ class Composed:
     config: StudyConfig
     values: dict[str, Any]
     overrides: tuple[str, ...]
-    workers: int
+    hydra: tuple[str, ...]
+    workers: tuple[int, ...]
     here: int
     gpus: int = 1
     cores: int = 1
@@ -67,35 +71,105 @@ class Composed:
 def compose(
     overrides: Sequence[str], *, multirun: bool = False, name: str = "config", folder: str | None = None
 ) -> Composed:
-    """Compose the config that all workers of a command share.
+    """Compose the config of a command line that describes one study; see `compose_studies`."""
+    studies = compose_studies(overrides, multirun=multirun, name=name, folder=folder)
+    if len(studies) > 1:
+        raise ValueError(f"{' '.join(overrides)}: must describe one study; sweep several with designspace sweep -m")
+    return studies[0]
+
+
+def compose_studies(
+    overrides: Sequence[str], *, multirun: bool = False, name: str = "config", folder: str | None = None
+) -> list[Composed]:
+    """Compose the configs of a command line: one study for each combination of the values that it sweeps.
+
+    Values of `worker` are the workers of each study. A study without a folder of its own gets one that is named after
+    its values.
 
     Args:
-        overrides: Hydra overrides; with several workers, one of them sweeps `worker`.
-        multirun: whether -m was given.
+        overrides: Hydra overrides.
+        multirun: whether -m was given; without it, nothing is swept.
         name: name of the root config.
         folder: folder with further configs.
     Raises:
-        ValueError: an override or a value is not allowed.
+        ValueError: an override or a value is not allowed, or two studies have the same folder.
     """
-    with hydra_errors():
-        overrides = rewrite(overrides, folder)
-        single, workers = _split_workers(overrides, multirun)
-        search = [f"hydra.searchpath=[file://{os.path.abspath(folder)}]"] if folder else []
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = hydra.compose(name, [*single, *search], return_hydra_config=True)
-        launcher = composed.hydra.launcher
-        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    values = {str(key): value for key, value in plain.items()}
+    roots = [str(CONF), *([folder] if folder else [])]
+    search = [f"hydra.searchpath=[file://{os.path.abspath(folder)}]"] if folder else []
+    with hydra_errors(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        if multirun:
+            overrides = [*_config_sweeps(overrides, name, folder, search), *overrides]
+        combinations, workers = expand(overrides, multirun, roots)
+        texts = [rewrite(combination.overrides, folder) for combination in combinations]
+        configs = [hydra.compose(name, [*text, *search], return_hydra_config=True) for text in texts]
+        if len(configs) > 1:
+            set_runs(combinations, configs)
+        plains = [_plain(config) for config in configs]
+    jobs = len(configs) * max(1, len(workers))
+    studies = [_composed(*study, search, workers, jobs, multirun) for study in zip(configs, plains, texts, strict=True)]
+    _check_runs(combinations, studies)
+    return studies
+
+
+def _config_sweeps(overrides: Sequence[str], name: str, folder: str | None, search: Sequence[str]) -> list[str]:
+    """Sweeps of the config, `hydra.sweeper.params`, whose keys are not on the command line."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    single = [text for text, one in zip(overrides, parsed, strict=True) if not one.is_sweep_override()]
+    sweeper = hydra.compose(name, [*rewrite(single, folder), *search], return_hydra_config=True).hydra.sweeper
+    if not sweeper._target_.endswith(".BasicSweeper"):
+        raise ValueError(f"hydra/sweeper = {sweeper._target_}: must be basic, which trains all combinations")
+    given = {one.key_or_group for one in parsed}
+    return [f"{key}={value}" for key, value in (sweeper.params or {}).items() if key.lstrip("+~") not in given]
+
+
+def _plain(composed: DictConfig) -> dict[str, Any]:
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _composed(
+    composed: DictConfig,
+    values: dict[str, Any],
+    overrides: Sequence[str],
+    search: Sequence[str],
+    workers: tuple[int, ...],
+    jobs: int,
+    multirun: bool,
+) -> Composed:
     if "spaces" in values:
         values["spaces"] = spaces_by_label(values["spaces"])
     config = StudyConfig.from_mapping(values)
+    launcher = composed.hydra.launcher
     if not multirun and "basic" not in launcher._target_:
         chosen = composed.hydra.runtime.choices["hydra/launcher"]
         raise ValueError(f"hydra/launcher = {chosen}: must be used with -m, which starts workers")
     gpus = 0 if config.device.device == "cpu" else _gpus(launcher)
-    here = _workers_here(launcher, workers)
-    return Composed(config, values, tuple(overrides), workers, here, gpus, launcher.get("cpus_per_task") or 1)
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    of_hydra = [text for text, one in zip(overrides, parsed, strict=True) if one.is_hydra_override()]
+    return Composed(
+        config=config,
+        values=values,
+        overrides=tuple(text for text in overrides if text not in of_hydra),
+        hydra=(*of_hydra, *search),
+        workers=workers or (config.worker,),
+        here=_workers_here(launcher, jobs),
+        gpus=gpus,
+        cores=launcher.get("cpus_per_task") or 1,
+    )
+
+
+def _check_runs(combinations: Sequence[Combination], studies: Sequence[Composed]) -> None:
+    """Raise ValueError if two studies have the same folder."""
+    first: dict[str, tuple[Combination, Composed]] = {}
+    for combination, study in zip(combinations, studies, strict=True):
+        before, other = first.setdefault(os.path.abspath(study.config.run), (combination, study))
+        if other is not study:
+            raise ValueError(
+                f"run = {study.config.run}: must differ between {' '.join(before.swept)} and "
+                f"{' '.join(combination.swept)}; omit run, or add what differs, like "
+                f"'run=runs/lr_${{recipe.learning_rate}}'; changes: {'; '.join(changes(other.values, study.values))}"
+            )
 
 
 def rewrite(overrides: Sequence[str], folder: str | None = None) -> list[str]:
@@ -114,13 +188,40 @@ def rewrite(overrides: Sequence[str], folder: str | None = None) -> list[str]:
         key = parsed.key_or_group
         if key == "space":
             raise ValueError(_space_group_removed(f"{text}: ", parsed.package, str(parsed.value())))
+        if not parsed.is_delete() and key not in groups and not parsed.is_hydra_override():
+            _check_key(key, text.partition("=")[2])
         if key == "spaces" and not (parsed.is_delete() or parsed.is_sweep_override()):
             rewritten += ["~spaces"] * ("~spaces" not in rewritten) + [f"++{text.lstrip('+')}"]
         elif text[0] in "+~" or parsed.is_sweep_override() or key in groups or key.startswith("hydra"):
             rewritten.append(text)
+        elif key == "run" and isinstance(parsed.value(), int | float):  # a folder named by a number, as typed
+            rewritten.append(run_override(text.partition("=")[2]))
         else:
             rewritten.append(f"++{text}")
     return rewritten
+
+
+def _check_key(key: str, value: str) -> None:
+    """Raise ValueError for a key that the config does not have; the error lists the keys of its section."""
+    section, _, rest = key.partition(".")
+    sections = {
+        name: field.annotation
+        for name, field in StudyConfig.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Validated)
+    }
+    if section not in StudyConfig.model_fields:
+        if nested := [f"{name}.{key}" for name, model in sections.items() if key in model.model_fields]:
+            raise ValueError(f"{key} = {value}: unknown; did you mean {', '.join(nested)}?")
+        advice = suggestion(section, StudyConfig.model_fields, "designspace sweep --cfg job experiment=smoke")
+        raise ValueError(f"{key} = {value}: unknown; {advice}")
+    if (
+        section in sections
+        and rest
+        and (name := rest.partition(".")[0]) not in (fields := sections[section].model_fields)
+    ):
+        similar = suggestion(name, fields).partition("?")
+        advice = f"{similar[0]}? " if similar[1] else ""
+        raise ValueError(f"{key} = {value}: unknown; {advice}Keys of {section}: {', '.join(fields)}")
 
 
 def _space_group_removed(prefix: str, package: str | None, name: str) -> str:
@@ -144,24 +245,6 @@ def _gpus(launcher: DictConfig) -> int:
     kind, *count = (launcher.get("gres") or "").split(":")  # gpu:2, gpu:a100:2, or shard:2 of one GPU
     of_gres = int(count[-1]) if kind == "gpu" and count and count[-1].isdigit() else int(bool(kind))
     return launcher.get("gpus_per_node") or launcher.get("gpus_per_task") or of_gres
-
-
-def _split_workers(overrides: Sequence[str], multirun: bool) -> tuple[list[str], int]:
-    """Return the overrides without a swept `worker`, and the number of workers."""
-    single, workers = [], 1
-    for text, parsed in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
-        if not parsed.is_sweep_override():
-            single.append(text)
-        elif parsed.key_or_group != "worker":
-            raise ValueError(f"{text}: must be a single value, only worker= takes several; write a list as [1,2]")
-        elif not multirun:
-            raise ValueError(f"{text}: must be used with -m and a launcher, like hydra/launcher=joblib")
-        else:
-            numbers = list(parsed.sweep_string_iterator())
-            if not all(number.isdigit() for number in numbers) or len(set(numbers)) < len(numbers):
-                raise ValueError(f"{text}: must be different numbers from 0, like worker=0,1")
-            workers = len(numbers)
-    return single, workers
 
 
 @contextlib.contextmanager

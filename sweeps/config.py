@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from designspace.files import read_mapping
 from designspace.spaces import RATES, Constraints, Template
@@ -38,6 +38,11 @@ def _distinct(seeds: list[int]) -> list[int]:
     if len(set(seeds)) < len(seeds):
         raise ValueError("must be different numbers")
     return seeds
+
+
+def _number_as_text(value: Any) -> Any:
+    """A folder named by a number is one in YAML."""
+    return str(value) if isinstance(value, int | float) else value
 
 
 class Recipe(Validated):
@@ -270,7 +275,7 @@ class StudyConfig(TrainingConfig):
     trainer: str | None
 
     probe: bool
-    run: str = Field(min_length=1)
+    run: Annotated[str, Field(min_length=1), BeforeValidator(_number_as_text)]
     plan: Literal["only"] | None
     processes: Literal["auto"] | Positive
     processes_per_device: Positive

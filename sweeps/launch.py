@@ -1,8 +1,8 @@
-"""Start a sweep: the driver freezes the study, then every Hydra job is a worker that pulls models until none is left.
+"""Start a sweep: the driver freezes its studies, then every Hydra job is a worker that pulls models until none is left.
 
-Hydra's stock launchers (basic, joblib, submitit, ray) start the workers. A worker takes from its job only which study
-to work on and how (processes, attempts); everything else comes from the frozen manifest. The driver only monitors:
-workers continue if it is killed.
+Hydra's stock launchers (basic, joblib, submitit, ray) start the workers of all studies at once. A worker takes from its
+job only which study to work on and how (processes, attempts); everything else comes from the frozen manifest. The
+driver only monitors: workers continue if it is killed.
 """
 
 from __future__ import annotations
@@ -17,25 +17,34 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import hydra
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.types import HydraContext
 from omegaconf import DictConfig
 
+from designspace.cli import shell_code
 from designspace.packages import run_worker
-from designspace.progress import Status, StudyReader, duration
+from designspace.progress import StudyReader, duration
 from designspace.study import Study, StudyModel, StudyPaths, trainings
-from designspace.terminal import usage_error
+from designspace.terminal import autocomplete, usage_error
 from designspace.times import TimePredictor, load_any_constants
-from sweeps.compose import Composed, compose, hydra_errors, rewrite
+from sweeps.completion import add_completer
+from sweeps.compose import Composed, compose_studies, hydra_errors, rewrite
 from sweeps.config import CONF, StudyConfig, TrainingConfig
 from sweeps.data import open_data, prepare_data
+from sweeps.multirun import run_override
 from sweeps.resources import automatic_processes
 from sweeps.study.claims import Claims, worker_name
-from sweeps.study.freeze import FREE_OF_DATA, Drawn, draw, freeze, with_earlier_padding
+from sweeps.study.freeze import FREE_OF_DATA, Drawn, draw, freeze, prepare, with_earlier_padding
 from sweeps.study.predict import TimeLimit
 from sweeps.study.progress import duplicates_line, sampling_lines, show_progress
 from sweeps.worker.task import find_trainer
@@ -73,65 +82,149 @@ def work(config: DictConfig) -> None:
 _hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run_worker)
 
 
-def sweep(argv: Sequence[str]) -> tuple[Study, Status, StudyConfig] | None:
-    """Freeze the study that a Hydra command line describes and train the missing models.
+@dataclass(frozen=True)
+class Sweep:
+    """A frozen study of a command line, and its config."""
+
+    study: Study
+    composed: Composed
+
+    @property
+    def config(self) -> StudyConfig:
+        """The validated config."""
+        return self.composed.config
+
+
+def sweep(argv: Sequence[str]) -> list[Sweep]:
+    """Freeze the studies that a Hydra command line describes and train the missing models.
 
     Args:
         argv: the command line, without the program name.
     Returns:
-        The study, its final status and the config; None if Hydra only had to show something.
+        The studies, one without -m; none if Hydra only had to show something.
     Raises:
-        ValueError: the arguments or the config are not valid, or the study was frozen with another config.
+        ValueError: the arguments or a config are not valid, or a study was frozen with another config. Nothing is
+            written then.
         WorkerError: a worker cannot continue.
     """
     parser = get_args_parser()
     parser.error = usage_error  # type: ignore[method-assign]
+    add_completer(next(action for action in parser._actions if action.dest == "overrides"))
+    autocomplete(parser)
     arguments = parser.parse_args(list(argv))
+    if arguments.shell_completion:
+        print(shell_code(arguments.overrides))
+        return []
     if arguments.config_path:
         raise ValueError(f"--config-path = {arguments.config_path}: must be --config-dir, for configs of your own")
     options = [argument for argument in argv if argument not in arguments.overrides]
-    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
+    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info:
         run_hydra([*options, *rewrite(arguments.overrides, arguments.config_dir)])
-        return None
-    composed = compose(
-        arguments.overrides,
-        multirun=arguments.multirun,
-        name=arguments.config_name or "config",
-        folder=arguments.config_dir,
-    )
-    config = composed.config
-    find_trainer(config.trainer)
-    if config.plan == "only":
-        print("\n".join(plan_lines(composed)), flush=True)
-        return None
-    study = freeze(composed.values, config.run)
-    study.set_aside_damaged()
-    study.remove_old_checkpoints()
-    study.set_aside_failed(config.retry)
-    print("\n".join(sampling_lines(study)), flush=True)
-    if study.models_to_train():
-        prepare_data(config.data)
-        with show_progress(study):
-            start_workers([*options, *composed.overrides], composed, study)
-        if study.is_gone():
-            raise moved_or_deleted(study)
-    return study, StudyReader(study).read(), config
+        return []
+    name = arguments.config_name or "config"
+    studies = compose_studies(arguments.overrides, multirun=arguments.multirun, name=name, folder=arguments.config_dir)
+    for composed in studies:
+        find_trainer(composed.config.trainer)
+    if any(composed.config.plan == "only" for composed in studies):
+        for composed in studies:
+            heading = [f"{composed.config.run}:"] * (len(studies) > 1)
+            print("\n".join([*heading, *plan_lines(composed)]), flush=True)
+        return []
+    prepared = [prepare(composed.values, composed.config.run) for composed in studies]
+    sweeps = [Sweep(freeze(ready), composed) for ready, composed in zip(prepared, studies, strict=True)]
+    for one in sweeps:
+        one.study.set_aside_damaged()
+        one.study.remove_old_checkpoints()
+        one.study.set_aside_failed(one.config.retry)
+        heading = [f"{one.study.paths.root}:"] * (len(sweeps) > 1)
+        print("\n".join([*heading, *sampling_lines(one.study)]), flush=True)
+    if unfinished := [one for one in sweeps if one.study.models_to_train()]:
+        for one in unfinished:
+            prepare_data(one.config.data)
+        with show_progress([one.study for one in sweeps]):
+            if arguments.multirun:
+                start_workers(unfinished, name)
+            else:
+                run_hydra([*options, *studies[0].overrides, *studies[0].hydra])
+    if len(sweeps) == 1 and sweeps[0].study.is_gone():
+        raise moved_or_deleted(sweeps[0].study)
+    return sweeps
 
 
-def start_workers(argv: Sequence[str], composed: Composed, study: Study) -> None:
-    """Let Hydra start the workers; one that fails does not end the sweep while others work."""
-    if composed.workers == 1 and composed.here:
-        run_hydra(argv)
-        return
+@dataclass(frozen=True)
+class Job:
+    """A worker of a study, as a job of a launcher.
+
+    Args:
+        study: the study.
+        overrides: of the worker's config.
+    """
+
+    study: Study
+    overrides: list[str]
+
+
+def worker_jobs(sweeps: Sequence[Sweep]) -> list[Job]:
+    """The workers of all studies, study by study.
+
+    Workers that share this machine have different numbers, because a worker's number selects its GPUs.
+    """
+    jobs = []
+    for place, one in enumerate(sweeps):
+        composed = one.composed
+        shift = place * (max(composed.workers) + 1) if composed.here > 1 else 0
+        for number in composed.workers:
+            own = [run_override(one.study.paths.root), f"worker={number + shift}"]
+            jobs.append(Job(one.study, [*composed.overrides, *composed.shares(), *own]))
+    return jobs
+
+
+def start_workers(sweeps: Sequence[Sweep], name: str = "config") -> None:
+    """Let a launcher start the workers of all studies; one that fails does not end the sweep while others work.
+
+    Args:
+        sweeps: the studies.
+        name: name of the root config.
+    """
+    studies, jobs = [one.study for one in sweeps], worker_jobs(sweeps)
+    failed = False
     try:
-        with _return_when_complete(study):
-            run_hydra([*argv, *composed.shares()])
+        with _return_when_complete(studies):
+            for job, error in zip(jobs, launch(jobs, sweeps[0].composed.hydra, name), strict=True):
+                if error is not None and not job.study.is_gone():
+                    log.warning("%s: a worker ended early: %s", job.study.paths.root, failure_text(error))
+                failed = failed or error is not None
     except Exception as error:
-        if study.is_gone():
-            raise moved_or_deleted(study) from error
-        # Launchers report only the first job that failed.
-        log.warning("a worker ended before the study was done: %s", failure_text(error))
-        _wait_for_others(study)
+        # Some launchers raise the error of the first job that failed instead of returning all.
+        if not all(study.is_gone() for study in studies):
+            log.warning("a worker ended early: %s", failure_text(error))
+        failed = True
+    if failed:
+        _wait_for_others(studies)
+
+
+def launch(jobs: Sequence[Job], overrides: Sequence[str], name: str) -> list[Exception | None]:
+    """Run jobs with Hydra's launcher and return the error of each, None for those that succeeded.
+
+    Hydra's sweepers only launch products of values. Here a job has the folder of its study.
+
+    Args:
+        jobs: the jobs. Files of the launcher itself, such as SLURM's, go to the study of the first one.
+        overrides: overrides of `hydra`.
+        name: name of the root config.
+    Raises:
+        Exception: the launcher gave up, or raised the error of a job.
+    """
+    with hydra_errors(), hydra.initialize_config_dir(str(CONF), version_base="1.3", job_name="worker"):
+        own = [*jobs[0].overrides, *overrides, "hydra.mode=MULTIRUN"]
+        config = hydra.compose(name, own, return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks(config))
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=run_worker, config=config
+        )
+        returned = launcher.launch([job.overrides for job in jobs], initial_job_idx=0)
+    return [one._return_value if one.status is JobStatus.FAILED else None for one in returned]
 
 
 def failure_text(error: BaseException) -> str:
@@ -154,8 +247,8 @@ class _Complete(BaseException):
 
 
 @contextlib.contextmanager
-def _return_when_complete(study: Study) -> Iterator[None]:
-    """Leave the block soon after the study is complete.
+def _return_when_complete(studies: Sequence[Study]) -> Iterator[None]:
+    """Leave the block soon after all studies are complete.
 
     Without SLURM's accounting, a launcher waits forever for a job that died.
     """
@@ -167,10 +260,9 @@ def _return_when_complete(study: Study) -> Iterator[None]:
             raise _Complete
 
     def watch() -> None:
-        reader, since = StudyReader(study), time.monotonic()
+        readers, since = [StudyReader(study) for study in studies], time.monotonic()
         while not left.wait(ENDING_SECONDS / 10):
-            status = reader.read().total
-            if status.missing or status.running:
+            if not all(reader.read().complete for reader in readers):
                 since = time.monotonic()
             elif time.monotonic() - since > ENDING_SECONDS:
                 signal.pthread_kill(driver, signal.SIGALRM)  # SIGINT is ignored under nohup
@@ -189,17 +281,17 @@ def _return_when_complete(study: Study) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _wait_for_others(study: Study) -> None:
+def _wait_for_others(studies: Sequence[Study]) -> None:
     """Wait while other workers train models or have jobs in SLURM's queue, and log which."""
-    reader, logged, idle = StudyReader(study), set(), 0
-    while idle < 2 and not study.is_gone():  # twice: between two models a worker holds no claim for a moment
-        status = reader.read()
-        if not status.total.missing + status.total.running:
+    readers, logged, idle = [StudyReader(study) for study in studies], set(), 0
+    while idle < 2:  # twice: between two models a worker holds no claim for a moment
+        statuses = [reader.read() for reader in readers if not reader.study_is_gone()]
+        if all(status.complete for status in statuses):
             return
-        if status.running:
+        if any(status.running for status in statuses):
             what, pause = "workers that train models, or died less than stale_seconds ago", 1
-        elif queued_jobs(study):
-            what, pause = "the study's jobs in SLURM's queue (squeue)", 10
+        elif queued_jobs(studies):
+            what, pause = "jobs of the sweep in SLURM's queue (squeue)", 10
         else:
             what, pause = "", 1
         idle = 0 if what else idle + 1
@@ -209,9 +301,10 @@ def _wait_for_others(study: Study) -> None:
         time.sleep(pause)
 
 
-def queued_jobs(study: Study) -> int:
-    """Number of a study's SLURM jobs that are queued or running; 0 without SLURM."""
-    arrays = {folder.name.partition("_")[0] for folder in (study.paths.root / "hydra" / ".submitit").glob("[0-9]*")}
+def queued_jobs(studies: Sequence[Study]) -> int:
+    """Number of the studies' SLURM jobs that are queued or running; 0 without SLURM."""
+    folders = [study.paths.root / "hydra" / ".submitit" for study in studies]
+    arrays = {path.name.partition("_")[0] for folder in folders for path in folder.glob("[0-9]*")}
     command = ["squeue", "-h", "-r", "-o", "%i", "-j", ",".join(sorted(arrays))]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False) if arrays else None
@@ -284,14 +377,14 @@ def plan_lines(composed: Composed) -> list[str]:
     processes = composed.processes()
     predictor, source = predictor_for(config, paths.times, left, processes)
     seconds = [predictor.training_seconds(model) for model in left]
-    at_once = processes * composed.workers
+    at_once = processes * len(composed.workers)
     total, longest = sum(seconds), max(seconds)
     off = "" if predictor.relative_error is None else f", typical error {predictor.relative_error:.0%}"
     return [
         *lines,
         f"one training: {duration(min(seconds))} to {duration(longest)} on {predictor.device} ({source}{off})",
         f"all {len(left)} trainings: {duration(total)} of one training process",
-        f"with {at_once} processes ({composed.workers} x {processes}), each on such a device: "
+        f"with {at_once} processes ({len(composed.workers)} x {processes}), each on such a device: "
         f"about {duration(max(longest, total / at_once))}; nothing was written",
     ]
 

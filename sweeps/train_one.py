@@ -269,29 +269,27 @@ def _rounded(values: Sequence[float]) -> list[float]:
     return [round(float(value), 6) for value in values]
 
 
-def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False) -> int:
-    """Run the command `train` with its KEY=VALUE arguments."""
+def run_command(
+    spec_path: Path,
+    overrides: Sequence[str],
+    out: str,
+    *,
+    config_dir: str | None,
+    seed: int,
+    formats: Sequence[str],
+    weights: str | None,
+    force: bool,
+) -> int:
+    """Run the command `train`; see `train` for the arguments."""
     from designspace.export import FORMATS
     from designspace.files import load_spec
     from sweeps.compose import compose
     from sweeps.trainer.device import device_kind
     from sweeps.trainer.distributed import join
 
-    own = {"out": "", "seed": "0", "to": "yaml", "weights": ""}
-    overrides = []
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        if key in own:
-            own[key] = value
-        else:
-            overrides.append(setting)
-    if not own["out"]:
-        raise ValueError("out: required, the folder for checkpoint and results, like out=runs/best")
-    seed = check_integer("seed", int(text) if (text := own["seed"]).isdigit() else text, 0)
-    formats = own["to"].split(",")
     if names := [name for name in formats if name not in FORMATS]:
         raise ValueError(unknown("to", names[0], FORMATS))
-    config = compose([*overrides, f"run={own['out']}"]).config
+    config = compose([*overrides, "run=train"], folder=config_dir).config
     recipe, data, device = config.recipe, config.data, config.device
     world = join(device_kind(device))
     if not world.is_first:  # only the first process prints warnings
@@ -312,12 +310,12 @@ def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False
         recipe,
         seed=seed,
         device=device,
-        out=own["out"],
+        out=out,
         formats=formats,
         force=force,
         on_epoch=print_epoch,
         world=world,
-        weights=own["weights"] or None,
+        weights=weights,
         probe=config.probe,
     )
     if record.status != "ok":
@@ -326,8 +324,8 @@ def run_command(spec_path: Path, settings: Sequence[str], *, force: bool = False
         return 1
     world.leave()
     if world.is_first:
-        result = json.loads((Path(own["out"]) / RESULT).read_bytes())
+        result = json.loads((Path(out) / RESULT).read_bytes())
         test = result["test_error_percent"]
         suffix = "" if test is None else f", test error {test:.2f} %"
-        print(f"{own['out']}: validation error {record.error_percent:.2f} %{suffix}")
+        print(f"{out}: validation error {record.error_percent:.2f} %{suffix}")
     return 0

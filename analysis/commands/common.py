@@ -25,7 +25,10 @@ def make_parser(name: str, description: str | None, *examples: str) -> argparse.
     """A parser with the arguments of every command: tables, column map, conditions."""
     parser = terminal.parser(name, description, *examples)
     parser.add_argument(
-        "tables", nargs="+", metavar="RUN", help="study folder, or table: .csv, .tsv, .parquet, NDS or pycls .json"
+        "tables",
+        nargs="+",
+        metavar="RUN",
+        help="study folder, folder of studies, or table: .csv, .tsv, .parquet, NDS or pycls .json",
     )
     parser.add_argument(
         "--map",

@@ -24,6 +24,7 @@ def report(argv: list[str]) -> int:
         report.__doc__,
         "runs/demo",
         "runs/a runs/b --failures error=90",
+        "runs/lr --across recipe    # all studies in a folder, with different recipes",
         "nets.csv --map name=arch,error=100-acc,macs=gmacs*1e9,layers --by layers --out pages",
         "runs/demo --watch    # a local page about running studies",
     )
@@ -41,8 +42,12 @@ def report(argv: list[str]) -> int:
     if arguments.port is not None:
         raise ValueError(f"port = {arguments.port}: must be used with --watch")
 
-    written = common.read(arguments).report(
-        arguments.out,
+    table = common.read(arguments)
+    out = arguments.out
+    if out is None and len(table.sources) > 1 and Path(arguments.tables[0]).is_dir():
+        out = arguments.tables[0]  # the first RUN may be a folder of studies
+    written = table.report(
+        out,
         force=arguments.force,
         command=shlex.join(["designspace", "report", *argv]),
         **common.given(arguments, "failures", "match", "across"),
@@ -57,10 +62,11 @@ def report(argv: list[str]) -> int:
 
 def _watch(arguments: argparse.Namespace) -> int:
     from analysis.live import LiveStudies, check_installed, serve
+    from designspace.study import find_studies
 
     if arguments.out is not None:
         raise ValueError(f"out = {arguments.out}: must be left out with --watch, which writes no files")
-    runs = [Path(name) for name in arguments.tables]
+    runs = [run for name in arguments.tables for run in find_studies(name) or [Path(name)]]
     for run in runs:
         if run.exists() and not run.is_dir():
             raise ValueError(f"RUN = {run}: must be a study folder with --watch")

@@ -96,8 +96,25 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def freeze(values: Mapping[str, Any], root: str | Path) -> Study:
-    """Create a study, or check an existing one and grow it if `n` is larger, and open it.
+@dataclass(frozen=True)
+class Prepared:
+    """A study that can be frozen.
+
+    Args:
+        root: the study folder.
+        values: the config as plain values.
+        study: the study if it exists.
+        drawn: what to write; None if an existing study does not change.
+    """
+
+    root: Path
+    values: Mapping[str, Any]
+    study: Study | None
+    drawn: Drawn | None
+
+
+def prepare(values: Mapping[str, Any], root: str | Path) -> Prepared:
+    """Check that a study can be created, resumed, or grown if `n` is larger, without writing to its folder.
 
     Args:
         values: the config as plain values.
@@ -106,37 +123,57 @@ def freeze(values: Mapping[str, Any], root: str | Path) -> Study:
         ValueError: a value is not allowed, a model does not fit the data, or the study has another config.
     """
     paths = StudyPaths(Path(root))
+    if not paths.manifest.exists():
+        check_is_models(paths.models)
+        return Prepared(paths.root, values, None, draw(values))
+    study = Study.open(root)
+    values = with_earlier_padding(values, study)
+    _check_same(study, values)
+    if int(values["n"]) == study.config["n"]:
+        return Prepared(paths.root, values, study, None)
+    drawn = draw(values, study.manifest.get("spaces"))
+    if drawn.data_id != (before := study.manifest["data_id"]):
+        raise ValueError(f"run = {root}: cannot grow, because its data_id is {before} and is {drawn.data_id} now")
+    _new_models(study.models, drawn, root)
+    return Prepared(paths.root, values, study, drawn)
+
+
+def freeze(prepared: Prepared) -> Study:
+    """Create, grow or open a prepared study.
+
+    Raises:
+        ValueError: another command has frozen the study with another config in the meantime.
+    """
+    paths = StudyPaths(prepared.root)
+    if prepared.study is not None and prepared.drawn is None:
+        return prepared.study
     paths.root.mkdir(parents=True, exist_ok=True)
     with _locked(paths.lock):
-        study = None
-        if not paths.manifest.exists():
-            check_is_models(paths.models)
-        else:
-            study = Study.open(root)
-            values = with_earlier_padding(values, study)
-            _check_same(study, values)
-            if int(values["n"]) == study.config["n"]:
-                return study
-        drawn = draw(values, study.manifest.get("spaces") if study else None)
-        if study is not None and drawn.data_id != (before := study.manifest["data_id"]):
-            raise ValueError(f"run = {root}: cannot grow, because its data_id is {before} and is {drawn.data_id} now")
-        old = study.models if study is not None else ()
-        lines = [model.to_line() for model in old + _new_models(old, drawn, root)]
-        replace_file(paths.models, "".join(line + "\n" for line in lines))
-        manifest = (dict(study.manifest) if study else {"created_at": now()}) | {
-            "config": dict(values),
-            "config_hash": config_hash(values),
-            "spaces": drawn.spaces,
-            "frozen_at": now(),
-            "recipe_id": drawn.recipe_id,
-            "data_id": drawn.data_id,
-            "sampling": drawn.sampling,
-            "models": len(lines),
-            "models_sha256": lines_hash(lines),
-            "environment": environment(),
-        }
-        replace_file(paths.manifest, json.dumps(manifest, indent=1))
-    return Study.open(root)
+        before = Study.open(paths.root).manifest if paths.manifest.exists() else None
+        if before != (prepared.study.manifest if prepared.study else None):
+            prepared = prepare(prepared.values, paths.root)
+        if prepared.drawn is not None:
+            _write(paths, prepared.values, prepared.study, prepared.drawn)
+    return Study.open(paths.root)
+
+
+def _write(paths: StudyPaths, values: Mapping[str, Any], study: Study | None, drawn: Drawn) -> None:
+    old = study.models if study is not None else ()
+    lines = [model.to_line() for model in old + _new_models(old, drawn, paths.root)]
+    replace_file(paths.models, "".join(line + "\n" for line in lines))
+    manifest = (dict(study.manifest) if study else {"created_at": now()}) | {
+        "config": dict(values),
+        "config_hash": config_hash(values),
+        "spaces": drawn.spaces,
+        "frozen_at": now(),
+        "recipe_id": drawn.recipe_id,
+        "data_id": drawn.data_id,
+        "sampling": drawn.sampling,
+        "models": len(lines),
+        "models_sha256": lines_hash(lines),
+        "environment": environment(),
+    }
+    replace_file(paths.manifest, json.dumps(manifest, indent=1))
 
 
 def draw(values: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> Drawn:

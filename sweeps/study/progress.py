@@ -6,10 +6,11 @@ Everything is read from the study folder, so it covers all workers, on any machi
 from __future__ import annotations
 
 import contextlib
+import heapq
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rich.text import Text
 
 from designspace import terminal
 from designspace.population import duplicates_text
-from designspace.progress import Status, StudyReader, duration, elapsed_seconds
+from designspace.progress import BEST, Status, StudyReader, duration, elapsed_seconds
 from designspace.spaces import RATES
 from designspace.study import Study, StudyModel, damaged_text
 from designspace.validated import cut
@@ -34,6 +35,27 @@ SHOWN = 10
 
 PLAIN_SECONDS = 10.0
 """Minimum time between lines without a terminal."""
+
+
+def studies_lines(statuses: Mapping[Path, Status]) -> list[str]:
+    """Return the status of studies by folder as lines to print: a row per study, or per space of a single one."""
+    if len(statuses) == 1:
+        return status_lines(*next(iter(statuses.items())))
+    totals = [status.total for status in statuses.values()]
+    done = sum(total.done + total.failures for total in totals)
+    rows: list[tuple[str, ...]] = [
+        ("study", "trainings", "done", "running", "failed", "missing", "best error", "time left")
+    ]
+    for root, status in statuses.items():
+        total = status.total
+        counts = (total.trainings, total.done, total.running, total.failures, total.missing)
+        left = "-" if status.complete else duration(status.seconds_left)
+        rows.append((str(root), *map(str, counts), _percent(total.best_error_percent), left))
+    lines = [f"{len(statuses)} studies: {done} of {sum(total.trainings for total in totals)} trainings have a record"]
+    lines += _aligned(rows)
+    for root, status in statuses.items():
+        lines += [f"{root}: {line}" for line in _problems(status)]
+    return lines
 
 
 def status_lines(root: Path, status: Status) -> list[str]:
@@ -56,16 +78,8 @@ def status_lines(root: Path, status: Status) -> list[str]:
     }
     if not shared:
         del columns["distinct"]
-    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines += [
-        "  " + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    if total.failed:
-        lines.append("failed: " + ", ".join(f"{count} {reason}" for reason, count in total.failed.most_common()))
-    if status.damaged:
-        lines.append(f"{damaged_text(status.damaged)}; the next sweep moves them to set_aside/ and trains again")
+    lines += _aligned([tuple(columns), *zip(*columns.values(), strict=True)])
+    lines += _problems(status)
     if (rate := status.models_per_hour) is not None:
         lines.append(
             f"speed: {rate:,.0f} models per hour"
@@ -78,6 +92,24 @@ def status_lines(root: Path, status: Status) -> list[str]:
         lines.append(f"spent: {duration(status.device_seconds)} of device time{trained}{left}")
     if status.prediction_error is not None:
         lines.append(f"predicted times: typical error {status.prediction_error:.0%}")
+    return lines
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The rows of a table, the first column aligned to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+
+
+def _problems(status: Status) -> list[str]:
+    lines = []
+    if failed := status.total.failed:
+        lines.append("failed: " + ", ".join(f"{count} {reason}" for reason, count in failed.most_common()))
+    if status.damaged:
+        lines.append(f"{damaged_text(status.damaged)}; the next sweep moves them to set_aside/ and trains again")
     return lines
 
 
@@ -115,66 +147,82 @@ class _Numbers(ProgressColumn):
         return Text(str(task.fields.get("numbers", "")))
 
 
-def numbers(status: Status, *, with_time: bool = True) -> str:
-    """Format one line of progress: done, failed, total, time left, best error."""
-    total = status.total
-    best = total.best_error_percent
-    left = f", {duration(status.seconds_left)} left" if with_time and status.seconds_left else ""
+def numbers(statuses: Sequence[Status], *, with_time: bool = True) -> str:
+    """Format one line of progress of one or more studies: done, failed, total, time left, best error."""
+    totals = [status.total for status in statuses]
+    best = min((total.best_error_percent for total in totals if total.best_error_percent is not None), default=None)
+    seconds = [status.seconds_left for status in statuses if not status.complete]
+    left = max(filter(None, seconds), default=None) if None not in seconds else None
     return (
-        f"{total.done} done, {total.failures} failed of {total.trainings}{left}, "
-        f"best error {'-' if best is None else f'{best:.2f} %'}"
+        f"{sum(total.done for total in totals)} done, {sum(total.failures for total in totals)} failed of "
+        f"{sum(total.trainings for total in totals)}{f', {duration(left)} left' if with_time and left else ''}, "
+        f"best error {_percent(best)}"
     )
 
 
-def watch(root: Path, console: Console | None = None) -> None:
-    """Show the progress of a study until every model has a record.
+def watch(roots: Sequence[Path], console: Console | None = None) -> None:
+    """Show the progress of studies until every model has a record.
 
     Args:
-        root: the study folder.
+        roots: the study folders.
         console: standard output by default; without a terminal, a line is printed when the numbers change.
     """
     console = console or Console()
-    reader = StudyReader(Study.open(root))
+    readers = [StudyReader(Study.open(root)) for root in roots]
     if not console.is_terminal:
-        _show_lines(reader, console, threading.Event(), until_complete=True)
+        _show_lines(readers, console, threading.Event(), until_complete=True)
         return
-    status = reader.read()
-    with Live(live_view(root, status), console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
-        while not status.complete and not reader.study_is_gone():
+    statuses = [reader.read() for reader in readers]
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        while True:
+            live.update(live_view(dict(zip(roots, statuses, strict=True))), refresh=True)
+            if all(status.complete or reader.study_is_gone() for reader, status in zip(readers, statuses, strict=True)):
+                break
             time.sleep(WATCH_SECONDS)
-            status = reader.read()
-            live.update(live_view(root, status), refresh=True)
-    if not status.complete:
-        raise ValueError(f"study = {root}: must exist; the folder was moved or deleted")
+            statuses = [reader.read() for reader in readers]
+    if gone := [root for root, status in zip(roots, statuses, strict=True) if not status.complete]:
+        raise ValueError(f"study = {gone[0]}: must exist; the folder was moved or deleted")
 
 
-def live_view(root: Path, status: Status) -> RenderableType:
-    """The progress of every space, the models in training, the failures and the best models, for the terminal."""
-    bars = terminal.table("space", "", "done", "failed", "of", "best error")
-    for group in (*status.groups, status.total):
-        if group is status.total:
-            bars.add_section()
-        bar = ProgressBar(total=group.trainings, completed=group.done + group.failures, width=30)
-        numbers = (str(group.done), str(group.failures), str(group.trainings), _percent(group.best_error_percent))
-        bars.add_row(Text(group.label), bar, *numbers)
-    left = "complete" if status.complete else f"time left: {duration(status.seconds_left)}"
-    if not status.complete and not status.running:
-        left += "; no worker is running"
-    parts: list[RenderableType] = [Text(f"{root}: {left}", style="bold"), bars]
-    if status.running:
+def live_view(statuses: Mapping[Path, Status]) -> RenderableType:
+    """The progress of studies by folder, the models in training, the failures and the best models, for the terminal.
+
+    A single study has a bar for each space, several have a bar each.
+    """
+    several = len(statuses) > 1
+    bars = terminal.table("study" if several else "space", "", "done", "failed", "of", "best error")
+    for root, status in statuses.items():
+        for group in (status.total,) if several else (*status.groups, status.total):
+            if group is status.total and not several:
+                bars.add_section()
+            bar = ProgressBar(total=group.trainings, completed=group.done + group.failures, width=30)
+            numbers = (str(group.done), str(group.failures), str(group.trainings), _percent(group.best_error_percent))
+            bars.add_row(Text(str(root) if several else group.label), bar, *numbers)
+    parts: list[RenderableType] = [Text(f"{root}: {_left(status)}", style="bold") for root, status in statuses.items()]
+    parts.append(bars)
+    claims = [row for status in statuses.values() for row in status.running]
+    if claims:
         running = terminal.table("in training", "epochs done", "error", "time", "host")
-        for model, claim in status.running[:SHOWN]:
+        for model, claim in claims[:SHOWN]:
             error = _percent(claim.errors[-1] if claim.errors else None)
             running.add_row(_name(model), str(claim.epoch), error, duration(elapsed_seconds(claim)), Text(claim.host))
-        parts += [running, *_more(len(status.running))]
-    if status.failed:
+        parts += [running, *_more(len(claims))]
+    if failed := [row for status in statuses.values() for row in status.failed]:
         failures = terminal.table("failed", "status", "message")
-        for model, reason, message in status.failed[-SHOWN:]:
+        for model, reason, message in failed[-SHOWN:]:
             failures.add_row(_name(model), reason, Text(cut(message, 80)))
-        parts += [failures, *_more(len(status.failed))]
-    if status.best:
-        parts.append(Text("best: " + ", ".join(f"{_name(model)} {error:.2f} %" for model, error in status.best)))
+        parts += [failures, *_more(len(failed))]
+    if best := heapq.nsmallest(
+        BEST, (row for status in statuses.values() for row in status.best), key=lambda row: row[1]
+    ):
+        parts.append(Text("best: " + ", ".join(f"{_name(model)} {error:.2f} %" for model, error in best)))
     return Group(*parts)
+
+
+def _left(status: Status) -> str:
+    if status.complete:
+        return "complete"
+    return f"time left: {duration(status.seconds_left)}" + ("" if status.running else "; no worker is running")
 
 
 def _name(model: StudyModel) -> Text:
@@ -186,18 +234,18 @@ def _more(count: int) -> list[Text]:
 
 
 @contextlib.contextmanager
-def show_progress(study: Study, console: Console | None = None) -> Iterator[None]:
-    """Show the progress of a study while the block runs.
+def show_progress(studies: Sequence[Study], console: Console | None = None) -> Iterator[None]:
+    """Show the progress of studies while the block runs.
 
     Args:
-        study: the study.
+        studies: the studies.
         console: standard error by default.
     """
     # A notebook sets FORCE_COLOR, but it cannot show a moving bar.
     console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
     stop = threading.Event()
     show = _show_bar if console.is_terminal else _show_lines
-    thread = threading.Thread(target=show, args=(StudyReader(study), console, stop), daemon=True)
+    thread = threading.Thread(target=show, args=([StudyReader(study) for study in studies], console, stop), daemon=True)
     thread.start()
     try:
         yield
@@ -206,8 +254,8 @@ def show_progress(study: Study, console: Console | None = None) -> Iterator[None
         thread.join()
 
 
-def _show_bar(reader: StudyReader, console: Console, stop: threading.Event) -> None:
-    status = reader.read()
+def _show_bar(readers: Sequence[StudyReader], console: Console, stop: threading.Event) -> None:
+    statuses = [reader.read() for reader in readers]
     with Progress(
         TextColumn("training"),
         BarColumn(12),
@@ -215,25 +263,28 @@ def _show_bar(reader: StudyReader, console: Console, stop: threading.Event) -> N
         console=console,
         refresh_per_second=4,
     ) as progress:
-        task = progress.add_task("", total=status.total.trainings)
+        task = progress.add_task("", total=sum(status.total.trainings for status in statuses))
         while True:
             last = stop.wait(REFRESH_SECONDS)
-            status = reader.read()
-            done = status.total.done + status.total.failures
-            progress.update(task, completed=done, numbers=numbers(status))
+            statuses = [reader.read() for reader in readers]
+            done = sum(status.total.done + status.total.failures for status in statuses)
+            progress.update(task, completed=done, numbers=numbers(statuses))
             if last:
                 return
 
 
-def _show_lines(reader: StudyReader, console: Console, stop: threading.Event, *, until_complete: bool = False) -> None:
+def _show_lines(
+    readers: Sequence[StudyReader], console: Console, stop: threading.Event, *, until_complete: bool = False
+) -> None:
     shown, shown_at = "", 0.0
     while True:
         last = stop.wait(REFRESH_SECONDS)
-        status = reader.read()
-        last = last or (until_complete and (status.complete or reader.study_is_gone()))
-        line = numbers(status, with_time=False)
+        statuses = [reader.read() for reader in readers]
+        ended = (status.complete or reader.study_is_gone() for reader, status in zip(readers, statuses, strict=True))
+        last = last or (until_complete and all(ended))
+        line = numbers(statuses, with_time=False)
         if line != shown and (last or time.monotonic() - shown_at >= PLAIN_SECONDS):
-            console.print(f"training: {numbers(status)}", highlight=False, soft_wrap=True)
+            console.print(f"training: {numbers(statuses)}", highlight=False, soft_wrap=True)
             shown, shown_at = line, time.monotonic()
         if last:
             return

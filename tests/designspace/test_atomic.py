@@ -67,7 +67,7 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_commands_replace_their_own_files_but_not_others(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     run, arguments = (
-        (sample, ["space=regnetx", "n=3", f"out={path}"])
+        (sample, ["space=regnetx", "n=3", "--out", str(path)])
         if path.suffix == ".parquet"
         else (scale, ["RegNetX-200MF", "--macs", "3e8", "--out", str(path)])
     )

@@ -29,12 +29,12 @@ from designspace.spec import BasicStage
         (["sample", "space=regnetx", "a.=3"], "designspace sample: a.=3: must be KEY=VALUE"),
         (["sample", "space=regnetx", "macs=[1,2"], "designspace sample: macs=[1,2: not valid YAML: line"),
         (["sample", "space=[regnetx]"], "designspace sample: space = ['regnetx']: must be a name"),
-        (["sample", "space=regnetx", "out=a.csv"], "designspace sample: out = a.csv: must end in .parquet"),
+        (["sample", "space=regnetx", "--out", "a.csv"], "designspace sample: out = a.csv: must end in .parquet"),
         (
             ["sample", "space=regnetx", "duplicates=5"],
             "designspace sample: duplicates = 5: must be one of keep, drop",
         ),
-        (["sample", "space=regnetx", "out=5"], "designspace sample: out = 5: must end in .parquet"),
+        (["sample", "space=regnetx", "--out", "5"], "designspace sample: out = 5: must end in .parquet"),
         (["sample", "space=5"], "designspace sample: space = 5: must be a name"),
         (["sample", "space=regnetx", "base=5"], "designspace sample: space = 5: must be a name"),
         (
@@ -54,6 +54,10 @@ from designspace.spec import BasicStage
             "designspace scale: rule = x: unknown; must be one",
         ),
         (["scale", "ResNet-50", "--macs", "x"], "designspace scale: --macs = x: must be a number"),
+        (
+            ["scale", "RegNetX-200MF", "--macs", "400"],
+            "designspace scale: macs = 400: must be at least 298,224, the smallest network of rule dWr",
+        ),
         (["scale", "ResNet-50", "--macs", "nan"], "designspace scale: macs = nan: must be greater than 0 and at most"),
         ([""], "designspace: command = '': unknown; run"),
         (["fly"], "designspace: command = fly: unknown; run 'designspace --help'"),
@@ -133,7 +137,7 @@ def test_show_prints_each_stage_and_the_total(capsys: pytest.CaptureFixture[str]
 
 def test_sample_writes_the_population(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "population.parquet"
-    arguments = ["space=anynetx_a", "n=12", "seed=3", "macs=[1e6,9e6]", "template.resolution=32", f"out={out}"]
+    arguments = ["space=anynetx_a", "n=12", "seed=3", "macs=[1e6,9e6]", "template.resolution=32", "--out", str(out)]
     assert main(["sample", *arguments]) == 0
     assert "12 networks of anynetx_a, seed 3" in capsys.readouterr().out
     frame = pd.read_parquet(out)

@@ -1,3 +1,4 @@
+import re
 from typing import Literal
 
 import numpy as np
@@ -114,3 +115,12 @@ def test_errors() -> None:
         scale_to(zoo.spec("ResNet-50"), -1)
     with pytest.raises(ValueError, match="growth = 0"):
         rule_factors("w", 0)
+
+
+@pytest.mark.parametrize("rule", ["w", "r", "dWr"])
+def test_macs_are_reached_down_to_the_smallest_network_of_a_rule(rule: str) -> None:
+    spec = zoo.spec("RegNetX-200MF")
+    with pytest.raises(ValueError, match=r"macs = 400: must be at least [\d,]+, the smallest network of rule") as error:
+        scale_to(spec, 400, rule)
+    smallest = int(re.search(r"at least ([\d,]+)", str(error.value))[1].replace(",", ""))
+    assert complexity(scale_to(spec, smallest, rule)[0]).macs == smallest

@@ -111,7 +111,7 @@ def test_draws_do_not_depend_on_the_process(tmp_path: Path) -> None:
     program = "import sys; from designspace.cli import main; sys.exit(main())"
     files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     arguments = ["sample", "space=regnetx", "n=8", "macs=[100e6,120e6]"]
-    processes = [subprocess.Popen([sys.executable, "-c", program, *arguments, f"out={file}"]) for file in files]
+    processes = [subprocess.Popen([sys.executable, "-c", program, *arguments, f"--out={file}"]) for file in files]
     assert [process.wait() for process in processes] == [0, 0]
     first, second = (pd.read_parquet(file).spec_id.tolist() for file in files)
     assert first == second == draw("regnetx", 8)

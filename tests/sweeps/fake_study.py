@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import designspace.study
+import sweeps.study.freeze
 import sweeps.worker.process
 from designspace.atomic import replace_file
 from designspace.study import Record, Study, StudyModel, StudyPaths, lines_hash, now, record_key
 from designspace.times import TimePredictor
 from sweeps.data import ImageError
 from sweeps.study.claims import Claims
+from sweeps.study.freeze import prepare
 from sweeps.worker.task import ContextLost, Task, Trainer
 from sweeps.worker.worker import Worker
+
+
+def freeze(values: Mapping[str, Any], root: Path) -> Study:
+    """The study of a config, frozen in a folder."""
+    return sweeps.study.freeze.freeze(prepare(values, root))
 
 
 def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Study:

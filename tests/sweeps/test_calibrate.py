@@ -59,12 +59,13 @@ def test_an_optimum_at_the_edge_is_a_warning() -> None:
 
 
 def test_every_pair_is_a_study_and_the_best_pair_is_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sweep(argv: list[str]) -> tuple[SimpleNamespace, None, SimpleNamespace]:
+    def sweep(argv: list[str]) -> list[SimpleNamespace]:
         values = dict(word.split("=", 1) for word in argv)
         rate, decay = float(values["recipe.learning_rate"]), float(values["recipe.weight_decay"])
         trained = {str(record.index): record for record in records(20 + abs(rate - 0.2) + decay, 30)}
         study = SimpleNamespace(read_records=lambda: (trained, {}))
-        return study, None, SimpleNamespace(recipe=load_recipe(learning_rate=rate, weight_decay=decay))
+        config = SimpleNamespace(recipe=load_recipe(learning_rate=rate, weight_decay=decay))
+        return [SimpleNamespace(study=study, config=config)]
 
     monkeypatch.setattr(launch, "sweep", sweep)
     rows, recipe = calibrate(["experiment=smoke"], [0.1, 0.2, 0.4], [0.0, 1e-4], 2, tmp_path)
@@ -78,25 +79,26 @@ def test_every_pair_is_a_study_and_the_best_pair_is_the_recipe(tmp_path: Path, m
     ("arguments", "message"),
     [
         (["experiment=smoke"], "^lr: required"),
-        (["lr=[0.1,high]"], r"^lr = \[0\.1, 'high'\]: must be numbers"),
-        (["lr=[-1]"], "^lr = -1: must be greater than 0"),
-        (["lr=[1]", "wd=[-1]"], "^wd = -1: must be at least 0"),
-        (["lr=[0.1]", "models=0"], "^models = 0: must be at least 1"),
-        (["lr=[0.1]", "plan=only"], "^plan=only: must be left out, because the calibration sets n, run, plan"),
-        (["lr=[0.1]", "n=3"], "^n=3: must be left out"),
+        (["--lr", "0.1,high"], "^lr = 0\\.1,high: must be numbers"),
+        (["--lr=-1"], "^lr = -1: must be greater than 0"),
+        (["--lr=1", "--wd=-1"], "^wd = -1: must be at least 0"),
+        (["--lr=0.1", "--models=0"], "^models = 0: must be at least 1"),
+        (["--lr=0.1", "plan=only"], "^plan=only: must be left out, because the calibration sets n, run, plan"),
+        (["--lr=0.1", "n=3"], "^n=3: must be left out"),
         (
             [
-                "lr=[0.1]",
+                "--lr=0.1",
                 "experiment=smoke",
                 "+spaces.inverted.parameters.learning_rate={distribution: choice,options: [1]}",
             ],
             r"^spaces\.inverted\.parameters\.learning_rate: must be null, because the calibration sets",
         ),
-        (["lr=[0.1]", "++run=elsewhere"], r"^\+\+run=elsewhere: must be left out"),
-        (["lr=[0.1]", "--", "--cfg=job"], "use them with designspace sweep"),
-        (["lr=[0.1]", "wd=[0]", "recipe.weight_decay=0.1"], "^recipe.weight_decay=0.1: must be left out"),
+        (["--lr=0.1", "++run=elsewhere"], r"^\+\+run=elsewhere: must be left out"),
+        (["--lr=0.1", "--try", "epochs=1"], "^--try = .*must be used with --for ranking"),
+        (["--for", "ranking", "--lr=0.1"], "^--lr = .*must be used with --for rate"),
+        (["--lr=0.1", "--wd=0", "recipe.weight_decay=0.1"], "^recipe.weight_decay=0.1: must be left out"),
         (["--for", "ranking", "experiment=smoke", "n=3"], "^n=3: must be left out"),
-        (["--for", "ranking", "experiment=smoke", "models=1", "try=[epochs=0]"], "epochs = 0: must be at least 1"),
+        (["--for", "ranking", "experiment=smoke", "--models=1", "--try", "epochs=0"], "epochs = 0: must be at least 1"),
     ],
 )
 def test_user_errors_are_one_line(arguments: list[str], message: str) -> None:
@@ -107,16 +109,16 @@ def test_user_errors_are_one_line(arguments: list[str], message: str) -> None:
 def test_recipes_are_tried_on_the_same_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[list[str]] = []
 
-    def sweep(argv: list[str]) -> tuple[None, None, None]:
+    def sweep(argv: list[str]) -> list[None]:
         calls.append(argv)
-        return None, None, None
+        return [None]
 
     monkeypatch.setattr(launch, "sweep", sweep)
     tried = ["epochs=1", "epochs=2 recipe.resolution=[4,8]"]
     studies, reference, base = try_recipes(["experiment=smoke", "recipe.epochs=3"], tried, "", 5, tmp_path)
     assert [study.name for study in studies] == ["epochs-3", "epochs-12", "epochs-1", "epochs-2-resolution-4-8"]
     assert (reference, base) == ("epochs-12", "epochs-3")
-    assert calls[-1][-4:] == ["recipe.epochs=2", "recipe.resolution=[4,8]", "n=5", f"run={studies[-1]}"]
+    assert calls[-1][-4:] == ["recipe.epochs=2", "recipe.resolution=[4,8]", "n=5", f"++run='{studies[-1]}'"]
     assert all("training_seeds=[0,1]" in call for call in calls)
     assert "training_seeds=[2, 3]" in calls[1]
 
@@ -124,7 +126,7 @@ def test_recipes_are_tried_on_the_same_models(tmp_path: Path, monkeypatch: pytes
 def test_fewer_epochs_and_half_the_resolution_are_tried_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "sweep", lambda _: (None, None, None))
+    monkeypatch.setattr(launch, "sweep", lambda _: [None])
     overrides = ["experiment=demo", "recipe.epochs=4", "training_seeds=[3]"]
     names = [study.name for study in try_recipes(overrides, [], "epochs=20", 5, tmp_path)[0]]
     half = [f"epochs-{epochs}-resolution-14" for epochs in (1, 2, 4, 8)]
@@ -132,8 +134,11 @@ def test_fewer_epochs_and_half_the_resolution_are_tried_by_default(
 
 
 def test_a_calibration_for_ranking_ends_with_the_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    overrides = ["experiment=smoke", "models=4", "data.subset=200", "recipe.epochs=1", "training_seeds=[0]"]
-    assert command(["--for", "ranking", *overrides, "reference=epochs=2", "try=[resolution=4]", f"out={tmp_path}"]) == 0
+    overrides = ["experiment=smoke", "--models=4", "data.subset=200", "recipe.epochs=1", "training_seeds=[0]"]
+    assert (
+        command(["--for", "ranking", *overrides, "--reference=epochs=2", "--try=resolution=4", f"--out={tmp_path}"])
+        == 0
+    )
     assert "Spearman's rho" in capsys.readouterr().out
     rows = list(csv.DictReader(io.StringIO((tmp_path / "ranking.csv").read_text())))
     assert [row["recipe"] for row in rows[:3]] == ["epochs-1", "epochs-2", "resolution-4"]

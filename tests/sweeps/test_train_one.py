@@ -129,8 +129,8 @@ def test_an_interrupted_training_ends_in_the_same_weights(tmp_path: Path, monkey
 def test_the_command_writes_a_folder_with_weights_and_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("safetensors")
     save_spec(SPEC, tmp_path / "spec.yaml")
-    settings = ["recipe.epochs=1", "recipe.batch_size=32", "data=digits", "device=cpu", "to=json"]
-    assert train_command([str(tmp_path / "spec.yaml"), *settings, f"out={tmp_path / 'out'}"]) == 0
+    settings = ["recipe.epochs=1", "recipe.batch_size=32", "data=digits", "device=cpu", "--to=json"]
+    assert train_command([str(tmp_path / "spec.yaml"), *settings, f"--out={tmp_path / 'out'}"]) == 0
     printed = capsys.readouterr().out
     assert "epoch 1/1" in printed
     assert "test error" in printed
@@ -145,9 +145,9 @@ def test_the_command_writes_a_folder_with_weights_and_card(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["data=digits"], "out: required"),
-        (["out=x", "seed=one"], "seed = 'one': must be an integer"),
-        (["out=x", "to=yam"], r"to = yam: unknown; did you mean yaml"),
+        (["data=digits"], "--out: required"),
+        (["--out", "x", "--seed", "one"], "--seed = one: must be an integer"),
+        (["--out", "x", "--to", "yam"], r"to = yam: unknown; did you mean yaml"),
     ],
 )
 def test_the_command_rejects_wrong_settings(settings: list[str], message: str) -> None:
@@ -255,7 +255,7 @@ def test_a_training_starts_from_the_weights_of_another(trained: Path, tmp_path: 
     spec = tmp_path / "spec.yaml"
     save_spec(SPEC, spec)
     settings = ["data=digits", "data.subset=320", "data.validation_size=300", "recipe.epochs=1", "device=cpu"]
-    assert train_command([str(spec), *settings, f"out={tmp_path / 'c'}", f"weights={tmp_path / 'weights.pt'}"]) == 0
+    assert train_command([str(spec), *settings, f"--out={tmp_path / 'c'}", f"--weights={tmp_path / 'weights.pt'}"]) == 0
     assert json.loads((tmp_path / "c" / "training.json").read_text())["initial_weights"]["head"] == "loaded"
 
 

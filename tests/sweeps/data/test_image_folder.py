@@ -265,7 +265,7 @@ def command(root: Path, out: Path, *settings: str) -> list[str]:
     save_spec(ModelSpec.from_mapping(SPEC), out / "spec.yaml")
     data = ["data=image_folder", f"data.root={root}", "data.resolution=8", "data.workers=0", "data.validation_size=8"]
     recipe = ["recipe.epochs=3", "recipe.batch_size=8", "device=cpu", "device.dtype=float32"]
-    return [str(out / "spec.yaml"), *data, *recipe, f"out={out / 'trained'}", *settings]
+    return [str(out / "spec.yaml"), *data, *recipe, f"--out={out / 'trained'}", *settings]
 
 
 def test_images_with_16_bits_can_be_trained_on(tmp_path: Path) -> None:

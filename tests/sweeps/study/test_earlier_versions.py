@@ -10,13 +10,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fake_study import freeze
 
 from analysis import load
 from designspace.progress import StudyReader
 from designspace.study import Study
 from designspace.times import load_any_constants
 from sweeps.compose import compose
-from sweeps.study.freeze import freeze
 
 STUDIES = sorted((Path(__file__).parents[2] / "data" / "studies").iterdir())
 SETTINGS = ("experiment=smoke", "device=cpu", "recipe.epochs=1", "data.subset=300")

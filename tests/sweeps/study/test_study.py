@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from fake_study import make_study, work
+from fake_study import freeze, make_study, work
 from rich.console import Console
 
 import sweeps.study.freeze
@@ -32,7 +32,7 @@ from designspace.study import Record, Study, StudyModel
 from sweeps.compose import compose
 from sweeps.config import TrainingConfig
 from sweeps.study.claims import Claims
-from sweeps.study.freeze import Drawn, changes, draw, freeze
+from sweeps.study.freeze import Drawn, changes, draw
 from sweeps.study.progress import live_view, numbers, sampling_lines, status_lines
 
 
@@ -247,7 +247,7 @@ def test_status_counts_shared_trainings_once(tmp_path):
     assert status.training_seconds_left == pytest.approx(400, rel=0.02)
     text = "\n".join(status_lines(study.paths.root, status))
     assert "2 of 6 trainings have a record\n8 models, 6 distinct: a network drawn twice is trained once\n" in text
-    assert "2 done, 0 failed of 6" in numbers(status)
+    assert "2 done, 0 failed of 6" in numbers([status])
 
 
 def test_groups_of_status_sum_to_the_total(tmp_path):
@@ -293,7 +293,7 @@ def test_time_left_subtracts_time_already_trained(tmp_path):
     assert StudyReader(study).read().seconds_left == pytest.approx(60, rel=0.1)  # the last one alone
     record(study.models[2])
     assert StudyReader(study).read().seconds_left == 0
-    assert " left" not in numbers(StudyReader(study).read())
+    assert " left" not in numbers([StudyReader(study).read()])
 
 
 def test_active_time_of_a_resumed_training(tmp_path):
@@ -358,7 +358,7 @@ def test_the_live_view_shows_failures_and_models_in_training(tmp_path):
     assert claims.take(study.models[2].key)
     claims.beat(study.models[2].key, epoch=3)
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(live_view(study.paths.root, StudyReader(study).read()))
+    console.print(live_view({study.paths.root: StudyReader(study).read()}))
     shown = console.export_text()
     assert re.search(r"b #0 +diverged +the loss is \[nan\]", shown)
     assert re.search(r"a #1 +3 ", shown)

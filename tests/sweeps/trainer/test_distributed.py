@@ -34,7 +34,7 @@ from sweeps.trainer.images import ResidentLoader
 from sweeps.trainer.stream import Stream
 from sweeps.trainer.trainer import arithmetic, check_size, make_loader, measure_error
 
-SETTINGS = ("recipe.epochs=2", "data=digits", "device=cpu", "out=out")
+SETTINGS = ("recipe.epochs=2", "data=digits", "device=cpu", "--out=out")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -20,8 +19,8 @@ from fake_study import make_study, read_records, work
 from designspace.claims import read_claim
 from designspace.progress import StudyReader
 from designspace.study import Record, Study
-from sweeps.compose import Composed, compose
-from sweeps.launch import failure_text, start_workers
+from sweeps.compose import compose
+from sweeps.launch import Sweep, failure_text, start_workers
 from sweeps.study.claims import Claims
 from sweeps.worker.worker import WorkerError
 
@@ -42,9 +41,9 @@ Worker(study, Claims(study.paths.claims, "foreign", 2), trainer="fake_study.open
 """
 
 
-def two_jobs() -> Composed:
-    """The command line of two workers on a cluster."""
-    return compose(["experiment=smoke", "hydra/launcher=slurm_gpu", "worker=0,1"], multirun=True)
+def two_jobs(study: Study) -> list[Sweep]:
+    """The sweep of two workers on a cluster."""
+    return [Sweep(study, compose(["experiment=smoke", "hydra/launcher=slurm_gpu", "worker=0,1"], multirun=True))]
 
 
 def start_foreign(study: Study) -> subprocess.Popen[bytes]:
@@ -118,16 +117,16 @@ def test_the_driver_returns_although_a_job_died(tmp_path, monkeypatch, interrupt
     study = make_study(tmp_path / "study", 2)
     returned = []
 
-    def launch(argv: Sequence[str]) -> None:
+    def launch(*_: object) -> None:
         work(study, "fake_study.open_good")
         time.sleep(600)  # like a launcher that does not notice the death of its job
         returned.append(True)
 
-    monkeypatch.setattr("sweeps.launch.run_hydra", launch)
+    monkeypatch.setattr("sweeps.launch.launch", launch)
     monkeypatch.setattr("sweeps.launch.ENDING_SECONDS", 0.5)
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        start_workers([], two_jobs(), study)
+        start_workers(two_jobs(study))
     finally:
         signal.signal(signal.SIGINT, before)
     assert returned == []
@@ -138,7 +137,7 @@ def test_the_driver_waits_for_the_other_jobs_when_one_fails(tmp_path, monkeypatc
     study = make_study(tmp_path / "study", 6)
     others = []
 
-    def launch(argv: Sequence[str]) -> None:
+    def launch(*_: object) -> None:
         others.append(start_foreign(study))
         deadline = time.monotonic() + 60
         while not list(study.paths.claims.iterdir()):
@@ -146,11 +145,11 @@ def test_the_driver_waits_for_the_other_jobs_when_one_fails(tmp_path, monkeypatc
             time.sleep(0.02)
         raise RuntimeError("Job (task=0) failed during processing with trace:\nJob not requeued")
 
-    monkeypatch.setattr("sweeps.launch.run_hydra", launch)
-    start_workers([], two_jobs(), study)
+    monkeypatch.setattr("sweeps.launch.launch", launch)
+    start_workers(two_jobs(study))
     assert len(study.recorded_keys()) == 6
     assert others[0].wait(30) == 0
-    assert "a worker ended before the study was done: Job not requeued" in caplog.text
+    assert "a worker ended early: Job not requeued" in caplog.text
     assert "waiting for workers that train models" in caplog.text
 
 
@@ -158,13 +157,13 @@ def test_the_driver_returns_if_no_claim_is_live(tmp_path, monkeypatch, caplog):
     study = make_study(tmp_path / "study", 2)
     (study.paths.claims / study.models[0].key).write_text("[]")
 
-    def launch(argv: Sequence[str]) -> None:
+    def launch(*_: object) -> None:
         raise RuntimeError("all jobs have ended")
 
     slept = []
-    monkeypatch.setattr("sweeps.launch.run_hydra", launch)
+    monkeypatch.setattr("sweeps.launch.launch", launch)
     monkeypatch.setattr("sweeps.launch.time.sleep", slept.append)
-    start_workers([], two_jobs(), study)
+    start_workers(two_jobs(study))
     assert sum(slept) <= 2
     assert "waiting" not in caplog.text
 
