@@ -10,7 +10,7 @@ import pytest
 
 import analysis
 import designspace as ds
-from benchmarks.studies.claims import Claim, Correlations, Means, Pairs, correlation_difference, overall
+from benchmarks.studies.claims import Claim, Correlations, Means, Pairs, correlation_difference, counted, overall
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.exact import V1_TABLES, mobilenet_v1_counts
 from benchmarks.studies.pages import write_overview, write_page, write_plan
@@ -46,7 +46,8 @@ def test_the_verdict_depends_only_on_the_interval(expected, margin, interval, ve
 def test_one_contradicted_claim_contradicts_the_paper():
     assert overall(["agrees", "agrees"]) == "agrees"
     assert overall(["agrees", "not detectable"]) == "not detectable"
-    assert overall(["agrees", "not detectable", "contradicts"]) == "contradicts"
+    assert overall(pd.Series(["agrees", "not detectable", "contradicts"])) == "contradicts"
+    assert counted(["agrees", "contradicts", "agrees"]) == "2 agree, 1 contradicts"
 
 
 @pytest.mark.parametrize("noise", ["normal", "heavy-tailed"])
@@ -162,6 +163,7 @@ def test_a_page_follows_from_the_stored_table(name, tmp_path):
     findings = write_page(study, tmp_path / name)
     write_overview(tmp_path)
     page = (tmp_path / name / "README.md").read_text()
+    assert f"**Verdict: {overall(findings['verdict'])}**" in page
     for row in findings.itertuples():
         assert row.claim in page
         assert np.isnan(row.estimate) or f"{row.estimate:+.2f} ({row.lower:+.2f} to {row.upper:+.2f})" in page
