@@ -13,6 +13,7 @@ import designspace as ds
 from benchmarks.studies.claims import Claim, Correlations, Means, Pairs, correlation_difference, counted, overall
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.exact import V1_TABLES, mobilenet_v1_counts
+from benchmarks.studies.markdown import markdown_table
 from benchmarks.studies.pages import write_overview, write_page, write_plan
 from benchmarks.studies.study import Definition, Results
 from sweeps.compose import compose
@@ -121,6 +122,10 @@ def test_every_study_can_be_drawn_at_the_scale_of_the_papers(name):
         population = study_space(values, label, IMAGENET).sample(1)
         assert population[0].resolution >= 112
         assert population.complexity.macs[0] >= 1e7
+
+
+def test_table_cells_may_contain_the_separator():
+    assert markdown_table(["a", "b"], [["|x|", 1]]).splitlines()[-1] == r"| \|x\| | 1 |"
 
 
 def write_study(study, frame, folder):
