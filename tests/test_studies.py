@@ -10,9 +10,10 @@ import pytest
 
 import analysis
 import designspace as ds
-from benchmarks.studies.claims import Claim, Correlations, Means, Pairs, correlation_difference, overall
+from benchmarks.studies.claims import Claim, Correlations, Means, Pairs, correlation_difference, counted, overall
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.exact import V1_TABLES, mobilenet_v1_counts
+from benchmarks.studies.markdown import markdown_table
 from benchmarks.studies.pages import write_overview, write_page, write_plan
 from benchmarks.studies.study import Definition, Results
 from sweeps.compose import compose
@@ -46,7 +47,8 @@ def test_the_verdict_depends_only_on_the_interval(expected, margin, interval, ve
 def test_one_contradicted_claim_contradicts_the_paper():
     assert overall(["agrees", "agrees"]) == "agrees"
     assert overall(["agrees", "not detectable"]) == "not detectable"
-    assert overall(["agrees", "not detectable", "contradicts"]) == "contradicts"
+    assert overall(pd.Series(["agrees", "not detectable", "contradicts"])) == "contradicts"
+    assert counted(["agrees", "contradicts", "agrees"]) == "2 agree, 1 contradicts"
 
 
 @pytest.mark.parametrize("noise", ["normal", "heavy-tailed"])
@@ -122,6 +124,10 @@ def test_every_study_can_be_drawn_at_the_scale_of_the_papers(name):
         assert population.complexity.macs[0] >= 1e7
 
 
+def test_table_cells_may_contain_the_separator():
+    assert markdown_table(["a", "b"], [["|x|", 1]]).splitlines()[-1] == r"| \|x\| | 1 |"
+
+
 def write_study(study, frame, folder):
     folder.mkdir()
     frame.to_parquet(folder / "table.parquet", index=False)
@@ -162,6 +168,7 @@ def test_a_page_follows_from_the_stored_table(name, tmp_path):
     findings = write_page(study, tmp_path / name)
     write_overview(tmp_path)
     page = (tmp_path / name / "README.md").read_text()
+    assert f"**Verdict: {overall(findings['verdict'])}**" in page
     for row in findings.itertuples():
         assert row.claim in page
         assert np.isnan(row.estimate) or f"{row.estimate:+.2f} ({row.lower:+.2f} to {row.upper:+.2f})" in page

@@ -7,7 +7,8 @@ wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -261,8 +262,16 @@ def models_needed(claim: Claim, estimate: pd.Series) -> float:
     return float(np.ceil(estimate["n"] * (estimate["detectable"] / distance) ** 2)) if distance > 0 else np.inf
 
 
-def overall(verdicts: Sequence[str]) -> str:
-    """The verdict of a study."""
-    if CONTRADICTS in verdicts:
+def overall(verdicts: Iterable[str]) -> str:
+    """The verdict of a study from those of its claims."""
+    distinct = set(verdicts)
+    if CONTRADICTS in distinct:
         return CONTRADICTS
-    return AGREES if set(verdicts) == {AGREES} else UNDECIDED
+    return AGREES if distinct == {AGREES} else UNDECIDED
+
+
+def counted(verdicts: Iterable[str]) -> str:
+    """The numbers of claims with each verdict, like "3 agree, 1 contradicts"."""
+    counts, plural = Counter(verdicts), {AGREES: "agree", CONTRADICTS: "contradict"}
+    texts = [(count, verdict if count == 1 else plural.get(verdict, verdict)) for verdict, count in counts.items()]
+    return ", ".join(f"{count} {text}" for count, text in texts)

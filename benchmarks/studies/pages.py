@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots.style import figure_bytes
-from benchmarks.studies.claims import RULE, UNDECIDED, overall
+from benchmarks.studies.claims import RULE, UNDECIDED, counted, overall
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.drawing import claims_figure
 from benchmarks.studies.markdown import markdown_table
@@ -82,13 +82,12 @@ def page(
     discussion: str,
 ) -> str:
     """The page as Markdown."""
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in claims["verdict"].value_counts().items())
     commands = [f"designspace sweep experiment={name} run=runs/{name}" for name in study.experiments]
     runs = " ".join(f"runs/{name}" for name in study.experiments)
     parts = [
         f"# {study.title}",
         study.question,
-        f"**Verdict: {overall(claims['verdict'])}** ({len(claims)} claims: {counts}).",
+        f"**Verdict: {overall(claims['verdict'])}** ({len(claims)} claims: {counted(claims['verdict'])}).",
         "![Claims](claims.svg)",
         *finding_lines(claims),
         discussion,
@@ -189,9 +188,8 @@ def write_overview(root: Path) -> None:
         if not (root / name / PAGE).exists():
             continue
         verdicts = study.findings(Results.read(root / name))["verdict"]
-        counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.value_counts().items())
         link = f"[{study.title}]({name}/{PAGE})"
-        rows.append((link, study.question, f"**{overall(list(verdicts))}**", counts))
+        rows.append((link, study.question, f"**{overall(verdicts)}**", counted(verdicts)))
     text = [
         "# Studies",
         "Claims of the papers, tested with this toolkit. Each page has the protocol, the sample size chosen before the "
