@@ -25,6 +25,7 @@ from designspace.study import Record
 ROOT = Path(__file__).parents[2]
 
 SPECS = [zoo.spec(name).to_mapping() for name in ("RegNetY-200MF", "EfficientNet-B0", "VGG-16", "Xception-299")]
+_STAGE = {"block": "bottleneck", "se_ratio": [0, 0.25, 0.25], "downsample": "avg"}
 SPACES: list[dict[str, Any]] = [
     {"base": "regnetx", "constraints": {"macs": [1e8, 2e8], "batch_size": 64}, "parameters": {"w_0": {"low": 16}}},
     {
@@ -47,7 +48,7 @@ SPACES: list[dict[str, Any]] = [
         },
         "increasing": ["width"],
         "constraints": {"training_memory": [0, 1e9], "envelope": "regnet"},
-        "template": {"strides": [1, 2, 2], "stem": None, "head": {"hidden": [10]}, "stage": {"block": "bottleneck"}},
+        "template": {"strides": [1, 2, 2], "stem": None, "head": {"hidden": [10]}, "stage": _STAGE},
         "size": 1e6,
     },
 ]

@@ -1,8 +1,9 @@
-"""Specs as torchvision RegNets (`torchvision.models.regnet`)."""
+"""Specs as torchvision networks: RegNets here, ResNets of basic blocks and VGGs in `torchvision_classic`."""
 
 from __future__ import annotations
 
 from designspace.export.target import Support, key_map, python_file
+from designspace.export.torchvision_classic import resnet_source, vgg_source
 from designspace.spec import BottleneckStage, ModelSpec
 
 VERSION = "0.28.0"
@@ -62,11 +63,14 @@ NAMES = {
 
 
 def torchvision_source(spec: ModelSpec) -> str:
-    """A Python file that builds the network in torchvision: `BlockParams`, `build()`, `load(weights)`, the key map.
+    """A Python file that builds the network in torchvision: `build()`, `load(weights)`, the key map.
 
     Raises:
-        NotExpressible: torchvision's RegNet cannot express the network.
+        NotExpressible: torchvision's RegNet, ResNet and VGG cannot express the network.
     """
+    classic = {"basic": resnet_source, "vanilla": vgg_source}.get(spec.stages[0].block)
+    if classic is not None:
+        return classic(spec, VERSION)
     SUPPORT.check(spec)
     stages = [stage for stage in spec.stages if isinstance(stage, BottleneckStage)]
     ratios = {stage.se_ratio for stage in stages}

@@ -50,6 +50,22 @@ TIMM = {
     "1×1 head, dropout": two(bottleneck(se_ratio=0.5), activation="relu6", head={"width": 100, "dropout": 0.1}),
 }
 BASIC = {"block": "basic", "depth": 2, "width": 16}
+RESNET_STEM = {"width": 64, "kernel_size": 7, "max_pool": True}
+VGG = {"block": "vanilla", "depth": 2, "width": 16, "stride": 1, "max_pool": True}
+VGG_512 = {
+    "resolution": 32,
+    "stem": None,
+    "stages": [VGG, VGG | {"depth": 1, "width": 512, "max_pool": False}],
+    "head": {"classes": 10, "pool_size": 7, "hidden": [4096, 4096], "dropout": 0.5},
+}
+CLASSIC = {
+    "VGG with batch norm": VGG_512 | {"conv_bias": True},
+    "basic": {
+        "resolution": 64,
+        "stem": RESNET_STEM,
+        "stages": [BASIC | {"width": 64 * 2**i, "depth": 1 + i % 2, "stride": min(2, 1 + i)} for i in range(4)],
+    },
+}
 TIMM |= {
     **{f"shortcut {d}": two(bottleneck(downsample=d), resolution=33) for d in ("avg", "none")},
     "basic, average shortcut": two(BASIC | {"downsample": "avg"}, resolution=33),
@@ -124,6 +140,7 @@ TIMM |= {
 }
 CASES = [(target, name, mapping) for target in TARGETS for name, mapping in BOTH.items()]
 CASES += [("timm", name, mapping) for name, mapping in TIMM.items()]
+CASES += [("torchvision", name, mapping) for name, mapping in CLASSIC.items()]
 
 
 def module_of(text: str) -> ModuleType:
@@ -187,12 +204,28 @@ def test_same_logits(target, name, mapping, tmp_path):
         ("timm", "ConvNeXt-T"),
         ("torchvision", "RegNetX-400MF"),
         ("torchvision", "RegNetY-200MF"),
+        ("torchvision", "ResNet-34"),
         ("torchvision", "ResNeXt-50-32x4d"),
     ],
 )
 def test_same_logits_of_published_networks(target, name, tmp_path):
     need("safetensors", target, "torchvision")
     assert difference(zoo.spec(name), target, tmp_path) < 1e-5
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.names() if name.startswith("VGG")])
+def test_layers_of_published_vggs_equal_those_of_torchvision(name):
+    need("torchvision")
+    from torchvision import models
+
+    exported = module_of(torchvision_source(zoo.spec(name)))
+    with torch.device("meta"):
+        ours, theirs = build_network(zoo.spec(name)), exported.build()
+        published = getattr(models, name.lower().replace("-", "", 1).replace("-", "_"))()
+    tensors = {key: value.shape for key, value in theirs.state_dict().items()}
+    assert tensors == {key: value.shape for key, value in published.state_dict().items()}
+    modules = ((*key.rpartition("."), value.shape) for key, value in ours.state_dict().items())
+    assert tensors == {f"{exported.KEYS[module]}.{tensor}": shape for module, _, tensor, shape in modules}
 
 
 def test_swapped_weights_change_the_logits(tmp_path, monkeypatch):
@@ -258,7 +291,18 @@ def test_exported_regnet_has_the_parameter_count_of_the_library():
         ("timm", CONVNEXT | {"norm": "batch"}, "norm = 'batch': must be layer"),
         ("timm", CONVNEXT | {"stem": {"width": 16}}, "stem.padding = 'same': must be valid"),
         ("torchvision", CONVNEXT, "torchvision: .*"),
-        ("torchvision", two({"block": "basic", "depth": 1, "width": 16}), "block = 'basic': must be bottleneck"),
+        ("torchvision", {"stages": [bottleneck(), BASIC]}, "stages.1.block = 'basic': must be bottleneck"),
+        ("torchvision", two(BASIC), "stem = .*: must be width=64 kernel_size=7 max_pool=True"),
+        (
+            "torchvision",
+            two(BASIC, stem=RESNET_STEM),
+            r"width of the stages = \(16, 32\): must be \(64, 128, 256, 512\)",
+        ),
+        ("torchvision", two(BASIC | {"se_ratio": 0.5}, stem=RESNET_STEM), "width of the stages"),
+        ("torchvision", two(VGG), "stem = .*: must be None"),
+        ("torchvision", two(VGG, stem=None), "conv_bias = False: must be True with batch norm"),
+        ("torchvision", two(VGG | {"stride": 2}, stem=None, batch_norm=False), "stages.0.stride = 2: must be 1"),
+        ("torchvision", two(VGG, stem=None, batch_norm=False), "width of the last stage = 32: must be 512"),
         ("torchvision", two(bottleneck(), activation="gelu"), "activation = 'gelu'"),
         ("torchvision", two(bottleneck(kernel_size=5)), "stages.0.kernel_size = 5: must be 3"),
         ("torchvision", two(bottleneck(), head={"width": 64}), "head.width = 64"),

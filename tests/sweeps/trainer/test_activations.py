@@ -80,6 +80,21 @@ def test_a_channel_is_dead_if_it_never_fires_for_any_image_and_position() -> Non
 BLOCKS: dict[str, tuple[dict[str, Any], list[int], bool]] = {
     "bottleneck": ({"block": "bottleneck", "bottleneck_ratio": 4}, [8, 8, 8], True),
     "bottleneck with SE": ({"block": "bottleneck", "bottleneck_ratio": 2, "se_ratio": 0.25}, [16, 16, 16], True),
+    "bottleneck with SE at the output": (
+        {"block": "bottleneck", "bottleneck_ratio": 2, "se_ratio": 0.25, "se_position": "output"},
+        [16, 16, 16],
+        True,
+    ),
+    "RegNetZ": (
+        {"block": "bottleneck", "bottleneck_ratio": 0.25, "se_ratio": 0.25, "downsample": "none", "linear": True},
+        [32, 32, 32],
+        False,
+    ),
+    "basic with SE and average pooling": (
+        {"block": "basic", "se_ratio": 0.25, "downsample": "avg"},
+        [32, 32, 32],
+        True,
+    ),
     "inverted bottleneck, b < 1": ({"block": "bottleneck", "bottleneck_ratio": 0.5}, [32, 32, 32], True),
     "basic": ({"block": "basic"}, [32, 32, 32], True),
     "plain": ({"block": "basic", "residual": False}, [32, 32, 32], True),
