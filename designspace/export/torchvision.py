@@ -1,8 +1,10 @@
-"""Specs as torchvision RegNets (`torchvision.models.regnet`)."""
+"""Specs as torchvision networks: RegNet here, others in `torchvision_mobile` and `torchvision_convnext`."""
 
 from __future__ import annotations
 
 from designspace.export.target import Support, key_map, python_file
+from designspace.export.torchvision_convnext import convnext_source
+from designspace.export.torchvision_mobile import mobile_source
 from designspace.spec import BottleneckStage, ModelSpec
 
 VERSION = "0.28.0"
@@ -65,8 +67,12 @@ def torchvision_source(spec: ModelSpec) -> str:
     """A Python file that builds the network in torchvision: `BlockParams`, `build()`, `load(weights)`, the key map.
 
     Raises:
-        NotExpressible: torchvision's RegNet cannot express the network.
+        NotExpressible: torchvision's RegNet, EfficientNet, MobileNetV3 or ConvNeXt cannot express the network.
     """
+    if spec.stages[0].block == "convnext":
+        return convnext_source(spec, VERSION)
+    if spec.stages[0].block == "inverted":
+        return mobile_source(spec, VERSION)
     SUPPORT.check(spec)
     stages = [stage for stage in spec.stages if isinstance(stage, BottleneckStage)]
     ratios = {stage.se_ratio for stage in stages}
