@@ -426,7 +426,7 @@ class ConvNeXtStage(Stage):
     """k×k depthwise convolution, norm, 1×1 expansion, activation, 1×1 projection, layer scale, residual: ConvNeXt.
 
     Where the stride or the width changes, the stage starts with a norm and an s×s convolution of stride s.
-    `expansion_ratio` multiplies the width. `layer_scale` is the initial value of the layer scale; 0 is without one.
+    `expansion_ratio` multiplies the width. `layer_scale` is its initial value; 0 omits it.
     ConvNeXt has norm "layer" and activation "gelu", which are settings of the network.
     """
 

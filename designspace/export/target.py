@@ -125,7 +125,7 @@ def key_map(spec: ModelSpec, names: Mapping[str, Mapping[str, str]]) -> dict[str
         names: from the name of a layer to the other library's key, for "stem", "head", and each block or stage
             ("stage0", "stage1", …). SE has the layers se.squeeze and se.excite; names in shortcuts
             start with "shortcut.". In the keys, {stage} and {block} are filled in, counted from 0, and {stage1} and
-            {block1}, counted from 1.
+            {block1}, counted from 1; {number1} counts the blocks of all stages.
     """
     keys: dict[str, str] = {}
     blocks: Counter[str] = Counter()
@@ -139,6 +139,7 @@ def key_map(spec: ModelSpec, names: Mapping[str, Mapping[str, str]]) -> dict[str
             block = blocks[part.name]
             blocks[part.name] += 1
             numbers = {"stage": stage, "block": block, "stage1": stage + 1, "block1": block + 1}
+            numbers["number1"] = blocks.total()
             for key, name in _named(part.layers, f"{part.name}.{block}"):
                 keys[key] = stage_names[name].format(**numbers)
     return keys
@@ -180,14 +181,21 @@ def load(path="model.safetensors"):
     weights = {{}}
     for name, value in load_file(path).items():
         module, _, tensor = name.rpartition(".")
-        key = KEYS[module] + "." + tensor
+        key = KEYS[module] + "." + {tensor}
         weights[key] = value.reshape(shapes[key])  # a 1×1 convolution can be a linear layer of the other library
     network.load_state_dict(weights)
     return network.eval()
 '''
 
 
-def python_file(title: str, library: str, imports: str, body: str, keys: Mapping[str, str]) -> str:
+def python_file(
+    title: str,
+    library: str,
+    imports: str,
+    body: str,
+    keys: Mapping[str, str],
+    tensors: Mapping[str, str] | None = None,
+) -> str:
     """The text of a module with `build()`, `load(path)` and `KEYS`.
 
     Args:
@@ -195,7 +203,9 @@ def python_file(title: str, library: str, imports: str, body: str, keys: Mapping
         library: name and version.
         imports, body: source code; the body defines `build()`.
         keys: from our modules to those of the library.
+        tensors: from our names of tensors in a module to those of the library, where they differ.
     """
     title = " ".join(title.replace('"', "").replace("\\", "").split())
     table = json.dumps(dict(keys), indent=4).replace('"\n}', '",\n}')
-    return HEADER.format(title=title, library=library, imports=imports, body=body, keys=table)
+    tensor = f"{json.dumps(dict(tensors))}.get(tensor, tensor)" if tensors else "tensor"
+    return HEADER.format(title=title, library=library, imports=imports, body=body, keys=table, tensor=tensor)

@@ -1,9 +1,11 @@
-"""Specs as torchvision networks: RegNets here, ResNets of basic blocks and VGGs in `torchvision_classic`."""
+"""Specs as torchvision networks: RegNet here, the others in `torchvision_*`."""
 
 from __future__ import annotations
 
 from designspace.export.target import Support, key_map, python_file
 from designspace.export.torchvision_classic import resnet_source, vgg_source
+from designspace.export.torchvision_convnext import convnext_source
+from designspace.export.torchvision_mobile import mobile_source
 from designspace.spec import BottleneckStage, ModelSpec
 
 VERSION = "0.28.0"
@@ -66,11 +68,16 @@ def torchvision_source(spec: ModelSpec) -> str:
     """A Python file that builds the network in torchvision: `build()`, `load(weights)`, the key map.
 
     Raises:
-        NotExpressible: torchvision's RegNet, ResNet and VGG cannot express the network.
+        NotExpressible: no torchvision network can express this one.
     """
-    classic = {"basic": resnet_source, "vanilla": vgg_source}.get(spec.stages[0].block)
-    if classic is not None:
-        return classic(spec, VERSION)
+    sources = {
+        "basic": resnet_source,
+        "vanilla": vgg_source,
+        "convnext": convnext_source,
+        "inverted": mobile_source,
+    }
+    if (other := sources.get(spec.stages[0].block)) is not None:
+        return other(spec, VERSION)
     SUPPORT.check(spec)
     stages = [stage for stage in spec.stages if isinstance(stage, BottleneckStage)]
     ratios = {stage.se_ratio for stage in stages}

@@ -138,9 +138,29 @@ TIMM |= {
         "stages": [stage | {"layer_scale": 0, "kernel_size": 5, "stride": 2} for stage in CONVNEXT["stages"]],
     },
 }
+EFFICIENT = INVERTED | {"se_ratio": 0.25}
+TORCHVISION = {
+    "inverted and fused": {
+        "resolution": 32,
+        "activation": "silu",
+        "stem": {"width": 24, "stride": 1},
+        "stages": [
+            {"block": "inverted", "depth": 2, "width": 24, "stride": 1, "fused": True, "expansion_ratio": 1},
+            INVERTED | {"fused": True, "expansion_ratio": 4, "kernel_size": 5},
+            EFFICIENT | {"expansion_ratio": 1},
+            EFFICIENT | {"width": 32},
+        ],
+        "head": {"width": 64, "dropout": 0.2},
+    },
+    "MobileNetV3": two(
+        INVERTED | V3_SQUEEZE | {"activation": "relu"}, activation="hard_swish", head={"width": 192, "hidden": [40]}
+    ),
+    "ConvNeXt": CONVNEXT,
+}
 CASES = [(target, name, mapping) for target in TARGETS for name, mapping in BOTH.items()]
 CASES += [("timm", name, mapping) for name, mapping in TIMM.items()]
 CASES += [("torchvision", name, mapping) for name, mapping in CLASSIC.items()]
+CASES += [("torchvision", name, mapping) for name, mapping in TORCHVISION.items()]
 
 
 def module_of(text: str) -> ModuleType:
@@ -202,6 +222,10 @@ def test_same_logits(target, name, mapping, tmp_path):
         ("timm", "MobileNetV3-Small"),
         ("timm", "EfficientNetV2-S"),
         ("timm", "ConvNeXt-T"),
+        ("torchvision", "EfficientNet-B0"),
+        ("torchvision", "EfficientNetV2-S"),
+        ("torchvision", "MobileNetV3-Small"),
+        ("torchvision", "ConvNeXt-T"),
         ("torchvision", "RegNetX-400MF"),
         ("torchvision", "RegNetY-200MF"),
         ("torchvision", "ResNet-34"),
@@ -290,7 +314,16 @@ def test_exported_regnet_has_the_parameter_count_of_the_library():
         ("timm", CONVNEXT | {"stages": CONVNEXT["stages"][:3]}, "stages = 3: must be 4"),
         ("timm", CONVNEXT | {"norm": "batch"}, "norm = 'batch': must be layer"),
         ("timm", CONVNEXT | {"stem": {"width": 16}}, "stem.padding = 'same': must be valid"),
-        ("torchvision", CONVNEXT, "torchvision: .*"),
+        ("torchvision", CONVNEXT | {"activation": "relu"}, "activation = 'relu': must be gelu"),
+        ("torchvision", CONVNEXT | {"in_channels": 1}, "in_channels = 1: must be 3"),
+        ("torchvision", two(EFFICIENT), "activation = 'relu': must be silu"),
+        ("torchvision", two(INVERTED, activation="silu", head={"width": 8}), "stages.0.se_ratio = 0.0: must be 0.25"),
+        ("torchvision", two(EFFICIENT, activation="silu"), "head.width = None: must be a number"),
+        (
+            "torchvision",
+            two(INVERTED, activation="hard_swish", head={"width": 8, "hidden": [8]}),
+            "head.width = 8: must be 192, six times the width of the last stage",
+        ),
         ("torchvision", {"stages": [bottleneck(), BASIC]}, "stages.1.block = 'basic': must be bottleneck"),
         ("torchvision", two(BASIC), "stem = .*: must be width=64 kernel_size=7 max_pool=True"),
         (

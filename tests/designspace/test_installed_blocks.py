@@ -262,7 +262,7 @@ def test_layers_of_a_package_are_counted_and_built(install: Callable[..., Path])
         ({"shuffle": "no way"}, "stages.0.shuffle = 'no way': must be true or false"),
         ({"depth": 0, "width": 0}, "stages.0.depth = 0: must be at least 1; stages.0.width = 0: must be at least 1"),
         ({"bottleneck_ratio": 2}, "stages.0.bottleneck_ratio = 2: unknown; must be one of block, depth, width"),
-        ({"block": "shufle"}, f"xception, shuffle (packages add blocks by the entry point group {GROUP})"),
+        ({"block": "shufle"}, f"convnext, shuffle (packages add blocks by the entry point group {GROUP})"),
     ],
 )
 @pytest.mark.usefixtures("shuffle_blocks")
@@ -287,7 +287,7 @@ def test_errors_of_spaces() -> None:
 
 
 def test_a_block_whose_package_is_not_installed() -> None:
-    with pytest.raises(ValueError, match=rf"block = 'shuffle': must be one of .*xception \(packages .* group {GROUP}"):
+    with pytest.raises(ValueError, match=rf"block = 'shuffle': must be one of .*convnext \(packages .* group {GROUP}"):
         network((16,), 8, (1,))
 
 
@@ -331,7 +331,7 @@ def test_other_blocks_do_not_import_the_package(install: Callable[..., Path]) ->
     install("failing-blocks", "1.0", "raise RuntimeError", {GROUP: {"failing": "failing_blocks:Stage"}})
     assert ModelSpec.from_mapping(zoo.spec("ResNet-50").to_mapping()) == zoo.spec("ResNet-50")
     assert len(space_from_config({"base": "regnetx"}).sample(3)) == 3
-    with pytest.raises(ValueError, match=r"must be one of bottleneck, .*, xception, failing \("):
+    with pytest.raises(ValueError, match=r"must be one of bottleneck, .*, convnext, failing \("):
         ModelSpec.from_mapping({"stages": [{"block": "other", "depth": 1, "width": 16}]})
     assert "failing_blocks" not in sys.modules
 

@@ -109,6 +109,8 @@ BLOCKS: dict[str, tuple[dict[str, Any], list[int], bool]] = {
         [32, 32, 32],
         True,
     ),
+    "inverted, fused": ({"block": "inverted", "fused": True}, [32, 32, 32], False),
+    "convnext": ({"block": "convnext"}, [32, 32, 32], False),
     "separable": ({"block": "separable"}, [16, 32, 32], True),
     "separable, linear depthwise": ({"block": "separable", "activate_depthwise": False}, [32, 32, 32], True),
     "xception": ({"block": "xception"}, [16, 32, 32], True),
