@@ -77,7 +77,7 @@ class Tracking:
         """Warn about damaged records, which are left out."""
         for study in self._studies:
             if study.damaged:
-                text = f"{study.root}: {damaged_text(study.damaged)}; left out until the next sweep trains the models again"
+                text = f"{study.root}: {damaged_text(study.damaged)}; left out until the next sweep trains again"
                 warnings.warn(text, stacklevel=3)
 
 
