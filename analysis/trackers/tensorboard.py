@@ -56,11 +56,11 @@ class TensorBoard:
         _write(folder / f"events.out.tfevents.{run.ended}.{run.run_id}", _summaries(run, columns))
 
 
-Event = tuple[int, float, Any]
+TimedSummary = tuple[int, float, Any]
 """Step, Unix time, and summary."""
 
 
-def _write(path: Path, events: Iterable[Event]) -> None:
+def _write(path: Path, summaries: Iterable[TimedSummary]) -> None:
     """Write an event file atomically."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
@@ -68,16 +68,16 @@ def _write(path: Path, events: Iterable[Event]) -> None:
     content = BytesIO()
     writer = RecordWriter(content)
     writer.write(Event(file_version="brain.Event:2").SerializeToString())
-    for step, time, summary in events:
+    for step, time, summary in summaries:
         writer.write(Event(step=step, wall_time=time, summary=summary).SerializeToString())
-    # TensorBoard reads every file with "tfevents" in its name, so the temporary file of `replace_file` is no option.
+    # The temporary file of `replace_file` would have "tfevents" in its name, and TensorBoard reads all such files.
     partial = path.with_name(f"{path.name.rpartition('.')[2]}-{os.getpid()}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     partial.write_bytes(content.getvalue())
     os.replace(partial, path)
 
 
-def _summaries(run: TrackedRun, columns: Mapping[str, Scalar]) -> list[Event]:
+def _summaries(run: TrackedRun, columns: Mapping[str, Scalar]) -> list[TimedSummary]:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb

@@ -74,10 +74,11 @@ class Tracking:
             self.update(on_progress)
 
     def warn_of_damage(self) -> None:
-        """Warn about damaged records. The next sweep trains their models again."""
+        """Warn about damaged records, which are left out."""
         for study in self._studies:
             if study.damaged:
-                warnings.warn(f"{study.root}: {damaged_text(study.damaged)} not written", stacklevel=3)
+                text = f"{study.root}: {damaged_text(study.damaged)}; left out until the next sweep trains again"
+                warnings.warn(text, stacklevel=3)
 
 
 class _TrackedStudy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from analysis.trackers import track
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
 mlflow: Any = pytest.importorskip("mlflow", reason="MLflow is not installed: pip install 'cnn-designspace[mlflow]'")
 for package in ("sqlalchemy", "alembic"):
     pytest.importorskip(package, reason="the database of MLflow: pip install 'cnn-designspace[mlflow]'")

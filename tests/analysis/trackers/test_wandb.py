@@ -20,7 +20,9 @@ BLOCK, FULL, LAST = 32768, 1, 4
 
 
 @pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _offline(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path_factory.mktemp("wandb")))
     for name in ("WANDB_DIR", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -114,7 +116,8 @@ def test_a_retried_failure_is_replaced(runs: Path, tmp_path: Path, edit) -> None
 
 
 def test_another_active_run_of_the_process_stays_active(runs: Path, tmp_path: Path) -> None:
-    active = wandb.init(mode="offline", dir=tmp_path / "active", project="mine", settings=wandb.Settings(silent=True))
+    settings = wandb.Settings(silent=True, x_disable_stats=True)
+    active = wandb.init(mode="offline", dir=tmp_path / "active", project="mine", settings=settings)
     track(runs, to="wandb")
     active.log({"x": 1})
     assert wandb.run is active
