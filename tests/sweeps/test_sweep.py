@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from command import ROOT, run, start
 from fake_study import freeze, read_records
 from slurm import check_made_up, wait_until
 
+from designspace.cli import main
 from designspace.study import Study
 from sweeps.compose import compose
 from sweeps.launch import sweep
@@ -238,14 +240,21 @@ def test_status_needs_a_study(tmp_path):
     assert err.startswith("designspace status: nowhere: not a study folder")
 
 
-def test_help_and_cfg_show_the_configuration(tmp_path):
-    code, out, _ = run(tmp_path, "sweep", "--help")
-    assert code == 0
-    assert "designspace sweep experiment=smoke run=runs/smoke" in out
-    code, out, _ = run(tmp_path, "sweep", "experiment=smoke", "--cfg", "job")
-    assert code == 0
-    assert "spaces:" in out
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("command", ["sweep", "calibrate", "train"])
+def test_help_cfg_and_info_show_the_configuration(tmp_path, monkeypatch, capfd, command):
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(SystemExit):  # raised by argparse
+        assert main([command, "--help"]) == 0
+    out = capfd.readouterr().out
+    assert f"designspace {command} " in out
+    assert "data: cifar10, cifar100, digits" in out
+    assert main([command, "recipe=full", "--cfg", "job", "--package", "recipe"]) == 0
+    assert "# @package recipe\nname: full\nepochs: 100" in capfd.readouterr().out
+    (tmp_path / "mine" / "recipe").mkdir(parents=True)
+    (tmp_path / "mine" / "recipe" / "own.yaml").write_text("defaults: [low_epoch]\nname: own\n")
+    assert main([command, "recipe=own", "--info", "defaults", "--config-dir", "mine"]) == 0
+    assert "| recipe/own " in capfd.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
