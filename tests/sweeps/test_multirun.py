@@ -187,9 +187,9 @@ def test_recipes_are_swept_shown_compared_and_resumed(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, "recipes", parent, "--reference", "epochs-2")
     assert code == 0, err
 
-    code, out, err = run(tmp_path, *command, "recipe.epochs=1,2,3")
+    code, out, err = run(tmp_path, *command)
     assert code == 0, err
-    assert "3 studies: 24 of 24 trainings have a record" in out
+    assert "2 studies: 16 of 16 trainings have a record" in out
 
 
 def test_a_plan_of_several_studies_writes_nothing(tmp_path: Path) -> None:
