@@ -157,7 +157,7 @@ def test_options_and_settings_may_be_in_any_order(tmp_path: Path, capsys: pytest
 def test_settings_that_became_options_are_deprecated(quoted: str, tmp_path: Path) -> None:
     out = tmp_path / "a b.parquet"
     with pytest.warns(FutureWarning, match=r"^out= is deprecated: use --out$"):
-        assert main(["sample", "space=regnetx", "n=3", f"out={quoted.format(out)}"]) == 0
+        assert sample(["space=regnetx", "n=3", f"out={quoted.format(out)}"]) == 0
     assert out.exists()
     with pytest.warns(FutureWarning, match=r"^lr=, try= are deprecated: use --lr, --try$"):
         replaced = terminal.replace_deprecated(

@@ -47,6 +47,8 @@ def mine(tmp_path: Path) -> str:
         (["experiment=glob(study_scaling*)"], ["runs/study_scaling", "runs/study_scaling_grid"]),
         (["spaces=[regnetx],[regnety]"], ["runs/multirun/spaces-regnetx", "runs/multirun/spaces-regnety"]),
         (["experiment=smoke", "run=a,2026"], ["a", "2026"]),
+        (["experiment=smoke", "seed=0,1,2", "seed=3,4"], ["runs/smoke-multirun/seed-3", "runs/smoke-multirun/seed-4"]),
+        (["experiment=smoke", "seed=0,1,2", "seed=3"], ["runs/smoke"]),
         (
             ["experiment=smoke", "complexity=any,macs_400m", "seed=range(0,2)"],
             [f"runs/smoke-multirun/complexity-{name}-seed-{seed}" for name in ("any", "macs_400m") for seed in (0, 1)],
