@@ -19,8 +19,8 @@ def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None =
     """Load study folders, table files and data frames into one table.
 
     Args:
-        tables: folders written by `designspace sweep`, finished or not; folders of such folders; files (.csv, .tsv, either with .gz, .parquet,
-            .json of NDS or pycls); data frames.
+        tables: folders written by `designspace sweep`, finished or not, or folders of such folders; files (.csv, .tsv,
+            either with .gz, .parquet, .json of NDS or pycls); data frames.
         columns: column map of files and data frames, name to expression, such as {"error": "100 - acc", "space":
             "arch"}. Names are error (percent), name, space, macs, params, acts, depth, seed, index, status, message,
             recipe_id, data_id, widths (of blocks; of stages with depths), error_1, error_2, … (one per seed); any other

@@ -49,7 +49,7 @@ def complete_names(action: argparse.Action, names: Callable[[], Iterable[str]], 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are a ValueError of one line; options and other arguments may be in any order."""
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         autocomplete(self)
         return self.parse_intermixed_args(args, namespace)
 

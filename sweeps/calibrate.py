@@ -172,14 +172,17 @@ def try_recipes(
     reference = reference or f"epochs={max(LONG_EPOCHS, 3 * epochs)}"
     recipes = recipes or _cheaper(epochs, config.data.resolution)
     chosen = {folder_name(recipe.split()): recipe.split() for recipe in (own, reference, *recipes)}
-    studies = []
+    trainings: dict[Path, list[str]] = {}
     for name, settings in chosen.items():
         changes = [setting if setting.startswith("recipe") else f"recipe.{setting}" for setting in settings]
         if name == folder_name(reference.split()):  # equal seeds have correlated errors
             seeds = config.training_seeds
             changes.append(f"training_seeds={[max(seeds) + 1 + position for position in range(len(seeds))]}")
-        _train([*overrides, *changes, f"n={models}"], out / name, config_dir)
-        studies.append(out / name)
+        trainings[out / name] = [*overrides, *changes, f"n={models}"]
+        compose([*trainings[out / name], "run=ranking"], folder=config_dir)  # report errors before any training
+    for folder, training in trainings.items():
+        _train(training, folder, config_dir)
+    studies = [*trainings]
     return studies, folder_name(reference.split()), folder_name([own])
 
 

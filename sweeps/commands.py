@@ -199,8 +199,8 @@ def calibrate(argv: list[str]) -> int:
     )
     parser.add_argument("--reference", default="", metavar="SETTINGS", help="recipe of the long training")
     terminal.add_force(parser)
-    names = ("out", "models", "lr", "wd", "try", "reference")
-    arguments = parser.parse_args(terminal.replace_deprecated(argv, *names))
+    argv = terminal.replace_deprecated(argv, "out", "models", "lr", "wd", "try", "reference")
+    arguments = parser.parse_args(argv)
     if arguments.cfg or arguments.info:
         return _show_config(arguments)
     ranking, force, folder = arguments.purpose == "ranking", arguments.force, arguments.config_dir

@@ -52,8 +52,8 @@ def expand(overrides: Sequence[str], multirun: bool, roots: Sequence[str]) -> tu
         ValueError: a sweep is not allowed.
     """
     workers: tuple[int, ...] = ()
-    choices: list[list[str]] = []
-    swept: list[bool] = []
+    choices: dict[str, list[str]] = {}
+    swept: set[str] = set()
     for text, parsed in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
         is_sweep = parsed.is_sweep_override()
         if is_sweep and not multirun:
@@ -66,11 +66,12 @@ def expand(overrides: Sequence[str], multirun: bool, roots: Sequence[str]) -> tu
                 raise ValueError(f"{text}: must be different numbers from 0, like worker=0,1")
             workers = tuple(map(int, values))
             continue
-        choices.append([f"{parsed.get_key_element()}={value}" for value in values] if is_sweep else [text])
-        swept.append(is_sweep)
+        key = parsed.get_key_element()  # given twice, the last one counts
+        choices[key] = [f"{key}={value}" for value in values] if is_sweep else [text]
+        swept = swept | {key} if is_sweep else swept - {key}
     combinations = [
-        Combination(chosen, tuple(text for text, is_swept in zip(chosen, swept, strict=True) if is_swept))
-        for chosen in itertools.product(*choices)
+        Combination(chosen, tuple(text for key, text in zip(choices, chosen, strict=True) if key in swept))
+        for chosen in itertools.product(*choices.values())
     ]
     return combinations, workers
 

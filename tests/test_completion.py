@@ -86,11 +86,10 @@ def test_sweep_installs_the_same_completion(capsys: pytest.CaptureFixture[str]) 
     assert main(["sweep", "--shell-completion", "install=bash"]) == 0
     assert capsys.readouterr().out == code
     assert main(["-sc", "install=bsh"]) == 2
-    assert capsys.readouterr().err == "designspace --shell-completion: install = bsh: unknown; did you mean bash?\n"
+    assert capsys.readouterr().err == "designspace -sc: install = bsh: unknown; did you mean bash?\n"
 
 
 def test_a_key_with_subkeys_is_completed_to_them() -> None:
-    assert complete_override("templa") == sorted(complete_override("template."))
-    assert "template.resolution=" in complete_override(
-        "template.", ["experiment=study_depth", "+template.resolution=8"]
-    )
+    keys = complete_override("template.", ["experiment=smoke"])
+    assert {"template.stem.", "template.strides."} <= set(keys)
+    assert complete_override("templa", ["experiment=smoke"]) == keys

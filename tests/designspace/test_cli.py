@@ -146,6 +146,26 @@ def test_sample_writes_the_population(tmp_path: Path, capsys: pytest.CaptureFixt
     assert {"width_1", "width_4", "bottleneck_ratio_2", "depth", "acts"} <= set(frame)
 
 
+def test_options_and_settings_may_be_in_any_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "space=regnetx", "--out", str(tmp_path / "a b.parquet"), "n=3"]) == 0
+    assert main(["scale", "--macs", "3e8", "RegNetX-200MF", "--rule", "w"]) == 0
+    assert "3 networks of regnetx" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["a b.parquet"]
+
+
+@pytest.mark.parametrize("quoted", ["{}", '"{}"', "'{}'"])
+def test_settings_that_became_options_are_deprecated(quoted: str, tmp_path: Path) -> None:
+    out = tmp_path / "a b.parquet"
+    with pytest.warns(FutureWarning, match=r"^out= is deprecated: use --out$"):
+        assert sample(["space=regnetx", "n=3", f"out={quoted.format(out)}"]) == 0
+    assert out.exists()
+    with pytest.warns(FutureWarning, match=r"^lr=, try= are deprecated: use --lr, --try$"):
+        replaced = terminal.replace_deprecated(
+            ["lr=[0.1,0.2]", "n=3", "try=[epochs=1,epochs=2 resolution=4]"], "lr", "try"
+        )
+    assert replaced == ["--lr=0.1", "--lr=0.2", "n=3", "--try=epochs=1", "--try=epochs=2 resolution=4"]
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from command import ROOT, run, start
 from fake_study import freeze, read_records
 from slurm import check_made_up, wait_until
 
+from designspace.cli import main
 from designspace.study import Study
 from sweeps.compose import compose
 from sweeps.launch import sweep
@@ -150,9 +152,13 @@ def test_workers_that_cannot_start(tmp_path):
         (["experiment=smok"], r"^experiment = smok: unknown; did you mean smoke\?"),
         (["experiment=smoke", "recipe=low"], r"^recipe = low: unknown; "),
         (["experiment=smoke", "data=cifar"], r"^data = cifar: unknown; did you mean cifar10"),
-        (["experiment=smoke", "epochs=3"], r"^epochs.*unknown"),
+        (["experiment=smoke", "epochs=3"], r"^epochs = 3: unknown; did you mean recipe\.epochs\?$"),
         (["experiment=smoke", "+epochs=3"], r"^epochs.*unknown"),
-        (["experiment=smoke", "recipe.lr=0.1"], r"^recipe\.lr.*unknown"),
+        (
+            ["experiment=smoke", "recipe.lr=0.1"],
+            r"^recipe\.lr = 0\.1: unknown; did you mean learning_rate\? Keys of recipe: name, epochs, .*momentum",
+        ),
+        (["experiment=smoke", "recip.epochs=1"], r"^recip\.epochs = 1: unknown; did you mean recipe\?"),
         (["experiment=smoke", "template.stm=null"], r"^template\.stm.*unknown"),
         (["experiment=smoke", "n=="], r"^n==: must be KEY=VALUE"),
         (["experiment=smoke", "run=my", "study", "é"], r"^study: must be KEY=VALUE; put a value with spaces"),
@@ -160,8 +166,8 @@ def test_workers_that_cannot_start(tmp_path):
             ["experiment=smoke", "run=my study é"],
             r"^run=my study é: must be .* two pairs of quotes",
         ),
-        (["experiment=smoke", "seed=0,1", "-m"], r"^seed=0,1: must be a single value, only worker= takes several"),
-        (["run=x", "spaces=regnetx,regnety"], r"^spaces=regnetx,regnety: must be a single value.*a list as \["),
+        (["experiment=smoke", "seed=0,1"], r"^seed=0,1: must be used with -m, which trains one study per value"),
+        (["run=x", "spaces=regnetx,regnety"], r"^spaces=regnetx,regnety: must be used with -m.*a list as \["),
         (["experiment=smoke", "worker=0,1"], r"^worker=0,1: must be used with -m"),
         (["-m", "experiment=smoke", "worker=0,a"], r"^worker=0,a: must be different numbers from 0"),
         (["-m", "experiment=smoke", "worker=1,1"], r"^worker=1,1: must be different numbers"),
@@ -186,7 +192,7 @@ def test_workers_that_cannot_start(tmp_path):
         (["experiment=smoke", "training_seeds=[0,a]"], r"^training_seeds\.1 = 'a': must be a"),
         (["experiment=smoke", "seed=a"], r"^seed = 'a': must be a"),
         (["experiment=smoke", "template=null"], r"^template = None: "),
-        (["experiment=smoke", "run=3"], r"^run = 3: must be "),
+        (["experiment=smoke", "run=[3]"], r"^run = \[3\]: must be text"),
         (["experiment=smoke", "worker=a"], r"^worker = 'a': must be a"),
         (["run=study", "~recipe"], r"^recipe: required"),
         (["experiment=smoke", "deadline_seconds=-1"], r"^deadline_seconds = -1: "),
@@ -214,7 +220,7 @@ def test_user_errors_are_one_line(tmp_path, monkeypatch, arguments, message):
     with pytest.raises(ValueError, match=message) as error:
         sweep(arguments)
     assert "\n" not in str(error.value)
-    assert not list(tmp_path.rglob("manifest.json"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_config_is_an_error(tmp_path):
@@ -234,14 +240,21 @@ def test_status_needs_a_study(tmp_path):
     assert err.startswith("designspace status: nowhere: not a study folder")
 
 
-def test_help_and_cfg_show_the_configuration(tmp_path):
-    code, out, _ = run(tmp_path, "sweep", "--help")
-    assert code == 0
-    assert "designspace sweep experiment=smoke run=runs/smoke" in out
-    code, out, _ = run(tmp_path, "sweep", "experiment=smoke", "--cfg", "job")
-    assert code == 0
-    assert "spaces:" in out
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("command", ["sweep", "calibrate", "train"])
+def test_help_cfg_and_info_show_the_configuration(tmp_path, monkeypatch, capfd, command):
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(SystemExit):  # raised by argparse
+        assert main([command, "--help"]) == 0
+    out = capfd.readouterr().out
+    assert f"designspace {command} " in out
+    assert "data: cifar10, cifar100, digits" in out
+    assert main([command, "recipe=full", "--cfg", "job", "--package", "recipe"]) == 0
+    assert "# @package recipe\nname: full\nepochs: 100" in capfd.readouterr().out
+    (tmp_path / "mine" / "recipe").mkdir(parents=True)
+    (tmp_path / "mine" / "recipe" / "own.yaml").write_text("defaults: [low_epoch]\nname: own\n")
+    assert main([command, "recipe=own", "--info", "defaults", "--config-dir", "mine"]) == 0
+    assert "| recipe/own " in capfd.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
@@ -444,6 +457,13 @@ def test_sigterm_stops_a_worker_at_a_checkpoint(tmp_path, monkeypatch):
 )
 def test_spaces_are_named_on_the_command_line(overrides, spaces):
     assert compose(overrides).values["spaces"] == spaces
+
+
+@pytest.mark.parametrize(
+    ("run", "folder"), [("2026", "2026"), ("2026_11", "2026_11"), ("007", "007"), ("a b", "a b"), ("'a, b'", "a, b")]
+)
+def test_a_folder_is_named_as_on_the_command_line(run, folder):
+    assert compose(["experiment=smoke", f"run={run}"]).config.run == folder
 
 
 def test_experiments_can_be_in_a_folder_of_the_user(tmp_path):
