@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from designspace import terminal
 from designspace.atomic import MARK, check_output, write_output
+from designspace.figures import FIGURES, figure_bytes
 from designspace.terminal import add_force, print_table, progress_line, spec_table, summary_table, table
 
 if TYPE_CHECKING:
+    from designspace.population import Population
     from designspace.spec import ModelSpec
 
 
@@ -32,25 +34,27 @@ def sample(argv: list[str]) -> int:
     parser = terminal.parser(
         "sample",
         sample.__doc__,
-        "space=regnetx n=500 seed=0 macs=[360e6,400e6] out=population.parquet",
+        "space=regnetx n=500 seed=0 macs=[360e6,400e6] out=population.parquet plot=population.svg",
     )
     parser.add_argument(
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
         help="space (a name, MODULE:ATTRIBUTE or a YAML file), n (default 100), seed (default 0), "
-        "out (a .parquet file), a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
+        "out (a .parquet file), plot (a .png or .svg file: params and acts against macs), "
+        "a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
         "restrict (a restriction, like 'restrict=width <= 512 and shared(group_width)'), "
         "or any other setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
     add_force(parser)
     arguments = parser.parse_args(argv)
     settings = parse_settings(arguments.settings)
-    name, n, seed, out = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
-    if out is not None:
-        if Path(str(out)).suffix != ".parquet":
-            raise ValueError(f"out = {out}: must end in .parquet")
-        check_output(out, force=arguments.force)
+    name, n, seed, out, plot = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
+    for key, file, suffixes in (("out", out, (".parquet",)), ("plot", plot, FIGURES)):
+        if file is not None:
+            if Path(str(file)).suffix not in suffixes:
+                raise ValueError(f"{key} = {file}: must end in {' or '.join(suffixes)}")
+            check_output(file, force=arguments.force)
     space = find_space(name, settings)
     with progress_line("drawn", n) as on_progress:
         population = space.sample(n, seed, on_progress)
@@ -69,11 +73,25 @@ def sample(argv: list[str]) -> int:
         frame.to_parquet(content)
         write_output(out, content.getvalue(), force=arguments.force)
         print(f"wrote {out}")
+    if plot is not None:
+        write_output(plot, _complexity_figure(population, Path(plot)), force=arguments.force)
+        print(f"wrote {plot}")
     return 0
 
 
+def _complexity_figure(population: Population, file: Path) -> bytes:
+    """Parameters and activations against multiply-adds, as the bytes of a figure file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    for y, ax in zip(("params", "acts"), figure.subplots(1, 2), strict=True):
+        population.plot("macs", y, ax=ax)
+    figure.suptitle(f"{len(population):,} networks of {population.space}, seed {population.seed}", parse_math=False)
+    return figure_bytes(figure, file.suffix[1:], file.stem)
+
+
 _LIMITS = ("macs", "params", "acts", "depth")
-_SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0, "out": None}
+_SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0, "out": None, "plot": None}
 
 
 def spaces(argv: list[str]) -> int:

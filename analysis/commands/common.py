@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from designspace import terminal
 from designspace.atomic import check_output, write_output
+from designspace.figures import FIGURES, figure_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.results import Result
     from analysis.table import Table
-
-FIGURES = (".png", ".svg")
 
 
 def make_parser(name: str, description: str | None, *examples: str) -> argparse.ArgumentParser:
@@ -151,7 +150,7 @@ def show(result: Result, arguments: argparse.Namespace) -> int:
     if path.suffix in FIGURES:
         from matplotlib.figure import Figure
 
-        from analysis.plots.style import WIDTH, figure_bytes
+        from analysis.plots.style import WIDTH
 
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         result.plot(figure.subplots())
