@@ -35,7 +35,7 @@ from designspace.spaces import space_from_config
 from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import DataConfig, Splits, open_data
 from sweeps.resources import cores
-from sweeps.trainer.device import merge_narrow_groups, processor_name, resolve_device
+from sweeps.trainer.device import merge_narrow_groups, resolve_device
 from sweeps.trainer.trainer import new_record, train_model
 
 CONVOLUTIONS = {"aten::mkldnn_convolution", "aten::convolution_backward"}
