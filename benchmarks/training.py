@@ -30,6 +30,7 @@ import torch
 from benchmarks.ingredients import ingredients
 from benchmarks.reference_trainer import train_reference
 from designspace import ModelSpec, complexity
+from designspace.machine import processor_name
 from designspace.network import build_network
 from designspace.spaces import space_from_config
 from sweeps.config import DeviceConfig, Recipe, load_recipe

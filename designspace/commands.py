@@ -90,7 +90,7 @@ def _complexity_figure(population: Population, file: Path) -> bytes:
     return figure_bytes(figure, file.suffix[1:], file.stem)
 
 
-_LIMITS = ("macs", "params", "acts", "depth")
+_LIMITS = ("macs", "params", "acts", "depth", "latency_ms", "latency_predictor")
 _SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0, "out": None, "plot": None}
 
 
