@@ -178,6 +178,27 @@ def rank_trend(values: ArrayLike, errors: ArrayLike, *, confidence: float = 0.95
     return RankTrend(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), float(test.pvalue), n)
 
 
+def correlation_difference(
+    a: ArrayLike, b: ArrayLike, y: ArrayLike, *, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """corr(a, y) - corr(b, y) with its confidence interval, for dependent correlations that share y.
+
+    Args:
+        a, b, y: shape (N,), N of at least 4, none constant.
+        confidence: confidence of the interval.
+
+    Source: Zou, Psychological Methods 12 (2007) 399-413.
+    """
+    (_, between, r_a), (_, _, r_b), _ = np.corrcoef([a, b, y])
+    half = stats.norm.ppf(0.5 + confidence / 2) / np.sqrt(np.size(y) - 3)
+    (low_a, high_a), (low_b, high_b) = (np.tanh(np.arctanh(r) + np.array([-half, half])) for r in (r_a, r_b))
+    spread = 1 - r_a**2 - r_b**2 - between**2
+    shared = ((between - r_a * r_b / 2) * spread + between**3) / ((1 - r_a**2) * (1 - r_b**2))
+    lower = np.sqrt((r_a - low_a) ** 2 + (high_b - r_b) ** 2 - 2 * shared * (r_a - low_a) * (high_b - r_b))
+    upper = np.sqrt((high_a - r_a) ** 2 + (r_b - low_b) ** 2 - 2 * shared * (high_a - r_a) * (r_b - low_b))
+    return float(r_a - r_b), float(r_a - r_b - lower), float(r_a - r_b + upper)
+
+
 def trend(values: ArrayLike, errors: ArrayLike, *, groups: int | None = None, confidence: float = 0.95) -> pd.DataFrame:
     """Mean and smallest error of groups of similar parameter values.
 

@@ -42,6 +42,9 @@ def make_parser(name: str, description: str | None, *examples: str) -> argparse.
         metavar="CONDITION",
         help="use only models with COL=VALUE,… or with !=, <, <=, >, >= (quote it: 'depth>=12')",
     )
+    parser.add_argument(
+        "--latency", metavar="NAME", help="condition of the column latency_ms, if several were measured"
+    )
     return parser
 
 
@@ -78,7 +81,7 @@ def add_match(parser: argparse.ArgumentParser, default: str = "macs") -> None:
         "--match",
         default=argparse.SUPPRESS,
         metavar="COLUMN",
-        help=f"compare at equal macs, params or acts; none: as drawn (default {default})",
+        help=f"compare at equal macs, params, acts or latency_ms; none: as drawn (default {default})",
     )
 
 
@@ -125,7 +128,8 @@ def read(arguments: argparse.Namespace) -> Table:
     from analysis.expressions import parse_map
     from analysis.loading import load
 
-    table = load(*arguments.tables, columns=parse_map(",".join(arguments.map))).where(*arguments.where)
+    table = load(*arguments.tables, columns=parse_map(",".join(arguments.map)), latency=arguments.latency)
+    table = table.where(*arguments.where)
     return table.by(arguments.by) if hasattr(arguments, "by") else table
 
 

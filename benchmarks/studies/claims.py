@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis import apply_failure_policy, compare_spaces, rank_trend
+from analysis.parameters import correlation_difference
 from analysis.table import Table
 
 AGREES, UNDECIDED, CONTRADICTS = "agrees", "not detectable", "contradicts"
@@ -195,20 +196,6 @@ Family = Means | Pairs | Correlations | Predictors
 ESTIMATES = ["n", "estimate", "lower", "upper", "detectable"]
 """Columns of estimates: models per space (the smaller number), the number with its interval, and the number that is
 detectable with 80 % power."""
-
-
-def correlation_difference(
-    a: np.ndarray, b: np.ndarray, y: np.ndarray, *, confidence: float
-) -> tuple[float, float, float]:
-    """corr(a, y) - corr(b, y) of columns of shape (N,), with the interval of Zou (2007)."""
-    (_, between, r_a), (_, _, r_b), _ = np.corrcoef([a, b, y])
-    half = stats.norm.ppf(0.5 + confidence / 2) / np.sqrt(len(y) - 3)
-    (low_a, high_a), (low_b, high_b) = (np.tanh(np.arctanh(r) + np.array([-half, half])) for r in (r_a, r_b))
-    spread = 1 - r_a**2 - r_b**2 - between**2
-    shared = ((between - r_a * r_b / 2) * spread + between**3) / ((1 - r_a**2) * (1 - r_b**2))
-    lower = np.sqrt((r_a - low_a) ** 2 + (high_b - r_b) ** 2 - 2 * shared * (r_a - low_a) * (high_b - r_b))
-    upper = np.sqrt((high_a - r_a) ** 2 + (r_b - low_b) ** 2 - 2 * shared * (high_a - r_a) * (r_b - low_b))
-    return float(r_a - r_b), float(r_a - r_b - lower), float(r_a - r_b + upper)
 
 
 def in_regime(table: Table, regime: str | None, limits: Sequence[float] | None) -> Table:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,9 +62,10 @@ class LatencyPredictor(Validated):
             f"{100 * self.typical_error:.1f} %."
         )
 
-    def to_file(self) -> str:
-        """The content of a predictor file, YAML."""
-        return f"# generator: {MARK}\n{to_lines(self.to_mapping())}"
+    def to_file(self, suffix: str) -> str:
+        """The content of a predictor file, YAML or JSON by its suffix."""
+        content = {"generator": MARK, **self.to_mapping()}
+        return json.dumps(content, indent=2) + "\n" if suffix == ".json" else to_lines(content)
 
 
 def load_predictor(path: str | Path) -> LatencyPredictor:
@@ -84,7 +86,7 @@ def load_predictor(path: str | Path) -> LatencyPredictor:
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     try:
-        return LatencyPredictor.from_mapping(mapping)
+        return LatencyPredictor.from_mapping({key: value for key, value in mapping.items() if key != "generator"})
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
 

@@ -8,6 +8,7 @@ from scipy import stats
 from analysis.parameters import (
     TREND_COLUMNS,
     best_range,
+    correlation_difference,
     permutation_importance,
     rank_trend,
     selection_probabilities,
@@ -159,3 +160,15 @@ def test_duplicate_draws_do_not_leak_between_folds():
     result = permutation_importance(drawn, ["a"])
     assert result.explained < 0.1
     assert result.n == 60
+
+
+def test_the_difference_of_correlations_is_antisymmetric_and_covered():
+    rng = np.random.default_rng(0)
+    covariance = np.array([[1, 0.8, 0.9], [0.8, 1, 0.7], [0.9, 0.7, 1]])
+    covered = []
+    for _ in range(1000):
+        a, b, y = rng.multivariate_normal(np.zeros(3), covariance, 60).T
+        difference, lower, upper = correlation_difference(a, b, y, confidence=0.95)
+        assert correlation_difference(b, a, y, confidence=0.95) == pytest.approx((-difference, -upper, -lower))
+        covered.append(lower < 0.2 < upper)
+    assert 0.93 < np.mean(covered) < 0.97
