@@ -30,6 +30,7 @@ def show(argv: list[str]) -> int:
 def sample(argv: list[str]) -> int:
     """Draw a population and print its complexity before any training."""
     from designspace.population import duplicates_text
+    from designspace.spaces.sampling import predicted_latency
 
     parser = terminal.parser(
         "sample",
@@ -42,7 +43,8 @@ def sample(argv: list[str]) -> int:
         metavar="KEY=VALUE",
         help="space (a name, MODULE:ATTRIBUTE or a YAML file), n (default 100), seed (default 0), "
         "out (a .parquet file), plot (a .png or .svg file: params and acts against macs), "
-        "a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
+        "a range [low,high] of macs, params, acts, depth or latency_ms (with latency_predictor=FILE), "
+        "duplicates (keep or drop), "
         "restrict (a restriction, like 'restrict=width <= 512 and shared(group_width)'), "
         "or any other setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
@@ -63,9 +65,11 @@ def sample(argv: list[str]) -> int:
     rejected = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items()) or "none"
     print(f"{report.drawn:,} candidates drawn, acceptance {report.acceptance:.3%}; rejected: {rejected}")
     print(duplicates_text(len(population), report.distinct, report.duplicates, rates=bool(space.rates)))
-    print_table(
-        summary_table({"macs": counts.macs, "params": counts.params, "acts": counts.acts} | dict(population.parameters))
-    )
+    columns = {"macs": counts.macs, "params": counts.params, "acts": counts.acts}
+    if (predictor := space.constraints.latency_predictor) is not None:
+        columns["predicted latency_ms"] = predicted_latency(predictor, population.networks, counts)
+        print(predictor.text)
+    print_table(summary_table(columns | dict(population.parameters)))
     if out is not None:
         with progress_line("written", n) as on_progress:
             frame, content = population.to_frame(on_progress), BytesIO()
