@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from analysis.formatting import signed
+from analysis.formatting import unsigned
 from analysis.parameters import correlation_difference
 from analysis.rows import COMPLEXITIES, LATENCY
 from designspace.latency.predictor import LatencyPredictor
@@ -64,21 +64,21 @@ def latency_sentences(correlations: pd.DataFrame) -> list[str]:
     if correlations.empty:
         return []
     best, *others = correlations.to_dict("records")
-    text = ", ".join(f"{row['predictor']} {row['r']:.2f}" for row in (best, *others))
-    clear = [row for row in others if row["lower"] > 0]
-    differences = ", ".join(
-        f"than {row['predictor']} by {row['difference']:.2f} ({signed(row['lower'])} to {signed(row['upper'])})"
+    values = ", ".join(f"{row['predictor']} {row['r']:.2f}" for row in (best, *others))
+    clear = [row["predictor"] for row in others if row["lower"] > 0]
+    differences = " and ".join(
+        f"{unsigned(row['difference'], row['lower'], row['upper'])} higher than that of {row['predictor']}"
         for row in others
     )
     if len(clear) == len(others):
-        start = f"{best['predictor']} predict the latency best"
+        conclusion = f"{best['predictor']} predict the latency best."
     elif clear:
-        start = f"{best['predictor']} predict the latency better than {' and '.join(row['predictor'] for row in clear)}"
+        conclusion = f"{best['predictor']} predict the latency better than {' and '.join(clear)}."
     else:
-        start = "No difference between the predictors of the latency is detected"
+        conclusion = f"{', '.join(COMPLEXITIES)} predict the latency equally well within the confidence intervals."
     return [
-        f"{start}: correlations of logarithms over {best['n']:,} networks are {text}; that of {best['predictor']} is "
-        f"higher {differences}, with simultaneous 95 % confidence intervals."
+        f"{conclusion} Correlations of logarithms over {best['n']:,} networks: {values}. The correlation of "
+        f"{best['predictor']} is {differences} (simultaneous 95 % confidence intervals)."
     ]
 
 

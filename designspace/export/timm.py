@@ -38,7 +38,11 @@ def build():
     network = ByobNet(CONFIG, num_classes={classes}, **options)
 {patch}    return network'''
 
-PATCH = "    network.{conv}.stride = (1, 1)  # timm's stems have stride 2; weights do not depend on it\n"
+PATCH = """\
+    network.{conv}.stride = (1, 1)  # timm's stems have stride 2; weights do not depend on it
+    for info in network.feature_info:
+        info["reduction"] //= 2
+"""
 
 SHARED = {"shortcut.conv1": "shortcut.conv", "shortcut.bn1": "shortcut.bn"}
 NAMES = {

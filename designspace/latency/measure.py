@@ -70,13 +70,19 @@ def measure(
     order = [list(specs)[position] for position in rng.permutation(len(specs))]
     with fixed_threads(condition.threads):
         for start in range(0, len(order), BLOCK):
-            timers = {key: make_timer(specs[key], condition) for key in order[start : start + BLOCK]}
-            yield _measure_block(timers, condition, precision, most_rounds, rng)
+            block = {key: specs[key] for key in order[start : start + BLOCK]}
+            yield _measure_block(block, condition, precision, most_rounds, rng, make_timer)
 
 
 def _measure_block(
-    timers: Mapping[str, Timer], condition: Condition, precision: float, most_rounds: int, rng: np.random.Generator
+    specs: Mapping[str, ModelSpec],
+    condition: Condition,
+    precision: float,
+    most_rounds: int,
+    rng: np.random.Generator,
+    make_timer: Callable[[ModelSpec, Condition], Timer],
 ) -> dict[str, Latency]:
+    timers = {key: make_timer(spec, condition) for key, spec in specs.items()}
     fewest, most = RUNS
     runs = {}
     for key, timer in timers.items():

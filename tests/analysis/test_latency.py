@@ -88,7 +88,7 @@ def test_latency_is_a_cost_in_every_analysis(study, tmp_path, monkeypatch):
     assert (table.where("latency_ms <= 10").frame["latency_ms"] <= 10).all()
     page = table.report(tmp_path / "page", match="latency_ms").page.read_text()
     assert "At equal latency (ms)" in page
-    assert "correlations of logarithms" in page
+    assert "Correlations of logarithms" in page
     out = tmp_path / "front.csv"
     assert select([str(study), "--pareto", "latency_ms", "--out", str(out)]) == 0
     assert load(out)["latency_ms"].tolist() == front["latency_ms"].tolist()
@@ -101,7 +101,7 @@ def test_a_column_of_a_table_is_the_latency():
     )
     table = load(frame, columns={"latency_ms": "ms"})
     assert table.compare(match="latency_ms").frame["matched_by"].tolist() == ["latency_ms"]
-    with pytest.raises(ValueError, match="latency_ms = -ms: must be finite and above 0"):
+    with pytest.raises(ValueError, match=r"latency_ms = -5.57\d+: must be finite and above 0, or empty"):
         load(frame, columns={"latency_ms": "-ms"})
 
 
@@ -131,9 +131,10 @@ def test_the_stated_error_covers_new_networks():
     frame["latency_ms"] = narrow * noise * (1e-8 * frame["macs"] + 2e-7 * frame["acts"] + 0.05 * frame["depth"])
     covered = []
     for _ in range(60):
-        sample, new = np.split(frame.sample(80, random_state=rng), [40])
+        drawn = frame.sample(80, random_state=rng)
+        sample, new = drawn.head(40), drawn.tail(40)
         predictor = fit_latency(sample, "a condition")
-        ratio = new["latency_ms"] / predictor.milliseconds(*(new[name] for name in ("macs", "params", "acts", "depth")))
+        ratio = new["latency_ms"] / predictor.milliseconds(**{name: new[name] for name in FEATURES})
         covered.append(np.mean(np.abs(np.log(ratio)) <= np.log1p(predictor.error)))
     assert 0.92 < np.mean(covered) < 0.99
 
@@ -146,7 +147,7 @@ def test_the_best_predictor_of_latency_is_found():
     assert correlations["predictor"].iloc[0] == "acts"
     assert (correlations["lower"].iloc[1:] > 0).all()
     (sentence,) = latency_sentences(correlations)
-    assert sentence.startswith("acts predict the latency best: correlations of logarithms over")
+    assert sentence.startswith("acts predict the latency best. Correlations of logarithms over")
     assert latency_correlations(frame.head(5)).empty
     assert latency_sentences(latency_correlations(frame.head(5))) == []
 
@@ -185,7 +186,7 @@ def test_the_command_fits_a_predictor_for_a_space(tmp_path, capsys):
     assert len(next(iter(read_folder(tmp_path / "population-latency").values())).networks) >= 20
     predictor = load_predictor(file)
     assert "Latency predicted from" in capsys.readouterr().out
-    limit = f"latency_ms=[0,{predictor.slowest_ms:.12f}]"
+    limit = f"latency_ms=[0,{0.9 * predictor.slowest_ms}]"
     assert main(["sample", "space=regnetx", "n=5", *small, *limits, limit, f"latency_predictor={file}"]) == 0
 
 
