@@ -75,7 +75,7 @@ def latency_sentences(correlations: pd.DataFrame) -> list[str]:
     elif clear:
         conclusion = f"{best['predictor']} predict the latency better than {' and '.join(clear)}."
     else:
-        conclusion = f"{', '.join(COMPLEXITIES)} predict the latency equally well within the confidence intervals."
+        conclusion = "No difference between the predictors of the latency is detected."
     return [
         f"{conclusion} Correlations of logarithms over {best['n']:,} networks: {values}. The correlation of "
         f"{best['predictor']} is {differences} (simultaneous 95 % confidence intervals)."

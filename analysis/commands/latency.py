@@ -33,7 +33,8 @@ def latency(argv: list[str]) -> int:
         "networks",
         nargs="+",
         metavar="RUN|POPULATION|SPEC",
-        help="study folder; .parquet written by designspace sample; YAML or JSON spec; or name of a published network",
+        help="study folder; .parquet written by designspace sample; YAML or JSON spec, or exported folder; or name of a "
+        "published network",
     )
     parser.add_argument("--engine", default="torch", choices=("torch", "onnxruntime"), help="default torch (eager)")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images per forward pass (default 1)")
@@ -98,6 +99,7 @@ def _networks(names: list[str], first: int | None) -> tuple[pd.DataFrame, Path |
 
     if first is not None:
         check_integer("first", first, 1)
+    names = [str(Path(name) / "spec.yaml") if (Path(name) / "spec.yaml").exists() else name for name in names]
     sources = [name for name in names if Path(name).is_dir() or Path(name).suffix == ".parquet"]
     if sources and len(names) > 1:
         raise ValueError(f"networks = {sources[0]}: must be the only argument; measure studies one by one")
