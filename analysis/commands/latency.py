@@ -33,7 +33,7 @@ def latency(argv: list[str]) -> int:
         "networks",
         nargs="+",
         metavar="RUN|POPULATION|SPEC",
-        help="study folder; .parquet written by designspace sample; YAML or JSON spec, or exported folder; or name of a "
+        help="study folder; .parquet written by designspace sample; spec file or exported folder; or name of a "
         "published network",
     )
     parser.add_argument("--engine", default="torch", choices=("torch", "onnxruntime"), help="default torch (eager)")
