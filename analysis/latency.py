@@ -106,11 +106,13 @@ def fit_latency(frame: pd.DataFrame, condition: str) -> LatencyPredictor:
     y = known[LATENCY].to_numpy(dtype=float)
     errors = np.sort(np.abs(np.log(y / cross_validated(x, y))))
     rank = math.ceil((len(y) + 1) * CONFIDENCE)
-    coefficients = _fit(x, y)
+    per_mac, per_act, per_param, per_block, constant = map(float, _fit(x, y))
     return LatencyPredictor(
-        **dict(
-            zip(("per_mac", "per_act", "per_param", "per_block", "constant"), map(float, coefficients), strict=True)
-        ),
+        per_mac=per_mac,
+        per_act=per_act,
+        per_param=per_param,
+        per_block=per_block,
+        constant=constant,
         condition=condition,
         networks=len(y),
         fastest_ms=float(y.min()),
