@@ -60,9 +60,9 @@ def latency(argv: list[str]) -> int:
     parser.add_argument("--fit", metavar="FILE", help="fit a predictor from complexity and write it (.yaml or .json)")
     terminal.add_force(parser)
     arguments = parser.parse_args(argv)
-    if arguments.fit is not None:
-        _check_fit(arguments.fit, force=arguments.force)
     frame, folder = _networks(arguments.networks, arguments.first)
+    if arguments.fit is not None:
+        _check_fit(arguments.fit, len(frame), force=arguments.force)
     folder = Path(arguments.out) if arguments.out is not None else folder
 
     from designspace.latency.engines import condition
@@ -82,11 +82,14 @@ def latency(argv: list[str]) -> int:
     return 0
 
 
-def _check_fit(file: str, *, force: bool) -> None:
+def _check_fit(file: str, networks: int, *, force: bool) -> None:
+    from analysis.latency import FEWEST_TO_FIT
     from designspace.files import SUFFIXES
 
     if Path(file).suffix not in SUFFIXES:
         raise ValueError(f"fit = {file}: must end in {', '.join(SUFFIXES)}")
+    if networks < FEWEST_TO_FIT:
+        raise ValueError(f"fit = {file}: must be used with at least {FEWEST_TO_FIT} networks, not {networks}")
     check_output(file, force=force)
 
 

@@ -196,6 +196,7 @@ def test_the_command_fits_a_predictor_for_a_space(tmp_path, capsys):
         (["RegNetX-200M"], "RegNetX-200M: unknown; did you mean RegNetX-200MF"),
         (["RegNetX-200MF", "a.parquet"], "networks = a.parquet: must be the only argument"),
         (["RegNetX-200MF", "--fit", "a.csv"], "fit = a.csv: must end in .yaml, .yml, .json"),
+        (["RegNetX-200MF", "--fit", "a.yaml"], "fit = a.yaml: must be used with at least 20 networks, not 1"),
         (["RegNetX-200MF", "--threads", "0"], "threads = 0: must be at least 1"),
         (["RegNetX-200MF", "--rounds", "3"], "rounds = 3: must be at least 6"),
         (["RegNetX-200MF", "--engine", "tensorrt"], "--engine = tensorrt: unknown"),
