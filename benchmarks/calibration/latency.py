@@ -10,7 +10,7 @@ import pandas as pd
 import designspace as ds
 from analysis.latency import FEATURES, fit_latency
 from analysis.parameters import correlation_difference
-from designspace.latency.measure import FEWEST_ROUNDS, MOST_ROUNDS, PRECISION, median_interval
+from designspace.latency.measure import FEWEST_ROUNDS, MOST_ROUNDS, PRECISION, rounds_interval
 
 POPULATION = 4000
 NOISE = 0.05
@@ -99,7 +99,7 @@ def _medians(repetitions: int, rng: np.random.Generator) -> list[tuple[str, str,
                     z[number] = drift * z[number - 1] + np.sqrt(1 - drift**2) * z[number]
                 times = np.exp(spread * np.where(z > 0, 2 * z, z))
                 for rounds in range(FEWEST_ROUNDS, MOST_ROUNDS + 1):
-                    low, high = median_interval(times[:rounds])
+                    low, high = rounds_interval(times[:rounds])
                     if (high - low) / 2 <= PRECISION * np.median(times[:rounds]):
                         break
                 covered += low <= 1 <= high

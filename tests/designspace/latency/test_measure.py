@@ -12,7 +12,15 @@ import torch
 from designspace import ModelSpec
 from designspace.latency import engines
 from designspace.latency.engines import fixed_threads, make_timer
-from designspace.latency.measure import BLOCK, FEWEST_ROUNDS, WARM_UP, measure, median_interval, summarize
+from designspace.latency.measure import (
+    BLOCK,
+    FEWEST_ROUNDS,
+    WARM_UP,
+    measure,
+    median_interval,
+    rounds_interval,
+    summarize,
+)
 from designspace.latency.records import Condition
 
 CONDITION = Condition("torch", "cpu", "a processor", 1, 1, "wall", {"torch": "0"})
@@ -155,6 +163,15 @@ def test_the_interval_covers_the_median_of_skewed_times(n: int) -> None:
     values = np.random.default_rng(n).lognormal(0, 1.5, (2000, n))
     covered = [low <= 1 <= high for low, high in map(median_interval, values)]
     assert np.mean(covered) > 0.94
+
+
+def test_correlated_rounds_have_a_wider_interval() -> None:
+    rounds = np.arange(30.0)
+    alternating = np.ravel(np.column_stack([rounds[:15], rounds[:14:-1]]))
+    assert rounds_interval(alternating) == median_interval(rounds)
+    low, high = rounds_interval(rounds)  # a drift in one direction
+    assert low < median_interval(rounds)[0]
+    assert high > median_interval(rounds)[1]
 
 
 def test_the_median_is_that_of_the_rounds() -> None:
