@@ -134,7 +134,7 @@ def _of_source(path: Path, first: int | None) -> tuple[pd.DataFrame, Path]:
     networks = pd.DataFrame([_row(name, spec) for name, spec in rows]).drop_duplicates("spec_id", ignore_index=True)
     if networks.empty:
         raise ValueError(f"{path}: must have at least one network")
-    return networks.head(first), folder
+    return networks.head(len(networks) if first is None else first), folder
 
 
 def _row(name: str, spec: ModelSpec) -> dict[str, Any]:
@@ -154,7 +154,8 @@ def _measure(
 
     before = read_folder(folder).get(condition.name) if folder is not None else None
     measured = {} if before is None else dict(before.networks)
-    specs = {row.spec_id: row.spec for row in frame.itertuples() if row.spec_id not in measured}
+    networks = zip(frame["spec_id"], frame["spec"], strict=True)
+    specs: dict[str, ModelSpec] = {spec_id: spec for spec_id, spec in networks if spec_id not in measured}
     done = 0
     with terminal.progress_line("measured", len(specs)) as on_progress:
         for block in measure(specs, condition, **options):

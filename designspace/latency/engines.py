@@ -40,7 +40,7 @@ def condition(
         raise ValueError("device = cuda: must be cpu, PyTorch sees no GPU")
     if clock == "cpu" and (device == "cuda" or threads > 1):
         raise ValueError("clock = cpu: must be wall on a GPU and with several threads")
-    packages = {"torch": torch.__version__}
+    packages = {"torch": str(torch.__version__)}
     if engine == "onnxruntime":
         for package in ("onnx", "onnxscript", "onnxruntime"):
             optional(package, "onnx")
