@@ -4,6 +4,7 @@ from . import plots as plots
 from .compare import compare_spaces
 from .error_distributions import describe_spaces, edf, edf_by, simultaneous_band
 from .grouping import group_by, in_families, keep_where, space_families
+from .latency import fit_latency, latency_correlations
 from .loading import load, load_table
 from .manifold import expected_collapsed, manifold_experiment
 from .matching import complexity_weights
@@ -49,11 +50,13 @@ __all__ = [
     "epoch_fidelity",
     "expected_best",
     "expected_collapsed",
+    "fit_latency",
     "fit_population",
     "fit_quantized_linear",
     "group_by",
     "in_families",
     "keep_where",
+    "latency_correlations",
     "learning_curves",
     "linear_structure",
     "load",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.formatting import NOTHING, as_integer, format_column, interval, is_number, p_text, si_format, unsigned
-from analysis.rows import COMPLEXITIES
+from analysis.rows import costs
 
 if TYPE_CHECKING:
     from analysis.refine import Step
@@ -30,6 +30,7 @@ LABELS = {
     "macs": "multiply-adds",
     "params": "parameters",
     "acts": "activations (conv outputs)",
+    "latency_ms": "latency (ms)",
     "fit_error": "fit error of the quantized linear rule, e_fit",
 }
 
@@ -185,7 +186,7 @@ def by_parameter(frame: pd.DataFrame, names: dict[str, str]) -> dict[str, pd.Ser
 
 def best_table(chosen: pd.DataFrame, parameters: Sequence[str] = ()) -> pd.DataFrame:
     """Selected models: measured, expected and retrained error, complexity and parameters."""
-    complexity = [name for name in COMPLEXITIES if chosen[name].notna().any()]
+    complexity = [name for name in costs(chosen) if chosen[name].notna().any()]
     fit = ["fit_error"] if "fit_error" in chosen and chosen["fit_error"].notna().any() else []
     intervals = chosen[["estimate", "estimate_lower", "estimate_upper"]].itertuples(index=False)
     expected = [unsigned(*row) if pd.notna(row[0]) else NOTHING for row in intervals]

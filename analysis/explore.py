@@ -18,6 +18,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from analysis.select import thin_models
+from designspace.figures import is_logarithmic
 
 ERROR = "error_percent"
 MAX_CATEGORIES = 20
@@ -104,7 +105,7 @@ def _numbers(frame: pd.DataFrame, name: str) -> dict[str, Any]:
     values = frame[name].astype(float)
     if name == ERROR:
         values = values.mask(frame["failed"])
-    return {"values": [_plain(value) for value in values]}
+    return {"values": [_plain(value) for value in values], "log": is_logarithmic(name, values)}
 
 
 def _codes(column: pd.Series, colors: Mapping[str, str]) -> dict[str, Any]:

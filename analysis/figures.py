@@ -21,10 +21,11 @@ from analysis.findings import Findings
 from analysis.formatting import interval
 from analysis.headline import leading_spaces
 from analysis.parameters import MIN_EXPLAINED
-from analysis.plots.style import FONT, MIN_FOR_INTERVAL, WIDTH, figure_bytes, group_styles
+from analysis.plots.style import FONT, MIN_FOR_INTERVAL, WIDTH, group_styles
 from analysis.select import thin_models
 from analysis.sentences import context, matched_pairs
 from analysis.training import RELIABLE
+from designspace.figures import figure_bytes
 
 AXES_HEIGHT = 2.9
 """Smallest height of the Axes of a figure with one panel, inches."""

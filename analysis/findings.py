@@ -13,6 +13,7 @@ from pandas.api.types import is_numeric_dtype
 from analysis.compare import check_same_training, compare_spaces
 from analysis.error_distributions import describe_spaces, edf_by
 from analysis.grouping import group_by, in_families, space_families
+from analysis.latency import latency_correlations
 from analysis.matching import ComplexityMatch, complexity_weights
 from analysis.parameters import (
     Importance,
@@ -26,13 +27,15 @@ from analysis.random_search import random_search_by
 from analysis.refine import Refinement, refine_space
 from analysis.regimes import assign_regimes, best_by_regime, regime_trends, scaling_exponents
 from analysis.rows import (
-    COMPLEXITIES,
+    LATENCY,
     FailurePolicy,
     Resolved,
     Source,
     Trainings,
     apply_failure_policy,
     average_seeds,
+    complexity_column,
+    costs,
     validation_size,
 )
 from analysis.select import pareto_front, select_best
@@ -48,7 +51,6 @@ from analysis.training import (
     seed_agreement,
 )
 from analysis.widths import LinearStructure, fit_population, linear_structure, width_profiles
-from designspace.validated import unknown
 
 MIN_TO_REFINE = 60
 """Fewest models for the section on restrictions."""
@@ -92,6 +94,7 @@ class ParameterFindings:
         correlations: one row per space and parameter, fields of `RankTrend`.
         trends: rows of `trend` per space and parameter.
         importance: of the free parameters over all spaces; None with too few models.
+        latency: `latency_correlations`; empty without measured latencies.
     """
 
     names: tuple[str, ...]
@@ -99,6 +102,7 @@ class ParameterFindings:
     correlations: pd.DataFrame
     trends: pd.DataFrame
     importance: Importance | None
+    latency: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,7 @@ def find(
     Args:
         table: from `load_table`.
         policy: error assigned to failed models.
-        match: "macs", "params" or "acts" to compare spaces at equal complexity; "" to compare them unmatched.
+        match: "macs", "params", "acts" or "latency_ms" to compare spaces at equal cost; "" to compare them unmatched.
         by: column that defines the spaces.
         top: number of best models.
         across: "recipe", "data" or both to compare spaces trained differently.
@@ -224,8 +228,7 @@ def find(
     Raises:
         ValueError: no finished model, an unknown `match` or `by`, or spaces trained differently.
     """
-    if match not in ("", *COMPLEXITIES):
-        raise ValueError(unknown("match", match, [*COMPLEXITIES, "none"]))
+    match = complexity_column(match, table.frame) or ""
     table = group_by(table, by)
     resolved = apply_failure_policy(table.frame, policy)
     models = _with_fits(average_seeds(resolved.frame))
@@ -262,7 +265,7 @@ def _with_fits(models: pd.DataFrame) -> pd.DataFrame:
 
 def _varying(models: pd.DataFrame, free: Sequence[str]) -> tuple[str, ...]:
     spaces = [part for _, part in models.groupby("space", sort=False)]
-    return tuple(name for name in (*free, *COMPLEXITIES, "fit_error") if any(varies(part[name]) for part in spaces))
+    return tuple(name for name in (*free, *costs(models), "fit_error") if any(varies(part[name]) for part in spaces))
 
 
 def _spaces(
@@ -320,6 +323,7 @@ def _parameters(models: pd.DataFrame, names: tuple[str, ...], free: Sequence[str
         correlations=correlations_per_space(models, names),
         trends=trends_per_space(models, names),
         importance=permutation_importance(models, common),
+        latency=latency_correlations(models) if LATENCY in models else pd.DataFrame(),
     )
 
 

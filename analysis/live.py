@@ -27,8 +27,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import plot_learning_curves
-from analysis.plots.style import WIDTH, figure_bytes
+from analysis.plots.style import WIDTH
 from analysis.training import learning_curves
+from designspace.figures import figure_bytes
 from designspace.packages import optional
 from designspace.progress import Status, StudyReader, duration, elapsed_seconds
 from designspace.study import Study, StudyPaths

@@ -9,22 +9,27 @@ import pandas as pd
 
 from analysis.formatting import Note, merge_notes
 from analysis.readers import is_file, read_file, read_frame, read_study
+from analysis.readers.latency import join_latency
 from analysis.rows import Source, drop_duplicate_trainings
 from analysis.table import Table
-from designspace.study import find_studies
+from designspace.study import StudyPaths, find_studies
 from designspace.validated import shorten
 
 
-def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None = None) -> Table:
+def load(
+    *tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None = None, latency: str | None = None
+) -> Table:
     """Load study folders, table files and data frames into one table.
 
     Args:
         tables: folders written by `designspace sweep`, finished or not, or folders of such folders; files (.csv, .tsv,
             either with .gz, .parquet, .json of NDS or pycls); data frames.
         columns: column map of files and data frames, name to expression, such as {"error": "100 - acc", "space":
-            "arch"}. Names are error (percent), name, space, macs, params, acts, depth, seed, index, status, message,
-            recipe_id, data_id, widths (of blocks; of stages with depths), error_1, error_2, … (one per seed); any other
-            name becomes a parameter. Expressions consist of numbers, columns, + - * / and parentheses.
+            "arch"}. Names are error (percent), name, space, macs, params, acts, latency_ms, depth, seed, index, status,
+            message, recipe_id, data_id, widths (of blocks; of stages with depths), error_1, error_2, … (one per seed);
+            any other name becomes a parameter. Expressions consist of numbers, columns, + - * / and parentheses.
+        latency: name of the condition, or its beginning, for the column latency_ms of studies with measured latencies;
+            by default the one with the most networks.
 
     Returns:
         The table. A space of several sources is labeled "study/space" if their recipes or data differ or are unknown,
@@ -62,8 +67,10 @@ def load(*tables: str | Path | pd.DataFrame, columns: Mapping[str, str] | None =
     frame = frame[["study", *(c for c in frame if c != "study")]]
     frame, pooled = _separate(frame, identified)
     frame, repeated = drop_duplicate_trainings(frame)
+    studies = [source.path for source in sources if source.manifest]
+    frame, latencies = join_latency(frame, [StudyPaths(path).latency for path in studies], latency)
     present = tuple(name for name in parameters if name in frame and frame[name].notna().any())
-    return Table(frame, tuple(sources), present, (*merge_notes([*notes, *pooled]), *repeated))
+    return Table(frame, tuple(sources), present, (*merge_notes([*notes, *pooled]), *repeated, *latencies))
 
 
 load_table = load

@@ -27,7 +27,7 @@ from analysis.figures import ReportFigure, report_figures, space_figures
 from analysis.findings import Findings
 from analysis.headline import badges, cards, headline
 from analysis.plots.style import group_styles
-from analysis.rows import Source
+from analysis.rows import Source, costs
 from analysis.sentences import context, section_sentences, statistics
 from designspace.atomic import MARK, check_output, write_output
 
@@ -139,6 +139,7 @@ def _explorer(findings: Findings) -> Markup:
     return explore_html(
         findings.models,
         parameters=[*findings.table.parameters, *(["fit_error"] if "fit_error" in findings.parameters.names else [])],
+        complexity=costs(findings.models),
         labels=display.LABELS,
         colors={space: style["color"] for space, style in styles.items()},
         folders={source.name: str(source.path) for source in findings.table.sources},

@@ -22,6 +22,7 @@ from designspace.study import COLUMNS as RECORD_COLUMNS
 from designspace.study import PARTS
 from designspace.validated import shorten, unknown
 
+LATENCY = "latency_ms"
 OK = "ok"
 MISSING = "missing"
 """Status of a model that was drawn but has no record yet. It is not a failure and never counts."""
@@ -36,6 +37,7 @@ COLUMNS = {
     "status": "as in a record, or 'missing' for a model that was drawn but has no record yet",
     "draw_id": "with spec_id, one draw of a population: random stream, seed and number of the draw",
     "block_widths": "width of each block, a tuple of integers",
+    LATENCY: "median latency of one batch in milliseconds, under the condition that a note states",
     **PROBE_MEANS,
 }
 """Columns of the table and their meaning. The free parameters of the spaces follow; a list becomes name_1, name_2, ….
@@ -43,6 +45,12 @@ COLUMNS = {
 A table file provides some of them, at least error_percent; recipe_id and data_id are None if it does not have them."""
 
 COMPLEXITIES = ("macs", "params", "acts")
+
+
+def costs(frame: pd.DataFrame) -> tuple[str, ...]:
+    """COMPLEXITIES, and the latency if the frame has it."""
+    return (*COMPLEXITIES, LATENCY) if LATENCY in frame else COMPLEXITIES
+
 
 MODEL = ("space", "recipe_id", "data_id", "spec_id", *RATES)
 """Columns that identify a model. Networks trained with different rates are different models of one recipe."""
@@ -119,16 +127,18 @@ def as_names(value: str | Iterable[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def complexity_column(match: str | None) -> str | None:
-    """The complexity column to match by, from the argument `match`: None, "" and "none" mean no matching.
+def complexity_column(match: str | None, frame: pd.DataFrame) -> str | None:
+    """The column to match by, from the argument `match`: None, "" and "none" mean no matching.
 
     Raises:
-        ValueError: any other name than macs, params and acts.
+        ValueError: any other name than macs, params, acts and, where the frame has it, latency_ms.
     """
     if match in (None, "", "none"):
         return None
-    if match not in COMPLEXITIES:
-        raise ValueError(unknown("match", match, (*COMPLEXITIES, "none")))
+    if match == LATENCY and LATENCY not in frame:
+        raise ValueError(f"match = {LATENCY}: must be measured first, with designspace latency RUN")
+    if match not in costs(frame):
+        raise ValueError(unknown("match", match, (*costs(frame), "none")))
     return match
 
 

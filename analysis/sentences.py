@@ -12,6 +12,7 @@ from analysis.display import label, recipe_name
 from analysis.effects import MIN_MODELS
 from analysis.findings import Findings
 from analysis.formatting import MINUS, interval, p_text, si_format, signed, unsigned
+from analysis.latency import latency_sentences
 from analysis.parameters import MIN_EXPLAINED
 from analysis.random_search import models_needed
 from analysis.recipes import MARGIN
@@ -170,7 +171,7 @@ def section_sentences(findings: Findings) -> dict[str, list[str]]:
     """Sentences of each section of the report."""
     return {
         "search": _search(findings),
-        "parameters": _importance(findings),
+        "parameters": [*_importance(findings), *latency_sentences(findings.parameters.latency)],
         "widths": _structures(findings),
         "regimes": _regimes(findings),
         "exponents": _exponents(findings),

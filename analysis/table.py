@@ -23,7 +23,6 @@ from analysis.formatting import si_format
 from analysis.grouping import group_by, keep_where
 from analysis.results import Report, Result, html_list, html_table, spaces_summary
 from analysis.rows import (
-    COMPLEXITIES,
     MISSING,
     OK,
     PROBE_MEANS,
@@ -34,6 +33,7 @@ from analysis.rows import (
     as_names,
     average_seeds,
     complexity_column,
+    costs,
     validation_size,
 )
 from designspace.expressions import PLAIN, unknown_column
@@ -55,7 +55,8 @@ class Table(Trainings):
 
     - failures: error of a failed model: "worst" (the largest error in the table), "drop" (exclude it) or
       "error=NUMBER" (percent).
-    - match: complexity by which the spaces are matched: "macs", "params", "acts", or None for the models as drawn.
+    - match: complexity by which the spaces are matched: "macs", "params", "acts", "latency_ms" if it was measured, or
+      None for the models as drawn.
     - across: "recipe", "data" or both, to compare models with different recipes or data, which is an error otherwise.
 
     Invalid arguments raise ValueError.
@@ -79,7 +80,7 @@ class Table(Trainings):
         return f"Table({names}: {counts}, {finished:,} finished, {failed:,} failed, {missing:,} not trained yet)"
 
     def _repr_html_(self) -> str:
-        names = ["space", "index", "status", "error_percent", *COMPLEXITIES, *self.parameters]
+        names = ["space", "index", "status", "error_percent", *costs(self.frame), *self.parameters]
         shown = self.frame[[name for name in dict.fromkeys(names) if name in self.frame]].head(PREVIEW_ROWS)
         return f"<p>{escape(repr(self))}</p>{html_table(shown)}{html_list(self.notes)}"
 
@@ -114,7 +115,7 @@ class Table(Trainings):
         from analysis.matching import complexity_weights
         from analysis.plots import plot_edf
 
-        column = complexity_column(match)
+        column = complexity_column(match, self.frame)
         models, resolved, warnings = self._comparable_models(failures, across)
         matching = complexity_weights(models, column) if column else None
         curves = edf_by(models, weights=matching.weights if matching else None)
@@ -140,7 +141,7 @@ class Table(Trainings):
         from analysis.plots import plot_differences
         from analysis.sentences import comparison_notes, comparison_sentences
 
-        column = complexity_column(match)
+        column = complexity_column(match, self.frame)
         models, resolved, warnings = self._comparable_models(failures, across)
         pairs = compare_spaces(models, match=column, across=as_names(across))
         shown = comparison_table(pairs).drop(columns=["matched by", "effective", "area difference, % of box"])
@@ -202,7 +203,7 @@ class Table(Trainings):
         from analysis.regimes import best_by_regime, regime_trends
 
         models, resolved = self._models(failures)
-        measured = [*COMPLEXITIES, *(name for name in PROBE_MEANS if name in models)]
+        measured = [*costs(models), *(name for name in PROBE_MEANS if name in models)]
         names = [*self.parameters, *(name for name in measured if models[name].notna().any())]
         if parameter is not None and parameter not in names:
             if parameter in models or re.fullmatch(PLAIN, parameter):
@@ -292,7 +293,7 @@ class Table(Trainings):
             regimes=regimes,
         )
         models = candidates(self.frame)
-        shown = best_table(best, [name for name in pareto if name not in COMPLEXITIES])
+        shown = best_table(best, [name for name in pareto if name not in costs(best)])
         if regimes is not None:
             ends = zip(best["regime_low"], best["regime_high"], strict=True)
             shown.insert(0, "regime of macs", [f"{si_format(low)} to {si_format(high)}" for low, high in ends])
@@ -328,7 +329,7 @@ class Table(Trainings):
         """
         from analysis.refinements import refine_table
 
-        return refine_table(self, tries, take, steps, margin, draws, complexity_column(match), failures)
+        return refine_table(self, tries, take, steps, margin, draws, complexity_column(match, self.frame), failures)
 
     def report(
         self,
@@ -353,7 +354,7 @@ class Table(Trainings):
         from analysis.sentences import conclusions
         from designspace.atomic import check_output
 
-        column = complexity_column(match)
+        column = complexity_column(match, self.frame)
         first = self.sources[0].path
         folder = Path(folder) if folder else first if first.is_dir() else Path(f"{first.name}-report")
         force = force or folder == first  # a study folder is our own

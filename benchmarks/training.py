@@ -30,12 +30,13 @@ import torch
 from benchmarks.ingredients import ingredients
 from benchmarks.reference_trainer import train_reference
 from designspace import ModelSpec, complexity
+from designspace.machine import processor_name
 from designspace.network import build_network
 from designspace.spaces import space_from_config
 from sweeps.config import DeviceConfig, Recipe, load_recipe
 from sweeps.data import DataConfig, Splits, open_data
 from sweeps.resources import cores
-from sweeps.trainer.device import merge_narrow_groups, processor_name, resolve_device
+from sweeps.trainer.device import merge_narrow_groups, resolve_device
 from sweeps.trainer.trainer import new_record, train_model
 
 CONVOLUTIONS = {"aten::mkldnn_convolution", "aten::convolution_backward"}

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from designspace import terminal
 from designspace.atomic import MARK, check_output, write_output
+from designspace.figures import FIGURES, figure_bytes
 from designspace.terminal import add_force, print_table, progress_line, spec_table, summary_table, table
 
 if TYPE_CHECKING:
+    from designspace.population import Population
     from designspace.spec import ModelSpec
 
 
@@ -28,31 +30,35 @@ def show(argv: list[str]) -> int:
 def sample(argv: list[str]) -> int:
     """Draw a population and print its complexity before any training."""
     from designspace.population import duplicates_text
+    from designspace.spaces.sampling import predicted_latency
 
     parser = terminal.parser(
         "sample",
         sample.__doc__,
-        "space=regnetx n=500 seed=0 macs=[360e6,400e6] --out population.parquet",
+        "space=regnetx n=500 seed=0 macs=[360e6,400e6] --out population.parquet --plot population.svg",
     )
     settings_argument = parser.add_argument(
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
         help="space (a name, MODULE:ATTRIBUTE or a YAML file), n (default 100), seed (default 0), "
-        "a range [low,high] of macs, params, acts or depth, duplicates (keep or drop), "
+        "a range [low,high] of macs, params, acts, depth or latency_ms (with latency_predictor=FILE), "
+        "duplicates (keep or drop), "
         "restrict (a restriction, like 'restrict=width <= 512 and shared(group_width)'), "
         "or any other setting of the space: template.resolution=32 parameters.group_width.low=8",
     )
     terminal.complete_names(settings_argument, _complete_settings)
     parser.add_argument("--out", metavar="FILE", help="write the population to a .parquet file")
+    parser.add_argument("--plot", metavar="FILE", help="draw params and acts against macs: .png or .svg")
     add_force(parser)
     arguments = parser.parse_args(terminal.replace_deprecated(argv, "out"))
-    settings, out = parse_settings(arguments.settings), arguments.out
+    settings, out, plot = parse_settings(arguments.settings), arguments.out, arguments.plot
     name, n, seed = (settings.pop(key, default) for key, default in _SAMPLE_DEFAULTS.items())
-    if out is not None:
-        if Path(out).suffix != ".parquet":
-            raise ValueError(f"out = {out}: must end in .parquet")
-        check_output(out, force=arguments.force)
+    for key, file, suffixes in (("out", out, (".parquet",)), ("plot", plot, FIGURES)):
+        if file is not None:
+            if Path(file).suffix not in suffixes:
+                raise ValueError(f"{key} = {file}: must end in {' or '.join(suffixes)}")
+            check_output(file, force=arguments.force)
     space = find_space(name, settings)
     with progress_line("drawn", n) as on_progress:
         population = space.sample(n, seed, on_progress)
@@ -61,9 +67,11 @@ def sample(argv: list[str]) -> int:
     rejected = ", ".join(f"{reason} {count:,}" for reason, count in report.rejected.items()) or "none"
     print(f"{report.drawn:,} candidates drawn, acceptance {report.acceptance:.3%}; rejected: {rejected}")
     print(duplicates_text(len(population), report.distinct, report.duplicates, rates=bool(space.rates)))
-    print_table(
-        summary_table({"macs": counts.macs, "params": counts.params, "acts": counts.acts} | dict(population.parameters))
-    )
+    columns = {"macs": counts.macs, "params": counts.params, "acts": counts.acts}
+    if (predictor := space.constraints.latency_predictor) is not None:
+        columns["predicted latency_ms"] = predicted_latency(predictor, population.networks, counts)
+        print(predictor.text)
+    print_table(summary_table(columns | dict(population.parameters)))
     if out is not None:
         with progress_line("written", n) as on_progress:
             frame, content = population.to_frame(on_progress), BytesIO()
@@ -71,10 +79,24 @@ def sample(argv: list[str]) -> int:
         frame.to_parquet(content)
         write_output(out, content.getvalue(), force=arguments.force)
         print(f"wrote {out}")
+    if plot is not None:
+        write_output(plot, _complexity_figure(population, Path(plot)), force=arguments.force)
+        print(f"wrote {plot}")
     return 0
 
 
-_LIMITS = ("macs", "params", "acts", "depth")
+def _complexity_figure(population: Population, file: Path) -> bytes:
+    """Parameters and activations against multiply-adds, as the bytes of a figure file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    for y, ax in zip(("params", "acts"), figure.subplots(1, 2), strict=True):
+        population.plot("macs", y, ax=ax)
+    figure.suptitle(f"{len(population):,} networks of {population.space}, seed {population.seed}", parse_math=False)
+    return figure_bytes(figure, file.suffix[1:], file.stem)
+
+
+_LIMITS = ("macs", "params", "acts", "depth", "latency_ms", "latency_predictor")
 _SAMPLE_DEFAULTS: dict[str, Any] = {"space": None, "n": 100, "seed": 0}
 
 

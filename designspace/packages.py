@@ -163,6 +163,17 @@ def require(formats: Sequence[str], weights: bool) -> None:
     """Raise MissingPackage for the first missing package that the export formats or weights require."""
     if weights:
         optional("safetensors", "weights")
+    for missing in missing_packages(formats).values():
+        raise missing
+
+
+def missing_packages(formats: Sequence[str]) -> dict[str, MissingPackage]:
+    """The export formats that cannot be written here, with the first missing package of each."""
+    missing = {}
     for name in formats:
-        for package in NEEDED.get(name, ()):
-            optional(package, "onnx")
+        try:
+            for package in NEEDED.get(name, ()):
+                optional(package, "onnx")
+        except MissingPackage as error:
+            missing[name] = error
+    return missing

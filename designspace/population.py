@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from designspace.counting import Complexity, complexity
 from designspace.expressions import Restriction, parse_restriction
+from designspace.figures import is_logarithmic
 from designspace.spec import ModelSpec
 from designspace.validated import shorten, unknown
 from designspace.width_fit import fit_error, least_fit_error
@@ -219,7 +220,7 @@ class Population:
         """Draw a scatter plot of two numeric columns of `to_frame`.
 
         Args:
-            x, y: column names; an axis whose values span more than a factor of 10 is logarithmic.
+            x, y: column names; an axis of group widths, or of values that span a factor of 10, is logarithmic.
             ax: the axes; new ones by default.
 
         Raises:
@@ -232,7 +233,7 @@ class Population:
         values = {name: self._column(field, name) for field, name in (("x", x), ("y", y))}
         ax.scatter(values[x], values[y], s=12, alpha=0.6, linewidths=0, label=self.space)
         for name, set_scale, set_label in ((x, ax.set_xscale, ax.set_xlabel), (y, ax.set_yscale, ax.set_ylabel)):
-            if len(self) and values[name].min() > 0 and values[name].max() > 10 * values[name].min():
+            if is_logarithmic(name, values[name]):
                 set_scale("log")
             set_label(name)
         return ax

@@ -5,6 +5,7 @@
     DIR/records/KEY.json    one record per training run, written atomically and never changed
     DIR/claims/KEY          the worker that is training a model; a hint only
     DIR/times/ID.json       constants that predict training times, one file per kind of device
+    DIR/latency/NAME.json   measured latencies, one file per condition
     DIR/checkpoints/KEY     state of a longer training run after its last epoch; removed once there is a record
     DIR/set_aside/          damaged records and retried failures, for inspection
     DIR/hydra/worker-N/     Hydra's files of each worker (config, log)
@@ -355,6 +356,11 @@ class StudyPaths:
     def times(self) -> Path:
         """Folder of the constants that predict training times."""
         return self.root / "times"
+
+    @property
+    def latency(self) -> Path:
+        """Folder of the measured latencies."""
+        return self.root / "latency"
 
     def checkpoint(self, key: str) -> Path:
         """Checkpoint of a model in training."""

@@ -153,6 +153,21 @@ class Recipe(Validated):
             return self.resolution[epoch * len(self.resolution) // self.epochs]
         return self.resolution or default
 
+    def resizing(self, field: str, resolution: int, images: int) -> str | None:
+        """A warning when training resizes the images only because the network has another resolution, else None.
+
+        Args:
+            field: of the resolution, for the message.
+            resolution: of the network.
+            images: resolution of the data.
+        """
+        if self.resolution is not None or resolution == images:
+            return None
+        return (
+            f"{field} = {resolution}: differs from the {images} pixels of the data; images are resized to "
+            f"{resolution} pixels"
+        )
+
     def advice(self, images: int) -> str | None:
         """A warning when training is too short to separate models, else None."""
         updates = self.epochs * self.updates_per_epoch(images)

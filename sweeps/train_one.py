@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sweeps.trainer.distributed import World
     from sweeps.trainer.initial import InitialWeights
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 RESULT = "training.json"
@@ -97,6 +99,8 @@ def train(
         prepare_data(data)
         splits = open_data(data)
         check_fit(spec, splits)
+        if warning := recipe.resizing("spec.resolution", spec.resolution, splits.resolution):
+            log.warning(warning)
         record = new_record(spec, splits, recipe, seed)
         test_part = find_test(data) if folder else None
     if folder and any(world.gather(folder.is_finished)):
@@ -293,7 +297,7 @@ def run_command(
     recipe, data, device = config.recipe, config.data, config.device
     world = join(device_kind(device))
     if not world.is_first:  # only the first process prints warnings
-        for module in ("sweeps.trainer.checkpoint", "sweeps.trainer.initial", "sweeps.data"):
+        for module in ("sweeps.train_one", "sweeps.trainer.checkpoint", "sweeps.trainer.initial", "sweeps.data"):
             logging.getLogger(module).setLevel(logging.ERROR)
 
     def print_epoch(record: Record) -> None:

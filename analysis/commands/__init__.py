@@ -1,8 +1,9 @@
 """Commands of analysis. Each function takes its arguments and returns an exit code."""
 
+from analysis.commands.latency import latency
 from analysis.commands.pages import export, report
 from analysis.commands.refine import refine
 from analysis.commands.statistics import compare, edf, fit, recipes, select, trends
 from analysis.commands.track import track
 
-__all__ = ["compare", "edf", "export", "fit", "recipes", "refine", "report", "select", "track", "trends"]
+__all__ = ["compare", "edf", "export", "fit", "latency", "recipes", "refine", "report", "select", "track", "trends"]

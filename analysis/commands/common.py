@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from designspace import terminal
 from designspace.atomic import check_output, write_output
+from designspace.figures import FIGURES, figure_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.results import Result
     from analysis.table import Table
-
-FIGURES = (".png", ".svg")
 
 
 def make_parser(name: str, description: str | None, *examples: str) -> argparse.ArgumentParser:
@@ -45,6 +44,9 @@ def make_parser(name: str, description: str | None, *examples: str) -> argparse.
         default=[],
         metavar="CONDITION",
         help="use only models with COL=VALUE,… or with !=, <, <=, >, >= (quote it: 'depth>=12')",
+    )
+    parser.add_argument(
+        "--latency", metavar="NAME", help="condition of the column latency_ms, if several were measured"
     )
     return parser
 
@@ -82,7 +84,7 @@ def add_match(parser: argparse.ArgumentParser, default: str = "macs") -> None:
         "--match",
         default=argparse.SUPPRESS,
         metavar="COLUMN",
-        help=f"compare at equal macs, params or acts; none: as drawn (default {default})",
+        help=f"compare at equal macs, params, acts or latency_ms; none: as drawn (default {default})",
     )
 
 
@@ -129,7 +131,8 @@ def read(arguments: argparse.Namespace) -> Table:
     from analysis.expressions import parse_map
     from analysis.loading import load
 
-    table = load(*arguments.tables, columns=parse_map(",".join(arguments.map))).where(*arguments.where)
+    table = load(*arguments.tables, columns=parse_map(",".join(arguments.map)), latency=arguments.latency)
+    table = table.where(*arguments.where)
     return table.by(arguments.by) if hasattr(arguments, "by") else table
 
 
@@ -154,7 +157,7 @@ def show(result: Result, arguments: argparse.Namespace) -> int:
     if path.suffix in FIGURES:
         from matplotlib.figure import Figure
 
-        from analysis.plots.style import WIDTH, figure_bytes
+        from analysis.plots.style import WIDTH
 
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         result.plot(figure.subplots())

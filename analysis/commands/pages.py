@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,11 +108,24 @@ def export(argv: list[str]) -> int:
     terminal.add_force(parser)
     arguments = parser.parse_args(argv)
 
-    from analysis.export import parse_within
+    from designspace.packages import missing_packages
 
     formats = common.split(arguments.to)
+    missing = missing_packages(formats)
+    if len(missing) == len(set(formats)):
+        missing = {}  # nothing can be written, which is an error
+    _export(arguments, tuple(name for name in formats if name not in missing))
+    for name, error in missing.items():
+        print(f"designspace export: {name} not written: {error}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def _export(arguments: argparse.Namespace, formats: tuple[str, ...]) -> None:
+    from analysis.export import parse_within
+
     if any(Path(name).suffix in SPEC_FILES for name in arguments.tables):
-        return _export_specs(arguments, formats)
+        _export_specs(arguments, formats)
+        return
     table = common.read(arguments)
     written = table.export(
         arguments.out,
@@ -127,10 +141,9 @@ def export(argv: list[str]) -> int:
         print(f"{path}  {error}, {model['space']} #{model['index']}")
         _print_refused(model["refused"])
     common.print_lines(*table.notes)
-    return 0
 
 
-def _export_specs(arguments: argparse.Namespace, formats: tuple[str, ...]) -> int:
+def _export_specs(arguments: argparse.Namespace, formats: tuple[str, ...]) -> None:
     from analysis.export import export_spec
     from designspace import load_spec
 
@@ -146,7 +159,6 @@ def _export_specs(arguments: argparse.Namespace, formats: tuple[str, ...]) -> in
         for path, refused in export_spec(spec, Path(arguments.out), number, formats, force=arguments.force):
             print(f"{path}  {arguments.tables[number - 1]}")
             _print_refused(refused)
-    return 0
 
 
 def _print_refused(refused: Mapping[str, str]) -> None:

@@ -26,6 +26,7 @@ from analysis.plots.style import (
     scale_x,
     tidy,
 )
+from designspace.figures import is_logarithmic
 
 FEW_VALUES = 12
 """Maximum number of distinct values for which the spaces are shifted apart horizontally."""
@@ -84,7 +85,7 @@ def plot_parameter(
             if len(enough) > max(1, len(line) / 2):
                 ends = (enough["lower"], enough["upper"])
                 ax.vlines(enough["value"], *ends, color=style["color"], linewidth=1, transform=shifted, zorder=3)
-    scale_x(ax, frame[parameter])
+    scale_x(ax, parameter, frame[parameter])
     # Scale the axes to the models, because intervals can extend far beyond and shifted artists are ignored.
     ax.set_xlim(*padded(frame[parameter], logarithmic=ax.get_xscale() == "log"))
     ax.set_ylim(*padded(frame["error_percent"].clip(upper=limit)))
@@ -164,7 +165,7 @@ def plot_regimes(
     ax.set_xticks([], minor=True)
     ax.margins(x=0.1)
     values = mine[["lower", "upper"]].to_numpy(dtype=float)
-    if values.min() > 0 and values.max() / values.min() >= 8:
+    if is_logarithmic(parameter, values.ravel()):
         ax.set_yscale("log", base=2 if values.max() < 1e4 else 10)
     ax.yaxis.set_major_formatter(lambda value, _: si_format(value))
     suffix = " of the best models" if parameter == "error_percent" else ""
@@ -211,7 +212,7 @@ def plot_dependence(frame: pd.DataFrame, parameter: str, *, ax: Axes | None = No
     ax = tidy(axes_or_new(ax))
     line = frame[frame["parameter"] == parameter]
     ax.plot(line["value"], line["error"], **OTHER, linewidth=1.8, markersize=4)
-    scale_x(ax, line["value"])
+    scale_x(ax, parameter, line["value"])
     ax.set_ylim(*padded(frame["error"]))  # the same scale for all parameters
     label_axes(ax, label(parameter), "predicted error (%)")
     return ax
@@ -246,7 +247,7 @@ def plot_pareto(
     line = frame[frame[front]].sort_values(objective)
     errors = line["error_percent"].clip(upper=limit)
     ax.step(line[objective], errors, where="post", color="#444444", linewidth=1.2, zorder=2)
-    scale_x(ax, frame[objective].dropna())
+    scale_x(ax, objective, frame[objective].dropna())
     label_axes(ax, label(objective), label("error_percent"))
     legend_above(ax)
     return ax

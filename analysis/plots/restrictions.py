@@ -62,7 +62,7 @@ def plot_kept(
         part = kept == inside
         text = f"{restriction}: {name} {int(part.sum()):,}" if inside else f"{name} {int(part.sum()):,}"
         ax.scatter(position[part], errors[part], s=18, color=color, marker=marker, linewidths=1, alpha=0.8, label=text)
-    scale_x(ax, position)
+    scale_x(ax, x or "", position)
     label_axes(ax, "model" if x is None else label(x), label("error_percent"))
     legend_above(ax)
     return ax

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from analysis.formatting import si_format
-from designspace.atomic import MARK
+from designspace.figures import is_group_width, is_logarithmic
 
 COLORS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"),
@@ -77,13 +74,15 @@ def tidy(ax: Axes) -> Axes:
     return ax
 
 
-def scale_x(ax: Axes, values: Iterable[float]) -> None:
-    """Set a base-2 scale for powers of two, a base-10 scale for at least one decade, else a linear scale."""
+def scale_x(ax: Axes, column: str, values: Iterable[float]) -> None:
+    """Set a base-2 scale for powers of two and group widths, a base-10 scale for a decade, else a linear scale."""
     x = np.unique(np.asarray(list(values), dtype=float))
     if len(x) > 1 and x[0] > 0 and np.allclose(np.log2(x), np.round(np.log2(x))):
         ax.set_xscale("log", base=2)
         ax.set_xticks(x[:: 1 + len(x) // 10])
-    elif len(x) > 1 and x[0] > 0 and x[-1] / x[0] >= 10:
+    elif is_group_width(column) and is_logarithmic(column, x):
+        ax.set_xscale("log", base=2)
+    elif is_logarithmic(column, x):
         ax.set_xscale("log")
         # Less than two decades have too few powers of ten for ticks.
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if x[-1] / x[0] < 100 else (1.0,)))
@@ -142,12 +141,3 @@ def padded(values: Iterable[float], *, logarithmic: bool = False) -> tuple[float
 
 WIDTH = 5.8
 """Width of a figure with one panel, inches."""
-
-
-def figure_bytes(figure: Figure, kind: str, salt: str) -> bytes:
-    """A figure as "png" (150 dots per inch) or "svg". Equal figures with the same salt give equal bytes."""
-    buffer = io.BytesIO()
-    metadata = {"Date": None, "Creator": MARK} if kind == "svg" else {"Software": MARK}
-    with rc_context({"svg.hashsalt": salt}):
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-    return buffer.getvalue()

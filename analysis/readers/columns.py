@@ -17,7 +17,7 @@ from designspace.study import CURVES, PARTS
 from designspace.validated import cut, shorten
 
 TEXTS = ("spec_id", "draw_id", "space", "status", "message", "recipe_id", "data_id")
-POSITIVE = ("macs", "params", "acts", "depth")
+POSITIVE = ("macs", "params", "acts", "depth", "latency_ms")
 INTEGERS = ("index", "seed")
 LISTS = ("block_widths", "stage_depths", *CURVES, *PARTS)
 TARGETS = {

@@ -30,7 +30,6 @@ function addRange(col) {
   const numbers = col.values.filter((v) => v !== null);
   col.distinct = [...new Set(numbers)].sort((a, b) => a - b);
   [col.low, col.high] = [col.distinct[0] ?? 0, col.distinct.at(-1) ?? 0];
-  col.log = col.low > 0 && col.high / col.low >= 10;
 }
 
 /* Position of a value between 0 and 1, and the value at a position. */

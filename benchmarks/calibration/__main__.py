@@ -9,6 +9,7 @@ selection    coverage of the expected and the retrained error of selected models
 refine       restrictions found, coverage and false verdicts on NAS-Bench-Macro (reads ../shared/data)
 agreement    rank agreement of two trainings within the top 10 %, compared to theory
 recipes      coverage of the intervals of `compare_recipes`
+latency      coverage of the error of a latency predictor, and of the intervals of medians and correlations
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.calibration import agreement, comparison, recipes, refine, selection
+from benchmarks.calibration import agreement, comparison, latency, recipes, refine, selection
 
 SECTIONS = {
     "pairs": comparison.many_spaces,
@@ -29,6 +30,7 @@ SECTIONS = {
     "refine": refine.run,
     "agreement": agreement.run,
     "recipes": recipes.run,
+    "latency": latency.run,
 }
 
 

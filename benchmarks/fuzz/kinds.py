@@ -19,6 +19,8 @@ from benchmarks.fuzz import strategies
 from designspace import ModelSpec, complexity, load_spec, zoo
 from designspace.export import from_pycls
 from designspace.files import read_yaml, to_yaml
+from designspace.latency.predictor import load_predictor
+from designspace.latency.records import parse_measurements
 from designspace.spaces import space_from_config
 from designspace.study import Record
 
@@ -159,6 +161,50 @@ RECORDS = [
 ]
 
 
+LATENCIES = [
+    {
+        "generator": "cnn-designspace",
+        "condition": {
+            "engine": "torch",
+            "device": "cpu",
+            "device_name": "AMD EPYC",
+            "batch": 1,
+            "threads": 1,
+            "clock": "wall",
+            "packages": {"torch": "2.13.0"},
+        },
+        "networks": {
+            "0" * 16: {
+                "median_ms": 2.0,
+                "low_ms": 1.9,
+                "high_ms": 2.4,
+                "relative_error": 0.01,
+                "rounds": 6,
+                "runs": 60,
+                "waiting": None,
+                "measured_at": "2026-01-01T00:00:00+00:00",
+            }
+        },
+    }
+]
+PREDICTORS = [
+    {
+        "generator": "cnn-designspace",
+        "per_mac": 1e-8,
+        "per_act": 2e-7,
+        "per_param": 0.0,
+        "per_block": 0.05,
+        "constant": 0.1,
+        "condition": "torch 2.13.0, batch 1, 1 thread, AMD EPYC",
+        "networks": 60,
+        "fastest_ms": 1.0,
+        "slowest_ms": 20.0,
+        "typical_error": 0.03,
+        "error": 0.12,
+    }
+]
+
+
 class Kind(NamedTuple):
     """A kind of input.
 
@@ -228,6 +274,14 @@ def read_spec_file(content: bytes) -> None:
         load_spec(path)
 
 
+def read_predictor(content: bytes) -> None:
+    """Read a predictor file and predict a latency."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "latency.json"
+        path.write_bytes(content)
+        assert load_predictor(path).milliseconds(1e8, 1e6, 1e6, 10) >= 0
+
+
 def read_pycls(config: Any) -> None:
     """Convert a pycls configuration and count its network."""
     assert complexity(from_pycls(config)).params > 0
@@ -252,6 +306,8 @@ KINDS = {
         Kind("space", strategies.mutated(SPACES), space_from_config),
         Kind("YAML text", strategies.damaged(TEXTS), read_text),
         Kind("record", strategies.json_files(RECORDS).map(lambda b: b.decode("utf-8", "replace")), Record.from_json),
+        Kind("latencies", strategies.json_files(LATENCIES), parse_measurements),
+        Kind("latency predictor", strategies.json_files(PREDICTORS), read_predictor),
         Kind("pycls config", strategies.mutated(PYCLS), read_pycls),
         Kind("pycls sweep config", strategies.mutated(SWEEPS), space_from_config),
         Kind("pycls sweep.json", strategies.json_files(JOBS), lambda content: read_table("sweep.json", content)),

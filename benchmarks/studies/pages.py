@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plots.style import figure_bytes
 from benchmarks.studies.claims import RULE, UNDECIDED, counted, overall
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.drawing import claims_figure
 from benchmarks.studies.markdown import markdown_table
 from benchmarks.studies.study import DISCUSSION, PAGE, PLAN, TABLE, Definition, Results
 from designspace.atomic import replace_file
+from designspace.figures import figure_bytes
 
 SIZES = (20, 40, 60, 80, 120, 200)
 """Models per space for which a plan states what is detectable."""

@@ -45,7 +45,11 @@ def build():
     network = ByobNet(CONFIG, num_classes={classes}, **options)
 {patch}    return network'''
 
-PATCH = "    network.{conv}.stride = (1, 1)  # timm's stems have other strides; weights do not depend on them\n"
+PATCH = """\
+    network.{conv}.stride = (1, 1)  # timm's stems have other strides; weights do not depend on them
+    for info in network.feature_info:
+        info["reduction"] //= 2
+"""
 
 DOWNSAMPLES = {"conv": "conv1x1", "avg": "avg", "none": ""}
 CONVOLUTIONS = {

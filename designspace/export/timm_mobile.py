@@ -49,7 +49,11 @@ def build():
     )
 {patch}    return network'''
 
-PATCH = "    network.conv_stem.stride = (1, 1)  # timm's stem has stride 2; weights do not depend on it\n"
+PATCH = """\
+    network.conv_stem.stride = (1, 1)  # timm's stem has stride 2; weights do not depend on it
+    for info in network.feature_info:
+        info["reduction"] //= 2
+"""
 
 BLOCK = "blocks.{stage}.{block}."
 SQUEEZE_EXCITE = {"se.squeeze": f"{BLOCK}se.conv_reduce", "se.excite": f"{BLOCK}se.conv_expand"}

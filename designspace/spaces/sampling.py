@@ -14,6 +14,7 @@ import numpy as np
 from designspace.counting import Complexity, complexity
 from designspace.distributions import Distribution
 from designspace.expressions import Restriction, parse_restriction
+from designspace.latency.predictor import LatencyPredictor
 from designspace.memory import training_memory
 from designspace.population import Population, Quantities, SamplingReport, leaves, map_arrays
 from designspace.spaces.families import FAMILIES
@@ -321,15 +322,22 @@ def checks(
         yield "depth", _inside(sum(stage.depth for stage in networks.stages), ranges.pop("depth"))
     if "resolution" in ranges:
         yield "resolution", _inside(networks.resolution, ranges.pop("resolution"))
-    memory = ranges.pop("training_memory", None)
+    memory, latency = ranges.pop("training_memory", None), ranges.pop("latency_ms", None)
     counts = complexity(networks)
     for name, limits in ranges.items():
         yield name, _inside(getattr(counts, name), limits)
+    if latency is not None and (predictor := constraints.latency_predictor) is not None:
+        yield "latency_ms", _inside(predicted_latency(predictor, networks, counts), latency)
     if constraints.envelope is not None:
         yield f"envelope {constraints.envelope}", regnet_envelope(counts)
     if memory is not None:
         needed = training_memory(networks, constraints.batch_size, constraints.precision, constraints.optimizer)
         yield "training_memory", _inside(needed.total, memory)
+
+
+def predicted_latency(predictor: LatencyPredictor, networks: ModelSpec, counts: Complexity) -> np.ndarray:
+    """Predicted latency of every network, milliseconds."""
+    return predictor.milliseconds(counts.macs, counts.params, counts.acts, sum(s.depth for s in networks.stages))
 
 
 def regnet_envelope(counts: Complexity) -> np.ndarray:

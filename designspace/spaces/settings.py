@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from designspace.blocks import stage_class
 from designspace.distributions import Distribution, LogUniform, Uniform
 from designspace.expressions import OF_NETWORK, parse_restriction
+from designspace.latency.predictor import PredictorOrFile
 from designspace.memory import Optimizer, Precision
 from designspace.packages import import_attribute, import_path
 from designspace.scaling import Rule
@@ -73,8 +74,9 @@ Range = Annotated[tuple[float, float], BeforeValidator(_pair)]
 class Constraints(Validated):
     """Closed ranges for every network of a population; a quantity without a range is unlimited.
 
-    `training_memory` is in bytes, for the given batch size, precision and optimizer. `envelope` limits params and acts
-    at given macs, see `designspace.spaces.sampling.regnet_envelope`.
+    `training_memory` is in bytes, for the given batch size, precision and optimizer. `latency_ms` is predicted by
+    `latency_predictor`, a mapping or the file of one (see docs/latency.md). `envelope` limits params and acts at given
+    macs, see `designspace.spaces.sampling.regnet_envelope`.
     """
 
     macs: Range | None = None
@@ -83,6 +85,8 @@ class Constraints(Validated):
     depth: Range | None = None
     resolution: Range | None = None
     training_memory: Range | None = None
+    latency_ms: Range | None = None
+    latency_predictor: PredictorOrFile | None = None
     batch_size: Count = 128
     precision: Precision = "bfloat16"
     optimizer: Optimizer = "sgd"
@@ -94,7 +98,18 @@ class Constraints(Validated):
         for name, limits in self.ranges().items():
             if limits[0] > limits[1]:
                 raise ValueError(f"{name} = {list(limits)}: must be [low, high] with low <= high")
+        if self.latency_ms is not None:
+            self._check_latency(self.latency_ms[1])
         return self
+
+    def _check_latency(self, high: float) -> None:
+        if self.latency_predictor is None:
+            raise ValueError("latency_predictor: required by latency_ms; designspace latency … --fit FILE writes one")
+        if high > (slowest := self.latency_predictor.slowest_ms):
+            raise ValueError(
+                f"latency_ms = {list(self.latency_ms or ())}: must end at or below {slowest:.4g}, the slowest network "
+                "that the predictor was fitted to"
+            )
 
     def ranges(self) -> dict[str, Range]:
         """The given ranges by quantity."""

@@ -202,6 +202,9 @@ def draw(values: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> 
                 spaces[label] = before
     models, sampling = [], {}
     for label, space in spaces.items():
+        field = f"spaces.{label}.template.resolution"
+        if warning := config.recipe.resizing(field, space.template.resolution, splits.resolution):
+            log.warning(warning)
         population = space.sample(config.n, config.seed)
         report = population.report
         sampling[label] = {

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from designspace.machine import processor_name
 from sweeps.config import DeviceConfig
 from sweeps.trainer.distributed import ALONE, World
 
@@ -153,17 +152,6 @@ def native_dtype(kind: str) -> torch.dtype:
         return torch.bfloat16 if major >= 8 else torch.float16 if major >= 7 else torch.float32
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
-
-
-def processor_name() -> str:
-    """Return the processor's model name from /proc/cpuinfo, or else the machine type."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 class MergedGroupsConv(nn.Conv2d):

@@ -90,6 +90,18 @@ def test_export_to_other_tools_makes_a_folder_for_each_model(study, tmp_path):
         assert "validation error percent" in (folder / "README.md").read_text()
 
 
+def test_export_without_onnx_writes_the_other_formats_and_fails(study, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    out = tmp_path / "models"
+    assert export([str(study), "--top", "1", "--to", "timm,onnx", "--out", str(out)]) == 1
+    assert [path.name for path in out.glob("*/*.py")] == ["timm_network.py"]
+    message = "onnx not written: onnx is not installed: run pip install 'cnn-designspace[onnx]'"
+    assert message in capsys.readouterr().err
+    with pytest.raises(ValueError, match="onnx is not installed"):
+        export([str(study), "--to", "onnx", "--out", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
+
+
 def test_export_reads_specs_and_pycls_files_and_sets_the_file_names(tmp_path, capsys):
     spec = ModelSpec.from_mapping(zoo.spec("RegNetX-200MF").to_mapping() | {"name": "../../../outside"})
     save_spec(spec, tmp_path / "ours.yaml")

@@ -8,6 +8,7 @@ from scipy import stats
 from analysis.parameters import (
     TREND_COLUMNS,
     best_range,
+    correlation_difference,
     permutation_importance,
     rank_trend,
     selection_probabilities,
@@ -159,3 +160,18 @@ def test_duplicate_draws_do_not_leak_between_folds():
     result = permutation_importance(drawn, ["a"])
     assert result.explained < 0.1
     assert result.n == 60
+
+
+@pytest.mark.parametrize("noise", ["normal", "heavy-tailed"])
+def test_the_difference_of_correlations_is_antisymmetric_and_covered(noise):
+    rng = np.random.default_rng(0)
+    loads = np.array([0.98, 0.9, 0.98])[:, None]
+    z_a, z_b = np.arctanh([0.98 * 0.98, 0.9 * 0.98])
+    covered = []
+    for _ in range(1000):
+        values = rng.standard_t(4, (4, 48)) if noise == "heavy-tailed" else rng.normal(size=(4, 48))
+        a, b, y = loads * values[0] + np.sqrt(1 - loads**2) * values[1:]
+        difference, lower, upper = correlation_difference(a, b, y, confidence=0.95)
+        assert correlation_difference(b, a, y, confidence=0.95) == pytest.approx((-difference, -upper, -lower))
+        covered.append(lower < z_a - z_b < upper)
+    assert 0.92 < np.mean(covered) < 0.98

@@ -178,6 +178,21 @@ def test_sample_reports_duplicates(setting: str, message: str, capsys: pytest.Ca
     assert message in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_sample_plots_the_complexity_and_replaces_only_its_own_files(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / f"population.{suffix}"
+    command = ["sample", "space=regnetx", "n=20", f"plot={file}"]
+    assert main(command) == main(command) == 0
+    assert f"wrote {file}" in capsys.readouterr().out
+    file.write_bytes(b"an image of another tool")
+    assert main(command) == 2
+    assert "use --force to replace it" in capsys.readouterr().err
+    assert main(["sample", "space=regnetx", "n=20", "plot=population.pdf"]) == 2
+    assert "plot = population.pdf: must end in .png or .svg" in capsys.readouterr().err
+
+
 def test_scale_writes_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "big.yaml"
     assert main(["scale", "RegNetX-200MF", "--macs", "400e6", "--out", str(out)]) == 0

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from designspace import ModelSpec, complexity, load_spec, zoo
-from designspace.export import FORMATS, load_network, write
+from designspace.export import FORMATS, load_network, timm_source, write
 from designspace.network import build_network
 from designspace.spec import SCHEMA_VERSION, schema_text, spec_schema
 
@@ -84,6 +84,44 @@ def test_documented_script_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "path", sys.path.copy())
     exec(compile(script, "load_exported.py", "exec"), {})
     assert "timm and onnxruntime differ by" in capsys.readouterr().out
+
+
+def test_documented_backbone_runs(tmp_path, monkeypatch, capsys):
+    """The features of timm and torchvision are equal, and have the stated channels and reductions."""
+    pytest.importorskip("safetensors")
+    need("timm", "torchvision")
+    spec = zoo.spec("RegNetX-200MF")
+    write(spec, ["timm", "torchvision"], tmp_path, weights=build_network(spec).state_dict())
+    script = (DOCS / "export.md").read_text().split("# backbone.py")[1].split("```")[0]
+    monkeypatch.setattr(sys, "argv", ["backbone.py", str(tmp_path)])
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    names: dict = {}
+    exec(compile(script, "backbone.py", "exec"), names)
+    for name in ("timm_network", "torchvision_network"):
+        del sys.modules[name]
+    assert names["channels"] == [stage.width for stage in spec.stages]
+    assert [96 // feature.shape[-1] for feature in names["features"]] == names["reductions"]
+    assert "stage 4: (2, 368, 3, 3), 368 channels, 1/32 of the image" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("block", ["bottleneck", "inverted"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_timm_features_have_the_stated_channels_and_reductions(block, stride):
+    """Also with a stem of stride 1, which timm does not have."""
+    need("timm")
+    from timm.models import FeatureListNet
+
+    stages = [{"block": block, "depth": 1, "width": 16}, {"block": block, "depth": 2, "width": 32}]
+    spec = ModelSpec.from_mapping(SMALL.to_mapping() | {"stem": {"width": 8, "stride": stride}, "stages": stages})
+    names: dict = {}
+    exec(timm_source(spec), names)
+    network = names["build"]()
+    indices = tuple(range(len(network.feature_info)))
+    backbone = FeatureListNet(network, out_indices=indices, flatten_sequential=True).eval()
+    features = backbone(torch.randn(1, 1, 32, 32))
+    assert [32 // feature.shape[-1] for feature in features] == backbone.feature_info.reduction()
+    assert [feature.shape[1] for feature in features] == backbone.feature_info.channels()
+    assert backbone.feature_info.channels()[-1] == 32
 
 
 def test_spec_file_has_version_complexity_and_provenance_and_loads_back(tmp_path):

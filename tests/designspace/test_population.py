@@ -111,6 +111,17 @@ def test_plot_shows_two_columns_of_the_frame() -> None:
         POPULATION.plot("macs", "parms")
 
 
+def test_axes_of_group_widths_and_of_a_decade_are_logarithmic() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    space = ds.space("regnetx").with_distributions(group_width={"distribution": "choice", "options": [8, 16, 24]})
+    population = space.sample(20)
+    axes = population.plot("group_width", "depth")
+    scales = [population.plot(name, "macs").get_xscale() for name in ("group_width", "depth", "params")]
+    assert scales == ["log", "linear", "log"]
+    assert axes.get_yscale() == "linear"
+
+
 def test_the_python_api_goes_from_a_space_to_a_network() -> None:
     space = ds.space("regnetx").with_constraints(macs=(3e6, 6e6))
     space = space.with_template(resolution=28, in_channels=1, head={"classes": 10})

@@ -57,6 +57,17 @@ def test_settings_and_names_give_the_same_training() -> None:
     assert named.epoch_train_loss == given.epoch_train_loss
 
 
+def test_a_spec_with_another_resolution_than_the_data_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    larger = SPEC.changed(resolution=12)
+    train_digits(larger, epochs=1)
+    message = "spec.resolution = 12: differs from the 8 pixels of the data; images are resized to 12 pixels"
+    assert [record.getMessage() for record in caplog.records if "differs" in record.getMessage()] == [message]
+    caplog.clear()
+    train_digits(epochs=1)
+    train_digits(larger, epochs=1, resolution=10)  # the recipe sets the size of the images
+    assert "differs" not in caplog.text
+
+
 def test_a_deadline_is_a_status() -> None:
     assert train_digits(deadline_seconds=0.0).status == "timeout"
 

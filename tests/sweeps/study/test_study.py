@@ -421,6 +421,14 @@ def test_a_study_keeps_its_spaces_when_a_named_space_changes(tmp_path, monkeypat
     assert "spaces.inverted: now defined differently; the study keeps the space it was frozen with" in caplog.text
 
 
+def test_a_space_with_another_resolution_than_the_data_is_a_warning(caplog):
+    draw(config())
+    assert "differs" not in caplog.text
+    draw(config("spaces.inverted.template.resolution=12", "complexity.macs=[1e5,1e8]"))
+    assert "spaces.inverted.template.resolution = 12: differs from the 8 pixels of the data" in caplog.text
+    assert "bottleneck_1" not in caplog.text
+
+
 def test_equal_spaces_may_be_written_differently(tmp_path):
     study = freeze(config("spaces=[regnetx]", "template.strides=[1,1,1,2]"), tmp_path / "study")
     same = config("spaces={regnetx:{base:regnetx,parameters:{}}}", "template.strides=[1,1,1,2]")
