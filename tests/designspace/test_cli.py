@@ -183,13 +183,13 @@ def test_sample_plots_the_complexity_and_replaces_only_its_own_files(
     suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / f"population.{suffix}"
-    command = ["sample", "space=regnetx", "n=20", f"plot={file}"]
+    command = ["sample", "space=regnetx", "n=20", "--plot", str(file)]
     assert main(command) == main(command) == 0
     assert f"wrote {file}" in capsys.readouterr().out
     file.write_bytes(b"an image of another tool")
     assert main(command) == 2
     assert "use --force to replace it" in capsys.readouterr().err
-    assert main(["sample", "space=regnetx", "n=20", "plot=population.pdf"]) == 2
+    assert main(["sample", "space=regnetx", "n=20", "--plot=population.pdf"]) == 2
     assert "plot = population.pdf: must end in .png or .svg" in capsys.readouterr().err
 
 
