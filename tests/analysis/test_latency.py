@@ -181,7 +181,7 @@ def test_the_command_fits_a_predictor_for_a_space(tmp_path, capsys):
     population, file = tmp_path / "population.parquet", tmp_path / "latency.yaml"
     small = ["template.resolution=8", "template.stem={width: 8, stride: 1}", "parameters.w_0.high=24"]
     limits = ["macs=[1e5,1e6]", "parameters.depth.high=6"]
-    assert main(["sample", "space=regnetx", "n=24", f"out={population}", *small, *limits]) == 0
+    assert main(["sample", "space=regnetx", "n=24", f"--out={population}", *small, *limits]) == 0
     assert latency([str(population), "--rounds", "6", "--clock", "cpu", "--fit", str(file)]) == 0
     assert len(next(iter(read_folder(tmp_path / "population-latency").values())).networks) >= 20
     predictor = load_predictor(file)
