@@ -148,7 +148,7 @@ def test_unrelated_records_are_excluded_with_a_warning(study, tmp_path, make_stu
 
 def test_invalid_sources_are_rejected(study, tmp_path):
     with pytest.raises(FileNotFoundError, match="not a study folder"):
-        load(tmp_path)
+        load(study / "records")
     with pytest.raises(ValueError, match="tables: must have at least one study folder or table"):
         load()
     with pytest.raises(ValueError, match="must be given only once"):

@@ -211,6 +211,13 @@ def test_draws_build_and_round_trip_through_yaml(name: str, seed: int, strides: 
 
 DRAWN = {
     "kernel_size": [1, 3, 5],
+    "activation": ["relu", "hard_swish"],
+    "norm": ["batch", "layer"],
+    "fused": [True, False],
+    "se_base": ["input", "expansion"],
+    "se_gate": ["sigmoid", "hard_sigmoid"],
+    "se_activation": ["relu", "silu"],
+    "layer_scale": [0.0, 1e-6],
     "bottleneck_ratio": [0.5, 1, 2],
     "expansion_ratio": [1, 3],
     "group_width": [1, 8],
@@ -235,7 +242,7 @@ DRAWN = {
 )
 def test_any_field_of_a_stage_can_be_drawn(block: str, field: str, activation: str) -> None:
     depth = {"distribution": "uniform", "low": 1, "high": 1 if field == "padding" else 4, "per_stage": True}
-    stage = {"block": block} | ({"se_ratio": 0.5} if field == "se_position" else {})
+    stage = {"block": block} | ({"se_ratio": 0.5} if field.startswith("se_") and field != "se_ratio" else {})
     stage |= {"residual": True} if (block, field) == ("vanilla", "downsample") else {}
     config = {
         "name": "any",
@@ -540,7 +547,7 @@ def per_stage(base: str, name: str, distribution: dict[str, object] | None = Non
         ),
         (drawn("kernel_size", 3, 4), "parameters.kernel_size = 4: must be odd"),
         (drawn("residual", 0.5), "parameters.residual = 0.5: must be true or false"),
-        (drawn("stride", 1, 2), "parameters.stride: unknown; must be one of bottleneck_ratio, depth, downsample"),
+        (drawn("stride", 1, 2), "parameters.stride: unknown; must be one of activation, bottleneck_ratio, depth"),
         (
             drawn("group_width", None, 8),
             "parameters.group_width.options.0 = None: must be a number, true, false or text",
