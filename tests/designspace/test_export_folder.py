@@ -82,6 +82,8 @@ def test_documented_script_runs(tmp_path, monkeypatch, capsys):
     script = text.split("# load_exported.py")[1].split("```")[0]
     monkeypatch.setattr(sys, "argv", ["load_exported.py", str(tmp_path)])
     monkeypatch.setattr(sys, "path", sys.path.copy())
+    for module in ("timm_network", "torchvision_network"):  # imported by another test from another folder
+        monkeypatch.delitem(sys.modules, module, raising=False)
     exec(compile(script, "load_exported.py", "exec"), {})
     assert "timm and onnxruntime differ by" in capsys.readouterr().out
 
@@ -95,6 +97,8 @@ def test_documented_backbone_runs(tmp_path, monkeypatch, capsys):
     script = (DOCS / "export.md").read_text().split("# backbone.py")[1].split("```")[0]
     monkeypatch.setattr(sys, "argv", ["backbone.py", str(tmp_path)])
     monkeypatch.setattr(sys, "path", sys.path.copy())
+    for module in ("timm_network", "torchvision_network"):  # imported by another test from another folder
+        monkeypatch.delitem(sys.modules, module, raising=False)
     names: dict = {}
     exec(compile(script, "backbone.py", "exec"), names)
     for name in ("timm_network", "torchvision_network"):
