@@ -27,8 +27,8 @@ CONFIDENCE = 0.95
 CORRELATION_COLUMNS = {
     "predictor": "macs, params or acts",
     "r": "correlation of its logarithm with that of the latency",
-    "difference, lower, upper": "r of the best predictor minus r, with an interval simultaneous over all pairs of "
-    "predictors; NaN for the best",
+    "difference, lower, upper": "Fisher's z of the best predictor minus that of this one, with an interval "
+    "simultaneous over all pairs of predictors; NaN for the best",
     "n": "number of networks",
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 import analysis
 import designspace as ds
-from benchmarks.studies.claims import Claim, Correlations, Means, Pairs, counted, overall
+from benchmarks.studies.claims import Claim, Correlations, Means, Pairs, counted, overall, paired_interval
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.exact import V1_TABLES, mobilenet_v1_counts
 from benchmarks.studies.markdown import markdown_table
@@ -81,6 +81,24 @@ def test_pairs_detect_what_the_means_of_unpaired_networks_do_not():
     assert paired["upper"] < 0
     assert paired["estimate"] == pytest.approx(unpaired["estimate"])
     assert paired["detectable"] < unpaired["detectable"] / 3
+
+
+@pytest.mark.parametrize(
+    ("name", "draw", "mean", "lowest"),
+    [
+        ("normal", lambda rng, n: rng.normal(size=n), 0, 0.985),
+        ("t with 3 degrees of freedom", lambda rng, n: rng.standard_t(3, n), 0, 0.985),
+        ("lognormal", lambda rng, n: rng.lognormal(0, 0.8, n), np.exp(0.32), 0.94),
+    ],
+)
+@pytest.mark.parametrize("n", [24, 48])
+def test_the_coverage_of_paired_intervals_falls_with_skew(name, draw, mean, lowest, n):
+    rng = np.random.default_rng(0)
+    intervals = [paired_interval(draw(rng, n), 1 - 0.025 / 3) for _ in range(2000)]
+    covered = np.mean([abs(estimate - mean) <= half for estimate, half in intervals])
+    assert covered >= lowest
+    if name == "lognormal":
+        assert covered < 0.985  # the docstring says so
 
 
 def test_a_column_that_was_not_recorded_decides_nothing():

@@ -125,7 +125,7 @@ def _of_source(path: Path, first: int | None) -> tuple[pd.DataFrame, Path]:
     else:
         frame = pd.read_parquet(path)
         if not {"space", "index", "spec"} <= set(frame):
-            raise ValueError(f"{path}: must be a population written by designspace sample out=…")
+            raise ValueError(f"{path}: must be a population written by designspace sample --out")
         rows = [
             (f"{space} #{index}", ModelSpec.from_mapping(json.loads(spec)))
             for space, index, spec in frame[["space", "index", "spec"]].itertuples(index=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 import designspace as ds
 from analysis.latency import FEATURES, fit_latency
@@ -15,8 +16,8 @@ from designspace.latency.measure import FEWEST_ROUNDS, MOST_ROUNDS, PRECISION, r
 POPULATION = 4000
 NOISE = 0.05
 """Standard deviation of the logarithm of a latency given its network."""
-CORRELATIONS = np.array([[1, 0.9, 0.95], [0.9, 1, 0.85], [0.95, 0.85, 1]])
-"""Of two predictors and the latency."""
+LOADINGS = (0.98, 0.9, 0.98)
+"""Correlations of two predictors and of the latency with their common factor."""
 
 
 def run(repetitions: int, seed: int = 0) -> pd.DataFrame:
@@ -71,17 +72,24 @@ def _predictors(
 
 
 def _correlations(
-    repetitions: int, rng: np.random.Generator, sizes: Sequence[int] = (8, 20, 60)
+    repetitions: int, rng: np.random.Generator, sizes: Sequence[int] = (8, 12, 24, 48, 100)
 ) -> list[tuple[str, str, int, float]]:
-    root = np.linalg.cholesky(CORRELATIONS)
-    true = float(np.arctanh(CORRELATIONS[2, 0]) - np.arctanh(CORRELATIONS[2, 1]))
+    """Of columns with a common factor, which is normal or bounded, or has heavy tails, like the noise."""
+    loadings = np.array(LOADINGS)[:, None]
+    true = float(np.arctanh(LOADINGS[0] * LOADINGS[2]) - np.arctanh(LOADINGS[1] * LOADINGS[2]))
+    settings: dict[str, Callable[[int], NDArray[np.float64]]] = {
+        "normal": lambda n: rng.normal(size=(4, n)),
+        "uniform": lambda n: rng.uniform(-1, 1, (4, n)),
+        "heavy tails (t, 4 degrees of freedom)": lambda n: rng.standard_t(4, (4, n)),
+    }
     rows = []
-    for setting in ("normal", "uniform"):
+    for setting, draw in settings.items():
         for n in sizes:
             covered = 0
             for _ in range(repetitions):
-                values = rng.normal(size=(3, n)) if setting == "normal" else rng.uniform(-1, 1, (3, n))
-                _, low, high = correlation_difference(*(root @ values))
+                common, *noise = draw(n)
+                columns = loadings * common + np.sqrt(1 - loadings**2) * np.array(noise)
+                _, low, high = correlation_difference(*columns)
                 covered += low <= true <= high
             rows.append(("difference of correlations", setting, n, 100 * covered / repetitions))
     return rows

@@ -114,9 +114,7 @@ class Pairs:
     """Mean differences a - b of the networks with equal index in two spaces that share a random stream.
 
     The pairs differ only in the ablation, so their differences vary less than the networks. Student's t over the pairs,
-    Bonferroni over the claims (rank comparisons per dimension: You, Ying & Leskovec 2020, arXiv 2011.08843). In
-    simulations with 24 to 60 pairs and a nominal 99.2 %, intervals cover 99.1 to 99.6 % of symmetric differences with
-    tails up to those of t with 3 degrees of freedom, but only 96 to 97 % of lognormal ones.
+    Bonferroni over the claims (rank comparisons per dimension: You, Ying & Leskovec 2020, arXiv 2011.08843).
     """
 
     claims: tuple[Claim, ...]
@@ -130,12 +128,11 @@ class Pairs:
         level = (1 - confidence) / len(self.claims)
         rows = []
         for claim in self.claims:
-            difference = (errors[claim.a] - errors[claim.b]).dropna()
-            n, error = len(difference), float(difference.std(ddof=1) / np.sqrt(len(difference)))
-            critical = float(stats.t.isf(level / 2, n - 1))
-            mean = float(difference.mean())
-            detectable = (critical + stats.norm.ppf(POWER)) * error
-            rows.append((n, mean, mean - critical * error, mean + critical * error, detectable))
+            differences = (errors[claim.a] - errors[claim.b]).dropna().to_numpy()
+            mean, half = paired_interval(differences, 1 - level)
+            critical = stats.t.isf(level / 2, len(differences) - 1)
+            detectable = (1 + stats.norm.ppf(POWER) / critical) * half
+            rows.append((len(differences), mean, mean - half, mean + half, detectable))
         return pd.DataFrame(rows, columns=ESTIMATES)
 
 
@@ -193,6 +190,17 @@ Family = Means | Pairs | Correlations | Predictors
 ESTIMATES = ["n", "estimate", "lower", "upper", "detectable"]
 """Columns of estimates: models per space (the smaller number), the number with its interval, and the number that is
 detectable with 80 % power."""
+
+
+def paired_interval(differences: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Mean of differences of shape (n,), and half the width of its confidence interval by Student's t.
+
+    In simulations with 24 to 60 pairs and a nominal 99.2 %, intervals cover 99.1 to 99.6 % of symmetric differences
+    with tails up to those of t with 3 degrees of freedom, but only 96 to 97 % of lognormal ones.
+    """
+    n = len(differences)
+    error = float(differences.std(ddof=1)) / np.sqrt(n)
+    return float(differences.mean()), float(stats.t.isf((1 - confidence) / 2, n - 1) * error)
 
 
 def with_quantity(table: Table, quantity: str) -> Table:

@@ -139,26 +139,12 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"training_cpu_seconds": seconds, "training_memory_bytes": frame["spec_id"].map(memory)})
 
 
-def latency(frame: pd.DataFrame, images: int = 64, repeats: int = 5) -> pd.DataFrame:
-    """Smallest time of a forward pass of a batch in float32 on one thread, measured now, seconds."""
-    import time
+def latency(frame: pd.DataFrame) -> pd.DataFrame:
+    """Median CPU time of a forward pass of 64 images in float32 on one thread, measured now, seconds."""
+    from designspace.latency.engines import condition
+    from designspace.latency.measure import measure
 
-    import torch
-
-    torch.set_num_threads(1)
-    seconds = {}
-    for key, spec in zip(frame["spec_id"], frame["spec"], strict=True):
-        if key in seconds:
-            continue
-        model = ds.ModelSpec.from_mapping(spec)
-        network = ds.build_network(model).eval().to(memory_format=torch.channels_last)
-        batch = torch.zeros(images, model.in_channels, model.resolution, model.resolution)
-        batch = batch.to(memory_format=torch.channels_last)
-        times = []
-        with torch.inference_mode():
-            for _ in range(repeats + 1):  # the first call allocates
-                start = time.perf_counter()
-                network(batch)
-                times.append(time.perf_counter() - start)
-        seconds[key] = min(times[1:])
+    specs = {key: ds.ModelSpec.from_mapping(spec) for key, spec in zip(frame["spec_id"], frame["spec"], strict=True)}
+    blocks = measure(specs, condition("torch", batch=64, clock="cpu"))
+    seconds = {key: one.median_ms / 1000 for block in blocks for key, one in block.items()}
     return pd.DataFrame({"latency_seconds": frame["spec_id"].map(seconds)})

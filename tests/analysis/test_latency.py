@@ -210,7 +210,7 @@ def test_errors_of_the_command(arguments, message):
 def test_other_parquet_files_are_rejected(tmp_path):
     file = tmp_path / "table.parquet"
     pd.DataFrame({"error": [1.0]}).to_parquet(file)
-    with pytest.raises(ValueError, match="must be a population written by designspace sample out="):
+    with pytest.raises(ValueError, match="must be a population written by designspace sample --out"):
         latency([str(file)])
 
 
