@@ -56,7 +56,7 @@ def write_page(study: Definition, folder: Path) -> pd.DataFrame:
         raise ValueError(f"{folder / PLAN}: required; before the run, use `{command}`")
     results = Results.read(folder)
     claims = study.findings(results)
-    figures = [("claims", "Estimates with simultaneous 95 % intervals; brackets are equality margins.")]
+    figures = []
     _save(
         folder,
         study,
@@ -89,6 +89,7 @@ def page(
         study.question,
         f"**Verdict: {overall(claims['verdict'])}** ({len(claims)} claims: {counted(claims['verdict'])}).",
         "![Claims](claims.svg)",
+        "*Estimates with simultaneous 95 % intervals; brackets are equality margins.*",
         *finding_lines(claims),
         discussion,
         "## Protocol",
