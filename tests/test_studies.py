@@ -182,6 +182,21 @@ def test_a_page_follows_from_the_stored_table(name, tmp_path):
     assert f"({name}/README.md)" in (tmp_path / "README.md").read_text()
 
 
+def test_a_second_run_stands_next_to_the_first(tmp_path):
+    study, folder = DEFINITIONS["representational"], tmp_path / "representational"
+    spaces = list(compose(["experiment=study_representational"]).values["spaces"])
+    frames = [study_frame(spaces, seed=seed, **COLUMNS) for seed in (0, 1)]
+    write_study(study, frames[0], folder)
+    assert "## Repeated" not in (write_page(study, folder), (folder / "README.md").read_text())[1]
+    write_study(study, frames[1], folder / "repeat")
+    first = write_page(study, folder)
+    second = study.findings(Results.read(folder / "repeat"))
+    section = (folder / "README.md").read_text().partition("## Repeated")[2].partition("\n## ")[0]
+    assert f"**Verdict of the second run: {overall(second['verdict'])}**" in section
+    for row in (*first.itertuples(), *second.itertuples()):
+        assert np.isnan(row.estimate) or f"{row.estimate:+.2f} ({row.lower:+.2f} to {row.upper:+.2f})" in section
+
+
 def test_the_stored_table_gives_the_numbers_of_the_runs(tmp_path):
     run = ROOT / "tests" / "data" / "studies" / "2026-11"
     a, b = analysis.load(run).spaces[:2]
@@ -203,4 +218,4 @@ def test_every_number_of_a_published_page_follows_from_its_table(table, tmp_path
     shutil.copytree(table.parent, tmp_path / name)
     write_page(DEFINITIONS[name], tmp_path / name)
     assert (tmp_path / name / "README.md").read_text() == (table.parent / "README.md").read_text()
-    assert sum(path.stat().st_size for path in table.parent.iterdir()) < 2e6
+    assert sum(path.stat().st_size for path in table.parent.rglob("*")) < 2e6

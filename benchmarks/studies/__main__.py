@@ -9,7 +9,7 @@ from pathlib import Path
 import benchmarks.studies
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.pages import write_overview, write_page, write_plan
-from benchmarks.studies.study import PLAN, TABLE, Results
+from benchmarks.studies.study import PLAN, REPEAT, TABLE, Results
 
 OUT = Path(__file__).parents[2] / "docs" / "studies"
 
@@ -21,7 +21,7 @@ def main() -> None:
         description=benchmarks.studies.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=("plan", "write", "pages"))
+    parser.add_argument("command", choices=("plan", "write", "repeat", "pages"))
     parser.add_argument("name", nargs="?", choices=tuple(DEFINITIONS))
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--n", type=int, help="plan: the chosen number of models per space")
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
             write_plan(study, Results.read(Path(pilot)), arguments.n, arguments.why, folder)
         print(f"written: {folder / PLAN}")
         return
-    study.store(arguments.runs, folder)
+    study.store(arguments.runs, folder / REPEAT if arguments.command == "repeat" else folder)
     claims = write_page(study, folder)
     write_overview(arguments.out)
     print(claims[["claim", "estimate", "lower", "upper", "verdict"]].round(2).to_string(index=False))

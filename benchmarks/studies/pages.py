@@ -15,7 +15,7 @@ from benchmarks.studies.claims import RULE, UNDECIDED, counted, overall
 from benchmarks.studies.definitions import DEFINITIONS
 from benchmarks.studies.drawing import claims_figure
 from benchmarks.studies.markdown import markdown_table
-from benchmarks.studies.study import DISCUSSION, PAGE, PLAN, TABLE, Definition, Results
+from benchmarks.studies.study import DISCUSSION, PAGE, PLAN, REPEAT, TABLE, Definition, Results
 from designspace.atomic import replace_file
 from designspace.figures import figure_bytes
 
@@ -69,7 +69,8 @@ def write_page(study: Definition, folder: Path) -> pd.DataFrame:
         figures.append((drawing.name, drawing.caption))
     discussion = (folder / DISCUSSION).read_text().strip() if (folder / DISCUSSION).exists() else ""
     plan = json.loads((folder / PLAN).read_text())
-    replace_file(folder / PAGE, page(study, results, claims, plan, figures, discussion))
+    repeat = Results.read(folder / REPEAT) if (folder / REPEAT / TABLE).exists() else None
+    replace_file(folder / PAGE, page(study, results, claims, plan, figures, discussion, repeat))
     return claims
 
 
@@ -80,6 +81,7 @@ def page(
     plan: dict[str, Any],
     figures: Sequence[tuple[str, str]],
     discussion: str,
+    repeat: Results | None = None,
 ) -> str:
     """The page as Markdown."""
     commands = [f"designspace sweep experiment={name} run=runs/{name}" for name in study.experiments]
@@ -92,6 +94,7 @@ def page(
         "*Estimates with simultaneous 95 % intervals; brackets are equality margins.*",
         *finding_lines(claims),
         discussion,
+        *(repeat_parts(study, results, claims, repeat) if repeat else ()),
         "## Protocol",
         "\n".join(f"- {line}" for line in protocol_lines(results)),
         study.caveats,
@@ -130,6 +133,27 @@ def finding_lines(claims: pd.DataFrame) -> list[str]:
         ]
         lines += ["What the claims that are not detectable would need:", "\n".join(needs)]
     return lines
+
+
+def repeat_parts(study: Definition, results: Results, claims: pd.DataFrame, repeat: Results) -> list[str]:
+    """The section on a second run: what differs in its config, and both findings side by side."""
+    again = study.findings(repeat)
+    header = ("claim", "unit", "first run", "second run", "verdicts")
+    rows = [
+        (one.claim, one.unit, _interval(one), _interval(two), " / ".join(dict.fromkeys((one.verdict, two.verdict))))
+        for one, two in zip(claims.itertuples(), again.itertuples(), strict=True)
+    ]
+    before, after = results.runs[0]["config"], repeat.runs[0]["config"]
+    changed = ", ".join(f"{name} = {after[name]}" for name in before if after[name] != before[name])
+    frame = repeat.table.frame
+    trainings = len(frame.drop_duplicates(["spec_id", "seed"]))
+    processor = _distinct(frame["device_name"])
+    return [
+        "## Repeated",
+        f"The same command{f' with {changed}' if changed else ''}, {trainings} trainings ({processor}). "
+        f"**Verdict of the second run: {overall(again['verdict'])}** ({counted(again['verdict'])}).",
+        markdown_table(header, rows),
+    ]
 
 
 def _interval(row: object) -> str:

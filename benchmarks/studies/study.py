@@ -21,6 +21,9 @@ TABLE, PROTOCOL, PLAN, PAGE = "table.parquet", "protocol.json", "plan.json", "RE
 DISCUSSION = "discussion.md"
 """What we make of the findings, written by hand after the run; part of the page if it exists."""
 
+REPEAT = "repeat"
+"""Folder with the table and protocol of a second run, if there is one."""
+
 FROZEN = ("n", "training_seeds", "seed", "complexity", "template", "data", "recipe", "device")
 """Keys of the config that the protocol keeps."""
 

@@ -63,7 +63,7 @@ class Jobs:
     def claims(self) -> list[Claim]:
         """Claims of the workers that live, in any order."""
         found = [read_claim(path) for path in (self.root / "claims").glob("[!.]*")]
-        living = [claim for claim in found if claim is not None and Path(f"/proc/{claim.pid}").exists()]
+        living = [claim for claim in found if claim is not None and is_running(claim.pid)]
         return random.sample(living, len(living))
 
     def all_have_checkpoints(self) -> bool:
@@ -101,17 +101,25 @@ class Jobs:
 
     def cancel(self) -> bool:
         """`scancel` a running job."""
-        return any(_slurm("scancel", number) == "" for number in self.training()[:1])
+        return any(_slurm_accepts("scancel", number) for number in self.training()[:1])
 
     def warn(self) -> bool:
         """Send a running job the signal that comes before a preemption or the time limit."""
-        return any(_slurm("scancel", "--signal=USR2", number) == "" for number in self.training()[:1])
+        return any(_slurm_accepts("scancel", "--signal=USR2", number) for number in self.training()[:1])
 
     def preempt(self, seconds: float = 2) -> bool:
         """Run an urgent job on the entire node for a while."""
         cpus = _slurm("sinfo", "-h", "-p", "urgent", "-o", "%c").split()[0]
         _slurm("sbatch", "-p", "urgent", f"-c{cpus}", "-o", "/dev/null", "-J", "urgent", f"--wrap=sleep {seconds}")
         return True
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def children(pid: int) -> list[int]:
@@ -152,13 +160,19 @@ def check_made_up(study: Study, *, ended: bool = False) -> None:
 
 
 def _kill(pid: int) -> bool:
+    """SIGKILL a process and wait for its end, or the next fault could hit the same one."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return False
+    wait_until(lambda: not is_running(pid), 10, f"process {pid} is gone")
     return True
 
 
 def _slurm(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout
+
+
+def _slurm_accepts(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
