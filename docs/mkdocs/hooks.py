@@ -55,7 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, uri, content=content))
     linked = {target for file in files.documentation_pages() for target in links(file.src_uri, file.content_string)}
     for target in sorted(linked):
-        if not target.startswith("docs/") and target not in PAGES:
+        if not target.startswith("docs/") and target not in PAGES and (ROOT / target).is_file():
             files.append(File.generated(config, site_uri(target), abs_src_path=str(ROOT / target)))
     add_to_menu(config.nav, files)
     return files
@@ -76,7 +76,7 @@ def repository_path(uri: str, target: str) -> str:
     """Path in the repository of the relative link `target` on a page of the site."""
     source = next((source for source, page in PAGES.items() if page == uri), f"docs/{uri}")
     path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-    return f"{path}/README.md" if (ROOT / path).is_dir() else path
+    return f"{path}/README.md" if (ROOT / path / "README.md").exists() else path
 
 
 def site_uri(path: str) -> str:
