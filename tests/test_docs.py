@@ -32,7 +32,7 @@ from nbclient import NotebookClient
 import designspace as ds
 from designspace.cli import main
 from designspace.export import to_pycls
-from sweeps.compose import compose
+from sweeps.compose import compose_studies
 from sweeps.study.freeze import study_space
 
 ROOT = Path(__file__).parents[1]
@@ -98,18 +98,21 @@ def blocks(page: Path) -> list[Block]:
 
 
 def check_config(command: str) -> None:
-    """The overrides of a sweep, train or calibrate command make a valid config, and its spaces have networks."""
-    words = shlex.split(command, comments=True)
+    """The options of a sweep, train or calibrate command exist, its overrides are valid, and its spaces have networks."""
+    words = shlex.split(re.sub(r"\$\w+", "0", command), comments=True)
+    words = words[words.index("designspace") + 1 :]
     if "hydra/launcher=ray_gpu" in words:
         pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="the extra `ray` is not installed")
-    own = {"out", "to", "seed", "weights"} if "train" in words else {"lr", "wd", "models", "out", "try", "reference"}
-    own, run = (set(), []) if "sweep" in words else (own, ["run=x"])
-    overrides = [word for word in words if re.match(r"[+~\w.@/]+=", word) and word.partition("=")[0] not in own]
-    composed = compose([*overrides, *run], multirun="-m" in words)
-    data = composed.config.data
-    image = {"resolution": data.resolution, "in_channels": data.in_channels, "classes": data.classes or 10}
-    for label in composed.config.spaces:
-        assert len(study_space(composed.values, label, image).sample(1)) == 1
+    if words[0] != "sweep":
+        assert call([*words, "--cfg", "job"]) == 0
+    runs = [] if words[0] == "sweep" else ["run=x"]
+    overrides = [word for word in words if re.match(r"[+~\w.@/]+=", word)]
+    folder = words[words.index("--config-dir") + 1] if "--config-dir" in words else None
+    for composed in compose_studies([*overrides, *runs], multirun="-m" in words, folder=folder):
+        data = composed.config.data
+        image = {"resolution": data.resolution, "in_channels": data.in_channels, "classes": data.classes or 10}
+        for label in composed.config.spaces:
+            assert len(study_space(composed.values, label, image).sample(1)) == 1
 
 
 def check_options(command: str) -> None:
@@ -156,14 +159,17 @@ def check_nothing(command: str) -> None:
 
 CHECKED: tuple[tuple[str, str, Callable[[str], None]], ...] = (
     (r"designspace (train|calibrate) |(torchrun|srun) .*designspace train ", "trains", check_config),
-    (r"designspace sweep (?!.*--cfg)", "trains or measures", check_config),
+    (r"\s*(nohup )?designspace sweep (?!.*--cfg)", "trains or measures", check_config),
     (r"designspace \w+ .*--watch", "runs until interrupted", check_options),
+    (r"designspace latency ", "takes a minute", check_options),
+    (r"designspace track .*(mlflow|wandb)", "needs a server, or takes long", check_options),
     (r"make ", "runs everything", check_target),
     (r"pip install ", "changes the environment", check_extras),
     (r"(\.venv/bin/)?python -m (?!venv)", "takes long", check_module),
     (r"python -m venv |fresh/bin/", "makes an environment", check_nothing),
     (r"ssh |git ", "needs another machine or a repository", check_nothing),
     (r"(docker|apptainer|sbatch|qsub|bsub) ", "needs a cluster or a container runtime", check_nothing),
+    (r"tensorboard |for |done|cd ", "belongs to another program or the shell", check_nothing),
 )
 
 
