@@ -10,6 +10,7 @@ import contextlib
 import glob
 import importlib.util
 import io
+import itertools
 import os
 import re
 import shlex
@@ -18,7 +19,7 @@ import sys
 import tarfile
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -32,6 +33,9 @@ from nbclient import NotebookClient
 import designspace as ds
 from designspace.cli import main
 from designspace.export import to_pycls
+from designspace.latency.predictor import LatencyPredictor
+from designspace.latency.records import Condition, Latency, add_to_folder
+from designspace.study import Study, StudyPaths
 from sweeps.compose import compose_studies
 from sweeps.study.freeze import study_space
 
@@ -49,8 +53,19 @@ ENVIRONMENT = os.environ | {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     "PYTHONPATH": str(ROOT),
 }
-COPIES = {"smoke": ("demo", "mine", "study", "probed"), "epochs-6": ("epochs-12",)}
+COPIES = {
+    "smoke": ("runs/demo", "runs/mine", "runs/study", "runs/probed", "shared/study"),
+    "epochs-1": ("shared/epochs/1",),
+    "epochs-6": ("runs/epochs-12", "shared/epochs/4"),
+}
 """Further names under which the pages refer to the stored studies."""
+LATENCY = Latency(5.0, 4.9, 5.1, 0.01, 6, 60, 0.0, "2026-11-26T07:00:00+00:00")
+CONDITION = Condition("torch", "cpu", "AMD EPYC", 1, 1, "wall", {"torch": "2.13.0"})
+PREDICTOR = LatencyPredictor(
+    per_mac=0, per_act=2.4e-6, per_param=1.8e-6, per_block=0.23, constant=0, condition=CONDITION.text,
+    networks=64, fastest_ms=4.4, slowest_ms=65, typical_error=0.045, error=0.16,
+)  # fmt: skip
+"""The predictor of docs/latency.md."""
 PYCLS_SWEEP = {
     "NAME": "cifar/regnet",
     "SETUP": {
@@ -98,15 +113,21 @@ def blocks(page: Path) -> list[Block]:
 
 
 def check_config(command: str) -> None:
-    """The options of a sweep, train or calibrate command exist, its overrides are valid, and its spaces have networks."""
+    """The options and overrides of a sweep, train or calibrate command are valid, and its spaces have networks."""
     words = shlex.split(re.sub(r"\$\w+", "0", command), comments=True)
     words = words[words.index("designspace") + 1 :]
     if "hydra/launcher=ray_gpu" in words:
         pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="the extra `ray` is not installed")
+    runs = []
     if words[0] != "sweep":
-        assert call([*words, "--cfg", "job"]) == 0
-    runs = [] if words[0] == "sweep" else ["run=x"]
-    overrides = [word for word in words if re.match(r"[+~\w.@/]+=", word)]
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert call([*words, "--cfg", "job"]) == 0
+        runs = ["run=x"]
+    overrides = [
+        word
+        for before, word in itertools.pairwise(words)
+        if re.match(r"[+~\w.@/]+=", word) and not before.startswith("--")
+    ]
     folder = words[words.index("--config-dir") + 1] if "--config-dir" in words else None
     for composed in compose_studies([*overrides, *runs], multirun="-m" in words, folder=folder):
         data = composed.config.data
@@ -162,7 +183,7 @@ CHECKED: tuple[tuple[str, str, Callable[[str], None]], ...] = (
     (r"\s*(nohup )?designspace sweep (?!.*--cfg)", "trains or measures", check_config),
     (r"designspace \w+ .*--watch", "runs until interrupted", check_options),
     (r"designspace latency ", "takes a minute", check_options),
-    (r"designspace track .*(mlflow|wandb)", "needs a server, or takes long", check_options),
+    (r"designspace track .*--to (mlflow|wandb)", "needs a server or writes to an account", check_options),
     (r"make ", "runs everything", check_target),
     (r"pip install ", "changes the environment", check_extras),
     (r"(\.venv/bin/)?python -m (?!venv)", "takes long", check_module),
@@ -208,6 +229,10 @@ def files(tmp_path: Path, shuffle_blocks: Path, monkeypatch: pytest.MonkeyPatch)
     columns |= {"val/acc": (90 + layers / 10 + rng.normal(0, 1, 40)).round(2), "layers": layers, "tag": "a"}
     pd.DataFrame(columns).to_csv(tmp_path / "nets.csv", index=False)
     ds.save_spec(ds.zoo.spec("RegNetX-200MF"), tmp_path / "spec.yaml")
+    (tmp_path / "epyc.yaml").write_text(PREDICTOR.to_file(".yaml"))
+    config = tmp_path / "my_configs" / "experiment" / "mine.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("# @package _global_\nspaces: {mine: regnetx}\n")
     pycls = {
         "RegNetX-400MF_dds_8gpu.yaml": to_pycls(ds.zoo.spec("RegNetX-400MF")),
         "configs/sweeps/cifar/cifar_regnet.yaml": PYCLS_SWEEP,
@@ -231,8 +256,13 @@ def folder(studies: Path, files: Path) -> Path:
     shutil.copytree(studies, files / "runs")
     for name, copies in COPIES.items():
         for copy in copies:
-            shutil.copytree(studies / name, files / "runs" / copy)
-    shutil.copytree(studies / "smoke", files / "shared" / "study")
+            shutil.copytree(studies / name, files / copy)
+    demo = files / "runs" / "demo"
+    latencies = {
+        model.spec_id: replace(LATENCY, median_ms=model.macs / 1e6 + model.acts / 1e5)
+        for model in Study.open(demo).models
+    }
+    add_to_folder(StudyPaths(demo).latency, CONDITION, latencies)
     return files
 
 
