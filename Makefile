@@ -6,7 +6,7 @@ DEMO   := runs/demo
 # Only export tests need these. --no-deps keeps pip from installing another torch.
 EXPORT_TEST_PACKAGES := timm==1.0.31 torchvision==0.28.0 huggingface_hub==2.4.0
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint docs clean
 .DEFAULT_GOAL := help
 
 help: ## list all targets
@@ -47,6 +47,10 @@ lint: setup ## check format, style, types and import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: setup ## build the documentation site in site/; the tests build it, too
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "documentation: site/index.html"
+
 clean: ## remove .venv, caches and build files, but not runs/
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

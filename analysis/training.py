@@ -290,7 +290,7 @@ class NoiseFloor:
     Attributes:
         seed_sd, seed_sd_lower, seed_sd_upper: standard deviation of a model's error over seeds, points, with its
             confidence interval.
-        architecture_sd: standard deviation of the models' expected errors, points; 0 if seeds explain the as_integer
+        architecture_sd: standard deviation of the models' expected errors, points; 0 if seeds explain all of the
             variance.
         reliability: fraction of the variance of a single training due to the architecture (intraclass correlation).
         smallest_difference: difference of two models trained once that noise exceeds with 5 % probability.

@@ -22,7 +22,7 @@ BASIC = (18, 34)
 
 # Name: layers, bottleneck ratio, group width of the first stage, top-1 error (single center crop). Sources of the
 # errors: RegNet (arXiv 2003.13678, Table 3, retrained without enhancements) for ResNet-50 to -152 and ResNeXt-32x4d,
-# 1611.05431, Table 4 for ResNeXt-101-64x4d, torchvision's IMAGENET1K_V1 weights for the others.
+# facebookresearch/ResNeXt for ResNeXt-101-64x4d, torchvision's IMAGENET1K_V1 weights for the others.
 RESNET: dict[str, tuple[int, int, int | None, float | None]] = {
     "ResNet-18": (18, 1, None, 30.2),
     "ResNet-26": (26, 4, None, None),
@@ -38,10 +38,10 @@ RESNET: dict[str, tuple[int, int, int | None, float | None]] = {
     "ResNeXt-101-64x4d": (101, 1, 4, 20.4),
     "ResNeXt-152-32x4d": (152, 2, 4, 20.4),
 }
-SE_RESNET = {  # layers: top-1 error (arXiv 1709.01507, Table 2)
-    50: 23.3,
-    101: 22.4,
-    152: 21.6,
+SE_RESNET = {  # layers: top-1 error (models of the authors, hujie-frank/SENet)
+    50: 22.4,
+    101: 21.8,
+    152: 21.3,
 }
 RESNET_D = {  # layers: top-1 error (arXiv 1812.01187, Table 5)
     18: None,
