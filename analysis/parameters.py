@@ -53,6 +53,10 @@ def per_space(
 FRACTION = 0.25
 
 
+LARGEST_CORRELATION = 1 - 1e-12
+"""Limit of correlations on Fisher's scale, where 1 is infinite."""
+
+
 @dataclass(frozen=True)
 class BestRange:
     """Range of a parameter's most likely best values.
@@ -173,7 +177,7 @@ def rank_trend(values: ArrayLike, errors: ArrayLike, *, confidence: float = 0.95
         return RankTrend(np.nan, np.nan, np.nan, np.nan, n)
     test = stats.spearmanr(x, e)
     rho = float(test.statistic)
-    z = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
+    z = np.arctanh(np.clip(rho, -LARGEST_CORRELATION, LARGEST_CORRELATION))
     half = stats.norm.ppf(0.5 + confidence / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
     return RankTrend(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), float(test.pvalue), n)
 
@@ -208,7 +212,7 @@ def _correlations(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     centered = columns - columns.mean(axis=1, keepdims=True)
     norms = np.sqrt((centered**2).sum(axis=1))
     r: NDArray[np.float64] = (centered[:2] * centered[2]).sum(axis=1) / (norms[:2] * norms[2])
-    return r
+    return np.clip(r, -LARGEST_CORRELATION, LARGEST_CORRELATION)
 
 
 def trend(values: ArrayLike, errors: ArrayLike, *, groups: int | None = None, confidence: float = 0.95) -> pd.DataFrame:

@@ -175,3 +175,11 @@ def test_the_difference_of_correlations_is_antisymmetric_and_covered(noise):
         assert correlation_difference(b, a, y, confidence=0.95) == pytest.approx((-difference, -upper, -lower))
         covered.append(lower < z_a - z_b < upper)
     assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_a_perfect_correlation_exceeds_an_imperfect_one():
+    rng = np.random.default_rng(0)
+    y, noise = rng.normal(size=(2, 20))
+    difference, lower, upper = correlation_difference(3 * y, y + noise, y)
+    assert 0 < lower < difference < upper < np.inf
+    assert correlation_difference(3 * y, -0.1 * y, -y)[0] == -correlation_difference(3 * y, -0.1 * y, y)[0] < 0
