@@ -113,6 +113,7 @@ class Record:
     index: Count = _column("position in the population of its space", default=0)
     spec: Mapped = _column("the network, as a nested mapping", default_factory=dict)
     parameters: Mapped = _column("free parameters of the space, as drawn", default_factory=dict)
+    proposed_by: str = _column("search strategy that proposed it; empty for a random draw of its space", default="")
     macs: Count | None = _column("multiply-adds of one image's forward pass", "multiply-adds", default=None)
     params: Count | None = _column("learnable parameters", default=None)
     acts: Count | None = _column("output elements of convolutions for one image", "elements", default=None)
@@ -209,6 +210,7 @@ class StudyModel:
     depth: Count
     parameters: dict[str, Any]  # as hashed by the manifest
     spec: dict[str, Any]
+    proposed_by: str = ""  # search strategy; empty for a random draw of the space
 
     @property
     def cost(self) -> int:
@@ -217,7 +219,10 @@ class StudyModel:
 
     def to_line(self) -> str:
         """Return the model's line in models.jsonl, without the newline."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        line = asdict(self)
+        if not self.proposed_by:  # as in studies of earlier versions
+            del line["proposed_by"]
+        return json.dumps(line, separators=(",", ":"))
 
     @property
     def place(self) -> tuple[str, int, int]:
