@@ -54,8 +54,8 @@ SEARCH_COLUMNS = {
     "best, best_quarter, best_three_quarters": "median and quartiles over the runs of the smallest error, percent",
     "draws": "number of random draws of the space, the reference",
     "proposals": "number of proposals of all runs",
-    "random_median, random_lower, random_upper": "median error of the best of as many random models with its 95 % band; "
-    "NaN where the draws are too few to estimate it",
+    "random_median, random_lower, random_upper": "median error of the best of as many random models with its 95 % "
+    "band; NaN where the draws are too few to estimate it",
     "needed, needed_lower": "number of random models whose best has a median error as small as `best`, with the lower "
     "end of its 95 % interval; infinite if no random draw has that error",
     "chance, chance_upper": "probability that the median over as many random searches is at least as good, with the "
@@ -151,7 +151,7 @@ def search_efficiency(frame: pd.DataFrame, failures: FailurePolicy | str = "wors
         reference.loc[1 - 0.5 ** (1 / numbers) < 1 / len(errors), "median"] = math.nan
         references.append(reference.assign(space=space))
         for strategy, its in part.groupby("strategy", sort=False):
-            best = its.pivot(index="model", columns="study", values="best").dropna()
+            best = its.pivot_table(index="model", columns="study", values="best").dropna()
             quartiles = best.where(np.isfinite(best)).quantile([0.25, 0.5, 0.75], axis=1).T
             quartiles.columns = ["quarter", "median", "three_quarters"]
             numbers = {"space": space, "strategy": strategy, "models": best.index, "runs": best.shape[1]}
@@ -179,12 +179,12 @@ def compare_with_random(best: ArrayLike, proposals: ArrayLike, draws: ArrayLike,
 
     Args:
         best: shape (R,), smallest error of each run, percent.
-        proposals: shape (P,), errors of the proposals of all runs.
+        proposals: any shape, errors of the proposals of all runs.
         draws: shape (N,), errors of random draws of the space.
         models: number of models of each run, random draws included.
 
     Returns:
-        `needed`, `needed_lower`, `chance`, `chance_upper`, `better`, `p_value` of SEARCH_COLUMNS, before the adjustment.
+        `needed`, `needed_lower`, `chance`, `chance_upper`, `better`, `p_value` of SEARCH_COLUMNS; the p-value is not adjusted.
     """
     final, errors = np.sort(np.asarray(best, dtype=float)), np.asarray(draws, dtype=float)
     middle = len(final) // 2  # the median over the runs, or the worse of the two in the middle
@@ -193,9 +193,10 @@ def compare_with_random(best: ArrayLike, proposals: ArrayLike, draws: ArrayLike,
         float(stats.binom.sf(middle, len(final), 1 - (1 - f) ** models)) for f in (share, share_upper)
     )
     better = p_value = math.nan
-    if min(np.size(proposals), len(errors)) >= MIN_TO_TEST:
-        test = stats.mannwhitneyu(proposals, errors, alternative="less")
-        better, p_value = 1 - float(test.statistic) / (np.size(proposals) * len(errors)), float(test.pvalue)
+    proposed = np.asarray(proposals, dtype=float).ravel()
+    if min(proposed.size, errors.size) >= MIN_TO_TEST:
+        test = stats.mannwhitneyu(proposed, errors, alternative="less")
+        better, p_value = 1 - float(test.statistic) / (proposed.size * errors.size), float(test.pvalue)
     return {
         "needed": draws_needed(share, 0.5),
         "needed_lower": draws_needed(share_upper, 0.5),
@@ -247,8 +248,8 @@ def search_sentences(summary: pd.DataFrame) -> list[str]:
             "seeds before preferring it."
         )
     sentences.append(
-        "The smallest error is optimistic because it was selected, for a search as for random search. The expected error "
-        "on retraining (designspace select) corrects for this."
+        "The smallest error is optimistic because it was selected, for a search as for random search. The expected "
+        "error on retraining (designspace select) corrects for this."
     )
     return sentences
 

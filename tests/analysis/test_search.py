@@ -111,7 +111,8 @@ def test_the_chance_of_random_search_is_that_of_the_best_of_m_draws():
     assert (row["models"], row["best"]) == (2, 10.0)
     assert row["chance"] == pytest.approx(1 - 0.9**2)
     assert row["needed"] == 7  # 0.9^7 is the first power below one half
-    assert row["needed_lower"] < 7 and row["chance_upper"] > row["chance"]
+    assert row["needed_lower"] < 7
+    assert row["chance_upper"] > row["chance"]
 
 
 def as_rows(frame):
@@ -146,7 +147,8 @@ def test_a_search_that_is_better_is_called_better():
     rng = np.random.default_rng(0)
     draws, searches = simulated(rng, 1, 1500, 0).assign(study="draws"), simulated(rng, 3, 5, 15, shift=8.0)
     summary = search_efficiency(pd.concat([draws, searches], ignore_index=True)).summary
-    assert summary["p_value"].item() < 0.001 and summary["better"].item() > 0.95
+    assert summary["p_value"].item() < 0.001
+    assert summary["better"].item() > 0.95
     assert "Search beats random search at this budget" in search_sentences(summary)[0]
 
 
