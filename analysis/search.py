@@ -154,8 +154,8 @@ def search_efficiency(frame: pd.DataFrame, failures: FailurePolicy | str = "wors
             best = its.pivot_table(index="model", columns="study", values="best").dropna()
             quartiles = best.where(np.isfinite(best)).quantile([0.25, 0.5, 0.75], axis=1).T
             quartiles.columns = ["quarter", "median", "three_quarters"]
-            numbers = {"space": space, "strategy": strategy, "models": best.index, "runs": best.shape[1]}
-            curves.append(quartiles.assign(**numbers).reset_index(drop=True))
+            quartiles = quartiles.assign(space=space, strategy=strategy, models=best.index, runs=best.shape[1])
+            curves.append(quartiles.reset_index(drop=True))
             if strategy != RANDOM:
                 rows.append({"space": space, "strategy": strategy} | _summary(best, its, errors, reference))
     summary = pd.DataFrame(rows)
