@@ -5,9 +5,9 @@
     python -m benchmarks.search page
 
 NAS-Bench-Macro (Su et al. 2021, arXiv 2103.11922) has 6,561 networks: one of three operations in each of 8 layers,
-each network trained three times on CIFAR-10. A search sees the error of one of the three trainings, drawn at random once
-per network and repetition. Its result is the network with the smallest error that it saw, judged by the mean error of
-the three.
+each network trained three times on CIFAR-10. A search sees the error of one of the three trainings, drawn at random
+once per network and repetition. Its result is the network with the smallest error that it saw, judged by the mean error
+of the three.
 """
 
 from __future__ import annotations
@@ -160,8 +160,9 @@ def random_search(networks: Networks) -> pd.DataFrame:
     error of at most that of i. The distribution of its mean error follows.
 
     Returns:
-        Up to the size of the table, in larger steps above BUDGET. Columns `models`, `expected`, `lower`, `quarter`, `median`, `three_quarters`, `upper`: 2.5, 25, 50, 75 and 97.5 %
-        of random searches have a smaller error.
+        Columns `models`, up to the size of the table and with larger steps above BUDGET; `expected`; and `lower`,
+        `quarter`, `median`, `three_quarters`, `upper`: 2.5, 25, 50, 75 and 97.5 % of random searches have a smaller
+        error.
     """
     seen = networks.errors.ravel()
     judged = np.repeat(networks.mean, networks.errors.shape[1])
@@ -200,7 +201,7 @@ def run_all(path: Path, folder: Path, processes: int) -> None:
     with ProcessPoolExecutor(processes) as pool:
         frame = pd.concat(pool.map(_run, [(path, run) for run in runs()]), ignore_index=True)
     folder.mkdir(parents=True, exist_ok=True)
-    small = {name: "int16" for name in ("objectives", "workers", "repetition", "model", "network", "fallbacks")}
+    small = dict.fromkeys(("objectives", "workers", "repetition", "model", "network", "fallbacks"), "int16")
     small |= {"seen_error": "float32", "error_percent": "float32", "macs": "int64", "strategy": "category"}
     frame.astype(small).to_parquet(folder / TABLE, index=False, compression="zstd")
     reference = random_search(networks)
@@ -336,16 +337,17 @@ def write_page(folder: Path) -> None:
         "![Efficiency](efficiency.svg)",
         "*Error of the selected network by number of trained models: median and quartiles over 30 repetitions. Gray: "
         "median of random search and the range of 95 % of random searches.*",
-        "Regret is the error of the selected network minus that of the best network of the table, in points: median "
-        "over the repetitions with its 95 % interval. Below: repetitions with a smaller regret than the median of random "
-        f"search. **Bold**: different from random search (sign test, Holm over all rows and columns, {LEVEL:.0%} level).",
+        "Regret is the error of the selected network minus that of the best network of the table, in points: median over "
+        f"{REPETITIONS} repetitions with its 95 % interval. Last column: repetitions with a smaller regret than the "
+        f"median of random search. **Bold**: different from random search (sign test, {100 * LEVEL:g} % level, Holm's "
+        "adjustment over all cells).",
         _regret_table(stored),
         "Models that random search needs for the median regret of each strategy, with the ends of the interval:",
         _needed_table(stored),
         "### Two objectives",
-        f"Hypervolume of error and multiply-adds (reference point {WORST:.0f} % and the largest network) of the networks "
-        "on the front that a search saw, judged by their mean errors, relative to the front of the whole table: median "
-        f"over {REPETITIONS} repetitions with its 95 % interval.",
+        "Hypervolume of error and multiply-adds of the networks on the front that a search saw, judged by their mean "
+        f"errors, relative to the front of the whole table: median over {REPETITIONS} repetitions with its 95 % interval. "
+        f"The reference point is an error of {WORST:.0f} % and the multiply-adds of the largest network.",
         _hypervolume_table(stored),
         "![Hypervolume](hypervolume.svg)",
         *_trained_section(stored, folder),
@@ -356,14 +358,19 @@ def write_page(folder: Path) -> None:
 
 
 PROTOCOL = f"""The table has {OPERATIONS**LAYERS:,} networks with three trainings each on CIFAR-10
-([Su et al. 2021](https://arxiv.org/abs/2103.11922)): in each of {LAYERS} layers the identity, or an inverted bottleneck with expansion
-3 or 6. Every run starts with the same {START} random networks per repetition as the others, and trains {BUDGET} different
-networks. The error that it sees is that of one of the three trainings, drawn at random. The network with the smallest
-error that it saw is selected and judged by the mean error of its three trainings, so that luck in one training does not
-count. A network that was trained before is reported with its known error and costs nothing; after {ASKS} of these, the
-next random draw is trained. The operations are categorical, except for CMA-ES, which gets them as numbers in the order
-of their size because it draws categorical parameters at random. With {WORKERS} workers, results arrive three proposals
-late. Random search is exact: its distribution follows from the table in closed form."""
+([Su et al. 2021](https://arxiv.org/abs/2103.11922)). Each of {LAYERS} layers is the identity or an inverted bottleneck with
+expansion 3 or 6.
+
+- A run trains {BUDGET} different networks, of which the first {START} are random draws. Repetitions differ in the seed.
+- A search sees the error of one of the three trainings, drawn at random for each network.
+- The network with the smallest error that the search saw is selected. It is judged by the mean error of its three
+  trainings, which removes most of the luck of a single one.
+- A proposal that was trained before costs nothing: the search gets its known error. After {ASKS} of these, the next random
+  draw is trained.
+- The operations are categorical. CMA-ES draws categorical parameters at random, so it gets them as numbers, ordered by
+  size.
+- With {WORKERS} workers, a result arrives {WORKERS - 1} proposals late.
+- Random search is exact: the distribution of its result follows from the table in closed form."""
 
 COMMANDS = """```sh
 python -m benchmarks.search run nas-bench-macro.csv
@@ -469,12 +476,12 @@ def _trained_section(stored: Stored, folder: Path) -> list[str]:
     return [
         "## Training on Fashion-MNIST",
         "RegNetX networks of 1 to 2 million multiply-adds, 4,000 training images and 2 epochs, as in the other studies "
-        "([`study_search.yaml`](../../../conf/experiment/study_search.yaml)). Every run has 20 random draws and 40 "
-        "proposals, a third of them with the seed of each repetition. The random draws of all runs and the proposals of "
-        "`search=random` are the reference.",
+        "([study_search.yaml](../../../conf/experiment/study_search.yaml)). Every run has 20 random draws and 40 "
+        "proposals. Runs with the same seed share their random draws. The reference is all random draws, including the "
+        "proposals of the strategy random.",
         "![Efficiency](trained.svg)",
-        "*Smallest measured error by number of trained models. Gray: median of random search, estimated from the random "
-        "draws, with its simultaneous 95 % band.*",
+        "*Smallest measured error by number of trained models. Gray: median of random search, estimated from the "
+        "random draws, with its simultaneous 95 % band.*",
         markdown_table([column.name for column in columns(shown)], rows),
         "\n".join(f"- {sentence}" for sentence in search_sentences(efficiency.summary)),
     ]

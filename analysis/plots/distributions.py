@@ -158,7 +158,7 @@ def plot_search(
     """Plot the smallest error so far of searches of one space against the number of trained models.
 
     Args:
-        curves: from `search_efficiency`, one space; quartiles over the runs are drawn where there are several.
+        curves: from `search_efficiency`, one space; the median and quartiles over the runs where there are several.
         reference: random search in that space, drawn in gray with its band where there are enough random draws.
         order: all strategies in the order that fixes their colors; by default those of the frame.
         ax: Axes to draw on; by default a new figure.
@@ -166,7 +166,7 @@ def plot_search(
     ax = tidy(axes_or_new(ax))
     bounded = reference[(reference["lower"] > 0) & (reference["upper"] < 100)]
     ax.fill_between(bounded["draws"], bounded["lower"], bounded["upper"], color=NEUTRAL, alpha=0.2, linewidth=0)
-    ax.plot(reference["draws"], reference["median"], color=NEUTRAL, linewidth=1.8, label="random search, median")
+    ax.plot(reference["draws"], reference["median"], color=NEUTRAL, linewidth=1.8, label="random search")
     for name, style in group_styles(curves["strategy"], order).items():
         curve = curves[curves["strategy"] == name]
         runs = int(curve["runs"].iloc[0])
@@ -178,7 +178,7 @@ def plot_search(
             curve["models"],
             curve["median"],
             linewidth=1.8,
-            label=f"{name}, {'1 run' if runs == 1 else f'median of {runs} runs'}",
+            label=str(name) if runs == 1 else f"{name} ({runs} runs)",
             **line,
         )
     ax.set(xlabel="models trained", ylabel="smallest error so far (%)")
