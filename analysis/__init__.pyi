@@ -14,6 +14,7 @@ from .recipes import compare_recipes
 from .regimes import assign_regimes, best_by_regime, power_law, regime_trends, scaling_exponents
 from .results import Result
 from .rows import FailurePolicy, apply_failure_policy, average_seeds
+from .search import search_efficiency, search_runs
 from .select import pareto_front, select_best
 from .shrinkage import shrink
 from .table import Table
@@ -77,6 +78,8 @@ __all__ = [
     "recipe_fidelity",
     "regime_trends",
     "scaling_exponents",
+    "search_efficiency",
+    "search_runs",
     "seed_agreement",
     "select_best",
     "shrink",

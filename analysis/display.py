@@ -110,6 +110,30 @@ def _with_ends(frame: pd.DataFrame, name: str, write: Callable[[float, float, fl
     return [write(*row) for row in zip(*ends, strict=True)]
 
 
+def search_table(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary of `search_efficiency`."""
+    if summary.empty:
+        return summary
+    ends = zip(summary["random_lower"], summary["random_upper"], strict=True)
+    bands = [f"{low:.2f} to {high:.2f}" if low > 0 else f"below {high:.2f}" for low, high in ends]
+    needed = [f"{n:,.0f}" if np.isfinite(n) else NOTHING for n in summary["needed"]]
+    return pd.DataFrame(
+        {
+            "space": summary["space"],
+            "strategy": summary["strategy"],
+            "runs": summary["runs"],
+            "models": summary["models"],
+            "smallest error %": summary["best"],
+            "random search %": summary["random_median"],
+            "95 % band": bands,
+            "random models needed": needed,
+            "at least": summary["needed_lower"].map("{:,.0f}".format),
+            "P(proposal better)": summary["better"],
+            "p": summary["p_value"].map(lambda p: NOTHING if np.isnan(p) else p_text(p)),
+        }
+    )
+
+
 def ranges_table(ranges: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFrame:
     """Best ranges and rank correlations of every parameter and space."""
     if ranges.empty:

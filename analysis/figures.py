@@ -317,10 +317,10 @@ def _training(findings: Findings) -> Iterator[ReportFigure]:
 
 
 def _best(findings: Findings) -> Iterator[ReportFigure]:
-    if findings.models["pareto"].any():
+    if findings.trained["pareto"].any():
         cost = findings.spaces.match or "macs"
         limit, order = _limit(findings), findings.table.space_order
-        sample, _ = thin_models(findings.models)
+        sample, _ = thin_models(findings.trained)
         figure = _single(findings, lambda ax: plots.plot_pareto(sample, cost, order=order, limit=limit, ax=ax))
         best = findings.selection.best.iloc[0]
         noise = f" Training noise: {best['noise_sd']:.2f} points (from {best['noise_from']})."

@@ -36,6 +36,7 @@ from analysis.rows import (
     average_seeds,
     complexity_column,
     costs,
+    is_proposal,
     validation_size,
 )
 from analysis.select import pareto_front, select_best
@@ -177,7 +178,9 @@ class Findings:
         table: the table, grouped into the requested spaces.
         resolved: the trainings after the failure policy.
         warnings: accepted differences between trainings (`check_same_training`).
-        models: one row per model with its mean error over seeds, the columns of `fit_population`, and `pareto`.
+        models: one row per model with its mean error over seeds, the columns of `fit_population`, and `pareto`. Only
+            random draws.
+        trained: `models` and the proposals of searches.
         spaces, parameters, regimes, widths, training, selection: the parts of the report.
         failures: one row per space and status other than ok, with "collapsed": number of models and one message.
         sampling: one row per study and space: asked, drawn, kept, acceptance, distinct, duplicates
@@ -189,6 +192,7 @@ class Findings:
     resolved: Resolved
     warnings: tuple[str, ...]
     models: pd.DataFrame
+    trained: pd.DataFrame
     spaces: SpaceFindings
     parameters: ParameterFindings
     regimes: RegimeFindings
@@ -231,14 +235,16 @@ def find(
     match = complexity_column(match, table.frame) or ""
     table = group_by(table, by)
     resolved = apply_failure_policy(table.frame, policy)
-    models = _with_fits(average_seeds(resolved.frame))
-    warnings = check_same_training(models, across, table.sources) if len(set(models["space"])) > 1 else []
+    trained = _with_fits(_all_models(resolved))
     objectives = ("error_percent", match or "macs")
-    finished = models[~models["failed"]]
-    models["pareto"] = False
-    has_complexity = bool(finished[objectives[1]].notna().any())
+    trained["pareto"] = False
+    has_complexity = bool(trained.loc[~trained["failed"], objectives[1]].notna().any())
     if has_complexity:
-        models.loc[finished.index, "pareto"] = pareto_front(finished, objectives)
+        finished = trained[~trained["failed"]]
+        trained.loc[finished.index, "pareto"] = pareto_front(finished, objectives)
+    models = trained[~is_proposal(trained)].reset_index(drop=True)
+    finished = models[~models["failed"]]
+    warnings = check_same_training(models, across, table.sources) if len(set(models["space"])) > 1 else []
     names = _varying(models, table.parameters)
     designs = space_families(models, table.sources) if by == "space" else {}
     return Findings(
@@ -246,6 +252,7 @@ def find(
         resolved=resolved,
         warnings=tuple(warnings),
         models=models,
+        trained=trained,
         spaces=_spaces(models, table.space_order, match, designs, across),
         parameters=_parameters(models, names, table.parameters),
         regimes=_regimes(finished, names, designs),
@@ -257,6 +264,14 @@ def find(
         sampling=_sampling(table.sources),
         refinement=_refinement(models, table.parameters, match),
     )
+
+
+def _all_models(resolved: Resolved) -> pd.DataFrame:
+    """One row per random draw, then one per proposal."""
+    models = average_seeds(resolved.frame)
+    if resolved.proposals.empty:
+        return models
+    return pd.concat([models, average_seeds(resolved.proposals)], ignore_index=True)
 
 
 def _with_fits(models: pd.DataFrame) -> pd.DataFrame:

@@ -141,10 +141,18 @@ def models_needed(
     # The step right after the last error within the distance, inclusive.
     step = int(np.searchsorted(curve["error"].to_numpy(), best + within + 1e-12, side="right"))
     share, low, high = (float(curve[name].iloc[step]) for name in ("fraction", "lower", "upper"))
-    return ModelsNeeded(within, best, probability, share, *(_draws(q, probability) for q in (share, high, low)))
+    return ModelsNeeded(within, best, probability, share, *(draws_needed(q, probability) for q in (share, high, low)))
 
 
-def _draws(share: float, probability: float) -> float:
+def share_within(errors: ArrayLike, limit: float) -> tuple[float, float, float]:
+    """Fraction of the space with an error of at most `limit`, and the ends of its simultaneous 95 % band."""
+    curve = edf(errors)
+    row = curve.iloc[int(np.searchsorted(curve["error"].to_numpy(), limit, side="right"))]
+    return float(row["fraction"]), float(row["lower"]), float(row["upper"])
+
+
+def draws_needed(share: float, probability: float) -> float:
+    """Number of random models of which one is in a fraction `share` of the space with this probability; inf for 0."""
     if share <= 0:
         return np.inf
     if share >= 1:

@@ -135,11 +135,11 @@ def _title(findings: Findings) -> str:
 
 
 def _explorer(findings: Findings) -> Markup:
-    styles = group_styles(findings.models["space"].astype(str), findings.table.space_order)
+    styles = group_styles(findings.trained["space"].astype(str), findings.table.space_order)
     return explore_html(
-        findings.models,
+        findings.trained,
         parameters=[*findings.table.parameters, *(["fit_error"] if "fit_error" in findings.parameters.names else [])],
-        complexity=costs(findings.models),
+        complexity=costs(findings.trained),
         labels=display.LABELS,
         colors={space: style["color"] for space, style in styles.items()},
         folders={source.name: str(source.path) for source in findings.table.sources},

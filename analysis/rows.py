@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.formatting import has_have
+from analysis.formatting import has_have, is_are
 from designspace.expressions import unknown_column
 from designspace.spaces import RATES
 from designspace.study import COLUMNS as RECORD_COLUMNS
@@ -45,6 +45,13 @@ COLUMNS = {
 A table file provides some of them, at least error_percent; recipe_id and data_id are None if it does not have them."""
 
 COMPLEXITIES = ("macs", "params", "acts")
+
+
+def is_proposal(frame: pd.DataFrame) -> pd.Series:
+    """Mask of the models that a search proposed. They are not a sample of their space."""
+    if "proposed_by" not in frame:
+        return pd.Series(False, index=frame.index)
+    return frame["proposed_by"].fillna("") != ""
 
 
 def costs(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -184,11 +191,13 @@ class Resolved:
     """Trainings after the failure policy: every row has an error and counts.
 
     Attributes:
-        frame: the rows that count, with `error_percent` filled, and `failed` (bool).
+        frame: the rows that count, with `error_percent` filled, and `failed` (bool). Only random draws, because the
+            proposals of a search are not a sample of their space.
         policy: the policy applied.
         failures: number of failed trainings by status.
         filled_with: error assigned to failed models; NaN if none.
         missing: number of models without a record, which are not in `frame`.
+        proposals: the trained proposals of searches, with the columns of `frame`.
     """
 
     frame: pd.DataFrame
@@ -196,10 +205,11 @@ class Resolved:
     failures: dict[str, int] = field(default_factory=dict)
     filled_with: float = math.nan
     missing: int = 0
+    proposals: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def sentence(self) -> str:
-        """The policy and its effect."""
+        """The policy and its effect, and the number of proposals left out."""
         failed = sum(self.failures.values())
         if failed:
             reasons = ", ".join(f"{count} {status}" for status, count in self.failures.items())
@@ -212,18 +222,34 @@ class Resolved:
             what = f"none failed (policy {self.policy})"
         unfinished = f"; {self.missing} not trained yet and not counted" if self.missing else ""
         trainings = len(self.frame) + (failed if self.policy.kind == "drop" else 0)
-        return f"Of {trainings:,} trainings, {what}{unfinished}."
+        return f"Of {trainings:,} trainings, {what}{unfinished}.{self._left_out}"
+
+    @property
+    def _left_out(self) -> str:
+        if self.proposals.empty:
+            return ""
+        models = self.proposals.drop_duplicates([name for name in ("study", *MODEL) if name in self.proposals])
+        parts = []
+        for space, part in models.groupby(models["space"] if "space" in models else lambda _: "the space", sort=False):
+            parts.append(f"{len(part):,} of {space} ({', '.join(part['proposed_by'].unique())})")
+        were = "model was" if len(models) == 1 else "models were"
+        return (
+            f" {len(models):,} more {were} proposed by a search and {is_are(len(models))} not a sample of the space, "
+            f"so this statistic leaves {'it' if len(models) == 1 else 'them'} out: {', '.join(parts)}."
+        )
 
 
 def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "worst") -> Resolved:
-    """Apply a failure policy.
+    """Apply a failure policy, and set the proposals of searches apart from the random draws.
+
+    Every statistic of a space starts here, so none of them takes proposals for a sample of the space.
 
     Args:
         frame: columns `status` and `error_percent`, one row per training. Rows with status "missing" are excluded.
         policy: a FailurePolicy, or "worst", "drop" or "error=NUMBER".
 
     Raises:
-        ValueError: an absent column, an ok model without an error, or no finished model.
+        ValueError: an absent column, an ok model without an error, or no finished random draw.
     """
     policy = FailurePolicy.parse(policy) if isinstance(policy, str) else policy
     for column in ("status", "error_percent"):
@@ -232,22 +258,27 @@ def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "wor
     trained = frame[frame["status"] != MISSING].copy()
     trained["failed"] = trained["status"] != OK
     trained["error_percent"] = pd.to_numeric(trained["error_percent"]).astype(float)
+    unknown_errors = int(trained.loc[~trained["failed"], "error_percent"].isna().sum())
+    if unknown_errors:
+        raise ValueError(
+            f"error_percent = nan: must be a number for a model with status ok ({unknown_errors:,} models)"
+        )
+    proposals, trained = trained[is_proposal(trained)], trained[~is_proposal(trained)]
+    missing = int((~is_proposal(frame)).sum()) - len(trained)
     finished = trained.loc[~trained["failed"], "error_percent"]
-    if finished.isna().any():
-        count = int(finished.isna().sum())
-        raise ValueError(f"error_percent = nan: must be a number for a model with status ok ({count:,} models)")
-    missing = len(frame) - len(trained)
     if finished.empty:
-        raise ValueError(f"no model finished: {len(trained)} failed, {missing} not trained yet")
+        what = "no random draw finished" if len(proposals) else "no model finished"
+        raise ValueError(f"{what}: {len(trained)} failed, {missing} not trained yet")
     counts = trained.loc[trained["failed"], "status"].value_counts()
     failures = {str(status): int(count) for status, count in counts.items()}
-    filled_with = math.nan
-    if policy.kind == "drop":
-        trained = trained[~trained["failed"]].copy()
-    elif failures:
-        filled_with = float(finished.max()) if policy.kind == "worst" else policy.error_percent
-        trained.loc[trained["failed"], "error_percent"] = filled_with
-    return Resolved(trained.reset_index(drop=True), policy, failures, filled_with, missing)
+    assigned = float(finished.max()) if policy.kind == "worst" else policy.error_percent
+    parts = []
+    for part in (trained, proposals):
+        kept = part[~part["failed"]] if policy.kind == "drop" else part
+        errors = kept["error_percent"].mask(kept["failed"], assigned)
+        parts.append(kept.assign(error_percent=errors).reset_index(drop=True))
+    filled_with = assigned if failures and policy.kind != "drop" else math.nan
+    return Resolved(parts[0], policy, failures, filled_with, missing, parts[1])
 
 
 def model_columns(frame: pd.DataFrame) -> list[str]:
@@ -264,21 +295,23 @@ def drop_duplicate_trainings(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[s
     """Drop rows that repeat a training of the same draw.
 
     Studies with the same space and sampling seed share their first draws. Such a draw counts once; its training must
-    not appear as two seeds with identical errors. A network that was drawn twice keeps both rows.
+    not appear as two seeds with identical errors. A network that was drawn twice keeps both rows, and so does one that
+    the searches of two studies proposed.
 
     Args:
-        frame: columns of DRAW, `seed`, `status`, `error_percent`.
+        frame: columns of DRAW, `study`, `seed`, `status`, `error_percent`.
 
     Returns:
         The first row of each training of each draw, preferring rows with a result, in the order of `frame`; and a note
         if rows were dropped.
     """
-    keys = [*draw_columns(frame), "seed"]
+    keys = [*draw_columns(frame), "seed", "_search"]
+    frame = frame.assign(_search=frame["study"].where(is_proposal(frame), ""))
     if not frame.duplicated(keys).any():
-        return frame, ()
+        return frame.drop(columns="_search"), ()
     # A model without a record in one study may have one in another.
     trained_first = frame.sort_values("status", key=lambda status: status == MISSING, kind="stable")
-    kept = trained_first.drop_duplicates(keys).sort_index()
+    kept = trained_first.drop_duplicates(keys).sort_index().drop(columns="_search")
     results = frame[frame["status"] != MISSING].groupby(keys, dropna=False)["error_percent"].nunique(dropna=False)
     dropped, differ = len(frame) - len(kept), int((results > 1).sum())
     note = f"{dropped:,} of {len(frame):,} rows repeat a training (same model, same seed) and are excluded"

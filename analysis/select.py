@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from analysis.regimes import regime_index
-from analysis.rows import MISSING, OK, average_seeds, distinct_trainings, model_columns
+from analysis.rows import MISSING, OK, average_seeds, distinct_trainings, is_proposal, model_columns
 from analysis.shrinkage import shrink
 from analysis.training import noise_floor
 from designspace.validated import unknown
@@ -160,7 +160,11 @@ def tie_distance(models: int, degrees: float = math.inf) -> float:
 
 
 OWN_PRIOR = 20
-"""Minimum number of models of a space (in a regime) for its own prior. Smaller spaces share one."""
+"""Minimum number of models of a space (in a regime) for its own prior. Smaller spaces share one.
+
+The proposals of searches have their own prior too, because they are better than random draws and more alike. The wide
+prior of the random draws would hardly shrink the best of them, which is the luckiest of many similar models. Fewer than
+this many proposals share the prior of the random draws."""
 
 ESTIMATES = ("estimate", "estimate_lower", "estimate_upper", "retrained_lower", "retrained_upper")
 
@@ -257,6 +261,8 @@ def _estimates(models: pd.DataFrame, regime: pd.Series, noise: TrainingNoise, ro
         return estimates
     space = models["space"].astype(str) if "space" in models else pd.Series("", index=models.index)
     group = space + "/" + regime.astype(str)
+    proposed = group[is_proposal(models)]
+    group[proposed.index] += np.where(proposed.groupby(proposed).transform("size") >= OWN_PRIOR, "/proposed", "")
     group = group.where(group.groupby(group).transform("size") >= OWN_PRIOR, "")
     for label in group[rows].unique():
         population = models[group == label]

@@ -236,6 +236,33 @@ class Table(Trainings):
         """The k models with the smallest error, best first, with the columns of `select_best`."""
         return self.select(k).frame
 
+    def search(self, *, failures: FailurePolicy | str = "worst") -> Result:
+        """Compare searches with random search in the same space by the smallest error so far; see `search_efficiency`.
+
+        The figure requires a single space.
+        """
+        from analysis.display import search_table
+        from analysis.plots import plot_search
+        from analysis.search import search_efficiency, search_sentences
+
+        curves, reference, summary = search_efficiency(self.frame, failures)
+
+        def draw(ax: Axes | None) -> Axes:
+            spaces = curves["space"].unique()
+            if len(spaces) > 1:
+                raise ValueError(f"space = {', '.join(spaces)}: must be one for a figure; select it with where")
+            return plot_search(curves, reference, ax=ax)
+
+        names = {"draws": "models", "median": "random_median", "lower": "random_lower", "upper": "random_upper"}
+        columns = reference.rename(columns=names)[["space", *names.values()]]
+        return Result(
+            "Search efficiency",
+            curves.merge(columns, on=["space", "models"]),
+            (*search_sentences(summary), *self.notes),
+            (("", search_table(summary)),),
+            draw,
+        )
+
     def recipes(self, reference: str, base: str | None = None, *, failures: FailurePolicy | str = "worst") -> Result:
         """Compare training recipes, one study each, by agreement with a long training, separation and cost.
 

@@ -119,33 +119,78 @@ def spaces(argv: list[str]) -> int:
 
 
 def scale(argv: list[str]) -> int:
-    """Scale a network to a number of multiply-adds by one rule and print it before and after."""
+    """Scale a network to one or several sizes and print it before and after."""
     from designspace import complexity, save_spec
-    from designspace.scaling import RULES, scale_to
+    from designspace.files import SUFFIXES
+    from designspace.scaling import RULES, Scaling
 
-    parser = terminal.parser("scale", scale.__doc__, "RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml")
+    parser = terminal.parser(
+        "scale",
+        scale.__doc__,
+        "RegNetX-200MF --macs 400e6 --rule dWr --out big.yaml",
+        "EfficientNet-B0 --alpha 1.2 --beta 1.1 --gamma 1.15 --phi 0,1,2,3 --out family",
+        "base.yaml --from runs/scaling --macs 4e6,8e6,16e6 --out family    # coefficients of the best model of a study",
+    )
     _add_model(parser)
-    parser.add_argument("--macs", type=float, required=True, help="target multiply-adds")
-    parser.add_argument("--rule", default="dWr", help=f"one of {', '.join(RULES)}; default dWr")
-    parser.add_argument("--out", metavar="FILE", help="write the scaled spec (.yaml or .json)")
+    parser.add_argument("--macs", metavar="N,…", help="target multiply-adds")
+    parser.add_argument(
+        "--phi",
+        metavar="PHI,…",
+        help="exponents instead of --macs; for 1, multiply-adds grow by alpha·beta²·gamma², or twofold",
+    )
+    parser.add_argument("--rule", help=f"one of {', '.join(RULES)}; default dWr")
+    for name, factor in (("alpha", "depth"), ("beta", "width"), ("gamma", "resolution")):
+        parser.add_argument(f"--{name}", type=float, metavar="X", help=f"EfficientNet's factor of the {factor}")
+    parser.add_argument("--width-exponent", type=float, metavar="X", help="exponent of the width, 0.8 in dWr")
+    parser.add_argument("--from", dest="run", metavar="RUN", help="use the coefficients of the best model of a study")
+    parser.add_argument(
+        "--out", metavar="FILE|DIR", help="write the scaled spec (.yaml or .json), or one file per network to a folder"
+    )
     add_force(parser)
     arguments = parser.parse_args(argv)
-    if arguments.out:
-        check_output(arguments.out, force=arguments.force)
+    given = {name: getattr(arguments, name) for name in ("alpha", "beta", "gamma", "width_exponent", "rule")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.run is not None and given:
+        raise ValueError(f"from = {arguments.run}: must be omitted with {next(iter(given)).replace('_', '-')}")
+    if (arguments.macs is None) == (arguments.phi is None):
+        raise ValueError("macs: required, or phi" if arguments.macs is None else "phi: must be omitted with macs")
+    key = "phi" if arguments.macs is None else "macs"
+    sizes = _numbers(key, getattr(arguments, key))
+    out = None if arguments.out is None else Path(arguments.out)
+    if out is not None and out.suffix in SUFFIXES:
+        if len(sizes) > 1:
+            raise ValueError(f"out = {out}: must be a folder for {len(sizes)} networks")
+        files = [out]
+    else:
+        files = [] if out is None else [out / f"{key}-{size:g}.yaml" for size in sizes]
+    for file in files:
+        check_output(file, force=arguments.force)
     before = find_spec(arguments.model)
-    after, growth = scale_to(before, arguments.macs, arguments.rule)
-    for spec in (before, after):
+    scaling = Scaling.from_study(arguments.run) if arguments.run is not None else Scaling(**given or {"rule": "dWr"})
+    scaled = [(scaling.at(before, size), size) if key == "phi" else scaling.to(before, size) for size in sizes]
+    print(f"{scaling.text}, growth {scaling.base:.4g} of the multiply-adds for phi = 1")
+    for spec in (before, *(spec for spec, _ in scaled)):
         print_table(spec_table(spec))
-    ratios = (
-        getattr(complexity(after), name) / getattr(complexity(before), name) for name in ("macs", "params", "acts")
-    )
-    print(
-        f"rule {arguments.rule}, growth {growth:.4g}: macs, params, acts times " + ", ".join(f"{r:.3f}" for r in ratios)
-    )
-    if arguments.out:
-        save_spec(after, arguments.out)
-        print(f"wrote {arguments.out}")
+    counts = complexity(before)
+    rows = table("network", "phi", "resolution", "depth", "macs", "params", "acts", "growth of macs")
+    for number, (spec, phi) in enumerate([(before, 0.0), *scaled]):
+        cost = complexity(spec)
+        figures = (spec.resolution, spec.depth, cost.macs, cost.params, cost.acts)
+        name = "before" if number == 0 else files[number - 1].stem if files else f"{key} {sizes[number - 1]:g}"
+        rows.add_row(name, f"{phi:.3g}", *(f"{figure:,}" for figure in figures), f"{cost.macs / counts.macs:.3f}")
+    print_table(rows)
+    for file, (spec, _) in zip(files, scaled, strict=False):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_spec(spec, file)
+        print(f"wrote {file}")
     return 0
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(item) for item in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--{option} = {text}: must be a number, or numbers separated by commas") from None
 
 
 def zoo(argv: list[str]) -> int:

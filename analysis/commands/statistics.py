@@ -1,4 +1,4 @@
-"""The commands edf, compare, fit, trends, select and recipes."""
+"""The commands edf, compare, fit, trends, search, select and recipes."""
 
 from __future__ import annotations
 
@@ -63,6 +63,18 @@ def trends(argv: list[str]) -> int:
         raise ValueError("parameter: required for a figure of trends")
     table = common.read(arguments)
     return common.show(table.trends(arguments.parameter, **common.given(arguments, "failures")), arguments)
+
+
+def search(argv: list[str]) -> int:
+    """Compare searches with random search: smallest error against the number of trained models."""
+    parser = common.make_parser(
+        "search", search.__doc__, "runs/tpe --out search.svg", "runs/tpe-0 runs/tpe-1 runs/tpe-2    # three repetitions"
+    )
+    common.add_failures(parser)
+    common.add_out(parser)
+    arguments = parser.parse_args(argv)
+    common.check_out(arguments)
+    return common.show(common.read(arguments).search(**common.given(arguments, "failures")), arguments)
 
 
 def select(argv: list[str]) -> int:

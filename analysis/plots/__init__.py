@@ -1,6 +1,6 @@
 """Plots of statistics. Each function draws a frame onto Axes, computes nothing, and returns the Axes."""
 
-from analysis.plots.distributions import plot_differences, plot_edf, plot_random_search
+from analysis.plots.distributions import plot_differences, plot_edf, plot_random_search, plot_search
 from analysis.plots.manifold import plot_embedding, plot_manifold
 from analysis.plots.parameters import plot_dependence, plot_importance, plot_parameter, plot_pareto, plot_regimes
 from analysis.plots.restrictions import plot_kept, plot_restrictions
@@ -24,5 +24,6 @@ __all__ = [
     "plot_recipes",
     "plot_regimes",
     "plot_restrictions",
+    "plot_search",
     "plot_width_profiles",
 ]

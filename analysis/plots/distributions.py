@@ -150,3 +150,41 @@ def plot_random_search(
     ax.set(xlabel="random models trained", ylabel="median error of the best model (%)")
     legend_above(ax)
     return ax
+
+
+def plot_search(
+    curves: pd.DataFrame, reference: pd.DataFrame, *, order: Sequence[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Plot the smallest error so far of searches of one space against the number of trained models.
+
+    Args:
+        curves: from `search_efficiency`, one space; the median and quartiles over the runs where there are several.
+        reference: random search in that space, drawn in gray with its band where there are enough random draws.
+        order: all strategies in the order that fixes their colors; by default those of the frame.
+        ax: Axes to draw on; by default a new figure.
+    """
+    ax = tidy(axes_or_new(ax))
+    bounded = reference[(reference["lower"] > 0) & (reference["upper"] < 100)]
+    ax.fill_between(bounded["draws"], bounded["lower"], bounded["upper"], color=NEUTRAL, alpha=0.2, linewidth=0)
+    ax.plot(reference["draws"], reference["median"], color=NEUTRAL, linewidth=1.8, label="random search")
+    for name, style in group_styles(curves["strategy"], order).items():
+        curve = curves[curves["strategy"] == name]
+        runs = int(curve["runs"].iloc[0])
+        line = {"color": style["color"], "linestyle": style["linestyle"], "drawstyle": "steps-post"}
+        if runs > 1:
+            ends = (curve["models"], curve["quarter"], curve["three_quarters"])
+            ax.fill_between(*ends, step="post", color=style["color"], alpha=0.15, linewidth=0)
+        ax.plot(
+            curve["models"],
+            curve["median"],
+            linewidth=1.8,
+            label=str(name) if runs == 1 else f"{name} ({runs} runs)",
+            **line,
+        )
+    ax.set(xlabel="models trained", ylabel="smallest error so far (%)")
+    # The first models would compress the part where the curves differ.
+    shown = np.concatenate([curves["median"], reference["median"]])
+    low, high = np.nanmin(shown), np.nanquantile(shown, 0.95)
+    ax.set_ylim(low - 0.1 * (high - low), high + 0.25 * (high - low) or None)
+    legend_above(ax)
+    return ax

@@ -16,7 +16,7 @@ from designspace.expressions import list_columns, parse_expression, quoted
 from designspace.study import CURVES, PARTS
 from designspace.validated import cut, shorten
 
-TEXTS = ("spec_id", "draw_id", "space", "status", "message", "recipe_id", "data_id")
+TEXTS = ("spec_id", "draw_id", "space", "status", "message", "recipe_id", "data_id", "proposed_by")
 POSITIVE = ("macs", "params", "acts", "depth", "latency_ms")
 INTEGERS = ("index", "seed")
 LISTS = ("block_widths", "stage_depths", *CURVES, *PARTS)
@@ -270,7 +270,9 @@ def with_outcomes(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         frame: column `error_percent`, and `status` (ours, None if absent) if the file has it.
     """
     absent = dict.fromkeys((*TEXTS, "spec", "block_widths")) | dict.fromkeys(("macs", "params", "acts"), np.nan)
-    frame = frame.assign(**{name: value for name, value in (absent | {"seed": 0}).items() if name not in frame})
+    frame = frame.assign(
+        **{name: value for name, value in (absent | {"seed": 0, "proposed_by": ""}).items() if name not in frame}
+    )
     errors, status = frame["error_percent"].astype(float), frame["status"].astype(object)
     ok = status.isna() | (status == OK)
     reasons = pd.Series("", index=frame.index, dtype=object)

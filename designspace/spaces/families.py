@@ -11,7 +11,7 @@ import numpy as np
 
 from designspace import zoo
 from designspace.blocks import stage_class
-from designspace.scaling import Factors, efficientnet_factors, rule_factors, scale_networks
+from designspace.scaling import Factors, efficientnet_factors, rule_factors, scale_networks, width_exponent_factors
 from designspace.spaces.settings import Draws, Family, Settings
 from designspace.spec import ModelSpec
 from designspace.widths import fit_stage, round_number, stage_arrays
@@ -42,8 +42,8 @@ def regnet(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
 def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
     """Scale the spec of the space (arXiv 1905.11946, 2103.06877; see `designspace.scaling`).
 
-    The factors follow from `growth` and the space's rule, or from `alpha`, `beta`, `gamma` and `phi`, or are free
-    parameters: `depth_factor`, `width_factor`, `resolution_factor`, `group_width_factor`.
+    The factors follow from `growth` and the space's rule or `width_exponent`, or from `alpha`, `beta`, `gamma` and
+    `phi`, or are free parameters: `depth_factor`, `width_factor`, `resolution_factor`, `group_width_factor`.
     """
     base = ModelSpec.from_mapping(space.spec) if isinstance(space.spec, dict) else zoo.spec(str(space.spec))
     template = space.template
@@ -64,6 +64,8 @@ def compound(space: Settings, draws: Draws) -> tuple[np.ndarray, ModelSpec]:
 
 def factors(space: Settings, draws: Draws) -> Factors:
     """Factors of compound scaling from the draws."""
+    if "width_exponent" in draws:
+        return width_exponent_factors(draws["width_exponent"], draws["growth"])
     if "growth" in draws:
         return rule_factors(space.rule or "dWr", draws["growth"])
     if "phi" in draws:

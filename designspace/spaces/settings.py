@@ -118,12 +118,12 @@ class Constraints(Validated):
 
 REQUIRED = {"anynet": {"depth", "width"}, "regnet": {"depth", "w_0", "w_a", "w_m"}}
 COMPOUND = (
-    {"growth"},
+    {"growth", "width_exponent"},
     {"alpha", "beta", "gamma", "phi"},
     {"depth_factor", "width_factor", "resolution_factor", "group_width_factor"},
 )
 INTEGERS = {"depth", "width", "resolution", "groups"}
-SMALLEST = {"w_a": 0.0, "phi": 0.0, "w_m": 1.001, "learning_rate": 1e-9, "weight_decay": 0.0}
+SMALLEST = {"w_a": 0.0, "width_exponent": 0.0, "phi": 0.0, "w_m": 1.001, "learning_rate": 1e-9, "weight_decay": 0.0}
 """Smallest value of parameters; 1 of other integers, 0.001 of other numbers."""
 RATES = ("learning_rate", "weight_decay")
 """Parameters that replace those of the training recipe, as in arXiv 2003.13678, appendix C."""
@@ -313,11 +313,22 @@ class Settings(Validated):
             self._check_domain(name, distribution.values)
         for kind in COMPOUND:
             if kind & set(self.parameters):
-                self._check_parameters(set() if kind == COMPOUND[-1] else kind, kind)
+                optional = kind if kind == COMPOUND[-1] else {"width_exponent"}
+                self._check_parameters(kind - optional, kind)
+                self._check_width_exponent()
                 self._check_per_stage(set())
                 return
         kinds = " or ".join(", ".join(sorted(kind)) for kind in COMPOUND)
         raise ValueError(f"parameters = {shorten(sorted(self.parameters))}: must be {kinds} for the family compound")
+
+    def _check_width_exponent(self) -> None:
+        exponent = self.parameters.get("width_exponent")
+        if exponent is None:
+            return
+        if self.rule not in (None, "dWr"):
+            raise ValueError(f"rule = {self.rule}: must be dWr with a free width_exponent")
+        if exponent.values.max() > 1:
+            raise ValueError(f"parameters.width_exponent = {shorten(exponent.values.tolist())}: must be at most 1")
 
     def _check_parameters(self, required: set[str], allowed: set[str]) -> None:
         if missing := required - set(self.parameters):

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ def write_study(
     advantage: float = 2.0,
     spaces: Mapping[str, tuple[float, tuple[float, float]]] = SPACES,
     training_seeds: tuple[int, ...] | None = None,
+    search: str = "",
+    budget: int = 0,
+    gain: float = 0.0,
 ) -> Path:
     """Write a study.
 
@@ -56,13 +60,15 @@ def write_study(
         spaces: label to bottleneck ratio and limits of macs.
         advantage: how many points spaces are better by whose label begins with "bottleneck".
         training_seeds: by default the seed of the draws.
+        search, budget: strategy that proposed the models from number n to the budget, if there is one.
+        gain: how many points the proposals are better than random draws.
     """
     rng = np.random.default_rng(seed)
     (folder / "records").mkdir(parents=True)
     models, sampling = [], {}
     configs = {label: settings(*space) for label, space in spaces.items()}
     for label, config in configs.items():
-        population = space_from_config(config | {"template": TEMPLATE}).sample(n, seed)
+        population = space_from_config(config | {"template": TEMPLATE}).sample(max(n, budget), seed)
         report = population.report
         sampling[label] = {
             "asked": n,
@@ -76,7 +82,8 @@ def write_study(
         for row in population.rows():
             for trained in training_seeds or (seed,):
                 key = record_key(row["spec_id"], recipe_id, DATA, trained)
-                models.append(row | {"space": label, "seed": trained, "key": key})
+                proposed = {"proposed_by": search} if row["index"] >= n else {}
+                models.append(row | {"space": label, "seed": trained, "key": key} | proposed)
     models.sort(key=lambda model: (model["index"], model["space"]))
     lines = [json.dumps(model) for model in models]
     (folder / "models.jsonl").write_text("".join(line + "\n" for line in lines))
@@ -84,6 +91,8 @@ def write_study(
     (folder / "manifest.json").write_text(json.dumps(manifest))
     for position, model in enumerate(models[: len(models) - untrained]):
         record = _record(model, (failures or {}).get(position, "ok"), rng, recipe_id, advantage)
+        if model.get("proposed_by") and record.error_percent is not None:
+            record = replace(record, error_percent=max(0.0, record.error_percent - gain))
         if not (path := folder / "records" / f"{model['key']}.json").exists():
             path.write_text(record.to_json())
     return folder

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import designspace
-from designspace import ModelSpec, terminal, zoo
+from designspace import ModelSpec, load_spec, terminal, zoo
 from designspace.cli import main
 from designspace.commands import sample
 from designspace.spec import BasicStage
@@ -198,6 +198,15 @@ def test_scale_writes_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["scale", "RegNetX-200MF", "--macs", "400e6", "--out", str(out)]) == 0
     assert "rule dWr, growth" in capsys.readouterr().out
     assert main(["show", str(out)]) == 0
+
+
+def test_scale_writes_a_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coefficients = ["--alpha", "1.2", "--beta", "1.1", "--gamma", "1.15"]
+    assert main(["scale", "EfficientNet-B0", *coefficients, "--phi", "0,1,2", "--out", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["phi-0.yaml", "phi-1.yaml", "phi-2.yaml"]
+    assert load_spec(tmp_path / "phi-0.yaml").spec_id == zoo.spec("EfficientNet-B0").spec_id
+    assert main(["scale", "EfficientNet-B0", *coefficients, "--macs", "4e8,8e8", "--out", "x.yaml"]) == 2
+    assert "out = x.yaml: must be a folder for 2 networks" in capsys.readouterr().err
 
 
 def test_show_accepts_blocks_without_ratio_or_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

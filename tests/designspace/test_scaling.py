@@ -1,5 +1,7 @@
+import json
 import re
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -8,8 +10,19 @@ from hypothesis import strategies as st
 
 from designspace import ModelSpec, complexity, zoo
 from designspace.population import unpack
-from designspace.scaling import RULES, Factors, rule_factors, scale, scale_networks, scale_to
+from designspace.scaling import (
+    RULES,
+    Factors,
+    Scaling,
+    rule_factors,
+    scale,
+    scale_networks,
+    scale_to,
+    width_exponent_factors,
+)
+from designspace.spaces import space_from_config
 from designspace.spec import BottleneckStage, Head, InvertedStage, Stem
+from designspace.study import Record, StudyModel, lines_hash
 from designspace.widths import round_channels, round_group_width
 
 
@@ -106,6 +119,120 @@ def test_group_width_rounding_matches_pycls() -> None:
     groups = np.linspace(0.2, 70, 5000)
     assert round_group_width(groups).tolist() == [pycls(group) for group in groups]
     assert [round_group_width(group) for group in (0.3, 1.7, 2.4, 5.4, 12.0)] == [1, 2, 2, 4, 16]
+
+
+# Width, depth and resolution of B0 to B7; φ of § 4 of the paper, with B1 at one half.
+EFFICIENTNETS = [
+    (0, 1.0, 1.0, 224),
+    (0.5, 1.0, 1.1, 240),
+    (1, 1.1, 1.2, 260),
+    (2, 1.2, 1.4, 300),
+    (3, 1.4, 1.8, 380),
+    (4, 1.6, 2.2, 456),
+    (5, 1.8, 2.6, 528),
+    (6, 2.0, 3.1, 600),
+]
+
+
+@pytest.mark.parametrize(("phi", "width", "depth", "resolution"), EFFICIENTNETS)
+def test_the_published_coefficients_give_the_efficientnets(
+    phi: float, width: float, depth: float, resolution: int
+) -> None:
+    scaling = Scaling(alpha=1.2, beta=1.1, gamma=1.15)
+    factors = scaling.factors(phi)
+    # The published factors are rounded by hand; the resolution of B6 is 17 % larger.
+    assert width == pytest.approx(factors.width, rel=0.13)
+    assert depth == pytest.approx(factors.depth, rel=0.07)
+    assert resolution == pytest.approx(224 * factors.resolution, rel=0.18)
+    assert scaling.base == pytest.approx(2, rel=0.05)
+
+
+def test_the_first_network_of_a_family_is_the_base() -> None:
+    base = zoo.spec("EfficientNet-B0")
+    for scaling in (Scaling(alpha=1.2, beta=1.1, gamma=1.15), Scaling(width_exponent=0.8), Scaling(rule="dwr")):
+        assert scaling.at(base, 0).spec_id == base.spec_id
+        macs = [complexity(scaling.at(base, phi)).macs for phi in (0, 1, 2, 3)]
+        assert np.diff(np.log2(macs)) == pytest.approx(np.log2(scaling.base), abs=0.25)
+
+
+@pytest.mark.parametrize(("exponent", "rule"), [(0.8, "dWr"), (1, "w"), (1 / 3, "dwr"), (0, "dr")])
+def test_the_width_exponent_includes_the_rules(exponent: float, rule: str) -> None:
+    for growth in (0.5, 2.0, 10.0):
+        ours, published = width_exponent_factors(exponent, growth), rule_factors(rule, growth)
+        for name in ("depth", "width", "resolution", "group_width"):
+            assert getattr(ours, name) == pytest.approx(getattr(published, name))
+
+
+@pytest.mark.parametrize("scaling", [Scaling(alpha=1.2, beta=1.1, gamma=1.15), Scaling(width_exponent=0.6)])
+def test_a_family_reaches_given_sizes(scaling: Scaling) -> None:
+    base = zoo.spec("EfficientNet-B0")
+    for times in (0.5, 3):
+        target = times * complexity(base).macs
+        assert complexity(scaling.to(base, target)[0]).macs == pytest.approx(target, rel=0.05)
+
+
+def test_a_free_width_exponent_is_a_space() -> None:
+    parameters = {
+        "growth": {"distribution": "choice", "options": [2]},
+        "width_exponent": {"distribution": "uniform", "low": 0, "high": 1, "step": 0.05},
+    }
+    space = space_from_config({"base": "compound_fast", "parameters": parameters})
+    population = space.sample(30)
+    for network, exponent in zip(population, population.parameters["width_exponent"], strict=True):
+        assert network == Scaling(width_exponent=float(exponent)).at(zoo.spec("EfficientNet-B0"), 1)
+    with pytest.raises(ValueError, match="rule = d: must be dWr with a free width_exponent"):
+        space_from_config({"base": "compound_d", "parameters": parameters})
+    parameters["width_exponent"]["high"] = 1.5
+    with pytest.raises(ValueError, match=r"parameters.width_exponent = .*: must be at most 1"):
+        space_from_config({"base": "compound_fast", "parameters": parameters})
+
+
+def write_study(folder: Path, errors: dict[tuple[float, ...], list[float | None]]) -> None:
+    """Write a study of networks with these coefficients, one record per error; None is a failed training."""
+    models = []
+    (folder / "records").mkdir(parents=True)
+    for index, (coefficients, seeds) in enumerate(errors.items()):
+        parameters = dict(zip(("alpha", "beta", "gamma"), coefficients, strict=True)) | {"phi": 1}
+        for seed, error in enumerate(seeds):
+            ids = {"spec_id": f"net{index}", "recipe_id": "r", "data_id": "d", "seed": seed}
+            record = Record(**ids, status="crashed" if error is None else "ok", error_percent=error)
+            (folder / "records" / f"{record.key}.json").write_text(record.to_json())
+            place = {"space": "grid", "index": index, "seed": seed, "spec_id": ids["spec_id"]}
+            counts = dict.fromkeys(("macs", "params", "acts", "depth"), 1)
+            models.append(StudyModel(key=record.key, **place, **counts, parameters=parameters, spec={}).to_line())
+    (folder / "models.jsonl").write_text("".join(f"{line}\n" for line in models))
+    config = {"n": len(errors), "spaces": {"grid": {}}}
+    manifest = {"config": config, "recipe_id": "r", "data_id": "d", "models": len(models)}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"models_sha256": lines_hash(models)}))
+
+
+def test_the_best_model_of_a_study_gives_the_coefficients(tmp_path: Path) -> None:
+    errors: dict[tuple[float, ...], list[float | None]] = {
+        (1.2, 1.1, 1.15): [5.0, 7.0],
+        (1.0, 1.4, 1.0): [4.0, None],
+        (1.8, 1.0, 1.05): [5.5, 8.0],
+    }
+    write_study(tmp_path / "grid", errors)
+    assert Scaling.from_study(tmp_path / "grid") == Scaling(alpha=1.2, beta=1.1, gamma=1.15)
+    write_study(tmp_path / "failed", {(1.2, 1.1, 1.15): [None]})
+    with pytest.raises(ValueError, match="no model finished with all of its seeds"):
+        Scaling.from_study(tmp_path / "failed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "scaling: must have alpha, beta and gamma, or width_exponent, or rule"),
+        ({"alpha": 1.2, "rule": "d"}, "scaling: must have alpha"),
+        ({"alpha": 1.2, "beta": 1.1}, "gamma: required with alpha and beta"),
+        ({"alpha": 0.9, "beta": 1.1, "gamma": 1.1}, "alpha = 0.9: must be at least 1"),
+        ({"alpha": 1.0, "beta": 1.0, "gamma": 1.0}, "one of them must be above 1"),
+        ({"width_exponent": 2.0}, "width_exponent = 2: must be from 0 to 1"),
+    ],
+)
+def test_invalid_scalings_are_rejected(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Scaling(**arguments)
 
 
 def test_errors() -> None:
