@@ -290,6 +290,7 @@ class StudyConfig(TrainingConfig):
     trainer: str | None
 
     probe: bool
+    scores: bool
     run: Annotated[str, Field(min_length=1), BeforeValidator(_number_as_text)]
     plan: Literal["only"] | None
     processes: Literal["auto"] | Positive
