@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from designspace.network import ACTIVATIONS
 
-Score = float | None
 
-
-def measure_scores(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Score]:
+def measure_scores(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
     """Compute the zero-cost scores of a network.
 
     Args:
@@ -49,7 +48,7 @@ def measure_scores(network: nn.Module, images: Tensor, labels: Tensor) -> dict[s
     return {name: value if value is not None and math.isfinite(value) else None for name, value in scores.items()}
 
 
-def _from_loss(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Score]:
+def _from_loss(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
     """The scores that need one forward and backward pass with the loss."""
     replica = copy.deepcopy(network).eval()
     agreements: list[Tensor] = []
@@ -72,7 +71,7 @@ def _from_loss(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, 
     }
 
 
-def _synflow(network: nn.Module, images: Tensor) -> Score:
+def _synflow(network: nn.Module, images: Tensor) -> float | None:
     replica = copy.deepcopy(network).double().eval()
     linear = (_BatchNorm, nn.LayerNorm, *ACTIVATIONS.values())
     for module in list(replica.modules()):
