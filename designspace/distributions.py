@@ -133,6 +133,11 @@ class _Range(_Distribution, ABC):
         """Probability of each of `values`."""
         return np.full(len(self.values), 1 / len(self.values))
 
+    def nearest(self, numbers: np.ndarray) -> np.ndarray:
+        """The values that numbers are rounded to."""
+        positions = np.rint([self._number(number) for number in numbers.ravel().tolist()]).astype(np.int64)
+        return self._numbered(np.clip(positions, self.first, self.last).reshape(numbers.shape))
+
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Independent draws."""
         return self._numbered(rng.integers(self.first, self.last, shape, endpoint=True))
@@ -158,6 +163,10 @@ class _Steps(_Range):
         """Probability of each of `values`, which a continuous range does not have."""
         assert not self.is_continuous
         return super().probabilities
+
+    def nearest(self, numbers: np.ndarray) -> np.ndarray:
+        """The values that numbers are rounded to."""
+        return _rounded(numbers, self.low, self.high) if self.is_continuous else super().nearest(numbers)
 
     @property
     def _kind(self) -> str:
@@ -254,19 +263,42 @@ class LogUniform(_Steps):
         edges = np.log(self._edges(np.arange(first, last + 2)))
         return np.diff(edges) / (edges[-1] - edges[0])
 
+    @property
+    def _edge_numbers(self) -> tuple[float, float]:
+        """Numbers before rounding between which draws are."""
+        first, last = self._ends
+        low, high = self._edges(np.array([first, last + 1])).tolist()
+        return low, high
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Ends of the range that draws are in before they are rounded."""
+        if self.step is None:
+            return self.low, self.high
+        low, high = self._edge_numbers
+        return low * self.step, high * self.step
+
+    def nearest(self, numbers: np.ndarray) -> np.ndarray:
+        """The values that numbers are rounded to, up with `rounding` = "up"."""
+        if self.step is None:
+            return super().nearest(numbers)
+        return self._quantized(numbers / self.step - (1e-9 if self.rounding == "up" else 0))
+
+    def _quantized(self, numbers: np.ndarray) -> np.ndarray:
+        rounded = (np.rint if self.rounding == "nearest" else np.ceil)(numbers)
+        # Floating-point noise can round up to the next number.
+        return self._numbered(np.clip(rounded, *self._ends).astype(np.int64))
+
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Independent draws."""
         draws = rng.random(shape)
         if self.is_continuous:
             return _rounded(self.low * np.exp(draws * np.log(self.high / self.low)), self.low, self.high)
-        first, last = self._ends
-        low, high = self._edges(np.array([first, last + 1])).tolist()
+        low, high = self._edge_numbers
         draws *= np.log(high / low)
         np.exp(draws, out=draws)
         draws *= low
-        (np.rint if self.rounding == "nearest" else np.ceil)(draws, out=draws)
-        np.clip(draws, first, last, out=draws)  # floating-point noise can round up to the next number
-        return self._numbered(draws.astype(np.int64))
+        return self._quantized(draws)
 
 
 def _rounded(draws: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -290,6 +322,11 @@ class PowerOfTwo(_Range):
 
     def _numbered(self, numbers: np.ndarray) -> np.ndarray:
         return np.exp2(numbers) if self.first < 0 else np.int64(1) << numbers
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Ends of the range of the numbers that are rounded to its values, on a logarithmic scale."""
+        return 2 ** (self.first - 0.5), 2 ** (self.last + 0.5)
 
 
 class Choice(_Distribution):
