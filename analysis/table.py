@@ -10,7 +10,7 @@ Methods import the statistic they call, because loading a table needs none of th
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -305,6 +305,29 @@ class Table(Trainings):
             (("", shown),),
             lambda ax: plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax),
         )
+
+    def predict(
+        self,
+        top: int = 10,
+        *,
+        count: int = 10_000,
+        failures: FailurePolicy | str = "worst",
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Result:
+        """Predict the error of untrained networks of each space, with the cross-validated error of the predictions.
+
+        A surrogate is fitted to the parameters and complexity of the trained networks of a space and applied to draws
+        of the space; see `designspace.surrogate`. Table files have no space, so only the cross-validation is returned.
+
+        Args:
+            top: number of networks to return, those with the smallest predicted error.
+            count: number of draws, which include the trained networks.
+            failures: see the class.
+            on_progress: called repeatedly with the number of networks drawn so far.
+        """
+        from analysis.predictions import predict_table
+
+        return predict_table(self, top, count, failures, on_progress)
 
     def refine(
         self,

@@ -2,8 +2,22 @@
 
 from analysis.commands.latency import latency
 from analysis.commands.pages import export, report
+from analysis.commands.predict import predict
 from analysis.commands.refine import refine
 from analysis.commands.statistics import compare, edf, fit, recipes, select, trends
 from analysis.commands.track import track
 
-__all__ = ["compare", "edf", "export", "fit", "latency", "recipes", "refine", "report", "select", "track", "trends"]
+__all__ = [
+    "compare",
+    "edf",
+    "export",
+    "fit",
+    "latency",
+    "predict",
+    "recipes",
+    "refine",
+    "report",
+    "select",
+    "track",
+    "trends",
+]

@@ -251,3 +251,31 @@ def plot_pareto(
     label_axes(ax, label(objective), label("error_percent"))
     legend_above(ax)
     return ax
+
+
+def plot_predictions(frame: pd.DataFrame, *, order: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+    """Scatter plot of the measured error against its prediction by a surrogate fitted to other networks.
+
+    Args:
+        frame: columns `space`, `predicted` and `error_percent`.
+        order: all spaces in the order that fixes their colors; by default those of the frame.
+        ax: Axes to draw on; by default a new figure.
+    """
+    ax = tidy(axes_or_new(ax))
+    for name, style in group_styles(frame["space"], order).items():
+        part = frame[frame["space"] == name]
+        ax.scatter(
+            part["predicted"],
+            part["error_percent"],
+            color=style["color"],
+            marker=style["marker"],
+            s=16,
+            alpha=0.7,
+            linewidths=0,
+            label=str(name),
+        )
+    low, high = frame["predicted"].min(), frame["predicted"].max()
+    ax.plot([low, high], [low, high], color=NEUTRAL, linewidth=1, linestyle=":", label="equal")
+    ax.set(xlabel="predicted error (%), cross-validated", ylabel=label("error_percent"))
+    legend_above(ax)
+    return ax
