@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from designspace.claims import Claim, claimed_keys, owner_is_gone, read_claim
-from designspace.study import Record, Study, StudyModel, trainings
+from designspace.study import Proposal, Record, Study, StudyModel, trainings
 from designspace.times import TimePredictor, load_any_constants
 
 BEST = 5
@@ -32,6 +32,7 @@ class Group:
     """Models of one space or all spaces, their trainings by state, and the lowest error so far in percent.
 
     Draws of the same network share a training, which counts once: done, running, failed and missing sum to `trainings`.
+    These include the models that a search has yet to propose. `proposals` are those made so far.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Group:
     running: int
     failed: Counter[str]
     best_error_percent: float | None
+    proposals: tuple[Proposal, ...] = ()
 
     @property
     def failures(self) -> int:
@@ -136,6 +138,8 @@ class StudyReader:
 
     def read(self) -> Status:
         """Return the current status."""
+        if (study := self._study.with_new_proposals()) is not self._study:
+            self._study, self._trainings = study, trainings(study.models)
         damaged = self._read_new_records()
         claims = self._live_claims()
         models = self._study.models
@@ -171,6 +175,7 @@ class StudyReader:
         if seconds_per_cost is None:
             return None, None
         left = seconds_per_cost * sum(cost for key, cost in costs.items() if key not in self._outcomes)
+        left += seconds_per_cost * statistics.mean(costs.values()) * sum(self._study.trainings_to_propose.values())
         remaining = []
         for key, claim in claims.items():
             seconds = seconds_per_cost * costs[key]
@@ -236,14 +241,17 @@ class StudyReader:
         keys = list(dict.fromkeys(model.key for model in models))
         outcomes = [self._outcomes[key] for key in keys if key in self._outcomes]
         errors = [o.error_percent for o in outcomes if o.status == "ok" and o.error_percent is not None]
+        spaces = {model.space for model in models}
+        to_propose = sum(count for space, count in self._study.trainings_to_propose.items() if space in spaces)
         return Group(
             label=label,
-            models=len(models),
-            trainings=len(keys),
+            models=len(models) + to_propose,
+            trainings=len(keys) + to_propose,
             done=sum(o.status == "ok" for o in outcomes),
             running=sum(key in claims for key in keys),
             failed=Counter(o.status for o in outcomes if o.status != "ok"),
             best_error_percent=min(errors, default=None),
+            proposals=tuple(one for one in self._study.proposals.values() if one.space in spaces),
         )
 
 

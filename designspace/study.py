@@ -6,6 +6,8 @@
     DIR/claims/KEY          the worker that is training a model; a hint only
     DIR/times/ID.json       constants that predict training times, one file per kind of device
     DIR/latency/NAME.json   measured latencies, one file per condition
+    DIR/proposals/NAME.json a model that a search strategy proposed, with its training seeds; never changed
+    DIR/search/NAME.journal trials of the search in a space, in Optuna's format; can be rebuilt from the other files
     DIR/checkpoints/KEY     state of a longer training run after its last epoch; removed once there is a record
     DIR/set_aside/          damaged records and retried failures, for inspection
     DIR/hydra/worker-N/     Hydra's files of each worker (config, log)
@@ -24,8 +26,10 @@ import json
 import logging
 import math
 import os
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -238,6 +242,37 @@ class StudyModel:
 _MODEL = TypeAdapter(StudyModel)
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """A model that a search strategy proposed: one `StudyModel` per training seed.
+
+    Attributes:
+        space: label of the space.
+        index: of the model in the space; proposals follow the random draws.
+        models: the model with each training seed.
+        asked: parameters that the strategy proposed until one was accepted.
+        rejected: those of them that violated a constraint of the space, by the first one they violated.
+        repeated: those of them that gave a network of the study again.
+    """
+
+    __pydantic_config__ = STRICT
+
+    space: str
+    index: Count
+    models: Annotated[tuple[StudyModel, ...], Field(min_length=1)]
+    asked: Count = 0
+    rejected: dict[str, Count] = field(default_factory=dict)
+    repeated: Count = 0
+
+    @property
+    def proposed_by(self) -> str:
+        """The strategy; "random" if it is a random draw because the strategy proposed nothing acceptable."""
+        return self.models[0].proposed_by
+
+
+_PROPOSAL = TypeAdapter(Proposal)
+
+
 def damaged_text(damaged: Mapping[str, str], shown: int = 3) -> str:
     """Describe damaged records by the errors of the first ones."""
     first = "; ".join(f"{key}: {reason}" for key, reason in itertools.islice(damaged.items(), shown))
@@ -274,6 +309,10 @@ class _Space(_Part):
 
 class _Config(_Part):
     n: Count
+    search: str | None = None
+    budget: Count | None = None
+    objectives: list[str] = ["error"]
+    training_seeds: list[Count] = [0]
     spaces: dict[str, _Space]
     seed: Count = 0
     complexity: _Ranges | None = None
@@ -377,6 +416,24 @@ class StudyPaths:
         return self.root / "checkpoints" / key
 
     @property
+    def proposals(self) -> Path:
+        """Folder of the proposals of a search."""
+        return self.root / "proposals"
+
+    def proposal(self, space: str, index: int) -> Path:
+        """File of a proposal."""
+        return self.proposals / f"{_file_stem(space)}-{index:05d}.json"
+
+    def journal(self, space: str) -> Path:
+        """Optuna's journal of the search in a space."""
+        return self.root / "search" / f"{_file_stem(space)}.journal"
+
+    @property
+    def search_lock(self) -> Path:
+        """Lock file held while a proposal is made."""
+        return self.root / "search" / ".lock"
+
+    @property
     def set_aside(self) -> Path:
         """Folder of records set aside."""
         return self.root / "set_aside"
@@ -385,6 +442,13 @@ class StudyPaths:
     def lock(self) -> Path:
         """Lock file held only while the manifest is written."""
         return self.root / ".lock"
+
+
+def _file_stem(label: str) -> str:
+    """A file name for a space; labels that are not file names get a part of their hash."""
+    if re.fullmatch(r"[\w][\w.-]{0,99}", label, re.ASCII):
+        return label
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', label)[:80].strip('-')}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def find_studies(root: str | Path) -> list[Path]:
@@ -400,11 +464,19 @@ def find_studies(root: str | Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Study:
-    """An existing study folder."""
+    """An existing study folder.
+
+    Attributes:
+        paths: its files.
+        manifest: content of manifest.json.
+        drawn: the random draws of the spaces, as in models.jsonl.
+        proposals: what a search proposed until the study was opened, by file name.
+    """
 
     paths: StudyPaths
     manifest: Mapping[str, Any]
-    models: tuple[StudyModel, ...]
+    drawn: tuple[StudyModel, ...]
+    proposals: Mapping[str, Proposal] = field(default_factory=dict)
 
     @classmethod
     def open(cls, root: str | Path) -> Study:
@@ -414,7 +486,8 @@ class Study:
             root: the study folder.
         Raises:
             FileNotFoundError: there is no study in that folder.
-            ValueError: the manifest or models.jsonl is damaged, or models.jsonl is not the one that was frozen.
+            ValueError: the manifest, models.jsonl or a proposal is damaged, or models.jsonl is not the one that was
+                frozen.
         """
         paths = StudyPaths(Path(root))
         try:
@@ -437,7 +510,58 @@ class Study:
                 models.append(parse_json(_MODEL, line))
             except ValueError as error:
                 raise ValueError(f"{paths.models}, line {number}: {error}") from None
-        return cls(paths, manifest, tuple(models))
+        return cls(paths, manifest, tuple(models)).with_new_proposals()
+
+    def with_new_proposals(self) -> Study:
+        """The study with the proposals made since it was opened; itself if there are none.
+
+        Raises:
+            ValueError: a proposal is damaged.
+        """
+        names: list[str] = []
+        if self.search is not None and any(self.to_propose.values()):
+            with contextlib.suppress(FileNotFoundError):
+                names = [name for name in os.listdir(self.paths.proposals) if not name.startswith(".")]
+        new = {}
+        for name in sorted(set(names) - self.proposals.keys()):
+            path = self.paths.proposals / name
+            try:
+                new[name] = parse_json(_PROPOSAL, read_regular(path))
+            except ValueError as error:
+                raise ValueError(f"{path}: not a valid proposal: {error}") from None
+        return replace(self, proposals={**self.proposals, **new}) if new else self
+
+    @cached_property
+    def models(self) -> tuple[StudyModel, ...]:
+        """The random draws, then the proposals in the order of their indices."""
+        proposals = sorted(self.proposals.values(), key=lambda proposal: proposal.index)
+        return (*self.drawn, *(model for proposal in proposals for model in proposal.models))
+
+    @property
+    def search(self) -> str | None:
+        """The search strategy; None if all models are random draws."""
+        search: str | None = self.config.get("search")
+        return search
+
+    @property
+    def to_propose(self) -> dict[str, int]:
+        """Number of models that the search has yet to propose in each space."""
+        if self.search is None:
+            return {}
+        proposed = Counter(proposal.space for proposal in self.proposals.values())
+        planned = self.config["budget"] - self.config["n"]
+        return {space: max(0, planned - proposed[space]) for space in self.config["spaces"]}
+
+    @property
+    def trainings_to_propose(self) -> dict[str, int]:
+        """Number of trainings of these models, one per training seed."""
+        seeds = len(self.config.get("training_seeds", [0]))
+        return {space: seeds * models for space, models in self.to_propose.items()}
+
+    def write_proposal(self, proposal: Proposal) -> bool:
+        """Write a proposal atomically; False if there is one with this index."""
+        text = json.dumps(asdict(proposal), indent=1, allow_nan=False)
+        return create_file(self.paths.proposal(proposal.space, proposal.index), text)
 
     @property
     def config(self) -> Mapping[str, Any]:

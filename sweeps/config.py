@@ -40,6 +40,12 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
+def _from_error(objectives: list[str]) -> list[str]:
+    if objectives[:1] != ["error"] or len(set(objectives)) < len(objectives):
+        raise ValueError("must be error, and then different ones of macs, params, acts and depth")
+    return objectives
+
+
 def _number_as_text(value: Any) -> Any:
     """A folder named by a number is one in YAML."""
     return str(value) if isinstance(value, int | float) else value
@@ -288,6 +294,9 @@ class StudyConfig(TrainingConfig):
     complexity: Constraints
     deadline_seconds: Seconds | None
     trainer: str | None
+    search: Literal["tpe", "nsga2", "cmaes", "random"] | None
+    budget: Positive | None
+    objectives: Annotated[list[Literal["error", "macs", "params", "acts", "depth"]], AfterValidator(_from_error)]
 
     probe: bool
     scores: bool
@@ -307,12 +316,31 @@ class StudyConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self._check_search()
         if self.stale_seconds < FEWEST_HEARTBEATS * self.heartbeat_seconds:
             raise ValueError(
                 f"stale_seconds = {self.stale_seconds:g}: must be at least {FEWEST_HEARTBEATS} times heartbeat_seconds "
                 f"= {self.heartbeat_seconds:g}"
             )
         return self
+
+    def _check_search(self) -> None:
+        if self.search is None:
+            if self.budget is not None:
+                raise ValueError(f"budget = {self.budget}: must be null without a search; add search=tpe")
+            if len(self.objectives) > 1:
+                raise ValueError(f"objectives = {self.objectives}: must be [error] without a search; add search=tpe")
+            return
+        if self.budget is None:
+            raise ValueError(
+                f"budget: required by search = {self.search}, the models per space with the n random draws"
+            )
+        if self.budget <= self.n:
+            raise ValueError(
+                f"budget = {self.budget}: must be greater than n = {self.n}; it includes the random draws of a space"
+            )
+        if self.search == "cmaes" and len(self.objectives) > 1:
+            raise ValueError(f"objectives = {self.objectives}: must be [error] with search = cmaes; use tpe or nsga2")
 
 
 def spaces_by_label(spaces: object) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def sweep(argv: Sequence[str]) -> list[Sweep]:
         one.study.set_aside_failed(one.config.retry)
         heading = [f"{one.study.paths.root}:"] * (len(sweeps) > 1)
         print("\n".join([*heading, *sampling_lines(one.study)]), flush=True)
-    if unfinished := [one for one in sweeps if one.study.models_to_train()]:
+    if unfinished := [one for one in sweeps if one.study.models_to_train() or any(one.study.to_propose.values())]:
         for one in unfinished:
             prepare_data(one.config.data)
         with show_progress([one.study for one in sweeps]):

@@ -2,7 +2,7 @@
 
 from designspace.spaces.config import load_space, merge, names, save_space, space, space_from_config
 from designspace.spaces.pycls_sweep import from_pycls_sweep
-from designspace.spaces.sampling import DesignSpace, Fraction
+from designspace.spaces.sampling import DesignSpace, Fraction, Rejection
 from designspace.spaces.settings import RATES, Constraints, Template
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Constraints",
     "DesignSpace",
     "Fraction",
+    "Rejection",
     "Template",
     "from_pycls_sweep",
     "load_space",

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import log10
+from math import log, log10
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +19,7 @@ from designspace.memory import training_memory
 from designspace.population import Population, Quantities, SamplingReport, leaves, map_arrays
 from designspace.spaces.families import FAMILIES
 from designspace.spaces.restrict import restrict
-from designspace.spaces.settings import Constraints, Draws, Settings
+from designspace.spaces.settings import Constraints, Draws, Family, Settings
 from designspace.spec import ModelSpec
 from designspace.validated import check_integer, unknown
 
@@ -116,10 +116,27 @@ class DesignSpace(Settings):
         """A population with duplicates from another random stream than `sample`, to estimate fractions of the space."""
         return self.changed(name="fraction", duplicates="keep").sample(n, seed)
 
+    def network(self, parameters: Mapping[str, Any], index: int = 0) -> Population | Rejection:
+        """The network with given parameters, built and checked like a random draw.
+
+        Args:
+            parameters: a value for every parameter of the space, of one drawn per stage a list.
+            index: of the network in the population.
+        Returns:
+            A population of one network, or the first constraint that it violates.
+        """
+        draws = {name: np.asarray([parameters[name]]) for name in self.parameters}
+        rejected: Counter[str] = Counter()
+        _, networks = _accepted(self, draws, [parse_restriction(text) for text in self.where], rejected)
+        if reasons := [name for name, count in rejected.items() if count]:
+            return Rejection(reasons[0], _violation(self, draws, reasons[0]))
+        report = SamplingReport(drawn=1, kept=1, rejected={}, distinct=1, duplicates=0)
+        return Population(self.name, 0, networks, draws, report, np.array([index]))
+
     @property
     def degrees_of_freedom(self) -> int:
         """Number of free parameters of the networks; a parameter drawn per stage counts once per stage."""
-        return sum(self._draws(one) for one in self.of_networks() if len(one.values) > 1)
+        return sum(self.draws_of(one) for one in self.of_networks() if len(one.values) > 1)
 
     @property
     def log10_size(self) -> float:
@@ -129,7 +146,8 @@ class DesignSpace(Settings):
         """
         return self.log10_combinations if self.size is None else log10(self.size)
 
-    def _draws(self, distribution: Distribution) -> int:
+    def draws_of(self, distribution: Distribution) -> int:
+        """Number of values that a network has of a parameter: one, or one per stage."""
         return len(self.template.strides) if distribution.per_stage else 1
 
     def sample(self, n: int, seed: int = 0, on_progress: Callable[[int], None] | None = None) -> Population:
@@ -199,6 +217,19 @@ class DesignSpace(Settings):
 
 
 @dataclass(frozen=True)
+class Rejection:
+    """Parameters that violate a constraint of their space.
+
+    Attributes:
+        reason: the constraint.
+        violation: by how much: |log(value / nearest limit)| if it is a range, else 1.
+    """
+
+    reason: str
+    violation: float
+
+
+@dataclass(frozen=True)
 class Fraction:
     """Estimated fraction of a space.
 
@@ -255,13 +286,15 @@ def _accepted(
         rejected[f"{name} decreases"] += len(kept) - int(kept.sum())
         draws = {key: values[kept] for key, values in draws.items()}
 
-    family = FAMILIES[space.family] if isinstance(space.family, str) else space.family
-    kept, networks = family(space, draws)
+    kept, networks = _family(space)(space, draws)
     rejected[f"not {stages} stages"] += len(kept) - int(kept.sum())
     draws = {name: values[kept] for name, values in draws.items()}
 
     kept = np.ones(int(kept.sum()), bool)
-    for name, inside in checks(space.constraints, networks, draws):
+    if not len(kept):
+        return draws, networks
+    for name, values, limits in checks(space.constraints, networks, draws):
+        inside = _inside(values, limits)
         rejected[name] += int(np.sum(kept & ~inside))
         kept &= inside
     draws, networks = _select(kept, draws, networks)
@@ -271,6 +304,22 @@ def _accepted(
         draws, networks = _select(inside, draws, networks)
         kept = inside[inside]
     return draws, networks
+
+
+def _family(space: Settings) -> Family:
+    return FAMILIES[space.family] if isinstance(space.family, str) else space.family
+
+
+def _violation(space: Settings, draws: Draws, reason: str) -> float:
+    """By how much the network of a single draw violates a constraint; see `Rejection`."""
+    if reason in space.constraints.ranges():
+        _, networks = _family(space)(space, draws)
+        for name, values, limits in checks(space.constraints, networks, draws):
+            measured = float(np.asarray(values).ravel()[0])
+            nearest = min(max(measured, limits[0]), limits[1])
+            if name == reason and measured > 0 and nearest > 0:
+                return abs(log(measured / nearest))
+    return 1.0
 
 
 def _select(kept: np.ndarray, draws: Draws, networks: ModelSpec) -> tuple[Draws, ModelSpec]:
@@ -308,8 +357,8 @@ def _too_few(space: Settings, n: int, drawn: int, members: int, kept: int, rejec
 
 def checks(
     constraints: Constraints, networks: ModelSpec, draws: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Each constraint by name with a mask of the networks that satisfy it, shape (N,); cheap ones first.
+) -> Iterator[tuple[str, np.ndarray | int, tuple[float, float]]]:
+    """Each constraint by name with the values of the networks, shape (N,), and their limits; cheap ones first.
 
     `growth` is α·β²·γ², the factor of the multiply-adds for one step of EfficientNet's φ (arXiv 1905.11946, Eq. 3).
     """
@@ -317,22 +366,22 @@ def checks(
     if not ranges and constraints.envelope is None:
         return
     if "growth" in ranges:
-        yield "growth", _inside(draws["alpha"] * draws["beta"] ** 2 * draws["gamma"] ** 2, ranges.pop("growth"))
+        yield "growth", draws["alpha"] * draws["beta"] ** 2 * draws["gamma"] ** 2, ranges.pop("growth")
     if "depth" in ranges:
-        yield "depth", _inside(sum(stage.depth for stage in networks.stages), ranges.pop("depth"))
+        yield "depth", sum(stage.depth for stage in networks.stages), ranges.pop("depth")
     if "resolution" in ranges:
-        yield "resolution", _inside(networks.resolution, ranges.pop("resolution"))
+        yield "resolution", networks.resolution, ranges.pop("resolution")
     memory, latency = ranges.pop("training_memory", None), ranges.pop("latency_ms", None)
     counts = complexity(networks)
     for name, limits in ranges.items():
-        yield name, _inside(getattr(counts, name), limits)
+        yield name, getattr(counts, name), limits
     if latency is not None and (predictor := constraints.latency_predictor) is not None:
-        yield "latency_ms", _inside(predicted_latency(predictor, networks, counts), latency)
+        yield "latency_ms", predicted_latency(predictor, networks, counts), latency
     if constraints.envelope is not None:
-        yield f"envelope {constraints.envelope}", regnet_envelope(counts)
+        yield f"envelope {constraints.envelope}", regnet_envelope(counts), (1, 1)
     if memory is not None:
         needed = training_memory(networks, constraints.batch_size, constraints.precision, constraints.optimizer)
-        yield "training_memory", _inside(needed.total, memory)
+        yield "training_memory", needed.total, memory
 
 
 def predicted_latency(predictor: LatencyPredictor, networks: ModelSpec, counts: Complexity) -> np.ndarray:

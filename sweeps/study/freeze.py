@@ -14,7 +14,7 @@ import logging
 import platform
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,9 +24,12 @@ from filelock import FileLock
 
 from designspace.atomic import replace_file
 from designspace.blocks import block_packages
+from designspace.distributions import Choice
+from designspace.packages import optional
+from designspace.population import Population
 from designspace.spaces import DesignSpace, merge, space_from_config
 from designspace.study import Study, StudyModel, StudyPaths, check_is_models, lines_hash, now, record_key
-from sweeps.config import DEFAULT_TRAINER, StudyConfig, without_defaults
+from sweeps.config import DEFAULT_TRAINER, Recipe, StudyConfig, without_defaults
 from sweeps.data import open_data, prepare_data
 from sweeps.resources import cores
 
@@ -44,14 +47,19 @@ FROZEN = (
     "device",
     "deadline_seconds",
     "trainer",
+    "search",
+    "objectives",
 )
-"""Config keys that define a study. `n` may grow; all other keys are free at every start."""
+"""Config keys that define a study. `n` and `budget` may grow; all other keys are free at every start."""
 
 FREE_OF_DATA = ("root", "workers", "max_pixels")
 """Keys of `data` that are free as well: where the images are, how they are decoded, and which are too large."""
 
 EARLIER = {"duplicates": "drop"}
 """Values of the keys that manifests of earlier versions lack."""
+
+SEARCH_PACKAGES = {"tpe": ("optuna",), "nsga2": ("optuna",), "cmaes": ("optuna", "cmaes"), "random": ()}
+"""Libraries of each search strategy."""
 
 PACKAGES = ("cnn-designspace", "torch", "numpy", "scikit-learn", "pydantic", "hydra-core", "omegaconf")
 
@@ -78,6 +86,8 @@ def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
         part["recipe"] = without_defaults(part["recipe"])
     if "trainer" in part:
         part["trainer"] = part["trainer"] or DEFAULT_TRAINER
+    if part.get("search") is None:  # earlier versions had no search
+        part = {key: value for key, value in part.items() if key not in ("search", "objectives")}
     return part
 
 
@@ -114,7 +124,7 @@ class Prepared:
 
 
 def prepare(values: Mapping[str, Any], root: str | Path) -> Prepared:
-    """Check that a study can be created, resumed, or grown if `n` is larger, without writing to its folder.
+    """Check that a study can be created, resumed, or grown if `n` or `budget` is larger, without writing to its folder.
 
     Args:
         values: the config as plain values.
@@ -129,12 +139,12 @@ def prepare(values: Mapping[str, Any], root: str | Path) -> Prepared:
     study = Study.open(root)
     values = with_earlier_padding(values, study)
     _check_same(study, values)
-    if int(values["n"]) == study.config["n"]:
+    if all(values.get(key) == study.config.get(key) for key in ("n", "budget", "search")):
         return Prepared(paths.root, values, study, None)
     drawn = draw(values, study.manifest.get("spaces"))
     if drawn.data_id != (before := study.manifest["data_id"]):
         raise ValueError(f"run = {root}: cannot grow, because its data_id is {before} and is {drawn.data_id} now")
-    _new_models(study.models, drawn, root)
+    _new_models(study.drawn, drawn, root)
     return Prepared(paths.root, values, study, drawn)
 
 
@@ -158,7 +168,7 @@ def freeze(prepared: Prepared) -> Study:
 
 
 def _write(paths: StudyPaths, values: Mapping[str, Any], study: Study | None, drawn: Drawn) -> None:
-    old = study.models if study is not None else ()
+    old = study.drawn if study is not None else ()
     lines = [model.to_line() for model in old + _new_models(old, drawn, paths.root)]
     replace_file(paths.models, "".join(line + "\n" for line in lines))
     manifest = (dict(study.manifest) if study else {"created_at": now()}) | {
@@ -205,6 +215,7 @@ def draw(values: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> 
         field = f"spaces.{label}.template.resolution"
         if warning := config.recipe.resizing(field, space.template.resolution, splits.resolution):
             log.warning(warning)
+        check_search(config, label, space)
         population = space.sample(config.n, config.seed)
         report = population.report
         sampling[label] = {
@@ -219,14 +230,63 @@ def draw(values: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> 
         }
         for row in population.rows():
             _check_fits(label, row["spec"], image)
-            recipe_id = config.recipe.with_rates(row["parameters"]).recipe_id
-            for seed in config.training_seeds:
-                key = record_key(row["spec_id"], recipe_id, splits.data_id, seed)
-                models.append(StudyModel(**(row | {"key": key, "space": label, "seed": seed})))
+            models += models_of(row, label, config.recipe, splits.data_id, config.training_seeds)
     order = {label: number for number, label in enumerate(spaces)}
     models.sort(key=lambda model: (model.index, order[model.space], model.seed))
     mappings = {label: space.to_mapping() for label, space in spaces.items()}
     return Drawn(tuple(models), mappings, sampling, config.recipe.recipe_id, splits.data_id)
+
+
+def models_of(
+    row: Mapping[str, Any], label: str, recipe: Recipe, data_id: str, seeds: Sequence[int], proposed_by: str = ""
+) -> list[StudyModel]:
+    """The models of one network, one for each training seed.
+
+    Args:
+        row: of `Population.rows`.
+        label: the space's name in the study.
+        recipe: of the study.
+        data_id: of the study.
+        seeds: training seeds.
+        proposed_by: search strategy, if it is not a random draw.
+    """
+    recipe_id = recipe.with_rates(row["parameters"]).recipe_id
+    keys = {seed: record_key(row["spec_id"], recipe_id, data_id, seed) for seed in seeds}
+    fields = {**row, "space": label, "proposed_by": proposed_by}
+    return [StudyModel(**(fields | {"key": key, "seed": seed})) for seed, key in keys.items()]
+
+
+def check_search(config: StudyConfig, label: str, space: DesignSpace) -> None:
+    """Check that the search of a study can propose enough models of a space.
+
+    Raises:
+        ValueError: the space has too few free parameters or networks.
+        MissingPackage: a library that the search uses is not installed.
+    """
+    if config.search is None or config.budget is None:
+        return
+    for package in SEARCH_PACKAGES[config.search]:
+        optional(package, "search")
+    free = [one for one in space.parameters.values() if one.is_continuous or len(one.values) > 1]
+    numeric = [one for one in free if not isinstance(one, Choice)]
+    if not free:
+        raise ValueError(f"search = {config.search}: must be null, because spaces.{label} has no free parameter")
+    if config.search == "cmaes" and sum(space.draws_of(one) for one in numeric) < 2:
+        raise ValueError(
+            f"search = cmaes: must be tpe or nsga2, because spaces.{label} has fewer than two numeric parameters"
+        )
+    try:
+        distinct_draws(space, config.budget, config.seed)
+    except ValueError as error:
+        raise ValueError(str(error).replace("n = ", "budget = ", 1).replace("reduce n", "reduce budget")) from None
+
+
+def distinct_draws(space: DesignSpace, budget: int, seed: int) -> Population:
+    """The first distinct networks of a space's random stream, as many as the budget.
+
+    They always contain a network that the study lacks, because a study has fewer until its budget is used up.
+    """
+    return space.changed(duplicates="drop").sample(budget, seed)
 
 
 def study_space(values: Mapping[str, Any], label: str, image: Mapping[str, int]) -> DesignSpace:
@@ -308,6 +368,8 @@ def _check_same(study: Study, values: Mapping[str, Any]) -> None:
         frozen |= {key: values[key] for key in EARLIER if key not in study.config}
     if frozen["spaces"] != values["spaces"] and _complete(frozen["spaces"]) == _complete(values["spaces"]):
         frozen["spaces"] = values["spaces"]  # the same spaces, written differently
+    if frozen.get("search") is None:  # a study may become a search
+        frozen |= {key: values.get(key) for key in ("search", "objectives")}
     if changed := changes(frozen, values):
         earlier = [f"{key} = {value}" for key, value in EARLIER.items() if key not in study.config]
         note = f" by an earlier version, with {', '.join(earlier)}" if earlier else ""
@@ -315,8 +377,14 @@ def _check_same(study: Study, values: Mapping[str, Any]) -> None:
             f"run = {root}: was frozen with another config{note}; use another run, or undo these changes: "
             + "; ".join(changed)
         )
-    if int(values["n"]) < study.config["n"]:
-        raise ValueError(f"n = {values['n']}: must be at least {study.config['n']}, which {root} was frozen with")
+    for key in ("n", "budget"):
+        before = study.config.get(key)
+        if before is not None and int(values[key]) < before:
+            raise ValueError(f"{key} = {values[key]}: must be at least {before}, which {root} was frozen with")
+    if study.proposals and int(values["n"]) != study.config["n"]:
+        raise ValueError(
+            f"n = {values['n']}: must be {study.config['n']}, because {root} has proposals; increase budget instead"
+        )
 
 
 def _complete(spaces: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,13 @@ import heapq
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
+from rich.console import Group as Stack
 from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.progress_bar import ProgressBar
@@ -23,7 +25,7 @@ from rich.text import Text
 
 from designspace import terminal
 from designspace.population import duplicates_text
-from designspace.progress import BEST, Status, StudyReader, duration, elapsed_seconds
+from designspace.progress import BEST, Group, Status, StudyReader, duration, elapsed_seconds
 from designspace.spaces import RATES
 from designspace.study import Study, StudyModel, damaged_text
 from designspace.validated import cut
@@ -79,6 +81,7 @@ def status_lines(root: Path, status: Status) -> list[str]:
     if not shared:
         del columns["distinct"]
     lines += _aligned([tuple(columns), *zip(*columns.values(), strict=True)])
+    lines += [search_line(group) for group in status.groups if group.proposals]
     lines += _problems(status)
     if (rate := status.models_per_hour) is not None:
         lines.append(
@@ -93,6 +96,24 @@ def status_lines(root: Path, status: Status) -> list[str]:
     if status.prediction_error is not None:
         lines.append(f"predicted times: typical error {status.prediction_error:.0%}")
     return lines
+
+
+def search_line(group: Group) -> str:
+    """Describe the proposals in a space: how many, and how many parameters were proposed and rejected for them."""
+    proposals = group.proposals
+    strategies = Counter(proposal.proposed_by for proposal in proposals)
+    line = f"{group.label}: {len(proposals)} models proposed by " + ", ".join(
+        f"{name} ({count})" if len(strategies) > 1 else name for name, count in strategies.most_common()
+    )
+    if not (asked := sum(proposal.asked for proposal in proposals)):
+        return line
+    rejected = Counter[str]()
+    for proposal in proposals:
+        rejected.update(proposal.rejected)
+    if repeated := sum(proposal.repeated for proposal in proposals):
+        rejected["known network"] = repeated
+    reasons = ", ".join(f"{name} {count / asked:.0%}" for name, count in rejected.most_common())
+    return f"{line}; of {asked:,} proposed settings rejected: {reasons or 'none'}"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -216,7 +237,7 @@ def live_view(statuses: Mapping[Path, Status]) -> RenderableType:
         BEST, (row for status in statuses.values() for row in status.best), key=lambda row: row[1]
     ):
         parts.append(Text("best: " + ", ".join(f"{_name(model)} {error:.2f} %" for model, error in best)))
-    return Group(*parts)
+    return Stack(*parts)
 
 
 def _left(status: Status) -> str:

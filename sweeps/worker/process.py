@@ -73,6 +73,7 @@ def record_of(study: Study, model: StudyModel, record: Record, **fields: Any) ->
         "index": model.index,
         "spec": model.spec,
         "parameters": model.parameters,
+        "proposed_by": model.proposed_by,
         "macs": model.macs,
         "params": model.params,
         "acts": model.acts,

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection as pipes
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from designspace.study import Record, Study, StudyModel, now
 from designspace.times import TimePredictor
@@ -25,6 +25,9 @@ from sweeps.study.claims import Claims
 from sweeps.study.predict import NO_LIMIT, TimeLimit
 from sweeps.worker.child import TrainingProcess
 from sweeps.worker.process import Assignment, record_of, write_with_retries
+
+if TYPE_CHECKING:
+    from sweeps.search.proposals import Proposer
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ def training_order(
 class Queue:
     """A worker's queue: models without a record in `training_order`, and retries.
 
+    A search extends the study by a proposal when no other model is free.
+
     Args:
         study: the study.
         claims: the worker's view of the claims folder; taking a model claims it.
@@ -86,13 +91,18 @@ class Queue:
         self._study = study
         self._claims = claims
         self._todo = study.models_to_train()
+        self._proposer: Proposer | None = None
+        self._cleared = False
         self._retry: list[StudyModel] = []
         self._crowded: list[StudyModel] = []
         self._seconds: Callable[[StudyModel], float] = lambda model: model.cost
         self._next_look = 0.0
 
     def __len__(self) -> int:
-        return len(self._todo) + len(self._retry) + len(self._crowded)
+        return len(self._todo) + len(self._retry) + len(self._crowded) + self._to_propose()
+
+    def _to_propose(self) -> int:
+        return 0 if self._cleared else sum(self._study.trainings_to_propose.values())
 
     def predict_by(self, seconds: Callable[[StudyModel], float]) -> None:
         """Use these training times instead of the relative costs."""
@@ -108,6 +118,7 @@ class Queue:
 
     def clear(self) -> None:
         """Leave all models to other workers."""
+        self._cleared = True
         for models in (self._todo, self._retry, self._crowded):
             models.clear()
 
@@ -119,12 +130,34 @@ class Queue:
         """Claim and return the next model; None if none is left or others hold the rest."""
         if self._retry:
             return self._retry.pop()
-        if not self._todo:
-            return None
+        if (model := self._take_free()) is not None or not self._to_propose():
+            return model
+        self._propose()
+        return self._take_free()
+
+    def _propose(self) -> None:
+        """Extend the study by a proposal of the search, and by those that other workers have made."""
+        if self._proposer is None:
+            from sweeps.search.proposals import Proposer
+
+            self._proposer = Proposer(self._study)
+        self._set_study(self._proposer.propose(self._study))
+
+    def _set_study(self, study: Study) -> None:
+        if study is not self._study:
+            known = {model.key for model in self._study.models}
+            self._todo += [model for model in study.models_to_train() if model.key not in known]
+            self._study = study
+
+    def _take_free(self) -> StudyModel | None:
         if time.monotonic() >= self._next_look:  # listing thousands of files is slow on a shared file system
-            recorded = self._study.recorded_keys()
+            if self._to_propose():
+                self._set_study(self._study.with_new_proposals())
+            recorded = self._study.recorded_keys() if self._todo else ()
             self._todo = [model for model in self._todo if model.key not in recorded]
             self._next_look = time.monotonic() + LOOK_SECONDS
+        if not self._todo:
+            return None
         foreign = self._claims.foreign()
         free = [model for model in self._todo if model.key not in foreign]
         held = [model for model in self._todo if model.key in foreign]  # last, in case their workers are gone
@@ -261,6 +294,7 @@ class Worker:
             others = [mate for mate in self._processes if mate.gpu == process.gpu and mate.model is not None]
             if any(mate.alone for mate in others):
                 continue
+            self._beat()  # making a proposal may take seconds
             if not none_free and (model := self._next_model()) is not None:
                 self._train(process, model, alone=False)
                 continue
