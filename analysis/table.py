@@ -232,6 +232,32 @@ class Table(Trainings):
 
         return Result("Trends", lines, (resolved.sentence, *self.notes), tuple(tables), draw)
 
+    def scores(self, *, failures: FailurePolicy | str = "worst") -> Result:
+        """Rank agreement of zero-cost scores with the error, and of macs, params and acts; see `score_agreement`.
+
+        Args:
+            failures: see the class.
+
+        Raises:
+            ValueError: the studies have no scores.
+        """
+        from analysis.display import scores_table
+        from analysis.plots import plot_scores
+        from analysis.scores import score_agreement
+        from analysis.sentences import score_sentences
+
+        models, resolved = self._models(failures)
+        agreement = score_agreement(models)
+        if agreement.empty:
+            raise ValueError("scores: required and missing; record them with designspace sweep … scores=true")
+        return Result(
+            "Zero-cost scores",
+            agreement,
+            (*score_sentences(agreement), resolved.sentence, *self.notes),
+            (("", scores_table(agreement)),),
+            lambda ax: plot_scores(agreement, order=self.space_order, ax=ax),
+        )
+
     def best(self, k: int = 5) -> pd.DataFrame:
         """The k models with the smallest error, best first, with the columns of `select_best`."""
         return self.select(k).frame

@@ -4,7 +4,7 @@ from analysis.commands.latency import latency
 from analysis.commands.pages import export, report
 from analysis.commands.predict import predict
 from analysis.commands.refine import refine
-from analysis.commands.statistics import compare, edf, fit, recipes, select, trends
+from analysis.commands.statistics import compare, edf, fit, recipes, scores, select, trends
 from analysis.commands.track import track
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "recipes",
     "refine",
     "report",
+    "scores",
     "select",
     "track",
     "trends",

@@ -9,6 +9,7 @@ from analysis.plots.parameters import (
     plot_pareto,
     plot_predictions,
     plot_regimes,
+    plot_scores,
 )
 from analysis.plots.restrictions import plot_kept, plot_restrictions
 from analysis.plots.training import plot_learning_curves, plot_rank_agreement, plot_recipes
@@ -32,5 +33,6 @@ __all__ = [
     "plot_recipes",
     "plot_regimes",
     "plot_restrictions",
+    "plot_scores",
     "plot_width_profiles",
 ]
