@@ -294,7 +294,7 @@ class StudyConfig(TrainingConfig):
     complexity: Constraints
     deadline_seconds: Seconds | None
     trainer: str | None
-    search: Literal["tpe", "nsga2", "cmaes", "random"] | None
+    search: Literal["tpe", "nsga2", "cmaes", "random", "surrogate"] | None
     budget: Positive | None
     objectives: Annotated[list[Literal["error", "macs", "params", "acts", "depth"]], AfterValidator(_from_error)]
 
