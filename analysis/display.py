@@ -32,6 +32,10 @@ LABELS = {
     "acts": "activations (conv outputs)",
     "latency_ms": "latency (ms)",
     "fit_error": "fit error of the quantized linear rule, e_fit",
+    "score_nwot": "NASWOT",
+    "score_synflow": "log SynFlow",
+    "score_grad_norm": "gradient norm",
+    "score_snip": "SNIP",
 }
 
 
@@ -324,5 +328,45 @@ def recipes_table(recipes: pd.DataFrame) -> pd.DataFrame:
             "difference / SE": rows["separation"],
             "models needed": as_integer(rows["models_needed"]),
             "hours needed": rows["hours_needed"],
+        }
+    )
+
+
+def validations_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Cross-validated errors of the predictions of each space."""
+    return pd.DataFrame(
+        {
+            "space": frame["space"],
+            "networks": frame["n"],
+            "RMSE, points": frame["rmse"],
+            "of the mean": frame["rmse_mean"],
+            "of a line in log macs": frame["rmse_macs"],
+            "R² (95 % CI)": _with_ends(frame, "explained", interval),
+            "rank correlation (95 % CI)": _with_ends(frame, "spearman", interval),
+            "Kendall's τ": frame["kendall"],
+        }
+    )
+
+
+def predictions_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Networks with the smallest predicted error: prediction, complexity and parameters."""
+    if frame.empty:
+        return frame
+    shown = frame.drop(columns=["spec"]).assign(spec_id=frame["spec_id"].str[:8])
+    counts = {name: as_integer(shown[name]) for name in shown.select_dtypes("number") if name != "predicted_percent"}
+    return shown.assign(**counts).rename(columns={"spec_id": "name", "predicted_percent": "predicted error %"})
+
+
+def scores_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rank agreement of scores and complexities with the error."""
+    against = frame["verdict"].where(frame["verdict"] != "better", "better than macs, params and acts")
+    return pd.DataFrame(
+        {
+            "space": frame["space"],
+            "measure": frame["measure"].map(label),
+            "networks": frame["n"],
+            "rank agreement (95 % CI)": list(map(interval, frame["agreement"], frame["lower"], frame["upper"])),
+            "Kendall's τ": frame["kendall"],
+            "against macs, params, acts": against.replace("", NOTHING),
         }
     )

@@ -19,7 +19,7 @@ from analysis.formatting import has_have, is_are
 from designspace.expressions import unknown_column
 from designspace.spaces import RATES
 from designspace.study import COLUMNS as RECORD_COLUMNS
-from designspace.study import PARTS
+from designspace.study import PARTS, SCORES
 from designspace.validated import shorten, unknown
 
 LATENCY = "latency_ms"
@@ -344,13 +344,13 @@ def average_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         frame: columns of DRAW, `status`, `error_percent` and `failed`, as returned by `apply_failure_policy`.
 
     Returns:
-        One row per draw, in order: the row of its first seed with the mean `error_percent` and PROBE_MEANS, `failed` if
-        any seed failed, the `status` of the first failure, and `seeds`, the number of seeds.
+        One row per draw, in order: the row of its first seed with the mean `error_percent`, PROBE_MEANS and SCORES,
+        `failed` if any seed failed, the `status` of the first failure, and `seeds`, the number of seeds.
     """
     reason = frame["status"].where(frame["failed"])
     grouped = frame.assign(status=reason).groupby(draw_columns(frame), sort=False, dropna=False)
     first = grouped.head(1).copy()
-    for name in ("error_percent", *(name for name in PROBE_MEANS if name in frame)):
+    for name in ("error_percent", *(name for name in (*PROBE_MEANS, *SCORES) if name in frame)):
         first[name] = grouped[name].mean().to_numpy()
     first["failed"] = grouped["failed"].any().to_numpy()
     first["status"] = grouped["status"].first().fillna(OK).to_numpy()

@@ -18,6 +18,7 @@ from analysis.random_search import models_needed
 from analysis.recipes import MARGIN
 from analysis.refine import VERDICTS, Refinement, Step
 from analysis.rows import Source
+from analysis.scores import BETTER, WORSE
 from analysis.training import RELIABLE, cheapest_epoch
 
 FOLLOWS_RULE = 0.01
@@ -502,6 +503,34 @@ def _selection(findings: Findings) -> list[str]:
     if first["left_out"]:
         models = "1 model was" if first["left_out"] == 1 else f"{first['left_out']:,} models were"
         sentences.append(f"{models} not eligible because a training failed.")
+    return sentences
+
+
+def score_sentences(agreement: pd.DataFrame) -> list[str]:
+    """Whether any zero-cost score ranks the networks of a space better than their complexity; one sentence per space.
+
+    Args:
+        agreement: from `score_agreement`.
+    """
+    sentences = []
+    for space, part in agreement.groupby("space", sort=False):
+        scores = part[part["baseline"] != ""]
+        if scores.empty:
+            continue
+        better, worse = (
+            [label(name) for name in scores.loc[scores["verdict"] == verdict, "measure"]] for verdict in (BETTER, WORSE)
+        )
+        best = scores.loc[scores["agreement"].idxmax()]
+        baseline = part[part["measure"] == best["baseline"]].iloc[0]
+        text = f"{', '.join(better)}" if better else "no score"
+        verb = "rank" if len(better) > 1 else "ranks"
+        text = f"{space}: {text} {verb} the networks significantly better than macs, params and acts"
+        text += f" (rank agreement {signed(best['agreement'])} for {label(best['measure'])}, the highest score, and "
+        text += f"{signed(baseline['agreement'])} for {baseline['measure']})."
+        sentences.append(text)
+        if worse:
+            verb = "rank" if len(worse) > 1 else "ranks"
+            sentences.append(f"{space}: {', '.join(worse)} {verb} them significantly worse than {baseline['measure']}.")
     return sentences
 
 

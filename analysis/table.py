@@ -10,7 +10,7 @@ Methods import the statistic they call, because loading a table needs none of th
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -232,6 +232,32 @@ class Table(Trainings):
 
         return Result("Trends", lines, (resolved.sentence, *self.notes), tuple(tables), draw)
 
+    def scores(self, *, failures: FailurePolicy | str = "worst") -> Result:
+        """Rank agreement of zero-cost scores with the error, and of macs, params and acts; see `score_agreement`.
+
+        Args:
+            failures: see the class.
+
+        Raises:
+            ValueError: the studies have no scores.
+        """
+        from analysis.display import scores_table
+        from analysis.plots import plot_scores
+        from analysis.scores import score_agreement
+        from analysis.sentences import score_sentences
+
+        models, resolved = self._models(failures)
+        agreement = score_agreement(models)
+        if agreement.empty:
+            raise ValueError("scores: required and missing; record them with designspace sweep … scores=true")
+        return Result(
+            "Zero-cost scores",
+            agreement,
+            (*score_sentences(agreement), resolved.sentence, *self.notes),
+            (("", scores_table(agreement)),),
+            lambda ax: plot_scores(agreement, order=self.space_order, ax=ax),
+        )
+
     def best(self, k: int = 5) -> pd.DataFrame:
         """The k models with the smallest error, best first, with the columns of `select_best`."""
         return self.select(k).frame
@@ -332,6 +358,29 @@ class Table(Trainings):
             (("", shown),),
             lambda ax: plot_pareto(models.assign(pareto=pareto_front(models, ("error_percent", cost))), cost, ax=ax),
         )
+
+    def predict(
+        self,
+        top: int = 10,
+        *,
+        count: int = 10_000,
+        failures: FailurePolicy | str = "worst",
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Result:
+        """Predict the error of untrained networks of each space, with the cross-validated error of the predictions.
+
+        A surrogate is fitted to the parameters and complexity of the trained networks of a space and applied to draws
+        of the space; see `designspace.surrogate`. Table files have no space, so only the cross-validation is returned.
+
+        Args:
+            top: number of networks to return, those with the smallest predicted error.
+            count: number of draws, which include the trained networks.
+            failures: see the class.
+            on_progress: called repeatedly with the number of networks drawn so far.
+        """
+        from analysis.predictions import predict_table
+
+        return predict_table(self, top, count, failures, on_progress)
 
     def refine(
         self,

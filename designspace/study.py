@@ -103,7 +103,7 @@ class Record:
     """One trained model, or the failure to train it. Curves have one value per epoch.
 
     Fields of the probe (`probe: true`) have one value per block or per part (stem, stages, head), and are empty without
-    it.
+    it. Zero-cost scores (`scores: true`) are null without it; a larger score predicts a smaller error.
     """
 
     __pydantic_config__ = STRICT
@@ -147,6 +147,10 @@ class Record:
     block_dead_fraction: Parts = _column("fraction of channels at the narrow point that never fire", default=())
     part_gradient_norm_first: Parts = _column("L2 norm of the gradient, mean over the first epoch", default=())
     part_gradient_norm_last: Parts = _column("L2 norm of the gradient, mean over the last epoch", default=())
+    score_nwot: float | None = _column("NASWOT score of the untrained network", default=None)
+    score_synflow: float | None = _column("log of the SynFlow score of the untrained network", default=None)
+    score_grad_norm: float | None = _column("gradient norm of the untrained network, summed over layers", default=None)
+    score_snip: float | None = _column("SNIP score of the untrained network, summed over weights", default=None)
     torch_version: str = _column("version of PyTorch", default="")
     device_name: str = _column("GPU or processor", default="")
     threads: Count | None = _column("CPU threads of the training process", default=None)
@@ -185,6 +189,7 @@ _RECORD = TypeAdapter(Record)
 COLUMNS = {f.name: Column(f.metadata["meaning"], f.metadata["unit"]) for f in fields(Record)}
 CURVES = tuple(f.name for f in fields(Record) if f.type == "Curve")
 PARTS = tuple(f.name for f in fields(Record) if f.type == "Parts")
+SCORES = tuple(f.name for f in fields(Record) if f.name.startswith("score_"))
 
 
 def now() -> str:

@@ -294,11 +294,12 @@ class StudyConfig(TrainingConfig):
     complexity: Constraints
     deadline_seconds: Seconds | None
     trainer: str | None
-    search: Literal["tpe", "nsga2", "cmaes", "random"] | None
+    search: Literal["tpe", "nsga2", "cmaes", "random", "surrogate"] | None
     budget: Positive | None
     objectives: Annotated[list[Literal["error", "macs", "params", "acts", "depth"]], AfterValidator(_from_error)]
 
     probe: bool
+    scores: bool
     run: Annotated[str, Field(min_length=1), BeforeValidator(_number_as_text)]
     plan: Literal["only"] | None
     processes: Literal["auto"] | Positive

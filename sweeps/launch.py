@@ -74,7 +74,7 @@ def work(config: DictConfig) -> None:
         heartbeat_seconds=config.heartbeat_seconds,
         limit=TimeLimit(study.config["deadline_seconds"], config.deadline_factor),
         stop_seconds=config.stop_seconds,
-        settings={"checkpoint_seconds": config.checkpoint_seconds, "probe": config.probe, "data": data},
+        settings={name: getattr(config, name) for name in ("checkpoint_seconds", "probe", "scores")} | {"data": data},
         log_file=Path(HydraConfig.get().runtime.output_dir) / "training.log",
     ).run()
 

@@ -48,6 +48,7 @@ def train(
     world: World | None = None,
     weights: str | Path | None = None,
     probe: bool = False,
+    scores: bool = False,
     **changes: Any,
 ) -> Record:
     """Train a network and return its record.
@@ -70,6 +71,7 @@ def train(
         weights: start from these weights: a .safetensors file, a state dict (torch.save), or a folder written by `out`.
             The head is newly initialized if the number of classes differs.
         probe: add gradient norms, and activations of the trained network, to the record.
+        scores: add zero-cost scores of the untrained network to the record.
         changes: fields of the recipe, like epochs=3.
 
     Raises:
@@ -122,6 +124,7 @@ def train(
         initial=initial,
         world=world,
         probe=probe,
+        scores=scores,
     )
     if folder and trained:
         folder.write(spec, record, splits, test_part, *trained[0])
@@ -321,6 +324,7 @@ def run_command(
         world=world,
         weights=weights,
         probe=config.probe,
+        scores=config.scores,
     )
     if record.status != "ok":
         process = f"process {world.rank} of {world.size}: " if world.size > 1 else ""

@@ -2,8 +2,9 @@
 
 from analysis.commands.latency import latency
 from analysis.commands.pages import export, report
+from analysis.commands.predict import predict
 from analysis.commands.refine import refine
-from analysis.commands.statistics import compare, edf, fit, recipes, search, select, trends
+from analysis.commands.statistics import compare, edf, fit, recipes, scores, search, select, trends
 from analysis.commands.track import track
 
 __all__ = [
@@ -12,9 +13,11 @@ __all__ = [
     "export",
     "fit",
     "latency",
+    "predict",
     "recipes",
     "refine",
     "report",
+    "scores",
     "search",
     "select",
     "track",

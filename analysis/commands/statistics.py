@@ -1,4 +1,4 @@
-"""The commands edf, compare, fit, trends, search, select and recipes."""
+"""The commands edf, compare, fit, trends, scores, search, select and recipes."""
 
 from __future__ import annotations
 
@@ -63,6 +63,17 @@ def trends(argv: list[str]) -> int:
         raise ValueError("parameter: required for a figure of trends")
     table = common.read(arguments)
     return common.show(table.trends(arguments.parameter, **common.given(arguments, "failures")), arguments)
+
+
+def scores(argv: list[str]) -> int:
+    """Show how well zero-cost scores rank the models of each space, next to macs, params and acts."""
+    parser = common.make_parser("scores", scores.__doc__, "runs/scored    # trained with scores=true")
+    common.add_by(parser)
+    common.add_failures(parser)
+    common.add_out(parser)
+    arguments = parser.parse_args(argv)
+    common.check_out(arguments)
+    return common.show(common.read(arguments).scores(**common.given(arguments, "failures")), arguments)
 
 
 def search(argv: list[str]) -> int:

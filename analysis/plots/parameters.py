@@ -251,3 +251,65 @@ def plot_pareto(
     label_axes(ax, label(objective), label("error_percent"))
     legend_above(ax)
     return ax
+
+
+def plot_predictions(frame: pd.DataFrame, *, order: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+    """Scatter plot of the measured error against its prediction by a surrogate fitted to other networks.
+
+    Args:
+        frame: columns `space`, `predicted` and `error_percent`.
+        order: all spaces in the order that fixes their colors; by default those of the frame.
+        ax: Axes to draw on; by default a new figure.
+    """
+    ax = tidy(axes_or_new(ax))
+    for name, style in group_styles(frame["space"], order).items():
+        part = frame[frame["space"] == name]
+        ax.scatter(
+            part["predicted"],
+            part["error_percent"],
+            color=style["color"],
+            marker=style["marker"],
+            s=16,
+            alpha=0.7,
+            linewidths=0,
+            label=str(name),
+        )
+    low, high = frame["predicted"].min(), frame["predicted"].max()
+    ax.plot([low, high], [low, high], color=NEUTRAL, linewidth=1, linestyle=":", label="equal")
+    ax.set(xlabel="predicted error (%), cross-validated", ylabel=label("error_percent"))
+    legend_above(ax)
+    return ax
+
+
+def plot_scores(frame: pd.DataFrame, *, order: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+    """Rank agreement of scores and complexities with the error, with intervals.
+
+    Args:
+        frame: from `score_agreement`.
+        order: all spaces in the order that fixes their colors; by default those of the frame.
+        ax: Axes to draw on; by default a new figure.
+    """
+    ax = tidy(axes_or_new(ax))
+    styles = group_styles(frame["space"], order)
+    measures = list(dict.fromkeys(frame["measure"]))
+    for number, (space, style) in enumerate(styles.items()):
+        part = frame[frame["space"] == space]
+        y = part["measure"].map(measures.index) + 0.6 * ((number + 0.5) / len(styles) - 0.5)
+        ends = [part["agreement"] - part["lower"], part["upper"] - part["agreement"]]
+        ax.errorbar(
+            part["agreement"],
+            y,
+            xerr=ends,
+            color=style["color"],
+            marker=style["marker"],
+            markersize=4,
+            linestyle="none",
+            linewidth=1.2,
+            label=str(space),
+        )
+    ax.axvline(0, color=NEUTRAL, linewidth=1)
+    ax.set_yticks(range(len(measures)), [label(name) for name in measures])
+    ax.invert_yaxis()
+    ax.set(xlabel="rank agreement with the error (1: a larger value always has a smaller error)", xlim=(-1, 1))
+    legend_above(ax)
+    return ax

@@ -35,7 +35,7 @@ from analysis.rows import COLUMNS, MISSING, PROBE_MEANS
 from designspace import ModelSpec
 from designspace.expressions import list_columns, quoted
 from designspace.study import COLUMNS as RECORD_COLUMNS
-from designspace.study import Study, damaged_text
+from designspace.study import SCORES, Study, damaged_text
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".json")
 
@@ -136,6 +136,8 @@ def read_study(path: Path) -> Part:
         values = frame[name.removeprefix("mean_")].map(_mean)
         if values.notna().any():
             frame[name] = values
+    absent = [name for name in SCORES if frame[name].isna().all()]
+    frame = frame.drop(columns=absent).astype({name: float for name in SCORES if name not in absent})
     return Part(frame, [str(key) for key in frame if key not in COLUMNS], manifest=dict(study.manifest))
 
 

@@ -23,6 +23,7 @@ from designspace.spaces import DesignSpace, Rejection, space_from_config
 from designspace.study import Proposal, Study, StudyModel
 from sweeps.config import TrainingConfig
 from sweeps.search.strategies import Strategy, open_strategy
+from sweeps.search.surrogate import SpacePool
 from sweeps.study.freeze import distinct_draws, models_of
 
 log = logging.getLogger(__name__)
@@ -163,14 +164,15 @@ class _SpaceSearch:
         text = f"{self._study.config['seed']} {self._label} {self._index}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
         domains, objectives = flat_domains(self._space), len(self._objectives)
+        pool = SpacePool(self._space, lambda flat: nested_parameters(self._space, flat))
         try:
-            return open_strategy(name, domains, objectives, seed, journal)
+            return open_strategy(name, domains, objectives, seed, journal, pool)
         except Exception as error:  # whatever Optuna raises for damaged entries
             aside = _free_name(self._study.paths.set_aside / journal.name)
             log.warning("%s: damaged (%s); moved to %s and built again from the records", journal, error, aside)
             aside.parent.mkdir(exist_ok=True)
             journal.rename(aside)
-            return open_strategy(name, domains, objectives, seed, journal)
+            return open_strategy(name, domains, objectives, seed, journal, pool)
 
     def _update(self, strategy: Strategy) -> None:
         """Add the models that the strategy does not know, and report those that ended."""

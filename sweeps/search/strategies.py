@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -29,6 +29,9 @@ from designspace.distributions import Distribution
 from designspace.validated import unknown
 from sweeps.search.domains import domain, value
 from sweeps.search.journal import Journal
+
+if TYPE_CHECKING:
+    from sweeps.search.surrogate import Pool
 
 POPULATION = (10, 50)
 """Smallest and largest population of NSGA-II; between them, it is the number of added trials."""
@@ -332,11 +335,20 @@ class _Rounded(BaseSampler):
         self._sampler.after_trial(study, trial, state, values)
 
 
-STRATEGIES: dict[str, Callable[[Mapping[str, Distribution], int, int, Path | None], Strategy]] = {
+def _surrogate(
+    domains: Mapping[str, Distribution], objectives: int, seed: int, journal: Path | None, pool: Pool | None = None
+) -> Strategy:
+    from sweeps.search.surrogate import SurrogateStrategy  # loads scikit-learn
+
+    return SurrogateStrategy(domains, objectives, seed, journal, pool)
+
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "tpe": TPE,
     "nsga2": NSGA2,
     "cmaes": CMAES,
     "random": Random,
+    "surrogate": _surrogate,
 }
 
 
@@ -346,6 +358,7 @@ def open_strategy(
     objectives: int = 1,
     seed: int = 0,
     journal: Path | None = None,
+    pool: Pool | None = None,
 ) -> Strategy:
     """Open a strategy.
 
@@ -355,9 +368,11 @@ def open_strategy(
         objectives: number of objectives, 1 for cmaes.
         seed: of the random numbers.
         journal: file that stores the trials of an Optuna sampler and continues them if it exists.
+        pool: settings for surrogate to choose from, and their features; by default random draws, without features.
     Raises:
         ValueError: there is no such strategy, or the journal is damaged.
     """
     if name not in STRATEGIES:
         raise ValueError(unknown("search", name, STRATEGIES))
-    return STRATEGIES[name](domains, objectives, seed, journal)
+    options = {"pool": pool} if name == "surrogate" else {}
+    return STRATEGIES[name](domains, objectives, seed, journal, **options)

@@ -147,6 +147,11 @@ class ResidentLoader:
         for indices in order:
             yield self.batch(indices, draws)
 
+    def train_sample(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return up to `count` evenly spaced training images, not augmented, the same in every process."""
+        indices = torch.from_numpy(evenly_spaced(len(self.train), count)).to(self.train.labels.device)
+        return self._in_format(self.train.batch(indices)), self.train.labels[indices]
+
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's share of the validation images, in order."""
         labels = self.validation.labels

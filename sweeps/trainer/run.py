@@ -47,6 +47,9 @@ class Loader(Protocol):
     def epoch(self, recipe: Recipe, seed: int, epoch: int) -> Batches:
         """Augmented training batches of an epoch."""
 
+    def train_sample(self, count: int) -> tuple[Tensor, Tensor]:
+        """Up to `count` evenly spaced training images and their labels, not augmented, the same in every process."""
+
     def validation_batches(self, batch_size: int) -> Batches:
         """Validation images, in order."""
 

@@ -151,6 +151,15 @@ class Stream:
         train = self.splits.train
         return self._batches([Request(train[indices], crop, recipe.flip, augmentation_seed) for indices in order])
 
+    def train_sample(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return up to `count` evenly spaced training images, not augmented, the same in every process.
+
+        Raises:
+            ImageError: an image cannot be read.
+        """
+        [sample] = self._batches([Request(self.splits.train[evenly_spaced(len(self.splits.train), count)])])
+        return sample
+
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Return this process's share of the validation images, in order.
 

@@ -28,6 +28,7 @@ from sweeps.trainer.initial import InitialWeights
 from sweeps.trainer.layout import faster_layout
 from sweeps.trainer.mixing import find_policies
 from sweeps.trainer.run import TrainingRun, TrainingStopped, convert_failures, error_percent
+from sweeps.trainer.scores import measure_scores
 from sweeps.trainer.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ DEFAULT_DEVICE = DeviceConfig()
 
 PROBE_IMAGES = 256
 """Validation images of the probe, or all of a smaller split."""
+
+SCORE_IMAGES = 64
+"""Training images of the zero-cost scores, not augmented, the same for every network; or all of a smaller split."""
 
 LOSS_TOLERANCE = 1e-3
 """Nats by which the loss of a collapsed network may be below the entropy of the labels: rounding and sampling."""
@@ -98,6 +102,7 @@ def train_network(
     initial: InitialWeights | None = None,
     world: World = ALONE,
     probe: bool = False,
+    scores: bool = False,
 ) -> Record:
     """Train a network and return its record. A failure of the model is a status, not an error.
 
@@ -120,6 +125,7 @@ def train_network(
         world: the processes that train this network together. All make the same call; the first writes the checkpoint.
         probe: add gradient norms, and activations of the trained network, to the record. Weights and error stay the
             same. A failure of the probe is a warning.
+        scores: add zero-cost scores of the untrained network to the record, in the same way.
 
     Raises:
         ValueError: data, recipe, device, and checkpoint do not fit together.
@@ -143,6 +149,8 @@ def train_network(
         try:
             with convert_failures():
                 training.open(saved[0] if saved else None, initial)
+            if scores and not saved:
+                training.measure_scores()
             while training.record.epochs_done < recipe.epochs:
                 with convert_failures():
                     training.train_epoch(deadline)
@@ -203,6 +211,16 @@ class _Training:
         if state is not None:
             self._run.load_state_dict(state)
             self._run.stopwatch.seconds = self.record.train_seconds or 0.0
+
+    def measure_scores(self) -> None:
+        """Add the zero-cost scores of the untrained network to the record."""
+        assert self._run is not None
+        assert self._data is not None
+        try:
+            images, labels = self._data.train_sample(SCORE_IMAGES)
+            self.record = replace(self.record, **measure_scores(self._run.network, images, labels))
+        except Exception as error:
+            log.warning("The zero-cost scores failed, so they are empty (%s: %s)", type(error).__name__, error)
 
     def train_epoch(self, deadline: Deadline) -> None:
         """Train and evaluate one epoch and add it to the record."""

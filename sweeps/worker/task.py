@@ -89,7 +89,8 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
     """Open the built-in trainer: the study's data, recipe and device, on the first visible GPU.
 
     Args:
-        config: the study's frozen config, with the current `checkpoint_seconds`, `probe` and `processes`.
+        config: the study's frozen config, with the current `checkpoint_seconds`, `probe`, `scores` and
+            `processes`.
     Raises:
         ValueError: the data, the recipe or the device is not available as configured.
     """
@@ -139,6 +140,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
             checkpoint=task.checkpoint,
             long_seconds=config["checkpoint_seconds"],
             probe=config.get("probe", False),
+            scores=config.get("scores", False),
         )
         if device.is_cuda:
             leave_clean()

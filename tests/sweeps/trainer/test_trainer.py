@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from designspace import ModelSpec, complexity
-from designspace.study import Record
+from designspace.study import SCORES, Record
 from sweeps.config import DeviceConfig, load_recipe
 from sweeps.data import Splits
 from sweeps.trainer import trainer
@@ -295,3 +295,39 @@ def test_gradient_norms_of_float16_do_not_depend_on_the_loss_scale(splits: Split
         assert run.gradient_norms is not None
         norms.append(run.gradient_norms.take())
     assert norms[0] == pytest.approx(norms[1], rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_scores_change_nothing_but_their_own_fields(splits: Splits, dtype: str) -> None:
+    networks: list[dict[str, Tensor]] = []
+
+    def train(scores: bool) -> Record:
+        return train_model(
+            spec(),
+            splits,
+            RECIPE,
+            new_record(spec(), splits, RECIPE, seed=5),
+            device_config=DeviceConfig(device="cpu", dtype=dtype),  # type: ignore[arg-type]
+            on_trained=lambda network, _: networks.append(network.state_dict()),
+            scores=scores,
+        )
+
+    plain, record = train(False), train(True)
+    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+    same = [name for name in vars(plain) if name not in (*TIMES, *SCORES)]
+    assert {name: getattr(record, name) for name in same} == {name: getattr(plain, name) for name in same}
+    assert all(getattr(plain, name) is None for name in SCORES)
+    assert all(isinstance(getattr(record, name), float) for name in SCORES)
+    assert Record.from_json(record.to_json()) == record
+
+
+def test_failed_scores_do_not_lose_the_training(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(trainer, "measure_scores", fail)
+    record = train_model(spec(), splits, RECIPE, new_record(spec(), splits, RECIPE, 0), scores=True)
+    assert (record.status, record.score_nwot) == ("ok", None)
+    assert "The zero-cost scores failed, so they are empty (RuntimeError: no kernel)" in caplog.text
