@@ -19,6 +19,7 @@ from designspace.spaces import RATES, Constraints, Template
 from designspace.spaces.config import SUFFIXES
 from designspace.study import FEW_UPDATES, STATUSES
 from designspace.validated import Name, Validated, shorten, unknown
+from sweeps.stopping import Stopping
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -288,6 +289,7 @@ class StudyConfig(TrainingConfig):
     complexity: Constraints
     deadline_seconds: Seconds | None
     trainer: str | None
+    stopping: Stopping | None
 
     probe: bool
     run: Annotated[str, Field(min_length=1), BeforeValidator(_number_as_text)]
@@ -310,6 +312,11 @@ class StudyConfig(TrainingConfig):
             raise ValueError(
                 f"stale_seconds = {self.stale_seconds:g}: must be at least {FEWEST_HEARTBEATS} times heartbeat_seconds "
                 f"= {self.heartbeat_seconds:g}"
+            )
+        if self.stopping is not None and self.stopping.min_epochs >= self.recipe.epochs:
+            raise ValueError(
+                f"stopping.min_epochs = {self.stopping.min_epochs}: must be less than recipe.epochs = "
+                f"{self.recipe.epochs}"
             )
         return self
 

@@ -44,6 +44,7 @@ FROZEN = (
     "device",
     "deadline_seconds",
     "trainer",
+    "stopping",
 )
 """Config keys that define a study. `n` may grow; all other keys are free at every start."""
 
@@ -76,6 +77,8 @@ def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
         part["device"] = {key: value for key, value in part["device"].items() if key != "cuda_graphs" or value}
     if part.get("recipe"):
         part["recipe"] = without_defaults(part["recipe"])
+    if part.get("stopping") is None:  # as in studies of earlier versions
+        part.pop("stopping", None)
     if "trainer" in part:
         part["trainer"] = part["trainer"] or DEFAULT_TRAINER
     return part

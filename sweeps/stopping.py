@@ -1,0 +1,88 @@
+"""Rules that stop the training of a model early if the errors of other models of its space are lower at the same epoch."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from designspace.validated import Validated
+
+Errors = Sequence[float]
+"""Validation errors of one training after each epoch so far, in percent."""
+
+
+class MedianRule(Validated):
+    """Stop if the lowest error so far is above the median, over the other models, of their mean error up to this epoch.
+
+    The others are all models that have finished this epoch, including those stopped later. Golovin et al. compare with
+    completed models only. In a population these are the ones that the rule kept, so it would become ever stricter.
+
+    Attributes:
+        min_epochs: epochs before the first decision.
+        min_models: other models that must have finished the epoch.
+
+    Source: Golovin et al., "Google Vizier", KDD 2017, section 3.2.2.
+    """
+
+    rule: Literal["median"] = "median"
+    min_epochs: int = Field(default=2, ge=1)
+    min_models: int = Field(default=5, ge=1)
+
+    def decides_after(self, epoch: int) -> bool:
+        """Whether the rule may stop a model after this epoch, counted from 1."""
+        return epoch >= self.min_epochs
+
+    def stops(self, errors: Errors, others: Sequence[Errors]) -> bool:
+        """Whether to stop a model with these errors, given the errors of the other models of its space."""
+        epoch = len(errors)
+        means = [statistics.fmean(other[:epoch]) for other in others if len(other) >= epoch]
+        return len(means) >= self.min_models and min(errors) > statistics.median(means)
+
+
+class AshaRule(Validated):
+    """Stop all but the best of the models that have reached a rung; rungs are at min_epochs · reduction^k epochs.
+
+    Of N models at a rung, including this one, the best ⌊N / reduction⌋ continue, and so do the first
+    reduction − 1 models to reach it. A decision is final: a model that would be promoted later is not resumed.
+
+    Attributes:
+        min_epochs: epochs of the first rung (r).
+        reduction: reduction factor (η).
+
+    Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020, arXiv 1810.05934. Decisions
+    are final as in the stopping variant of Syne Tune (Salinas et al., AutoML 2022).
+    """
+
+    rule: Literal["asha"] = "asha"
+    min_epochs: int = Field(default=1, ge=1)
+    reduction: int = Field(default=3, ge=2)
+
+    def decides_after(self, epoch: int) -> bool:
+        """Whether there is a rung after this epoch, counted from 1."""
+        rung = self.min_epochs
+        while rung < epoch:
+            rung *= self.reduction
+        return rung == epoch
+
+    def stops(self, errors: Errors, others: Sequence[Errors]) -> bool:
+        """Whether to stop a model with these errors, given the errors of the other models of its space."""
+        epoch = len(errors)
+        rung = sorted([errors[-1], *(other[epoch - 1] for other in others if len(other) >= epoch)])
+        kept = len(rung) // self.reduction
+        return kept >= 1 and errors[-1] > rung[kept - 1]
+
+
+Rule = MedianRule | AshaRule
+
+Stopping = Annotated[Rule, Field(discriminator="rule")]
+"""Section `stopping` of the config."""
+
+_STOPPING: TypeAdapter[Rule | None] = TypeAdapter(Stopping | None)
+
+
+def stopping_rule(config: Mapping[str, Any]) -> Rule | None:
+    """The rule of a study's frozen config; None without early stopping, as in studies of earlier versions."""
+    return _STOPPING.validate_python(config.get("stopping"))
