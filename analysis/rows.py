@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from analysis.early_stopping import CommonEpoch, at_common_epoch
 from analysis.formatting import has_have
 from designspace.expressions import unknown_column
 from designspace.spaces import RATES
@@ -122,6 +123,12 @@ def validation_size(sources: Sequence[Source]) -> int | None:
     return min(valid) if valid and len(valid) == len(sources) else None
 
 
+def planned_epochs(sources: Sequence[Source]) -> dict[str, int]:
+    """Epochs of a complete training by study; tables have none."""
+    recipes = {source.name: (source.manifest.get("config") or {}).get("recipe") or {} for source in sources}
+    return {name: int(recipe["epochs"]) for name, recipe in recipes.items() if "epochs" in recipe}
+
+
 def as_names(value: str | Iterable[str]) -> tuple[str, ...]:
     """The names in an argument that accepts one name or several."""
     return (value,) if isinstance(value, str) else tuple(value)
@@ -144,7 +151,7 @@ def complexity_column(match: str | None, frame: pd.DataFrame) -> str | None:
 
 @dataclass(frozen=True)
 class FailurePolicy:
-    """How a failed model (any status but ok and missing) enters an error distribution.
+    """How a failed model (any status but ok, stopped and missing) enters an error distribution.
 
     Args:
         kind: "worst" assigns the largest error among the finished models of all spaces, "error" assigns
@@ -189,6 +196,7 @@ class Resolved:
         failures: number of failed trainings by status.
         filled_with: error assigned to failed models; NaN if none.
         missing: number of models without a record, which are not in `frame`.
+        common_epochs: the epochs of the errors where models were stopped early; see `at_common_epoch`.
     """
 
     frame: pd.DataFrame
@@ -196,10 +204,18 @@ class Resolved:
     failures: dict[str, int] = field(default_factory=dict)
     filled_with: float = math.nan
     missing: int = 0
+    common_epochs: tuple[CommonEpoch, ...] = ()
+
+    @property
+    def stopped_sentence(self) -> str:
+        """The epochs of the errors where models were stopped early; "" without."""
+        several = len({study for common in self.common_epochs for study in common.studies}) > 1
+        prefixes = [f"{', '.join(common.studies)}: " if several else "" for common in self.common_epochs]
+        return " ".join(f"{at}{common.sentence}" for at, common in zip(prefixes, self.common_epochs, strict=True))
 
     @property
     def sentence(self) -> str:
-        """The policy and its effect."""
+        """The policy and its effect, and the effect of early stopping."""
         failed = sum(self.failures.values())
         if failed:
             reasons = ", ".join(f"{count} {status}" for status, count in self.failures.items())
@@ -212,24 +228,25 @@ class Resolved:
             what = f"none failed (policy {self.policy})"
         unfinished = f"; {self.missing} not trained yet and not counted" if self.missing else ""
         trainings = len(self.frame) + (failed if self.policy.kind == "drop" else 0)
-        return f"Of {trainings:,} trainings, {what}{unfinished}."
+        return " ".join(filter(None, [f"Of {trainings:,} trainings, {what}{unfinished}.", self.stopped_sentence]))
 
 
 def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "worst") -> Resolved:
-    """Apply a failure policy.
+    """Apply a failure policy, after cutting trainings that some rule stopped early to an epoch that all reached.
 
     Args:
-        frame: columns `status` and `error_percent`, one row per training. Rows with status "missing" are excluded.
+        frame: columns `status` and `error_percent`, one row per training, and those of `at_common_epoch` if some were
+            stopped early. Rows with status "missing" are excluded.
         policy: a FailurePolicy, or "worst", "drop" or "error=NUMBER".
 
     Raises:
-        ValueError: an absent column, an ok model without an error, or no finished model.
+        ValueError: an absent column, an ok model without an error, no finished model, or no common epoch.
     """
     policy = FailurePolicy.parse(policy) if isinstance(policy, str) else policy
     for column in ("status", "error_percent"):
         if column not in frame:
             raise ValueError(unknown_column("column", column, frame))
-    trained = frame[frame["status"] != MISSING].copy()
+    trained, common_epochs = at_common_epoch(frame[frame["status"] != MISSING].copy())
     trained["failed"] = trained["status"] != OK
     trained["error_percent"] = pd.to_numeric(trained["error_percent"]).astype(float)
     finished = trained.loc[~trained["failed"], "error_percent"]
@@ -247,7 +264,7 @@ def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "wor
     elif failures:
         filled_with = float(finished.max()) if policy.kind == "worst" else policy.error_percent
         trained.loc[trained["failed"], "error_percent"] = filled_with
-    return Resolved(trained.reset_index(drop=True), policy, failures, filled_with, missing)
+    return Resolved(trained.reset_index(drop=True), policy, failures, filled_with, missing, common_epochs)
 
 
 def model_columns(frame: pd.DataFrame) -> list[str]:

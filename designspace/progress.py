@@ -65,8 +65,8 @@ class Status:
     """A study at one moment; None where a value is not known yet.
 
     `training_seconds` sums over the trainings with a record, `training_seconds_left` over the rest. `device_seconds`
-    counts a training that shares its device by its fraction of the device. `epochs_saved` are the epochs that the
-    stopped trainings lack, of the `epochs` of all trainings that are done or stopped. `seconds_left` is the time until the study
+    counts a training that shares its device by its fraction of the device. Early stopping saved
+    `epochs_saved` of the `epochs` of all trainings that are done or stopped. `seconds_left` is the time until the study
     is done, at the speed of the most recent trainings. `best` has the models with the lowest errors in percent, and
     `failed` the failed models with status and message. `prediction_error` is the median of |predicted − actual| /
     actual over the predicted trainings. `damaged` has the error of each damaged record by key; its model counts as

@@ -1,4 +1,4 @@
-"""Rules that stop the training of a model early if the errors of other models of its space are lower at the same epoch."""
+"""Rules that stop a training early if other models of the space have lower errors after the same epoch."""
 
 from __future__ import annotations
 

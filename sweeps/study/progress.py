@@ -207,8 +207,8 @@ def live_view(statuses: Mapping[Path, Status]) -> RenderableType:
                 bars.add_section()
             bar = ProgressBar(total=group.trainings, completed=group.recorded, width=30)
             counts = [group.done, *[group.stopped] * stopped, group.failures, group.trainings]
-            best = _percent(group.best_error_percent)
-            bars.add_row(Text(str(root) if several else group.label), bar, *map(str, counts), best)
+            numbers = (*map(str, counts), _percent(group.best_error_percent))
+            bars.add_row(Text(str(root) if several else group.label), bar, *numbers)
     parts: list[RenderableType] = [Text(f"{root}: {_left(status)}", style="bold") for root, status in statuses.items()]
     parts.append(bars)
     claims = [row for status in statuses.values() for row in status.running]

@@ -40,8 +40,8 @@ class Task:
             the study's.
         on_epoch: called after each epoch; its exceptions must propagate.
         checkpoint: file to write after an epoch, and to resume from in another process.
-        should_stop: returns whether to end the training now with status "stopped", given the validation error after each
-            epoch so far, in percent; to be asked before every further epoch, also of a resumed training.
+        should_stop: called before every epoch but the first, also by a resumed training, with the validation error
+            after each epoch so far, in percent; True ends the training with status "stopped".
         deadline_seconds: time after which the training ends as "timeout"; None: no limit.
         predicted_seconds: predicted time; None if unknown.
     """
