@@ -313,11 +313,9 @@ class StudyConfig(TrainingConfig):
                 f"stale_seconds = {self.stale_seconds:g}: must be at least {FEWEST_HEARTBEATS} times heartbeat_seconds "
                 f"= {self.heartbeat_seconds:g}"
             )
-        if self.stopping is not None and self.stopping.min_epochs >= self.recipe.epochs:
-            raise ValueError(
-                f"stopping.min_epochs = {self.stopping.min_epochs}: must be less than recipe.epochs = "
-                f"{self.recipe.epochs}"
-            )
+        epochs = self.recipe.epochs
+        if self.stopping is not None and (first := self.stopping.first_epoch(epochs)) >= epochs:
+            raise ValueError(f"stopping.min_epochs = {first}: must be less than recipe.epochs = {epochs}")
         return self
 
 

@@ -14,26 +14,35 @@ Errors = Sequence[float]
 """Validation errors of one training after each epoch so far, in percent."""
 
 
-class MedianRule(Validated):
+class _Rule(Validated):
+    """Settings of every rule; `min_epochs` None is half of a complete training, rounded up."""
+
+    min_epochs: int | None = Field(default=None, ge=1)
+
+    def first_epoch(self, epochs: int) -> int:
+        """The epoch of the first decision in trainings of this many epochs."""
+        return self.min_epochs or (epochs + 1) // 2
+
+
+class MedianRule(_Rule):
     """Stop if the lowest error so far is above the median, over the other models, of their mean error up to this epoch.
 
     The others are all models that have finished this epoch, including those stopped later. Golovin et al. compare with
     completed models only. In a population these are the ones that the rule kept, so it would become ever stricter.
 
     Attributes:
-        min_epochs: epochs before the first decision.
+        min_epochs: epochs before the first decision; None: half of them, rounded up.
         min_models: other models that must have finished the epoch.
 
     Source: Golovin et al., "Google Vizier", KDD 2017, section 3.2.2.
     """
 
     rule: Literal["median"] = "median"
-    min_epochs: int = Field(default=2, ge=1)
     min_models: int = Field(default=5, ge=1)
 
-    def decides_after(self, epoch: int) -> bool:
-        """Whether the rule may stop a model after this epoch, counted from 1."""
-        return epoch >= self.min_epochs
+    def decides_after(self, epoch: int, epochs: int) -> bool:
+        """Whether the rule may stop a model after an epoch, counted from 1, of `epochs`."""
+        return self.first_epoch(epochs) <= epoch < epochs
 
     def stops(self, errors: Errors, others: Sequence[Errors]) -> bool:
         """Whether to stop a model with these errors, given the errors of the other models of its space."""
@@ -42,14 +51,14 @@ class MedianRule(Validated):
         return len(means) >= self.min_models and min(errors) > statistics.median(means)
 
 
-class AshaRule(Validated):
+class AshaRule(_Rule):
     """Stop all but the best of the models that have reached a rung; rungs are at min_epochs · reduction^k epochs.
 
     Of N models at a rung, including this one, the best ⌊N / reduction⌋ continue, and so do the first
     reduction − 1 models to reach it. A decision is final: a model that would be promoted later is not resumed.
 
     Attributes:
-        min_epochs: epochs of the first rung (r).
+        min_epochs: epochs of the first rung (r); None: half of them, rounded up.
         reduction: reduction factor (η).
 
     Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020, arXiv 1810.05934. Decisions
@@ -57,15 +66,14 @@ class AshaRule(Validated):
     """
 
     rule: Literal["asha"] = "asha"
-    min_epochs: int = Field(default=1, ge=1)
     reduction: int = Field(default=3, ge=2)
 
-    def decides_after(self, epoch: int) -> bool:
-        """Whether there is a rung after this epoch, counted from 1."""
-        rung = self.min_epochs
+    def decides_after(self, epoch: int, epochs: int) -> bool:
+        """Whether there is a rung after an epoch, counted from 1, of `epochs`."""
+        rung = self.first_epoch(epochs)
         while rung < epoch:
             rung *= self.reduction
-        return rung == epoch
+        return rung == epoch < epochs
 
     def stops(self, errors: Errors, others: Sequence[Errors]) -> bool:
         """Whether to stop a model with these errors, given the errors of the other models of its space."""

@@ -43,7 +43,7 @@ class EarlyStopping:
         A training that was stopped before and is repeated (`retry=[stopped]`) runs to the end.
         """
         own = _numbers(errors)
-        if len(own) != len(errors) or not self._rule.decides_after(len(own)) or len(own) >= self._epochs:
+        if len(own) != len(errors) or not self._rule.decides_after(len(own), self._epochs):
             return False
         if self._study.was_set_aside(model.key, "stopped"):
             return False

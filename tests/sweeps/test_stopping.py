@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.early_stopping import outcome, replay
 from sweeps.compose import compose
 from sweeps.stopping import AshaRule, MedianRule, stopping_rule
 
@@ -41,10 +42,18 @@ def test_asha_keeps_the_best_third_of_a_rung(others, stops):
     assert AshaRule().stops([50.0, 20.0], [[0.0, error] for error in others] + [[0.0]]) is stops
 
 
-def test_the_rungs_of_asha_grow_by_the_reduction_factor():
-    assert [epoch for epoch in range(1, 40) if AshaRule().decides_after(epoch)] == [1, 3, 9, 27]
-    assert [epoch for epoch in range(1, 40) if AshaRule(min_epochs=2, reduction=4).decides_after(epoch)] == [2, 8, 32]
-    assert [epoch for epoch in range(1, 6) if MedianRule(min_epochs=3).decides_after(epoch)] == [3, 4, 5]
+@pytest.mark.parametrize(
+    ("rule", "epochs", "decisions"),
+    [
+        (AshaRule(min_epochs=1), 40, [1, 3, 9, 27]),
+        (AshaRule(min_epochs=2, reduction=4), 32, [2, 8]),  # never after the last epoch
+        (AshaRule(reduction=2), 5, [3]),
+        (MedianRule(), 6, [3, 4, 5]),
+        (MedianRule(min_epochs=2), 4, [2, 3]),
+    ],
+)
+def test_a_rule_decides_from_half_of_the_training_on_or_as_set(rule, epochs, decisions):
+    assert [epoch for epoch in range(1, epochs + 2) if rule.decides_after(epoch, epochs)] == decisions
 
 
 def test_asha_stops_about_two_thirds_at_a_rung_and_never_the_best_so_far():
@@ -79,11 +88,23 @@ def test_the_config_selects_a_rule(overrides, rule):
         (["stopping=asha", "stopping.reduction=1"], "^stopping.reduction = 1: must be at least 2$"),
         (
             ["stopping=median", "stopping.reduction=3"],
-            "^stopping.reduction = 3: unknown; must be one of rule, min_epochs",
+            "^stopping.reduction = 3: unknown; must be one of min_epochs, rule, ",
         ),
+        (["stopping=asha", "recipe.epochs=1"], "^stopping.min_epochs = 1: must be less than recipe.epochs = 1$"),
         (["stopping=asha", "stopping.min_epochs=4"], "^stopping.min_epochs = 4: must be less than recipe.epochs = 4$"),
     ],
 )
 def test_invalid_settings_are_one_line(overrides, message):
     with pytest.raises(ValueError, match=message):
         compose(["experiment=smoke", "recipe.epochs=4", *overrides])
+
+
+def test_the_simulation_replays_curves_in_order_with_several_models_at_once():
+    curves = np.array([[9.0, 8.0, 3.0], [7.0, 6.0, 4.0], [8.0, 7.0, 1.0]])
+    rule = AshaRule(min_epochs=1)
+    assert replay(curves, rule, workers=1).tolist() == [3, 3, 1]  # the last is the second best after one epoch
+    assert replay(curves, rule, workers=3).tolist() == [1, 3, 1]
+    stopped, saved, missed, lost, shift, baseline_missed, baseline_lost = outcome(curves, np.array([3, 3, 1]))
+    assert (stopped, saved, missed, lost, shift) == (pytest.approx(1 / 3), pytest.approx(2 / 9), 1.0, 2.0, 0.5)
+    # Two of the three models, at random: the best is among them in two of three cases, else 3 is the lowest error.
+    assert (baseline_missed, baseline_lost) == (pytest.approx(1 / 3), pytest.approx(2 / 3))

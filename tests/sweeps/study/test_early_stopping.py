@@ -22,7 +22,7 @@ from sweeps.study.early_stopping import EarlyStopping
 from sweeps.study.freeze import changes, config_hash
 from sweeps.study.progress import numbers, status_lines
 
-ASHA = {"recipe": {"epochs": 9}, "stopping": {"rule": "asha"}}
+ASHA = {"recipe": {"epochs": 9}, "stopping": {"rule": "asha", "min_epochs": 1}}
 MEDIAN = {"recipe": {"epochs": 4}, "stopping": {"rule": "median", "min_models": 3}}
 
 
@@ -76,13 +76,13 @@ def test_models_in_training_in_other_processes_count(tmp_path):
     study = make_study(tmp_path / "study", 4, spaces=("a", "b"), **ASHA)
     claims = Claims(study.paths.claims, "other", stale_seconds=60)
     models = {(model.space, model.index): model for model in study.models}
-    stopping = EarlyStopping(study, AshaRule(), epochs=9)
+    stopping = EarlyStopping(study, AshaRule(min_epochs=1), epochs=9)
     for place, spaces in ((("b", 0), "b"), (("a", 0), "ab"), (("a", 1), "ab")):
         assert not stopping.should_stop(models["a", 2], fake_curve(models["a", 2], 1)), f"only {spaces} before {place}"
         assert claims.take(models[place].key)
         claims.note_epoch(models[place].key, 1, fake_curve(models[place], 1))
         claims.beat(models[place].key)
-        stopping = EarlyStopping(study, AshaRule(), epochs=9)  # reads the folder at once
+        stopping = EarlyStopping(study, AshaRule(min_epochs=1), epochs=9)  # reads the folder at once
     assert stopping.should_stop(models["a", 2], fake_curve(models["a", 2], 1))
     assert not stopping.should_stop(models["a", 2], fake_curve(models["a", 2], 2))  # not a rung
     assert not stopping.should_stop(models["a", 2], ())
@@ -94,8 +94,8 @@ def test_no_model_stops_after_its_last_epoch(tmp_path):
     for model in study.models[:3]:
         study.write_record(model, recorded(model, 9))
     poor = study.models[3]
-    assert EarlyStopping(study, AshaRule(), epochs=9).should_stop(poor, fake_curve(poor, 3))
-    assert not EarlyStopping(study, AshaRule(), epochs=9).should_stop(poor, fake_curve(poor, 9))
+    assert EarlyStopping(study, AshaRule(min_epochs=1), epochs=9).should_stop(poor, fake_curve(poor, 3))
+    assert not EarlyStopping(study, AshaRule(min_epochs=1), epochs=9).should_stop(poor, fake_curve(poor, 9))
 
 
 def test_a_resumed_training_is_judged_before_its_next_epoch(tmp_path, monkeypatch):
@@ -157,7 +157,7 @@ def test_records_that_are_new_damaged_or_set_aside(tmp_path):
 
     def stops() -> bool:
         assert not study.was_set_aside(poor.key, "stopped")
-        return EarlyStopping(study, AshaRule(), epochs=9).should_stop(poor, errors)
+        return EarlyStopping(study, AshaRule(min_epochs=1), epochs=9).should_stop(poor, errors)
 
     study.write_record(study.models[0], recorded(study.models[0], 9))
     assert not stops()
