@@ -11,6 +11,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from analysis.compare import check_same_training, compare_spaces
+from analysis.early_stopping import epochs_saved
 from analysis.error_distributions import describe_spaces, edf_by
 from analysis.grouping import group_by, in_families, space_families
 from analysis.latency import latency_correlations
@@ -36,7 +37,9 @@ from analysis.rows import (
     average_seeds,
     complexity_column,
     costs,
+    distinct_trainings,
     is_proposal,
+    planned_epochs,
     validation_size,
 )
 from analysis.select import pareto_front, select_best
@@ -52,6 +55,7 @@ from analysis.training import (
     seed_agreement,
 )
 from analysis.widths import LinearStructure, fit_population, linear_structure, width_profiles
+from designspace.study import STOPPED
 
 MIN_TO_REFINE = 60
 """Fewest models for the section on restrictions."""
@@ -182,7 +186,9 @@ class Findings:
             random draws.
         trained: `models` and the proposals of searches.
         spaces, parameters, regimes, widths, training, selection: the parts of the report.
-        failures: one row per space and status other than ok, with "collapsed": number of models and one message.
+        saved: `epochs_saved` by early stopping.
+        failures: one row per space and status other than ok and stopped, with "collapsed": number of models and one
+            message.
         sampling: one row per study and space: asked, drawn, kept, acceptance, distinct, duplicates
             (`designspace.population.SamplingReport`), and the number of rejections by constraint.
         refinement: `refine_space` of a single space; None with several spaces or too few models.
@@ -199,6 +205,7 @@ class Findings:
     widths: WidthFindings
     training: TrainingFindings
     selection: SelectionFindings
+    saved: pd.DataFrame
     failures: pd.DataFrame
     sampling: pd.DataFrame
     refinement: Refinement | None
@@ -206,8 +213,10 @@ class Findings:
     @property
     def error(self) -> str:
         """Which error the report shows."""
-        ours = all(study.manifest for study in self.table.sources)
-        return "validation error of the last epoch" if ours else "error from the table"
+        if not all(study.manifest for study in self.table.sources):
+            return "error from the table"
+        last = "last epoch that all models reached" if self.resolved.common_epochs else "last epoch"
+        return f"validation error of the {last}"
 
 
 def find(
@@ -260,7 +269,8 @@ def find(
         # The error of a failed training comes from the policy and is not a measurement.
         training=_training(finished, resolved.frame[~resolved.frame["failed"]]),
         selection=_selection(table, top, objectives[1] if has_complexity else ""),
-        failures=_failures(table.frame),
+        saved=epochs_saved(distinct_trainings(table.frame), planned_epochs(table.sources)),
+        failures=_failures(table.frame[table.frame["status"] != STOPPED]),
         sampling=_sampling(table.sources),
         refinement=_refinement(models, table.parameters, match),
     )

@@ -120,3 +120,8 @@ def has_have(count: int) -> str:
 def is_are(count: int) -> str:
     """The verb for a count."""
     return "is" if count == 1 else "are"
+
+
+def was_were(count: int) -> str:
+    """The verb for a count."""
+    return "was" if count == 1 else "were"

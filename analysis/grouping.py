@@ -20,6 +20,7 @@ from analysis.readers.cells import as_text, parse_number
 from analysis.restrictions import satisfies
 from analysis.rows import COMPLEXITIES, MISSING, OK, Source, Trainings, drop_duplicate_trainings
 from designspace.expressions import QUOTED, parse_restriction, unknown_column, unquoted
+from designspace.study import STOPPED
 from designspace.validated import shorten
 
 MAX_GROUPS = 12
@@ -31,7 +32,7 @@ _ORDER: dict[str, Callable[[pd.Series, float], pd.Series]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_OUTCOME = ("status", "message", "error_percent")
+_OUTCOME = ("status", "message", "error_percent", "epochs_done")
 
 T = TypeVar("T", bound=Trainings)
 
@@ -40,7 +41,8 @@ def keep_where(table: T, conditions: Sequence[str]) -> T:
     """Keep the rows that satisfy all conditions.
 
     A row without a value satisfies no condition; a note counts these rows. A note also counts the failed models left
-    out by a condition on status or error, or by any condition that excludes all of them.
+    out by a condition on status or error, or by any condition that excludes all of them, and another the models stopped
+    early.
 
     Args:
         table: the trainings.
@@ -68,6 +70,10 @@ def keep_where(table: T, conditions: Sequence[str]) -> T:
         if before > after and (column in _OUTCOME or not after):
             lost = f"{before - after:,} of {before:,} failed models {is_are(before - after)} excluded"
             notes.append(f"where {condition}: {lost}, which favors a space with many failures.")
+        before, after = (int((rows["status"] == STOPPED).sum()) for rows in (frame, kept))
+        if before > after and (column in _OUTCOME or not after):
+            lost = f"{before - after:,} of {before:,} models stopped early {is_are(before - after)} excluded"
+            notes.append(f"where {condition}: {lost}, so the others are not a random sample of their spaces.")
         frame = kept
     return replace(table, frame=frame.reset_index(drop=True), notes=tuple(notes), filtered_from=table.space_order)
 
@@ -126,7 +132,7 @@ def _satisfied(column: pd.Series, sign: str, values: list[str], condition: str) 
 
 
 def _failed(frame: pd.DataFrame) -> int:
-    return int((~frame["status"].isin([OK, MISSING])).sum())
+    return int((~frame["status"].isin([OK, MISSING, STOPPED])).sum())
 
 
 def group_by(table: T, by: str) -> T:

@@ -152,6 +152,8 @@ def badges(findings: Findings) -> list[Badge]:
     if len(impossible):
         count = f"{len(impossible)} of {len(pairs)} pairs" if len(pairs) > 1 else "The pair"
         found.append(Badge("Not comparable", f"{count} cannot be compared: {impossible['problem'].iloc[0]}."))
+    if findings.resolved.common_epochs:
+        found.append(Badge("Stopped early", findings.resolved.stopped_sentence))
     failed = models["failed"].groupby(models["space"], sort=False).mean()
     if (worst := failed.max()) >= MANY_FAILED:
         text = f"{worst:.0%} of the models of {failed.idxmax()} failed. {findings.resolved.sentence}"

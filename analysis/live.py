@@ -115,7 +115,7 @@ class LiveStudies:
     def content(self) -> dict[str, Any]:
         """Title, runs and fragments by id, as the page fetches them."""
         statuses = [study.status for study in self._studies if study.status]
-        done = sum(status.total.done + status.total.failures for status in statuses)
+        done = sum(status.total.recorded for status in statuses)
         names = ", ".join(study.root.name for study in self._studies)
         return {
             "title": f"{done} of {sum(status.total.trainings for status in statuses)} · {names}",
@@ -141,7 +141,7 @@ class LiveStudies:
     def update_statistics(self) -> None:
         """Compute the statistics of the finished models if there are new records."""
         totals = [(study, study.status.total) for study in self._studies if study.status]
-        records = [(study.root, study.version, total.done, total.failures) for study, total in totals]
+        records = [(study.root, study.version, total.done, total.recorded) for study, total in totals]
         if records == self._computed_for:
             return
         self._computed_for = records

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from analysis.early_stopping import CommonEpoch, at_common_epoch
 from analysis.formatting import has_have, is_are
 from designspace.expressions import unknown_column
 from designspace.spaces import RATES
@@ -129,6 +130,12 @@ def validation_size(sources: Sequence[Source]) -> int | None:
     return min(valid) if valid and len(valid) == len(sources) else None
 
 
+def planned_epochs(sources: Sequence[Source]) -> dict[str, int]:
+    """Epochs of a complete training by study; tables have none."""
+    recipes = {source.name: (source.manifest.get("config") or {}).get("recipe") or {} for source in sources}
+    return {name: int(recipe["epochs"]) for name, recipe in recipes.items() if "epochs" in recipe}
+
+
 def as_names(value: str | Iterable[str]) -> tuple[str, ...]:
     """The names in an argument that accepts one name or several."""
     return (value,) if isinstance(value, str) else tuple(value)
@@ -151,7 +158,7 @@ def complexity_column(match: str | None, frame: pd.DataFrame) -> str | None:
 
 @dataclass(frozen=True)
 class FailurePolicy:
-    """How a failed model (any status but ok and missing) enters an error distribution.
+    """How a failed model (any status but ok, stopped and missing) enters an error distribution.
 
     Args:
         kind: "worst" assigns the largest error among the finished models of all spaces, "error" assigns
@@ -198,6 +205,7 @@ class Resolved:
         filled_with: error assigned to failed models; NaN if none.
         missing: number of models without a record, which are not in `frame`.
         proposals: the trained proposals of searches, with the columns of `frame`.
+        common_epochs: the epochs of the errors where models were stopped early; see `at_common_epoch`.
     """
 
     frame: pd.DataFrame
@@ -206,10 +214,18 @@ class Resolved:
     filled_with: float = math.nan
     missing: int = 0
     proposals: pd.DataFrame = field(default_factory=pd.DataFrame)
+    common_epochs: tuple[CommonEpoch, ...] = ()
+
+    @property
+    def stopped_sentence(self) -> str:
+        """The epochs of the errors where models were stopped early; "" without."""
+        several = len({study for common in self.common_epochs for study in common.studies}) > 1
+        prefixes = [f"{', '.join(common.studies)}: " if several else "" for common in self.common_epochs]
+        return " ".join(f"{at}{common.sentence}" for at, common in zip(prefixes, self.common_epochs, strict=True))
 
     @property
     def sentence(self) -> str:
-        """The policy and its effect, and the number of proposals left out."""
+        """The policy and its effect, the effect of early stopping, and the number of proposals left out."""
         failed = sum(self.failures.values())
         if failed:
             reasons = ", ".join(f"{count} {status}" for status, count in self.failures.items())
@@ -222,7 +238,8 @@ class Resolved:
             what = f"none failed (policy {self.policy})"
         unfinished = f"; {self.missing} not trained yet and not counted" if self.missing else ""
         trainings = len(self.frame) + (failed if self.policy.kind == "drop" else 0)
-        return f"Of {trainings:,} trainings, {what}{unfinished}.{self._left_out}"
+        parts = [f"Of {trainings:,} trainings, {what}{unfinished}.", self.stopped_sentence, self._left_out]
+        return " ".join(filter(None, parts))
 
     @property
     def _left_out(self) -> str:
@@ -230,11 +247,11 @@ class Resolved:
             return ""
         models = self.proposals.drop_duplicates([name for name in ("study", *MODEL) if name in self.proposals])
         parts = []
-        for space, part in models.groupby(models["space"] if "space" in models else lambda _: "the space", sort=False):
+        for space, part in models.groupby(models.get("space", lambda _: "the space"), sort=False):
             parts.append(f"{len(part):,} of {space} ({', '.join(part['proposed_by'].unique())})")
         were = "model was" if len(models) == 1 else "models were"
         return (
-            f" {len(models):,} more {were} proposed by a search and {is_are(len(models))} not a sample of the space, "
+            f"{len(models):,} more {were} proposed by a search and {is_are(len(models))} not a sample of the space, "
             f"so this statistic leaves {'it' if len(models) == 1 else 'them'} out: {', '.join(parts)}."
         )
 
@@ -242,20 +259,22 @@ class Resolved:
 def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "worst") -> Resolved:
     """Apply a failure policy, and set the proposals of searches apart from the random draws.
 
-    Every statistic of a space starts here, so none of them takes proposals for a sample of the space.
+    Every statistic of a space starts here, so none of them takes proposals for a sample of the space. If trainings were
+    stopped early, all of them are cut first, to the last epoch that all reached.
 
     Args:
-        frame: columns `status` and `error_percent`, one row per training. Rows with status "missing" are excluded.
+        frame: columns `status` and `error_percent`, one row per training, and those of `at_common_epoch` if some were
+            stopped early. Rows with status "missing" are excluded.
         policy: a FailurePolicy, or "worst", "drop" or "error=NUMBER".
 
     Raises:
-        ValueError: an absent column, an ok model without an error, or no finished random draw.
+        ValueError: an absent column, an ok model without an error, no finished random draw, or no common epoch.
     """
     policy = FailurePolicy.parse(policy) if isinstance(policy, str) else policy
     for column in ("status", "error_percent"):
         if column not in frame:
             raise ValueError(unknown_column("column", column, frame))
-    trained = frame[frame["status"] != MISSING].copy()
+    trained, common_epochs = at_common_epoch(frame[frame["status"] != MISSING].copy())
     trained["failed"] = trained["status"] != OK
     trained["error_percent"] = pd.to_numeric(trained["error_percent"]).astype(float)
     unknown_errors = int(trained.loc[~trained["failed"], "error_percent"].isna().sum())
@@ -278,7 +297,7 @@ def apply_failure_policy(frame: pd.DataFrame, policy: FailurePolicy | str = "wor
         errors = kept["error_percent"].mask(kept["failed"], assigned)
         parts.append(kept.assign(error_percent=errors).reset_index(drop=True))
     filled_with = assigned if failures and policy.kind != "drop" else math.nan
-    return Resolved(parts[0], policy, failures, filled_with, missing, parts[1])
+    return Resolved(parts[0], policy, failures, filled_with, missing, parts[1], common_epochs)
 
 
 def model_columns(frame: pd.DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from analysis.regimes import regime_index
 from analysis.rows import MISSING, OK, average_seeds, distinct_trainings, is_proposal, model_columns
 from analysis.shrinkage import shrink
 from analysis.training import noise_floor
+from designspace.study import STOPPED
 from designspace.validated import unknown
 
 MAX_POINTS = 3000
@@ -174,6 +175,7 @@ SELECT_COLUMNS = {
     "seeds": "number of trainings of the model",
     "candidates": "number of architectures it was selected from, within its regime if there are regimes",
     "left_out": "number of architectures excluded because one of their trainings failed",
+    "stopped": "number of other architectures excluded because one of their trainings was stopped early",
     "estimate, estimate_lower, estimate_upper": "expected error on retraining, percent (mean over training seeds), "
     "with its 95 % interval; NaN if the noise is unknown",
     "retrained_lower, retrained_upper": "95 % prediction interval for the error of one retraining, percent",
@@ -186,9 +188,10 @@ SELECT_COLUMNS = {
 
 
 def candidates(frame: pd.DataFrame) -> pd.DataFrame:
-    """Models eligible for selection: all trainings so far finished, with the mean error over seeds.
+    """Models eligible for selection: all trainings so far complete, with the mean error over seeds.
 
-    A model that failed with one seed may fail again, even if it is good with the others.
+    A model that failed with one seed may fail again, even if it is good with the others. The error of a training that
+    was stopped early is not final.
 
     Args:
         frame: columns that identify a model (`analysis.seeds`), `status`, `error_percent`; one row per training.
@@ -234,9 +237,12 @@ def select_best(
         raise ValueError(f"k = {k}: must be at least 1")
     models = candidates(frame).sort_values("error_percent", kind="stable").drop_duplicates("spec_id", ignore_index=True)
     if models.empty:
-        raise ValueError("no model can be selected: every model has a failed training")
+        outcome = "failed or stopped" if (frame["status"] == STOPPED).any() else "failed"
+        raise ValueError(f"no model can be selected: every model has a {outcome} training")
     noise = selection_noise(frame[frame["status"] == OK], noise_sd, validation_size)
-    models["left_out"] = frame.loc[frame["status"] != MISSING, "spec_id"].nunique() - len(models)
+    lost = frame[(frame["status"] != MISSING) & ~frame["spec_id"].isin(models["spec_id"])]
+    models["left_out"] = lost.loc[~lost["status"].isin([OK, STOPPED]), "spec_id"].nunique()
+    models["stopped"] = lost["spec_id"].nunique() - models["left_out"]
     models["noise_sd"], models["noise_from"] = noise.sd, noise.source
     models["pareto"] = pareto_front(models, ("error_percent", *objectives)) if objectives else False
     regime = pd.Series(0, index=models.index)
@@ -302,6 +308,8 @@ def selection_sentence(first: pd.Series, number: int) -> str:
             f"Expected error: mean over retrainings. Retrained error: one more training, with a standard deviation of "
             f"{first['noise_sd']:.3g} points ({source}). Tied: the distance to the first is within the noise."
         )
-    failed = f" ({first['left_out']} more had a failed training)" if first["left_out"] else ""
+    counts = ((first["left_out"], "had a failed training"), (first["stopped"], "had a training stopped early"))
+    reasons = ", ".join(f"{count} more {why}" for count, why in counts if count)
+    excluded = f" ({reasons})" if reasons else ""
     optimistic = ", which is optimistic" if number > 1 else ""
-    return f"Selected from {number:,} model{'s' if number > 1 else ''}{failed} by error{optimistic}. {noise}"
+    return f"Selected from {number:,} model{'s' if number > 1 else ''}{excluded} by error{optimistic}. {noise}"

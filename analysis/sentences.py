@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.display import label, recipe_name
+from analysis.early_stopping import saved_sentence
 from analysis.effects import MIN_MODELS
 from analysis.findings import Findings
 from analysis.formatting import MINUS, interval, p_text, si_format, signed, unsigned
@@ -482,6 +483,8 @@ def _training(findings: Findings) -> list[str]:
             f"{text} (criterion: 95 % confidence interval of Spearman's ρ with the last epoch above {RELIABLE:g}, "
             "spaces in the same order)."
         )
+    if saved := saved_sentence(findings.saved):
+        sentences.append(saved)
     for _, row in findings.training.recipes.iterrows():
         sentences.append(
             f"{row['cheap']} and {row['reference']} rank their {row['n']} common networks with Spearman's ρ = "
@@ -500,6 +503,9 @@ def _selection(findings: Findings) -> list[str]:
             f"are within the 5 % critical distance for {first['candidates']:,} equally good models (noise "
             f"{first['noise_sd']:.2f} points from {first['noise_from']})."
         )
+    if first["stopped"]:
+        models = "1 model was" if first["stopped"] == 1 else f"{first['stopped']:,} models were"
+        sentences.append(f"{models} not eligible because a training was stopped early.")
     if first["left_out"]:
         models = "1 model was" if first["left_out"] == 1 else f"{first['left_out']:,} models were"
         sentences.append(f"{models} not eligible because a training failed.")

@@ -34,9 +34,12 @@ from analysis.rows import (
     average_seeds,
     complexity_column,
     costs,
+    distinct_trainings,
+    planned_epochs,
     validation_size,
 )
 from designspace.expressions import PLAIN, unknown_column
+from designspace.study import STOPPED
 from designspace.validated import unknown
 
 if TYPE_CHECKING:
@@ -59,6 +62,9 @@ class Table(Trainings):
       None for the models as drawn.
     - across: "recipe", "data" or both, to compare models with different recipes or data, which is an error otherwise.
 
+    If a study stopped models early, every statistic but `select` and `export` uses the errors after the last epoch that
+    all its models reached (`analysis.early_stopping`), and says so.
+
     Invalid arguments raise ValueError.
     """
 
@@ -73,11 +79,12 @@ class Table(Trainings):
     def __repr__(self) -> str:
         names = ", ".join(source.name for source in self.sources)
         status = self.frame["status"]
-        missing, finished = int((status == MISSING).sum()), int((status == OK).sum())
+        missing, finished, stopped = (int((status == one).sum()) for one in (MISSING, OK, STOPPED))
         spaces = self.frame["space"].nunique()
         counts = f"{len(self):,} rows in {spaces} space{'s' if spaces != 1 else ''}"
-        failed = len(self) - finished - missing
-        return f"Table({names}: {counts}, {finished:,} finished, {failed:,} failed, {missing:,} not trained yet)"
+        failed = len(self) - finished - missing - stopped
+        early = f"{stopped:,} stopped early, " if stopped else ""
+        return f"Table({names}: {counts}, {finished:,} finished, {early}{failed:,} failed, {missing:,} not trained yet)"
 
     def _repr_html_(self) -> str:
         names = ["space", "index", "status", "error_percent", *costs(self.frame), *self.parameters]
@@ -106,6 +113,12 @@ class Table(Trainings):
         from analysis.error_distributions import describe_spaces
 
         return describe_spaces(self.models(failures))
+
+    def epochs_saved(self) -> pd.DataFrame:
+        """Epochs saved by early stopping in each space: trainings, stopped, epochs, saved; see `epochs_saved`."""
+        from analysis.early_stopping import epochs_saved
+
+        return epochs_saved(distinct_trainings(self.frame), planned_epochs(self.sources))
 
     def edf(
         self, *, match: str | None = None, failures: FailurePolicy | str = "worst", across: str | Collection[str] = ()

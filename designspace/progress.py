@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from designspace.claims import Claim, claimed_keys, owner_is_gone, read_claim
-from designspace.study import Proposal, Record, Study, StudyModel, trainings
+from designspace.study import STOPPED, Proposal, Record, Study, StudyModel, trainings
 from designspace.times import TimePredictor, load_any_constants
 
 BEST = 5
@@ -31,14 +31,16 @@ RECENT_TRAININGS = 4
 class Group:
     """Models of one space or all spaces, their trainings by state, and the lowest error so far in percent.
 
-    Draws of the same network share a training, which counts once: done, running, failed and missing sum to `trainings`.
-    These include the models that a search has yet to propose. `proposals` are those made so far.
+    Draws of the same network share a training, which counts once: done, stopped, running, failed and missing sum to
+    `trainings`. These include the models that a search has yet to propose. `proposals` are those made so far. The
+    lowest error is that of a training that is done.
     """
 
     label: str
     models: int
     trainings: int
     done: int
+    stopped: int
     running: int
     failed: Counter[str]
     best_error_percent: float | None
@@ -46,13 +48,18 @@ class Group:
 
     @property
     def failures(self) -> int:
-        """Trainings with a record that is not "ok"."""
+        """Trainings that failed."""
         return self.failed.total()
+
+    @property
+    def recorded(self) -> int:
+        """Trainings with a record."""
+        return self.done + self.stopped + self.failures
 
     @property
     def missing(self) -> int:
         """Trainings without a record that are not running."""
-        return self.trainings - self.done - self.failures - self.running
+        return self.trainings - self.recorded - self.running
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,8 @@ class Status:
     """A study at one moment; None where a value is not known yet.
 
     `training_seconds` sums over the trainings with a record, `training_seconds_left` over the rest. `device_seconds`
-    counts a training that shares its device by its fraction of the device. `seconds_left` is the time until the study
+    counts a training that shares its device by its fraction of the device. Early stopping saved
+    `epochs_saved` of the `epochs` of all trainings that are done or stopped. `seconds_left` is the time until the study
     is done, at the speed of the most recent trainings. `best` has the models with the lowest errors in percent, and
     `failed` the failed models with status and message. `prediction_error` is the median of |predicted − actual| /
     actual over the predicted trainings. `damaged` has the error of each damaged record by key; its model counts as
@@ -79,16 +87,18 @@ class Status:
     device_seconds: float
     seconds_left: float | None
     prediction_error: float | None
+    epochs: int
+    epochs_saved: int
 
     @property
     def complete(self) -> bool:
         """Whether every model has a record."""
-        return self.total.done + self.total.failures == self.total.trainings
+        return self.total.recorded == self.total.trainings
 
     @property
     def models_per_hour(self) -> float | None:
         """Records per hour of work; None before the first record."""
-        records = self.total.done + self.total.failures
+        records = self.total.recorded
         return 3600 * records / self.active_seconds if records and self.active_seconds > 0 else None
 
     @property
@@ -113,6 +123,11 @@ class _Outcome:
     seconds: float
     device_share: float
     predicted_seconds: float | None
+    epochs_done: int
+
+    @property
+    def failed(self) -> bool:
+        return self.status not in ("ok", STOPPED)
 
     @property
     def prediction_error(self) -> float | None:
@@ -128,6 +143,7 @@ class StudyReader:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._trainings = trainings(study.models)
+        self._epochs = int((study.config.get("recipe") or {}).get("epochs") or 0)
         self._outcomes: dict[str, _Outcome] = {}
         self._ahead: float | None = None
         self._predictor: TimePredictor | None = None
@@ -148,6 +164,7 @@ class StudyReader:
         outcomes = self._outcomes
         spans = [(*o.span, o.seconds) for o in outcomes.values() if o.span is not None]
         active, taken = active_seconds(spans), sum(seconds for *_, seconds in spans)
+        trained = [o for o in outcomes.values() if not o.failed]
         off = [error for o in outcomes.values() if (error := o.prediction_error) is not None]
         training_seconds_left, seconds_left = self._seconds_left(claims, active, taken)
         return Status(
@@ -163,6 +180,8 @@ class StudyReader:
             device_seconds=sum(o.seconds * o.device_share for o in outcomes.values() if o.span is not None),
             seconds_left=seconds_left,
             prediction_error=statistics.median(off) if off else None,
+            epochs=self._epochs * len(trained),
+            epochs_saved=sum(self._epochs - o.epochs_done for o in trained if o.status == STOPPED),
         )
 
     def _seconds_left(
@@ -197,7 +216,7 @@ class StudyReader:
 
     def _failed(self) -> tuple[tuple[StudyModel, str, str], ...]:
         outcomes = ((model, self._outcomes[model.key]) for model in self._trainings if model.key in self._outcomes)
-        return tuple((model, o.status, o.message) for model, o in outcomes if o.status != "ok")
+        return tuple((model, o.status, o.message) for model, o in outcomes if o.failed)
 
     def _best(self) -> tuple[tuple[StudyModel, float], ...]:
         outcomes = ((model, self._outcomes[model.key]) for model in self._trainings if model.key in self._outcomes)
@@ -248,8 +267,9 @@ class StudyReader:
             models=len(models) + to_propose,
             trainings=len(keys) + to_propose,
             done=sum(o.status == "ok" for o in outcomes),
+            stopped=sum(o.status == STOPPED for o in outcomes),
             running=sum(key in claims for key in keys),
-            failed=Counter(o.status for o in outcomes if o.status != "ok"),
+            failed=Counter(o.status for o in outcomes if o.failed),
             best_error_percent=min(errors, default=None),
             proposals=tuple(one for one in self._study.proposals.values() if one.space in spaces),
         )
@@ -264,7 +284,16 @@ def _outcome(record: Record) -> _Outcome:
         ended = datetime.fromisoformat(record.ended_at).timestamp() if record.ended_at else began + seconds
         span = began, ended
     share = record.device_share or 1.0
-    return _Outcome(record.status, record.message, record.error_percent, span, seconds, share, record.predicted_seconds)
+    return _Outcome(
+        status=record.status,
+        message=record.message,
+        error_percent=record.error_percent,
+        span=span,
+        seconds=seconds,
+        device_share=share,
+        predicted_seconds=record.predicted_seconds,
+        epochs_done=record.epochs_done,
+    )
 
 
 def elapsed_seconds(claim: Claim) -> float:

@@ -46,8 +46,11 @@ FEW_UPDATES = 500
 MACS_PER_ACT = 50
 """Multiply-adds that take about as long as moving one element of a convolution's output, on CPUs and GPUs."""
 
-Outcome = Literal["ok", "diverged", "timeout", "out_of_memory", "crashed"]
+Outcome = Literal["ok", "diverged", "timeout", "out_of_memory", "crashed", "stopped"]
 STATUSES: tuple[str, ...] = get_args(Outcome)
+
+STOPPED = "stopped"
+"""Status of a training that a rule stopped early; not a failure."""
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +126,9 @@ class Record:
     acts: Count | None = _column("output elements of convolutions for one image", "elements", default=None)
     depth: Count | None = _column("blocks in all stages", "blocks", default=None)
     message: str = _column("error message of a failed model", default="")
-    error_percent: Percent | None = _column("top-1 error on the validation split, last epoch", "%", default=None)
+    error_percent: Percent | None = _column(
+        "top-1 error on the validation split, last finished epoch", "%", default=None
+    )
     collapsed: bool = _column("whether it learned nothing: error and loss of a constant prediction", default=False)
     epochs_done: Count = _column("epochs finished", default=0)
     updates: Count = _column("optimizer steps, including those that float16 skipped (overflow)", default=0)
@@ -669,6 +674,19 @@ class Study:
             os.rename(self.paths.record(key), next(place for place in places if not os.path.lexists(place)))
             log.warning("record %s set aside (%s); its model will be trained again", key, reason)
 
+    def was_set_aside(self, key: str, status: str) -> bool:
+        """Whether a record of a model with this status was set aside."""
+        for number in itertools.count():
+            try:
+                record = Record.from_json(read_regular(self.paths.set_aside / f"{key}.{number}.json"))
+            except FileNotFoundError:
+                return False
+            except ValueError:  # damaged
+                continue
+            if record.status == status:
+                return True
+        raise AssertionError
+
     def set_aside_damaged(self) -> int:
         """Set aside every damaged record; return their number."""
         _, damaged = self.read_records()
@@ -676,7 +694,7 @@ class Study:
             self.set_aside(key, f"damaged: {reason}")
         return len(damaged)
 
-    def set_aside_failed(self, statuses: Collection[str]) -> None:
+    def set_aside_with(self, statuses: Collection[str]) -> None:
         """Set aside the records with these statuses; call `set_aside_damaged` first."""
         records, _ = self.read_records() if statuses else ({}, {})
         for key, record in records.items():

@@ -103,6 +103,7 @@ def _as_json(status: Status) -> dict[str, Any]:
             "models": group.models,
             "trainings": group.trainings,
             "done": group.done,
+            "stopped": group.stopped,
             "running": group.running,
             "failed": dict(group.failed),
             "missing": group.missing,
@@ -130,6 +131,8 @@ def _as_json(status: Status) -> dict[str, Any]:
         "training_hours_left": None if left is None else left / 3600,
         "device_hours": status.device_seconds / 3600,
         "device_hours_left": None if device_left is None else device_left / 3600,
+        "epochs": status.epochs,
+        "epochs_saved": status.epochs_saved,
         "running": running,
         "damaged": status.damaged,
     }

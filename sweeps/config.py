@@ -19,6 +19,7 @@ from designspace.spaces import RATES, Constraints, Template
 from designspace.spaces.config import SUFFIXES
 from designspace.study import FEW_UPDATES, STATUSES
 from designspace.validated import Name, Validated, shorten, unknown
+from sweeps.stopping import Stopping
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -294,6 +295,7 @@ class StudyConfig(TrainingConfig):
     complexity: Constraints
     deadline_seconds: Seconds | None
     trainer: str | None
+    stopping: Stopping | None
     search: Literal["tpe", "nsga2", "cmaes", "random", "surrogate"] | None
     budget: Positive | None
     objectives: Annotated[list[Literal["error", "macs", "params", "acts", "depth"]], AfterValidator(_from_error)]
@@ -322,6 +324,9 @@ class StudyConfig(TrainingConfig):
                 f"stale_seconds = {self.stale_seconds:g}: must be at least {FEWEST_HEARTBEATS} times heartbeat_seconds "
                 f"= {self.heartbeat_seconds:g}"
             )
+        epochs = self.recipe.epochs
+        if self.stopping is not None and (first := self.stopping.first_epoch(epochs)) >= epochs:
+            raise ValueError(f"stopping.min_epochs = {first}: must be less than recipe.epochs = {epochs}")
         return self
 
     def _check_search(self) -> None:

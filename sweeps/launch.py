@@ -135,7 +135,7 @@ def sweep(argv: Sequence[str]) -> list[Sweep]:
     for one in sweeps:
         one.study.set_aside_damaged()
         one.study.remove_old_checkpoints()
-        one.study.set_aside_failed(one.config.retry)
+        one.study.set_aside_with(one.config.retry)
         heading = [f"{one.study.paths.root}:"] * (len(sweeps) > 1)
         print("\n".join([*heading, *sampling_lines(one.study)]), flush=True)
     if unfinished := [one for one in sweeps if one.study.models_to_train() or any(one.study.to_propose.values())]:

@@ -53,6 +53,7 @@ COMPUTED = frozenset(
         "rank",
         "candidates",
         "left_out",
+        "stopped",
         "tied",
         "pareto",
         "estimate",

@@ -13,7 +13,7 @@ from analysis.expressions import single_column
 from analysis.readers.cells import LARGEST, Cells, as_integers, as_text
 from analysis.rows import MISSING, OK
 from designspace.expressions import list_columns, parse_expression, quoted
-from designspace.study import CURVES, PARTS
+from designspace.study import CURVES, PARTS, STOPPED
 from designspace.validated import cut, shorten
 
 TEXTS = ("spec_id", "draw_id", "space", "status", "message", "recipe_id", "data_id", "proposed_by")
@@ -39,15 +39,17 @@ STATUS_WORDS = {
     "diverged": ("diverged", "nan"),
     "timeout": ("timeout", "timed_out"),
     "out_of_memory": ("out_of_memory", "oom"),
+    STOPPED: ("stopped",),
     "pruned": ("pruned",),
     "killed": ("killed", "cancelled", "canceled", "aborted", "interrupted"),
     "crashed": ("crashed", "crash", "failed", "fail", "failure", "error", "errored"),
 }
 """Our statuses and the words of Optuna, W&B, Ray Tune, MLflow and SLURM for them, ignoring case, with "_", " " or "-".
 
-All but ok and missing are failures. A lost machine (preempted, node_fail) says nothing about the network, which counts
-as not trained yet. A pruned trial was stopped for its poor first epochs: its error is not final, and leaving it out
-would flatter the space. Ray also reports TERMINATED for trials that a scheduler stopped early."""
+All but ok, missing and stopped, the status of our own records, are failures. A lost machine (preempted, node_fail) says
+nothing about the network, which counts as not trained yet. A pruned trial was stopped for its poor first epochs: its
+error is not final, and leaving it out would flatter the space. Ray also reports TERMINATED for trials that a scheduler
+stopped early."""
 
 _STATUSES = {word: status for status, words in STATUS_WORDS.items() for word in words}
 _SEED = re.compile(r"error_(?:percent_)?(\d+)")
@@ -212,7 +214,7 @@ def _normalized(word: str) -> str:
 
 
 def _meaning(status: str) -> str:
-    if status == OK:
+    if status in (OK, STOPPED):
         return status
     return "not trained yet" if status == MISSING else f"{status} (a failure)"
 

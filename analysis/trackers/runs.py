@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from designspace.spaces import RATES
-from designspace.study import CURVES, Record, Study, StudyModel
+from designspace.study import CURVES, STOPPED, Record, Study, StudyModel
 
 Scalar = bool | int | float | str
 
@@ -74,7 +74,7 @@ class TrackedRun:
     @property
     def failed(self) -> bool:
         """Whether the training failed."""
-        return self.status != "ok"
+        return self.status not in ("ok", STOPPED)
 
     @property
     def last_epoch(self) -> int:

@@ -181,4 +181,3 @@ class SurrogateStrategy(OptunaStrategy):
 def _is_result(trial: FrozenTrial) -> bool:
     violated = any(violation > 0 for violation in trial.constraints.values())
     return trial.state is TrialState.COMPLETE and not violated
-

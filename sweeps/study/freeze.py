@@ -47,6 +47,7 @@ FROZEN = (
     "device",
     "deadline_seconds",
     "trainer",
+    "stopping",
     "search",
     "objectives",
 )
@@ -58,7 +59,13 @@ FREE_OF_DATA = ("root", "workers", "max_pixels")
 EARLIER = {"duplicates": "drop"}
 """Values of the keys that manifests of earlier versions lack."""
 
-SEARCH_PACKAGES = {"tpe": ("optuna",), "nsga2": ("optuna",), "cmaes": ("optuna", "cmaes"), "surrogate": ("optuna",), "random": ()}
+SEARCH_PACKAGES = {
+    "tpe": ("optuna",),
+    "nsga2": ("optuna",),
+    "cmaes": ("optuna", "cmaes"),
+    "surrogate": ("optuna",),
+    "random": (),
+}
 """Libraries of each search strategy."""
 
 PACKAGES = ("cnn-designspace", "torch", "numpy", "scikit-learn", "pydantic", "hydra-core", "omegaconf")
@@ -84,6 +91,8 @@ def frozen_part(config: Mapping[str, Any]) -> dict[str, Any]:
         part["device"] = {key: value for key, value in part["device"].items() if key != "cuda_graphs" or value}
     if part.get("recipe"):
         part["recipe"] = without_defaults(part["recipe"])
+    if part.get("stopping") is None:  # as in studies of earlier versions
+        part.pop("stopping", None)
     if "trainer" in part:
         part["trainer"] = part["trainer"] or DEFAULT_TRAINER
     if part.get("search") is None:  # earlier versions had no search

@@ -44,17 +44,11 @@ def studies_lines(statuses: Mapping[Path, Status]) -> list[str]:
     if len(statuses) == 1:
         return status_lines(*next(iter(statuses.items())))
     totals = [status.total for status in statuses.values()]
-    done = sum(total.done + total.failures for total in totals)
-    rows: list[tuple[str, ...]] = [
-        ("study", "trainings", "done", "running", "failed", "missing", "best error", "time left")
-    ]
-    for root, status in statuses.items():
-        total = status.total
-        counts = (total.trainings, total.done, total.running, total.failures, total.missing)
-        left = "-" if status.complete else duration(status.seconds_left)
-        rows.append((str(root), *map(str, counts), _percent(total.best_error_percent), left))
+    done = sum(total.recorded for total in totals)
+    columns = {"study": [str(root) for root in statuses]} | _counts(totals)
+    columns["time left"] = ["-" if one.complete else duration(one.seconds_left) for one in statuses.values()]
     lines = [f"{len(statuses)} studies: {done} of {sum(total.trainings for total in totals)} trainings have a record"]
-    lines += _aligned(rows)
+    lines += _aligned(columns)
     for root, status in statuses.items():
         lines += [f"{root}: {line}" for line in _problems(status)]
     return lines
@@ -65,23 +59,18 @@ def status_lines(root: Path, status: Status) -> list[str]:
     groups, total = (*status.groups, status.total), status.total
     shared = total.models > total.trainings
     unit = "trainings" if shared else "models"
-    lines = [f"{root}: {total.done + total.failures} of {total.trainings} {unit} have a record"]
+    lines = [f"{root}: {total.recorded} of {total.trainings} {unit} have a record"]
     if shared:
         lines.append(f"{total.models} models, {total.trainings} distinct: a network drawn twice is trained once")
-    columns = {
-        "space": [g.label for g in groups],
-        "models": [str(g.models) for g in groups],
-        "distinct": [str(g.trainings) for g in groups],
-        "done": [str(g.done) for g in groups],
-        "running": [str(g.running) for g in groups],
-        "failed": [str(g.failures) for g in groups],
-        "missing": [str(g.missing) for g in groups],
-        "best error": [_percent(g.best_error_percent) for g in groups],
-    }
-    if not shared:
-        del columns["distinct"]
-    lines += _aligned([tuple(columns), *zip(*columns.values(), strict=True)])
+    columns = {"space": [g.label for g in groups], "models": [str(g.models) for g in groups]} | _counts(groups)
+    if shared:
+        columns = {("distinct" if name == "trainings" else name): column for name, column in columns.items()}
+    else:
+        del columns["trainings"]
+    lines += _aligned(columns)
     lines += [search_line(group) for group in status.groups if group.proposals]
+    if total.stopped:
+        lines.append(f"stopped early: {total.stopped}, which saved {status.epochs_saved:,} of {status.epochs:,} epochs")
     lines += _problems(status)
     if (rate := status.models_per_hour) is not None:
         lines.append(
@@ -116,8 +105,25 @@ def search_line(group: Group) -> str:
     return f"{line}; of {asked:,} proposed settings rejected: {reasons or 'none'}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _counts(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """Columns of a table with a row per group; trainings stopped early have one where there are any."""
+    columns = {
+        "trainings": [str(group.trainings) for group in groups],
+        "done": [str(group.done) for group in groups],
+        "stopped": [str(group.stopped) for group in groups],
+        "running": [str(group.running) for group in groups],
+        "failed": [str(group.failures) for group in groups],
+        "missing": [str(group.missing) for group in groups],
+        "best error": [_percent(group.best_error_percent) for group in groups],
+    }
+    if not any(group.stopped for group in groups):
+        del columns["stopped"]
+    return columns
+
+
+def _aligned(columns: Mapping[str, Sequence[str]]) -> list[str]:
     """The rows of a table, the first column aligned to the left."""
+    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  " + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
@@ -169,13 +175,14 @@ class _Numbers(ProgressColumn):
 
 
 def numbers(statuses: Sequence[Status], *, with_time: bool = True) -> str:
-    """Format one line of progress of one or more studies: done, failed, total, time left, best error."""
+    """Format one line of progress of one or more studies: done, stopped, failed, total, time left, best error."""
     totals = [status.total for status in statuses]
+    stopped = f"{count} stopped, " if (count := sum(total.stopped for total in totals)) else ""
     best = min((total.best_error_percent for total in totals if total.best_error_percent is not None), default=None)
     seconds = [status.seconds_left for status in statuses if not status.complete]
     left = max(filter(None, seconds), default=None) if None not in seconds else None
     return (
-        f"{sum(total.done for total in totals)} done, {sum(total.failures for total in totals)} failed of "
+        f"{sum(total.done for total in totals)} done, {stopped}{sum(total.failures for total in totals)} failed of "
         f"{sum(total.trainings for total in totals)}{f', {duration(left)} left' if with_time and left else ''}, "
         f"best error {_percent(best)}"
     )
@@ -211,13 +218,17 @@ def live_view(statuses: Mapping[Path, Status]) -> RenderableType:
     A single study has a bar for each space, several have a bar each.
     """
     several = len(statuses) > 1
-    bars = terminal.table("study" if several else "space", "", "done", "failed", "of", "best error")
+    stopped = any(status.total.stopped for status in statuses.values())
+    bars = terminal.table(
+        "study" if several else "space", "", "done", *["stopped"] * stopped, "failed", "of", "best error"
+    )
     for root, status in statuses.items():
         for group in (status.total,) if several else (*status.groups, status.total):
             if group is status.total and not several:
                 bars.add_section()
-            bar = ProgressBar(total=group.trainings, completed=group.done + group.failures, width=30)
-            numbers = (str(group.done), str(group.failures), str(group.trainings), _percent(group.best_error_percent))
+            bar = ProgressBar(total=group.trainings, completed=group.recorded, width=30)
+            counts = [group.done, *[group.stopped] * stopped, group.failures, group.trainings]
+            numbers = (*map(str, counts), _percent(group.best_error_percent))
             bars.add_row(Text(str(root) if several else group.label), bar, *numbers)
     parts: list[RenderableType] = [Text(f"{root}: {_left(status)}", style="bold") for root, status in statuses.items()]
     parts.append(bars)
@@ -288,7 +299,7 @@ def _show_bar(readers: Sequence[StudyReader], console: Console, stop: threading.
         while True:
             last = stop.wait(REFRESH_SECONDS)
             statuses = [reader.read() for reader in readers]
-            done = sum(status.total.done + status.total.failures for status in statuses)
+            done = sum(status.total.recorded for status in statuses)
             progress.update(task, completed=done, numbers=numbers(statuses))
             if last:
                 return

@@ -34,6 +34,7 @@ from sweeps.trainer.stream import Stream
 log = logging.getLogger(__name__)
 
 OnEpoch = Callable[[Record], None]
+ShouldStop = Callable[[Record], bool]
 OnTrained = Callable[[nn.Module, Device], None]
 DEFAULT_DEVICE = DeviceConfig()
 
@@ -98,6 +99,7 @@ def train_network(
     checkpoint: Path | None = None,
     long_seconds: float = LONG_SECONDS,
     on_epoch: OnEpoch | None = None,
+    should_stop: ShouldStop | None = None,
     on_trained: OnTrained | None = None,
     initial: InitialWeights | None = None,
     world: World = ALONE,
@@ -120,6 +122,8 @@ def train_network(
         checkpoint: file to resume from, written after every epoch of a long run and never removed here.
         long_seconds: predicted training time from which checkpoints are written.
         on_epoch: called with the record so far after every epoch; its exceptions propagate.
+        should_stop: called with the record so far before every epoch but the first; True ends the training with status
+            "stopped". In a `world`, the first process decides.
         on_trained: called with the trained network and its device if the training succeeded; its exceptions propagate.
         initial: weights to start from instead of random ones.
         world: the processes that train this network together. All make the same call; the first writes the checkpoint.
@@ -152,14 +156,18 @@ def train_network(
             if scores and not saved:
                 training.measure_scores()
             while training.record.epochs_done < recipe.epochs:
+                if should_stop is not None and training.record.epochs_done:
+                    stops = world.is_first and should_stop(training.record)
+                    if any(world.gather(stops)):
+                        break
                 with convert_failures():
                     training.train_epoch(deadline)
                 if file and world.is_first and file.is_due(recipe.epochs, training.record):
                     file.save(training.state_dict(), training.record)
                 if on_epoch is not None:
                     on_epoch(training.record)
-            training.succeed()
-            if probe:
+            training.complete()
+            if probe and training.record.status == "ok":
                 training.probe_activations()
         except TrainingStopped as stopped:
             if stopped.__cause__ is not None:
@@ -246,14 +254,15 @@ class _Training:
         assert self._run is not None
         return self._run.state_dict()
 
-    def succeed(self) -> None:
-        """Complete the record with the error of the last epoch."""
+    def complete(self) -> None:
+        """Complete the record with the error of its last epoch, and the status "stopped" if further epochs remain."""
         self._finish()
         error, loss = self.record.epoch_validation_error_percent[-1], self.record.epoch_train_loss[-1]
         assert error is not None
         assert loss is not None
         collapsed = is_collapsed(error, loss, self._splits, self._recipe.label_smoothing)
-        self.record = replace(self.record, error_percent=error, collapsed=collapsed)
+        status: Outcome = "ok" if self.record.epochs_done == self._recipe.epochs else "stopped"
+        self.record = replace(self.record, status=status, error_percent=error, collapsed=collapsed)
 
     def probe_activations(self) -> None:
         """Add the activations of the trained network to the record."""

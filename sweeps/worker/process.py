@@ -37,6 +37,8 @@ from designspace.study import Record, Study, StudyModel, trainings
 from designspace.times import TimePredictor, load_constants
 from sweeps.data import ImageError
 from sweeps.stop import WORKERS_SIGNALS
+from sweeps.stopping import stopping_rule
+from sweeps.study.early_stopping import EarlyStopping
 from sweeps.study.predict import save_constants, start_measuring
 from sweeps.worker.task import ContextLost, Task, Trainer, find_trainer
 
@@ -140,6 +142,8 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
         connection.send(("unusable", _one_line(error)))
         return
     epochs = (study.config.get("recipe") or {}).get("epochs", 0)
+    rule = stopping_rule(study.config)
+    early_stopping = None if rule is None else EarlyStopping(study, rule, epochs)
     if predictor is not None:
         connection.send(("predictor", predictor))
     connection.send(("ready",))
@@ -155,8 +159,11 @@ def serve(connection: Connection, root: str, trainer: str, settings: dict[str, A
             if stop.is_set() and epochs_done < epochs and checkpoint.exists():
                 raise Stopped
 
+        def should_stop(errors: Sequence[float | None], model: StudyModel = model) -> bool:
+            return early_stopping is not None and early_stopping.should_stop(model, errors)
+
         try:
-            record = opened.train(Task(model, on_epoch, checkpoint, deadline, predicted))
+            record = opened.train(Task(model, on_epoch, checkpoint, should_stop, deadline, predicted))
             if predictor is None and (predictor := load_constants(study.paths.times, opened.measured_on)) is not None:
                 connection.send(("predictor", predictor))  # measured by another process in the meantime
                 predicted = predictor.training_seconds(model)

@@ -40,6 +40,8 @@ class Task:
             the study's.
         on_epoch: called after each epoch; its exceptions must propagate.
         checkpoint: file to write after an epoch, and to resume from in another process.
+        should_stop: called before every epoch but the first, also by a resumed training, with the validation error
+            after each epoch so far, in percent; True ends the training with status "stopped".
         deadline_seconds: time after which the training ends as "timeout"; None: no limit.
         predicted_seconds: predicted time; None if unknown.
     """
@@ -47,6 +49,7 @@ class Task:
     model: StudyModel
     on_epoch: OnEpoch
     checkpoint: Path
+    should_stop: Callable[[Sequence[float | None]], bool] = lambda errors: False
     deadline_seconds: float | None = None
     predicted_seconds: float | None = None
 
@@ -136,6 +139,7 @@ def open_trainer(config: Mapping[str, Any]) -> Trainer:
             new_record(spec, splits, own_recipe, task.model.seed),
             device_config=chosen,
             on_epoch=lambda record: task.on_epoch(record.epochs_done, record.epoch_validation_error_percent),
+            should_stop=lambda record: task.should_stop(record.epoch_validation_error_percent),
             deadline_seconds=task.deadline_seconds,
             checkpoint=task.checkpoint,
             long_seconds=config["checkpoint_seconds"],

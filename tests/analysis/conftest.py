@@ -102,21 +102,22 @@ def _record(model: dict[str, Any], status: str, rng: np.random.Generator, recipe
     better = advantage if model["space"].startswith("bottleneck") else 0.0
     error = 17 - better + 0.15 * abs(model["depth"] - 12) - 3 * math.log10(model["macs"] / 2e6) + rng.gamma(2.0, 1.0)
     error = round(float(error), 2)
-    ok = status == "ok"
+    ok, stopped = status == "ok", status == "stopped"
+    curve = (error + 6, error)
     return Record(
         **{name: model[name] for name in ("spec_id", "seed", "space", "index", "spec", "parameters")},
         **{name: model[name] for name in ("macs", "params", "acts", "depth")},
         recipe_id=recipe_id,
         data_id=DATA,
         status=status,
-        message="" if ok else f"{status} <script>alert(1)</script> after 1 epoch",
-        error_percent=error if ok else None,
+        message="" if ok or stopped else f"{status} <script>alert(1)</script> after 1 epoch",
+        error_percent=error if ok else curve[0] if stopped else None,
         epochs_done=2 if ok else 1,
-        updates=156,
+        updates=78 if stopped else 156,
         train_seconds=12.5,
         images_per_second=1600.0,
         epoch_train_loss=(1.2, 0.8),
-        epoch_validation_error_percent=(error + 6, error) if ok else (90.0,),
+        epoch_validation_error_percent=curve if ok else curve[:1] if stopped else (90.0,),
         device_name="made up",
         torch_version="0",
         dtype="float32",

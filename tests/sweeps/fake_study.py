@@ -29,8 +29,8 @@ def freeze(values: Mapping[str, Any], root: Path) -> Study:
     return sweeps.study.freeze.freeze(prepare(values, root))
 
 
-def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Study:
-    """Write a study folder of `count` fake models per space, with increasing cost."""
+def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",), **config: Any) -> Study:
+    """Write a study folder of `count` fake models per space, with increasing cost and further keys of its config."""
     models = [
         StudyModel(
             key=record_key(f"{space}{index:04d}", "recipe", "data", 0),
@@ -54,7 +54,7 @@ def make_study(root: Path, count: int, spaces: tuple[str, ...] = ("a",)) -> Stud
     lines = [model.to_line() for model in models]
     replace_file(paths.models, "".join(line + "\n" for line in lines))
     manifest = {
-        "config": {"n": count, "spaces": {space: {} for space in spaces}},
+        "config": {"n": count, "spaces": {space: {} for space in spaces}} | config,
         "recipe_id": "recipe",
         "data_id": "data",
         "models": len(lines),
@@ -73,7 +73,7 @@ def read_records(root: Path) -> list[Record]:
 
 def work(study: Study, trainer: str, *, processes: int = 1, attempts: int = 2, **options: Any) -> None:
     """Run one worker until the study is done."""
-    claims = Claims(study.paths.claims, "test", stale_seconds=options.pop("stale_seconds", 60))
+    claims = Claims(study.paths.claims, options.pop("worker", "test"), stale_seconds=options.pop("stale_seconds", 60))
     Worker(study, claims, trainer=trainer, processes=processes, attempts=attempts, **options).run()
 
 
@@ -275,6 +275,32 @@ def open_hanging(config: Mapping[str, Any]) -> Trainer:
         if model.index == 0:
             time.sleep(600)
         return _trained(model)
+
+    return Trainer(train)
+
+
+def fake_curve(model: StudyModel, epochs: int) -> tuple[float, ...]:
+    """Errors that decrease with the epochs, are lower by 1 for each lower index, and by 20 in space a."""
+    return tuple(20.0 * (model.space != "a") + model.index + 30 / epoch for epoch in range(1, epochs + 1))
+
+
+def open_curves(config: Mapping[str, Any]) -> Trainer:
+    """Errors of `fake_curve`; a checkpoint after each epoch, and models may be stopped early."""
+    epochs = config["recipe"]["epochs"]
+
+    def train(task: Task) -> Record:
+        model, checkpoint = task.model, task.checkpoint
+        done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
+        while done < epochs and not (done and task.should_stop(fake_curve(model, done))):
+            _log(config, model)
+            done += 1
+            checkpoint.parent.mkdir(exist_ok=True)
+            replace_file(checkpoint, json.dumps(done))
+            task.on_epoch(done, fake_curve(model, done))
+        errors, status = fake_curve(model, done), "ok" if done == epochs else "stopped"
+        return _record(
+            status, error_percent=errors[-1], epochs_done=done, epoch_validation_error_percent=errors, started_at=now()
+        )
 
     return Trainer(train)
 

@@ -136,6 +136,8 @@ def main(folder: Path) -> None:
         "layout": layout(lambda: build_network(SPEC)),
         "layout that fits": layout(TooLargeInChannelsLast if world.rank == 1 else lambda: build_network(SPEC)),
         "diverged": trained(world, diverging)[0],
+        "stopped": trained(world, should_stop=lambda record: world.is_first)[0],
+        "not stopped": trained(world, should_stop=lambda record: not world.is_first)[0],
         "late": trained(world, deadline_seconds=0.0 if world.rank == 1 else 1000.0)[0],
         "batch": error_of(lambda: trained(world, recipe=RECIPE.model_copy(update={"batch_size": 31}))),
         "raises": error_of(raises),

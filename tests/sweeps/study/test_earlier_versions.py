@@ -40,6 +40,11 @@ def test_a_study_of_an_earlier_version_is_read_unchanged(folder: Path) -> None:
     assert frame["error_percent"].tolist() == [records[model.key].error_percent for model in study.models]
 
 
+def test_a_study_without_early_stopping_cannot_get_it_later(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"undo these changes: .*stopping\.rule: absent -> asha"):
+        freeze(compose([*SETTINGS, "n=3", "recipe.epochs=2", "stopping=asha"]).values, folder)
+
+
 def test_the_same_command_finds_nothing_to_do_and_n_grows(folder: Path) -> None:
     before = Study.open(folder)
     assert freeze(compose([*SETTINGS, "n=3"]).values, folder).models_to_train() == []

@@ -241,3 +241,34 @@ def test_a_resumed_training_with_an_average_mixing_and_a_policy_is_bit_identical
     resumed = train(splits, tmp_path / "file", recipe=recipe, on_trained=keep)
     assert curves(resumed) == curves(whole)
     assert all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
+
+
+def test_a_training_stopped_early_has_the_error_of_its_last_epoch(splits: Splits, tmp_path: Path) -> None:
+    complete, trained = train(splits), []
+    stopped = train(
+        splits,
+        tmp_path / "file",
+        should_stop=lambda record: record.epochs_done == 2,
+        on_trained=lambda *_: trained.append(_),
+        probe=True,
+    )
+    assert (complete.status, stopped.status, stopped.epochs_done) == ("ok", "stopped", 2)
+    assert stopped.epoch_validation_error_percent == complete.epoch_validation_error_percent[:2]
+    assert stopped.error_percent == stopped.epoch_validation_error_percent[-1]
+    assert stopped.updates == complete.updates * 2 // 3
+    assert trained == []
+    assert stopped.block_channels == ()  # the probe measures trained networks
+
+
+def test_a_resumed_training_may_stop_before_its_next_epoch(splits: Splits, tmp_path: Path) -> None:
+    file, asked = tmp_path / "file", []
+    train_until_killed(splits, file, epochs=1)
+
+    def should_stop(record: Record) -> bool:
+        asked.append(record.epochs_done)
+        return record.epochs_done == 2
+
+    assert train(splits, file, should_stop=lambda record: True).epochs_done == 1
+    assert train(splits, file, should_stop=should_stop).epochs_done == 2
+    assert train(splits, file, should_stop=lambda record: False).status == "ok"  # continues from the last checkpoint
+    assert asked == [1, 2]

@@ -146,6 +146,12 @@ def test_divergence_or_timeout_of_one_process_stops_all(results: list[dict[str, 
     assert {(process["late"].status, process["late"].updates) for process in results} == {("timeout", 1)}
 
 
+def test_the_first_process_stops_a_training_early_in_all_processes(results: list[dict[str, Any]]) -> None:
+    for rank in results:
+        assert (rank["stopped"].status, rank["stopped"].epochs_done) == ("stopped", 1)
+        assert (rank["not stopped"].status, rank["not stopped"].epochs_done) == ("ok", 2)
+
+
 def test_a_user_error_in_one_process_ends_all_with_one_message(results: list[dict[str, Any]]) -> None:
     batch = "recipe.batch_size = 31: must be a multiple of 3, the number of processes, and at least 6"
     ends = "SystemExit: 2"

@@ -203,7 +203,7 @@ def test_concurrent_drivers_that_retry_failures(tmp_path):
     for model in study.models:
         study.write_record(model, Record(model.spec_id, "recipe", "data", 0, "crashed"))
     with ThreadPoolExecutor(2) as drivers:
-        for done in [drivers.submit(Study.open(study.paths.root).set_aside_failed, ["crashed"]) for _ in range(2)]:
+        for done in [drivers.submit(Study.open(study.paths.root).set_aside_with, ["crashed"]) for _ in range(2)]:
             done.result()
     assert not study.recorded_keys()
     assert len(list(study.paths.set_aside.iterdir())) == 300
