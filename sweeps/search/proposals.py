@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from designspace.distributions import Distribution
 from designspace.spaces import DesignSpace, Rejection, space_from_config
-from designspace.study import Proposal, Study, StudyModel
+from designspace.study import STOPPED, Proposal, Study, StudyModel
 from sweeps.config import TrainingConfig
 from sweeps.search.strategies import Strategy, open_strategy
 from sweeps.search.surrogate import SpacePool
@@ -113,11 +113,14 @@ class Proposer:
         return models_of({**row, "index": index}, label, self._recipe, data_id, seeds, proposed_by)
 
     def outcomes(self, study: Study, keys: set[str]) -> Mapping[str, float | None]:
-        """Errors in percent by key of the trainings that ended, None for those that failed."""
+        """Errors in percent by key of the trainings that ended, None for those that failed.
+
+        A training that was stopped early has the error of its last epoch, as the rule judged it.
+        """
         new = (keys & study.recorded_keys()) - self._errors.keys()
         records, _ = study.read_records(new)
         for key, record in records.items():
-            self._errors[key] = record.error_percent if record.status == "ok" else None
+            self._errors[key] = record.error_percent if record.status in ("ok", STOPPED) else None
         return self._errors
 
 
