@@ -379,11 +379,12 @@ def plan_lines(composed: Composed) -> list[str]:
     seconds = [predictor.training_seconds(model) for model in left]
     at_once = processes * len(composed.workers)
     total, longest = sum(seconds), max(seconds)
+    early = " without early stopping" if config.stopping is not None else ""
     off = "" if predictor.relative_error is None else f", typical error {predictor.relative_error:.0%}"
     return [
         *lines,
         f"one training: {duration(min(seconds))} to {duration(longest)} on {predictor.device} ({source}{off})",
-        f"all {len(left)} trainings: {duration(total)} of one training process",
+        f"all {len(left)} trainings{early}: {duration(total)} of one training process",
         f"with {at_once} processes ({len(composed.workers)} x {processes}), each on such a device: "
         f"about {duration(max(longest, total / at_once))}; nothing was written",
     ]

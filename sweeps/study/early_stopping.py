@@ -10,7 +10,7 @@ from designspace.claims import claimed_keys, read_claim
 from designspace.study import Study, StudyModel
 from sweeps.stopping import Rule
 
-LISTING_SHARE = 0.05
+READING_SHARE = 0.05
 """Largest fraction of the time spent on listing and reading records and claims."""
 
 
@@ -30,9 +30,7 @@ class EarlyStopping:
         self._study = study
         self._rule = rule
         self._epochs = epochs
-        self._spaces: dict[str, set[str]] = {}
-        for model in study.models:
-            self._spaces.setdefault(model.key, set()).add(model.space)
+        self._keys: dict[str, set[str]] = {}  # by space
         self._recorded: dict[str, tuple[float, ...]] = {}
         self._running: dict[str, tuple[float, ...]] = {}
         self._next_reading = 0.0
@@ -49,16 +47,17 @@ class EarlyStopping:
             return False
         self._read()
         curves: Mapping[str, tuple[float, ...]] = self._running | self._recorded
-        others = [
-            curve for key, curve in curves.items() if key != model.key and model.space in self._spaces.get(key, ())
-        ]
-        return self._rule.stops(own, others)
+        others = self._keys.get(model.space, set()) - {model.key}
+        return self._rule.stops(own, [curves[key] for key in others if key in curves])
 
     def _read(self) -> None:
         """Read new records, and the claims, of all models; not so often that it takes much of the time."""
         began = time.monotonic()
         if began < self._next_reading:
             return
+        self._keys = {}
+        for model in self._study.models:
+            self._keys.setdefault(model.space, set()).add(model.key)
         recorded = self._study.recorded_keys()
         records, _ = self._study.read_records(recorded - self._recorded.keys())  # a damaged one is read again
         self._recorded = {key: curve for key, curve in self._recorded.items() if key in recorded}
@@ -69,7 +68,7 @@ class EarlyStopping:
                 if (claim := read_claim(self._study.paths.claims / key)) is not None:
                     self._running[key] = claim.errors
         ended = time.monotonic()
-        self._next_reading = ended + (ended - began) / LISTING_SHARE
+        self._next_reading = ended + (ended - began) / READING_SHARE
 
 
 def _numbers(errors: Sequence[float | None]) -> tuple[float, ...]:

@@ -52,8 +52,8 @@ def test_a_failed_model_counts_with_the_worst_error_of_the_common_epoch():
     resolved = apply_failure_policy(FRAME)
     assert (resolved.failures, resolved.filled_with) == ({"diverged": 1}, 30.0)
     assert resolved.sentence == (
-        "Of 5 trainings, 1 failed (1 diverged) and counts with an error of 30.00 % (policy worst). 2 of 4 trainings were "
-        "stopped early, so all errors are those after epoch 1 of 4, the last that every training reached."
+        "Of 5 trainings, 1 failed (1 diverged) and counts with an error of 30.00 % (policy worst). 2 of 4 trainings "
+        "were stopped early, so all errors are those after epoch 1 of 4, the last that every training reached."
     )
 
 
