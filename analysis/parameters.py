@@ -173,7 +173,7 @@ def rank_trend(values: ArrayLike, errors: ArrayLike, *, confidence: float = 0.95
         return RankTrend(np.nan, np.nan, np.nan, np.nan, n)
     test = stats.spearmanr(x, e)
     rho = float(test.statistic)
-    z = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
+    z = _fisher(rho)
     half = stats.norm.ppf(0.5 + confidence / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
     return RankTrend(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), float(test.pvalue), n)
 
@@ -193,14 +193,20 @@ def correlation_difference(
     """
     columns = np.array([a, b, y], dtype=float)
     n = columns.shape[1]
-    z_a, z_b = np.arctanh(_correlations(columns[..., None]))[:, 0]
+    z_a, z_b = _fisher(_correlations(columns[..., None]))[:, 0]
     omitted = np.stack([np.delete(columns, i, axis=1) for i in range(n)], axis=-1)
-    left_out = np.arctanh(_correlations(omitted))
+    left_out = _fisher(_correlations(omitted))
     differences = left_out[0] - left_out[1]
     error = np.sqrt((n - 1) * differences.var())
     half = float(stats.t.isf((1 - confidence) / 2, n - 3) * error)
     estimate = float(z_a - z_b)
     return estimate, estimate - half, estimate + half
+
+
+def _fisher(r: ArrayLike) -> NDArray[np.float64]:
+    """Fisher's z, finite for perfect correlations."""
+    z: NDArray[np.float64] = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+    return z
 
 
 def _correlations(columns: NDArray[np.float64]) -> NDArray[np.float64]:

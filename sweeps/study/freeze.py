@@ -58,7 +58,13 @@ FREE_OF_DATA = ("root", "workers", "max_pixels")
 EARLIER = {"duplicates": "drop"}
 """Values of the keys that manifests of earlier versions lack."""
 
-SEARCH_PACKAGES = {"tpe": ("optuna",), "nsga2": ("optuna",), "cmaes": ("optuna", "cmaes"), "surrogate": ("optuna",), "random": ()}
+SEARCH_PACKAGES = {
+    "tpe": ("optuna",),
+    "nsga2": ("optuna",),
+    "cmaes": ("optuna", "cmaes"),
+    "surrogate": ("optuna",),
+    "random": (),
+}
 """Libraries of each search strategy."""
 
 PACKAGES = ("cnn-designspace", "torch", "numpy", "scikit-learn", "pydantic", "hydra-core", "omegaconf")
