@@ -53,10 +53,6 @@ def per_space(
 FRACTION = 0.25
 
 
-LARGEST_CORRELATION = 1 - 1e-12
-"""Limit of correlations on Fisher's scale, where 1 is infinite."""
-
-
 @dataclass(frozen=True)
 class BestRange:
     """Range of a parameter's most likely best values.
@@ -177,7 +173,7 @@ def rank_trend(values: ArrayLike, errors: ArrayLike, *, confidence: float = 0.95
         return RankTrend(np.nan, np.nan, np.nan, np.nan, n)
     test = stats.spearmanr(x, e)
     rho = float(test.statistic)
-    z = np.arctanh(np.clip(rho, -LARGEST_CORRELATION, LARGEST_CORRELATION))
+    z = _fisher(rho)
     half = stats.norm.ppf(0.5 + confidence / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
     return RankTrend(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), float(test.pvalue), n)
 
@@ -197,9 +193,9 @@ def correlation_difference(
     """
     columns = np.array([a, b, y], dtype=float)
     n = columns.shape[1]
-    z_a, z_b = np.arctanh(_correlations(columns[..., None]))[:, 0]
+    z_a, z_b = _fisher(_correlations(columns[..., None]))[:, 0]
     omitted = np.stack([np.delete(columns, i, axis=1) for i in range(n)], axis=-1)
-    left_out = np.arctanh(_correlations(omitted))
+    left_out = _fisher(_correlations(omitted))
     differences = left_out[0] - left_out[1]
     error = np.sqrt((n - 1) * differences.var())
     half = float(stats.t.isf((1 - confidence) / 2, n - 3) * error)
@@ -207,12 +203,18 @@ def correlation_difference(
     return estimate, estimate - half, estimate + half
 
 
+def _fisher(r: ArrayLike) -> NDArray[np.float64]:
+    """Fisher's z, finite for perfect correlations."""
+    z: NDArray[np.float64] = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+    return z
+
+
 def _correlations(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Correlations of columns 0 and 1 with column 2, shape (3, N, samples) to (2, samples)."""
     centered = columns - columns.mean(axis=1, keepdims=True)
     norms = np.sqrt((centered**2).sum(axis=1))
     r: NDArray[np.float64] = (centered[:2] * centered[2]).sum(axis=1) / (norms[:2] * norms[2])
-    return np.clip(r, -LARGEST_CORRELATION, LARGEST_CORRELATION)
+    return r
 
 
 def trend(values: ArrayLike, errors: ArrayLike, *, groups: int | None = None, confidence: float = 0.95) -> pd.DataFrame:

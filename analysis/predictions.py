@@ -84,14 +84,15 @@ def predict_table(
 
 
 def _space(table: Trainings, space: str) -> tuple[DesignSpace, int] | None:
-    """The design space with a label, and the seed of its draws; None if it is unknown."""
+    """The design space with a label, and the seed of its draws; None if it is unknown.
+
+    The manifests of earlier versions lack the template of a space.
+    """
     part = replace(table, frame=table.frame[table.frame["space"] == space])
-    design = source_space(part)
-    if design is None:
-        return None
     study = part.frame["study"].iloc[0]
     manifest = next(source.manifest for source in table.sources if source.name == study)
-    return design, int(manifest["config"].get("seed") or 0)
+    design = source_space(part) if manifest.get("spaces") else None
+    return None if design is None else (design, int(manifest["config"].get("seed") or 0))
 
 
 def _sentence(validation: Validation) -> str:

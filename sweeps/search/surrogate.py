@@ -160,7 +160,7 @@ class SurrogateStrategy(OptunaStrategy):
 
     def _predict(self, results: Sequence[FrozenTrial]) -> np.ndarray:
         """The objectives of the candidates, shape (objectives, N), scaled to [0, 1] by the results."""
-        settings = [trial.params for trial in results]
+        settings = [{name: self._value(name, trial.params[name]) for name in self._domains} for trial in results]
         columns = {name: np.array([setting[name] for setting in settings]) for name in self._domains}
         columns = {**self._pool.features(settings), **columns}
         objectives = np.array([trial.values for trial in results]).T
