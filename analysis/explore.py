@@ -29,7 +29,7 @@ def explore_html(
     *,
     parameters: Sequence[str] = (),
     complexity: Sequence[str] = ("macs", "params", "acts"),
-    categories: Sequence[str] = ("space", "status", "study"),
+    categories: Sequence[str] = ("space", "status", "study", "proposed_by"),
     labels: Mapping[str, str] | None = None,
     colors: Mapping[str, str] | None = None,
     folders: Mapping[str, str] | None = None,

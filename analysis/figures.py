@@ -22,6 +22,7 @@ from analysis.formatting import interval
 from analysis.headline import leading_spaces
 from analysis.parameters import MIN_EXPLAINED
 from analysis.plots.style import FONT, MIN_FOR_INTERVAL, WIDTH, group_styles
+from analysis.search import Efficiency
 from analysis.select import thin_models
 from analysis.sentences import context, matched_pairs
 from analysis.training import RELIABLE
@@ -188,6 +189,8 @@ def space_figures(findings: Findings) -> Iterator[ReportFigure]:
         caption += " A band ends where the models give no bound."
     if without:
         caption += f" No band for {', '.join(without)}: too few models."
+    if findings.search is not None:
+        yield from _searches(findings, findings.search)
     yield ReportFigure(
         "search",
         "random_search",
@@ -195,6 +198,25 @@ def space_figures(findings: Findings) -> Iterator[ReportFigure]:
         caption,
         _single(findings, lambda ax: plots.plot_random_search(spaces.search, order=order, ax=ax)),
     )
+
+
+def _searches(findings: Findings, search: Efficiency) -> Iterator[ReportFigure]:
+    order = list(dict.fromkeys(search.curves["strategy"]))
+    spaces = search.curves["space"].unique()
+    for number, space in enumerate(spaces, start=1):
+        curves, reference = (part[part["space"] == space] for part in (search.curves, search.reference))
+        caption = (
+            "Smallest error so far by number of trained models, in the order of the proposals. Gray: median of random "
+            f"search, estimated from {int(reference['n'].iloc[0])} random draws, with its 95 % band as far as the "
+            "draws give one."
+        )
+        yield ReportFigure(
+            "search",
+            f"search-{number}" if len(spaces) > 1 else "search",
+            f"Search in {space}",
+            caption,
+            _single(findings, lambda ax, c=curves, r=reference: plots.plot_search(c, r, order=order, ax=ax)),
+        )
 
 
 def _forest(findings: Findings) -> pd.DataFrame:

@@ -42,6 +42,7 @@ from analysis.rows import (
     planned_epochs,
     validation_size,
 )
+from analysis.search import Efficiency, search_efficiency
 from analysis.select import pareto_front, select_best
 from analysis.training import (
     DepthNoise,
@@ -192,6 +193,7 @@ class Findings:
         sampling: one row per study and space: asked, drawn, kept, acceptance, distinct, duplicates
             (`designspace.population.SamplingReport`), and the number of rejections by constraint.
         refinement: `refine_space` of a single space; None with several spaces or too few models.
+        search: `search_efficiency`; None without trained proposals.
     """
 
     table: Trainings
@@ -209,6 +211,7 @@ class Findings:
     failures: pd.DataFrame
     sampling: pd.DataFrame
     refinement: Refinement | None
+    search: Efficiency | None
 
     @property
     def error(self) -> str:
@@ -273,6 +276,7 @@ def find(
         failures=_failures(table.frame[table.frame["status"] != STOPPED]),
         sampling=_sampling(table.sources),
         refinement=_refinement(models, table.parameters, match),
+        search=search_efficiency(table.frame, policy) if len(resolved.proposals) else None,
     )
 
 

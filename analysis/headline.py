@@ -56,6 +56,13 @@ def headline(findings: Findings) -> Headline:
     if len(names) == 1:
         row = summary.iloc[0]
         answer = f"Median error {row['median']:.2f} %, best {row['min']:.2f} %"
+        if findings.search is not None:
+            best = findings.selection.best["error_percent"].iloc[0]
+            answer = f"Median error {row['median']:.2f} %, best {best:.2f} %"
+            detail = (
+                f"The median is that of the {row['n']} random draws. The best is that of all models, with proposals."
+            )
+            return Headline(names[0], answer, detail)
         return Headline(names[0], answer, f"Three quarters of the models are below {row['three_quarters']:.2f} %.")
     pairs = matched_pairs(findings.spaces.comparison)
     question = " vs. ".join(names) if len(names) == 2 else f"{len(names)} spaces"
@@ -160,7 +167,8 @@ def badges(findings: Findings) -> list[Badge]:
         found.append(Badge("Failed models", text))
     fewest = spaces.summary.nsmallest(1, "n").iloc[0]
     if fewest["n"] < RECOMMENDED_MODELS:
-        count = "1 model" if fewest["n"] == 1 else f"{fewest['n']} models"
+        what = "model" if findings.search is None else "random draw"
+        count = f"1 {what}" if fewest["n"] == 1 else f"{fewest['n']} {what}s"
         text = f"{fewest['space']} has only {count}. At least {RECOMMENDED_MODELS} are recommended (arXiv 1905.13214)."
         found.append(Badge("Few models", text))
     updates = models.get("updates", pd.Series(dtype=float)).median()
@@ -202,6 +210,8 @@ def _models_card(findings: Findings) -> Card:
     each = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
     notes = [f"{each} in each of {len(sizes)} spaces" if len(sizes) > 1 else "in one space"]
     notes += [f"{failed:,} failed"] if failed else []
+    proposals = len(findings.trained) - len(models)
+    notes += [f"{proposals:,} more proposed by a search"] if proposals else []
     return Card("Models trained", f"{len(models):,}", ", ".join(notes))
 
 

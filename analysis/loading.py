@@ -26,8 +26,9 @@ def load(
             either with .gz, .parquet, .json of NDS or pycls); data frames.
         columns: column map of files and data frames, name to expression, such as {"error": "100 - acc", "space":
             "arch"}. Names are error (percent), name, space, macs, params, acts, latency_ms, depth, seed, index, status,
-            message, recipe_id, data_id, proposed_by, widths (of blocks; of stages with depths), error_1, error_2, … (one
-            per seed); any other name becomes a parameter. Expressions consist of numbers, columns, + - * / and parentheses.
+            message, recipe_id, data_id, proposed_by, widths (of blocks; of stages with depths), error_1, error_2, …
+            (one per seed); any other name becomes a parameter. Expressions consist of numbers, columns, + - * / and
+            parentheses.
         latency: name of the condition, or its beginning, for the column latency_ms of studies with measured latencies;
             by default the one with the most networks.
 

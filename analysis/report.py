@@ -136,8 +136,9 @@ def _title(findings: Findings) -> str:
 
 def _explorer(findings: Findings) -> Markup:
     styles = group_styles(findings.trained["space"].astype(str), findings.table.space_order)
+    origin = findings.trained["proposed_by"].replace("", "random draw")
     return explore_html(
-        findings.trained,
+        findings.trained.assign(proposed_by=origin),
         parameters=[*findings.table.parameters, *(["fit_error"] if "fit_error" in findings.parameters.names else [])],
         complexity=costs(findings.trained),
         labels=display.LABELS,
@@ -182,6 +183,7 @@ def _tables(findings: Findings) -> list[ReportTable]:
         ReportTable("spaces", display.spaces_table(findings.spaces.summary), findings.spaces.summary),
         ReportTable("comparison", display.comparison_table(comparison), comparison),
         ReportTable("ranges", display.ranges_table(parameters.ranges, parameters.correlations), ranges),
+        *_searches(findings),
         ReportTable("regimes", display.regimes_table(regimes.best), regimes.best),
         ReportTable("regime_trends", display.powers_table(regimes.trends, "regimes"), regimes.trends),
         ReportTable("exponents", display.powers_table(regimes.exponents, "models"), regimes.exponents),
@@ -191,6 +193,12 @@ def _tables(findings: Findings) -> list[ReportTable]:
         ReportTable("failures", findings.failures, findings.failures),
         ReportTable("sampling", display.sampling_table(findings.sampling), findings.sampling),
     ]
+
+
+def _searches(findings: Findings) -> list[ReportTable]:
+    if findings.search is None:
+        return []
+    return [ReportTable("search", display.search_table(findings.search.summary), findings.search.summary)]
 
 
 def _restrictions(findings: Findings) -> list[ReportTable]:

@@ -246,9 +246,10 @@ class Resolved:
         if self.proposals.empty:
             return ""
         models = self.proposals.drop_duplicates([name for name in ("study", *MODEL) if name in self.proposals])
-        parts = []
-        for space, part in models.groupby(models.get("space", lambda _: "the space"), sort=False):
-            parts.append(f"{len(part):,} of {space} ({', '.join(part['proposed_by'].unique())})")
+        parts = [
+            f"{len(part):,} of {space} ({', '.join(part['proposed_by'].unique())})"
+            for space, part in models.groupby("space", sort=False)
+        ]
         were = "model was" if len(models) == 1 else "models were"
         return (
             f"{len(models):,} more {were} proposed by a search and {is_are(len(models))} not a sample of the space, "

@@ -121,10 +121,13 @@ def random_draws(frame: pd.DataFrame, failures: FailurePolicy | str = "worst") -
     Returns:
         Columns `space` and `error_percent`, one row per draw.
     """
-    is_random = frame["proposed_by"].fillna("").isin(["", RANDOM])
-    models = _models(apply_failure_policy(frame[is_random].assign(proposed_by=""), failures).frame)
-    named = models["stream"].notna()
-    repeated = named & models.duplicated(["space", "stream", "index"])
+    names = frame["proposed_by"].fillna("")
+    draws = frame[names.isin(["", RANDOM])].assign(proposed_by="", proposed=names == RANDOM)
+    trained = apply_failure_policy(draws, failures).frame
+    models = _models(trained.assign(proposed_by=np.where(trained["proposed"], RANDOM, "")))
+    # Studies with one seed have the same random draws, of which the proposals are the next ones.
+    models = models.sort_values("proposed", kind="stable")
+    repeated = models["proposed"] & models["stream"].notna() & models.duplicated(["space", "stream", "spec_id"])
     return models.loc[~repeated, ["space", "error_percent"]].reset_index(drop=True)
 
 
@@ -169,7 +172,8 @@ def _models(trained: pd.DataFrame) -> pd.DataFrame:
     """One row per model of each study, with the mean error over its seeds, and the random stream of its draw."""
     named = trained.assign(proposed_by=trained["proposed_by"].fillna(""))
     grouped = named.groupby(["space", "study", "index", "proposed_by"], sort=False)
-    models = grouped.agg(error_percent=("error_percent", "mean"), draw_id=("draw_id", "first")).reset_index()
+    first = {name: (name, "first") for name in ("draw_id", "spec_id")}
+    models = grouped.agg(error_percent=("error_percent", "mean"), **first).reset_index()
     stream = models["draw_id"].map(lambda draw: draw.rpartition("/")[0] if isinstance(draw, str) else None)
     return models.assign(stream=stream, proposed=models["proposed_by"] != "")
 
@@ -184,7 +188,7 @@ def compare_with_random(best: ArrayLike, proposals: ArrayLike, draws: ArrayLike,
         models: number of models of each run, random draws included.
 
     Returns:
-        `needed`, `needed_lower`, `chance`, `chance_upper`, `better`, `p_value` of SEARCH_COLUMNS; the p-value is not adjusted.
+        `needed`, `needed_lower`, `chance`, `chance_upper`, `better` and `p_value` of SEARCH_COLUMNS, not adjusted.
     """
     final, errors = np.sort(np.asarray(best, dtype=float)), np.asarray(draws, dtype=float)
     middle = len(final) // 2  # the median over the runs, or the worse of the two in the middle

@@ -20,6 +20,7 @@ from analysis.recipes import MARGIN
 from analysis.refine import VERDICTS, Refinement, Step
 from analysis.rows import Source
 from analysis.scores import BETTER, WORSE
+from analysis.search import search_sentences
 from analysis.training import RELIABLE, cheapest_epoch
 
 FOLLOWS_RULE = 0.01
@@ -172,7 +173,10 @@ def pair_sentence(row: pd.Series) -> str:
 def section_sentences(findings: Findings) -> dict[str, list[str]]:
     """Sentences of each section of the report."""
     return {
-        "search": _search(findings),
+        "search": [
+            *([] if findings.search is None else search_sentences(findings.search.summary)),
+            *_search(findings),
+        ],
         "parameters": [*_importance(findings), *latency_sentences(findings.parameters.latency)],
         "widths": _structures(findings),
         "regimes": _regimes(findings),

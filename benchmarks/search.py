@@ -47,7 +47,7 @@ LAYERS, OPERATIONS = 8, 3
 BUDGET, START, REPETITIONS = 200, 20, 30
 MODELS = (25, 50, 100, 200)
 """Numbers of models in the table of the page."""
-FRONT = ("tpe", "nsga2", "random")
+FRONT = ("tpe", "nsga2", "surrogate", "random")
 """Strategies for two objectives."""
 WORKERS = 4
 """Networks in training at once, in the runs with parallel workers."""
@@ -337,17 +337,17 @@ def write_page(folder: Path) -> None:
         "![Efficiency](efficiency.svg)",
         "*Error of the selected network by number of trained models: median and quartiles over 30 repetitions. Gray: "
         "median of random search and the range of 95 % of random searches.*",
-        "Regret is the error of the selected network minus that of the best network of the table, in points: median over "
-        f"{REPETITIONS} repetitions with its 95 % interval. Last column: repetitions with a smaller regret than the "
-        f"median of random search. **Bold**: different from random search (sign test, {100 * LEVEL:g} % level, Holm's "
+        "Regret is the error of the selected network minus that of the best network of the table, in points: median "
+        f"over {REPETITIONS} repetitions with its 95 % interval. Last column: repetitions with a smaller regret than "
+        f"the median of random search. **Bold**: different from random search (sign test, {100 * LEVEL:g} % level, Holm's "
         "adjustment over all cells).",
         _regret_table(stored),
         "Models that random search needs for the median regret of each strategy, with the ends of the interval:",
         _needed_table(stored),
         "### Two objectives",
         "Hypervolume of error and multiply-adds of the networks on the front that a search saw, judged by their mean "
-        f"errors, relative to the front of the whole table: median over {REPETITIONS} repetitions with its 95 % interval. "
-        f"The reference point is an error of {WORST:.0f} % and the multiply-adds of the largest network.",
+        f"errors, relative to the front of the whole table: median over {REPETITIONS} repetitions with its 95 % "
+        f"interval. The reference point is an error of {WORST:.0f} % and the multiply-adds of the largest network.",
         _hypervolume_table(stored),
         "![Hypervolume](hypervolume.svg)",
         *_trained_section(stored, folder),
@@ -358,15 +358,15 @@ def write_page(folder: Path) -> None:
 
 
 PROTOCOL = f"""The table has {OPERATIONS**LAYERS:,} networks with three trainings each on CIFAR-10
-([Su et al. 2021](https://arxiv.org/abs/2103.11922)). Each of {LAYERS} layers is the identity or an inverted bottleneck with
-expansion 3 or 6.
+([Su et al. 2021](https://arxiv.org/abs/2103.11922)). Each of {LAYERS} layers is the identity or an inverted
+bottleneck with expansion 3 or 6.
 
 - A run trains {BUDGET} different networks, of which the first {START} are random draws. Repetitions differ in the seed.
 - A search sees the error of one of the three trainings, drawn at random for each network.
 - The network with the smallest error that the search saw is selected. It is judged by the mean error of its three
   trainings, which removes most of the luck of a single one.
-- A proposal that was trained before costs nothing: the search gets its known error. After {ASKS} of these, the next random
-  draw is trained.
+- A proposal that was trained before costs nothing: the search gets its known error. After {ASKS} of these, the next
+  random draw is trained.
 - The operations are categorical. CMA-ES draws categorical parameters at random, so it gets them as numbers, ordered by
   size.
 - With {WORKERS} workers, a result arrives {WORKERS - 1} proposals late.

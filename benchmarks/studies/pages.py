@@ -221,8 +221,8 @@ def write_overview(root: Path) -> None:
         "run, the findings with simultaneous intervals, and the command.",
         markdown_table(("study", "question", "verdict", "claims"), rows),
         RULE,
-        "[Search within a space](search/README.md) compares search strategies with random search, on a table of trained "
-        "networks and in training.",
+        "[Search within a space](search/README.md) compares search strategies with random search, on a table of "
+        "trained networks and in training.",
     ]
     replace_file(root / PAGE, "\n\n".join(text) + "\n")
 

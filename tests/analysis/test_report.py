@@ -345,7 +345,14 @@ def test_plots_return_the_given_axes(findings):
         lambda ax: plots.plot_learning_curves(findings.training.curves, ax=ax),
         lambda ax: plots.plot_rank_agreement(findings.training.epochs, ax=ax),
     ]
-    of_other_tests = {"plot_embedding", "plot_kept", "plot_manifold", "plot_recipes", "plot_restrictions"}
+    of_other_tests = {
+        "plot_embedding",
+        "plot_kept",
+        "plot_manifold",
+        "plot_recipes",
+        "plot_restrictions",
+        "plot_search",
+    }
     assert len(draws) == len(set(plots.__all__) - of_other_tests)
     for draw in draws:
         ax = Figure().subplots()

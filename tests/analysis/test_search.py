@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis import load, search_efficiency, search_runs
-from analysis.search import LEVEL, compare_with_random, search_sentences
+from analysis.search import LEVEL, compare_with_random, random_draws, search_sentences
 
 ONE = {"bottleneck": (1.0, (2e6, 20e6))}
 
@@ -102,6 +102,13 @@ def test_random_proposals_are_random_draws(tmp_path, make_study):
     assert efficiency.curves["strategy"].unique().tolist() == ["random"]
 
 
+def test_studies_with_one_seed_have_the_same_random_draws(tmp_path, make_study):
+    make_study(tmp_path / "a", n=10, spaces=ONE, search="random", budget=30)
+    make_study(tmp_path / "b", n=10, spaces=ONE, search="random", budget=20)
+    make_study(tmp_path / "c", n=10, seed=1, spaces=ONE, search="tpe", budget=20)
+    assert len(random_draws(load(tmp_path / "a", tmp_path / "b", tmp_path / "c").frame)) == 40
+
+
 def test_the_chance_of_random_search_is_that_of_the_best_of_m_draws():
     # Errors 1 to 100 %: a tenth of the space has an error of at most 10 %.
     draws = pd.DataFrame({"error_percent": np.arange(1.0, 101), "proposed_by": ""})
@@ -167,3 +174,15 @@ def test_the_figure_needs_one_space(searched):
 def test_a_table_without_proposals_is_refused(study):
     with pytest.raises(ValueError, match="no model was proposed by a search"):
         load(study).search()
+
+
+def test_the_report_has_the_search(searched, tmp_path):
+    report = searched.where("space=bottleneck").report(tmp_path / "report")
+    page = report.page.read_text()
+    assert "tpe in bottleneck: smallest error" in page
+    assert "36 more proposed by a search" in page
+    assert (tmp_path / "report" / "figures" / "search.svg").exists()
+    findings = report.findings
+    assert len(findings.models) == 24
+    assert len(findings.trained) == 60
+    assert findings.trained.loc[findings.trained["error_percent"].idxmin(), "pareto"]
