@@ -339,8 +339,8 @@ def write_page(folder: Path) -> None:
         "median of random search and the range of 95 % of random searches.*",
         "Regret is the error of the selected network minus that of the best network of the table, in points: median "
         f"over {REPETITIONS} repetitions with its 95 % interval. Last column: repetitions with a smaller regret than "
-        f"the median of random search. **Bold**: different from random search (sign test, {100 * LEVEL:g} % level, Holm's "
-        "adjustment over all cells).",
+        f"the median of random search. **Bold**: different from random search (sign test, {100 * LEVEL:g} % level, "
+        "Holm's adjustment over all cells).",
         _regret_table(stored),
         "Models that random search needs for the median regret of each strategy, with the ends of the interval:",
         _needed_table(stored),
