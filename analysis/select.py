@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from analysis.regimes import regime_index
-from analysis.rows import MISSING, OK, average_seeds, distinct_trainings, is_proposal, model_columns
+from analysis.rows import MISSING, OK, average_seeds, distinct_trainings, model_columns
 from analysis.shrinkage import shrink
 from analysis.training import noise_floor
 from designspace.study import STOPPED
@@ -163,9 +163,10 @@ def tie_distance(models: int, degrees: float = math.inf) -> float:
 OWN_PRIOR = 20
 """Minimum number of models of a space (in a regime) for its own prior. Smaller spaces share one.
 
-The proposals of searches have their own prior too, because they are better than random draws and more alike. The wide
-prior of the random draws would hardly shrink the best of them, which is the luckiest of many similar models. Fewer than
-this many proposals share the prior of the random draws."""
+The proposals of a search share the prior of their space. The prior is the distribution of the true errors of the models
+that were trained, however they were chosen. On NAS-Bench-Macro (three strategies, 60 and 200 models, 15 repetitions each),
+the error of a second training is in the 95 % prediction interval in 99 % of the cases. The random draws alone are a wrong
+prior: they are more diverse than the proposals, so the luckiest of many similar proposals would hardly be corrected."""
 
 ESTIMATES = ("estimate", "estimate_lower", "estimate_upper", "retrained_lower", "retrained_upper")
 
@@ -267,8 +268,6 @@ def _estimates(models: pd.DataFrame, regime: pd.Series, noise: TrainingNoise, ro
         return estimates
     space = models["space"].astype(str) if "space" in models else pd.Series("", index=models.index)
     group = space + "/" + regime.astype(str)
-    proposed = group[is_proposal(models)]
-    group[proposed.index] += np.where(proposed.groupby(proposed).transform("size") >= OWN_PRIOR, "/proposed", "")
     group = group.where(group.groupby(group).transform("size") >= OWN_PRIOR, "")
     for label in group[rows].unique():
         population = models[group == label]
