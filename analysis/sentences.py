@@ -213,8 +213,9 @@ def _best_model(findings: Findings) -> str:
     kind = "a validation error" if "validation" in findings.error else "an error"
     error = f"{kind} of {row['error_percent']:.2f} %"
     if row["candidates"] > 1:
+        models = "complete models" if row["stopped"] else "models"
         text = (
-            f"The best of {row['candidates']:,} models is {name}, with {error} (optimistic because of the selection)."
+            f"The best of {row['candidates']:,} {models} is {name}, with {error} (optimistic because of the selection)."
         )
     else:
         text = f"The only model is {name}, with {error}."
