@@ -55,6 +55,7 @@ class EarlyStopping:
         began = time.monotonic()
         if began < self._next_reading:
             return
+        self._study = self._study.with_new_proposals()
         self._keys = {}
         for model in self._study.models:
             self._keys.setdefault(model.space, set()).add(model.key)
