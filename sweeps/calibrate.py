@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RESULTS = "calibration.csv"
 RECOMMENDED = "recipe.yaml"
 RANKING = "ranking.csv"
+NO_SEARCH = ("search=null", "budget=null", "objectives=[error]")
 
 LONG_EPOCHS = 12
 """Least epochs of the reference training."""
@@ -132,7 +133,7 @@ def _train(overrides: Sequence[str], run: Path, config_dir: str | None) -> Sweep
     from sweeps.multirun import run_override
 
     options = [f"--config-dir={config_dir}"] if config_dir else []
-    [trained] = sweep([*options, *overrides, run_override(run)])
+    [trained] = sweep([*options, *overrides, *NO_SEARCH, run_override(run)])
     return trained
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,7 @@ def _as_json(status: Status) -> dict[str, Any]:
             "running": group.running,
             "failed": dict(group.failed),
             "missing": group.missing,
+            "proposed": dict(Counter(proposal.proposed_by for proposal in group.proposals)),
             "best_error_percent": group.best_error_percent,
         }
         for group in (*status.groups, status.total)

@@ -72,7 +72,6 @@ class Proposer:
     """
 
     def __init__(self, study: Study) -> None:
-        self._root = study.paths.root
         self._recipe = TrainingConfig.of_study(study.config).recipe
         self._errors: dict[str, float | None] = {}  # None for a failed training
         self._spaces: dict[str, DesignSpace] = {}
@@ -91,6 +90,14 @@ class Proposer:
                 _SpaceSearch(self, study, label).propose()
                 study = study.with_new_proposals()
         return study
+
+    def report(self, study: Study) -> None:
+        """Report the models that ended since the last proposal, for readers of the journals."""
+        if study.search == "random":
+            return
+        with _try_lock(study.paths.search_lock) as locked:
+            for label in study.config["spaces"] if locked else ():
+                _SpaceSearch(self, study, label).report()
 
     def space(self, study: Study, label: str) -> DesignSpace:
         """A space of the study."""
@@ -161,6 +168,13 @@ class _SpaceSearch:
                 strategy.assign(number, proposal.index)
             strategy.save()
 
+    def report(self) -> None:
+        """Bring the journal up to date."""
+        assert self._study.search is not None
+        strategy = self._open(self._study.search)
+        self._update(strategy)
+        strategy.save()
+
     def _open(self, name: str) -> Strategy:
         journal = self._study.paths.journal(self._label)
         # Another seed for each proposal, the same for the same history.
@@ -215,7 +229,8 @@ class _SpaceSearch:
             models = self._proposer.models(self._study, self._label, next(network.rows()), self._index, name)
             if (index := self._indices.get(models[0].key)) is not None:
                 repeated += 1
-                strategy.tell(proposed.number, self._values(index) if self._has_ended(index) else None)
+                has_values = strategy.counts_repeated and self._has_ended(index)
+                strategy.tell(proposed.number, self._values(index) if has_values else None)
                 continue
             return self._proposal(models, asked, rejected, repeated), proposed.number
         return self._random_draw(asked, rejected, repeated), None

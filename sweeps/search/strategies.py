@@ -57,6 +57,9 @@ class Proposal:
 class Strategy(ABC):
     """Proposes parameters from the values of earlier ones."""
 
+    counts_repeated = True
+    """Whether to report the known values of a network that it proposes again; otherwise, report none."""
+
     @abstractmethod
     def ask(self) -> Proposal:
         """Propose parameters."""
@@ -281,7 +284,12 @@ class TPE(OptunaStrategy):
 
 
 class NSGA2(OptunaStrategy):
-    """NSGA-II (Deb et al. 2002); the added trials are its first generation."""
+    """NSGA-II (Deb et al. 2002); the added trials are its first generation.
+
+    A child is often a copy of a parent. Copies would fill the generations.
+    """
+
+    counts_repeated = False
 
     def sampler(self, added: Sequence[FrozenTrial]) -> BaseSampler:
         """The sampler."""

@@ -143,6 +143,11 @@ class Queue:
             self._proposer = Proposer(self._study)
         self._set_study(self._proposer.propose(self._study))
 
+    def finish(self) -> None:
+        """Bring the journals of a search up to date, if this worker made proposals."""
+        if self._proposer is not None:
+            self._proposer.report(self._study)
+
     def _set_study(self, study: Study) -> None:
         if study is not self._study:
             known = {model.key for model in self._study.models}
@@ -247,6 +252,7 @@ class Worker:
                     for process in self._processes:
                         process.end()
                     self._processes.clear()
+                    self._queue.finish()
         except OSError as error:
             raise self._not_writable(error) from error
         finally:
