@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,9 @@ FEWEST_RESULTS = 10
 REFIT = 10
 """New results after which a surrogate is fitted again. In a study, every proposal has a new fit."""
 
+MOST_COMPARED = 1000
+"""Candidates to compare with the trials, which takes milliseconds each; if all repeat one, so does the proposal."""
+
 AUGMENTED = 0.05
 """Weight of the sum of the objectives in the augmented Chebyshev function (Knowles 2006)."""
 
@@ -41,6 +44,9 @@ class Pool(Protocol):
 
     def features(self, settings: Sequence[Mapping[str, Any]]) -> Columns:
         """The further features of given settings, arrays of shape (N,)."""
+
+    def identity(self, setting: Mapping[str, Any]) -> Hashable:
+        """Equal for settings with the same result, of which only one is proposed."""
 
 
 class DomainPool:
@@ -57,6 +63,10 @@ class DomainPool:
     def features(self, settings: Sequence[Mapping[str, Any]]) -> Columns:
         """No further features."""
         return {}
+
+    def identity(self, setting: Mapping[str, Any]) -> Hashable:
+        """The values."""
+        return tuple(setting[name] for name in self._domains)
 
 
 class SpacePool:
@@ -85,6 +95,10 @@ class SpacePool:
         """Complexity of the networks with given parameters."""
         rows = [self._complexity(self._network(setting)) for setting in settings]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    def identity(self, setting: Mapping[str, Any]) -> Hashable:
+        """The network, and its learning rate and weight decay if the space draws them."""
+        return self._network(setting)[0].spec_id, *(setting[name] for name in self._space.rates)
 
     def _network(self, setting: Mapping[str, Any]) -> Population:
         network = self._space.network(self._nested(setting))
@@ -125,6 +139,7 @@ class SurrogateStrategy(OptunaStrategy):
         self._columns: Columns = {}
         self._predicted = np.empty((0, 0))  # objectives of the candidates, scaled
         self._fitted_to = 0
+        self._tried: list[Hashable] = []  # by the number of the trial
 
     def ask(self) -> Proposal:
         """Propose the best predicted setting that was not tried."""
@@ -141,8 +156,10 @@ class SurrogateStrategy(OptunaStrategy):
             self._predicted = self._predict(results)
             self._fitted_to = len(results)
         ranking = self._ranking(len(trials))
-        tried = {tuple(trial.params[name] for name in self._domains) for trial in trials}
-        untried = (row for row in ranking if tuple(self._candidates[row].values()) not in tried)
+        self._tried += [self._pool.identity(self._setting(trial)) for trial in trials[len(self._tried) :]]
+        tried = set(self._tried)
+        best = ranking[:MOST_COMPARED]
+        untried = (row for row in best if self._pool.identity(self._candidates[row]) not in tried)
         parameters = self._candidates[next(untried, ranking[0])]
         self._study.enqueue_trial(parameters)
         trial = self._study.ask(self._domains)
@@ -160,13 +177,16 @@ class SurrogateStrategy(OptunaStrategy):
 
     def _predict(self, results: Sequence[FrozenTrial]) -> np.ndarray:
         """The objectives of the candidates, shape (objectives, N), scaled to [0, 1] by the results."""
-        settings = [{name: self._value(name, trial.params[name]) for name in self._domains} for trial in results]
+        settings = [self._setting(trial) for trial in results]
         columns = {name: np.array([setting[name] for setting in settings]) for name in self._domains}
         columns = {**self._pool.features(settings), **columns}
         objectives = np.array([trial.values for trial in results]).T
         predicted = np.stack([self._predict_one(columns, values) for values in objectives])
         low, high = objectives.min(1, keepdims=True), objectives.max(1, keepdims=True)
         return (predicted - low) / np.where(high > low, high - low, 1.0)
+
+    def _setting(self, trial: FrozenTrial) -> dict[str, Any]:
+        return {name: self._value(name, trial.params[name]) for name in self._domains}
 
     def _predict_one(self, columns: Columns, values: np.ndarray) -> np.ndarray:
         """One objective of the candidates."""

@@ -69,6 +69,9 @@ class Known:
     def features(self, settings: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         return {"cost": np.array([100 - setting["x"] for setting in settings])}
 
+    def identity(self, setting: Mapping[str, Any]) -> int:
+        return int(setting["x"])
+
 
 def test_several_objectives_are_minimized_with_different_weights() -> None:
     strategy = open_strategy("surrogate", {"x": Uniform(low=0, high=99)}, 2, pool=Known())
@@ -95,6 +98,17 @@ def test_proposals_in_a_space_are_members_of_it(tmp_path: Path) -> None:
         strategy.tell(proposal.number, [20 - macs[-1] / 1e6])
         strategy.save()
     assert min(macs[-3:]) > np.median(macs[:FEWEST_RESULTS])
+
+
+def test_settings_of_one_network_are_proposed_once() -> None:
+    """In regnetx, many w_a and w_m give the same stages."""
+    space = spaces.space("regnetx").with_template(stem={"width": 16, "stride": 1}, resolution=28, in_channels=1)
+    space = space.with_constraints(macs=(2e6, 2.4e6), depth=(4, 6))
+    pool = SpacePool(space, lambda flat: nested_parameters(space, flat))
+    strategy = open_strategy("surrogate", flat_domains(space), seed=0, pool=pool)
+    asked = [strategy.ask().parameters for _ in range(30)]
+    networks = [space.network(nested_parameters(space, parameters)) for parameters in asked]
+    assert len({network[0].spec_id for network in networks if isinstance(network, Population)}) == 30
 
 
 def test_the_pool_of_a_space_describes_settings_like_draws() -> None:
