@@ -367,23 +367,31 @@ def plan_lines(composed: Composed) -> list[str]:
     paths = StudyPaths(Path(config.run))
     exists = paths.manifest.exists()
     drawn = draw(with_earlier_padding(composed.values, Study.open(paths.root)) if exists else composed.values)
-    models = trainings(drawn.models)
+    proposals = tuple(Study.open(paths.root).proposals.values()) if exists else ()
+    models = trainings((*drawn.models, *(model for proposal in proposals for model in proposal.models)))
     left = [model for model in models if not paths.record(model.key).exists()]
     lines = [_space_line(label, drawn) for label in config.spaces]
+    to_propose = 0
+    if config.search is not None and config.budget is not None:
+        planned = len(config.spaces) * (config.budget - config.n)
+        to_propose = len(config.training_seeds) * max(0, planned - len(proposals))
+        lines.append(f"search: {planned} models proposed by {config.search}, {config.budget - config.n} per space")
     if done := len(models) - len(left):
         lines.append(f"{done} of them have a record in {config.run}")
-    if not left:
+    if not left and not to_propose:
         return [*lines, "nothing left to train"]
     processes = composed.processes()
-    predictor, source = predictor_for(config, paths.times, left, processes)
-    seconds = [predictor.training_seconds(model) for model in left]
+    predictor, source = predictor_for(config, paths.times, left or models, processes)
+    seconds = [predictor.training_seconds(model) for model in left or models]
     at_once = processes * len(composed.workers)
-    total, longest = sum(seconds), max(seconds)
+    longest, mean = max(seconds), sum(seconds) / len(seconds)
+    count = len(left) + to_propose
+    total = count * mean
     off = "" if predictor.relative_error is None else f", typical error {predictor.relative_error:.0%}"
     return [
         *lines,
         f"one training: {duration(min(seconds))} to {duration(longest)} on {predictor.device} ({source}{off})",
-        f"all {len(left)} trainings: {duration(total)} of one training process",
+        f"all {count} trainings: {duration(total)} of one training process",
         f"with {at_once} processes ({len(composed.workers)} x {processes}), each on such a device: "
         f"about {duration(max(longest, total / at_once))}; nothing was written",
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis.trackers.runs import study_name, tracked_run
 from analysis.trackers.tracker import Tracker, open_tracker
-from designspace.study import Study, damaged_text, trainings
+from designspace.study import Study, StudyPaths, damaged_text, trainings
 
 FOLLOW_SECONDS = 2.0
 """Pause of `Tracking.follow` between updates."""
@@ -47,7 +47,7 @@ class Tracking:
     @property
     def total(self) -> int:
         """Number of trainings of the studies, recorded or not."""
-        return sum(len(study.models) for study in self._studies)
+        return sum(study.total for study in self._studies)
 
     @property
     def done(self) -> int:
@@ -92,17 +92,27 @@ class _TrackedStudy:
         self._open()
 
     def _open(self) -> None:
-        self._study = Study.open(self.root)
-        self._version = self._study.paths.manifest_version()
+        self._version = StudyPaths(self.root).manifest_version()
+        self._set(Study.open(self.root))
+
+    def _set(self, study: Study) -> None:
+        self._study = study
         self.models = trainings(self._study.models)
         self._spaces: dict[str, dict[str, None]] = {}
         for model in self._study.models:
             self._spaces.setdefault(model.key, {})[model.space] = None
 
+    @property
+    def total(self) -> int:
+        """Number of trainings, with those that a search has yet to propose."""
+        return len(self.models) + sum(self._study.trainings_to_propose.values())
+
     def update(self, tracker: Tracker) -> Iterator[bool]:
         """Write each training with a new record; yield whether it was missing in the tracker."""
         if self._study.paths.manifest_version() != self._version:
             self._open()
+        elif (study := self._study.with_new_proposals()) is not self._study:
+            self._set(study)
         if self._written is None:
             self._written = tracker.written(study_name(self.root))
         recorded = self._study.recorded_keys()

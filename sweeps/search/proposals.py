@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MOST_ASKS = 100
 """Settings that a strategy may propose for one model; if none is a new network of the space, a random draw is used."""
 
-ASK_SECONDS = 10.0
+ASK_SECONDS = 20.0
 """The same in time: meanwhile the worker does not refresh its claims."""
 
 

@@ -23,6 +23,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, TPESampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from designspace.distributions import Distribution
@@ -147,6 +148,7 @@ class OptunaStrategy(Strategy):
     """
 
     uses_constraints = True
+    stores_rejected = True  # in the journal
 
     def __init__(self, domains: Mapping[str, Distribution], objectives: int, seed: int, journal: Path | None) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -156,9 +158,14 @@ class OptunaStrategy(Strategy):
         self._journal = None if journal is None else Journal(journal)
         storage: BaseStorage = InMemoryStorage() if self._journal is None else JournalStorage(self._journal)
         name = "search" if journal is None else journal.stem
-        self._study = optuna.create_study(
-            storage=storage, study_name=name, directions=["minimize"] * objectives, load_if_exists=True
+        directions = [StudyDirection.MINIMIZE] * objectives
+        self._stored = self._study = optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
+        if self._journal is not None and not self.stores_rejected:
+            self._study = optuna.create_study(directions=directions)
+            self._study.add_trials(self._stored.get_trials(deepcopy=False))
+        self._stored_numbers = {trial.number: trial.number for trial in self._trials()}  # by the numbers of _study
         self._has_sampler = False
         self._asked: dict[int, optuna.Trial] = {}
         self._worst: list[float] | None = None  # of the feasible trials
@@ -207,32 +214,39 @@ class OptunaStrategy(Strategy):
         elif values is not None:
             values = [float(one) for one in values]
             self._note_worst(values)
-        if values is None:
-            self._study.tell(number, state=TrialState.FAIL)
-        else:
-            self._study.tell(number, values)
+        state = TrialState.FAIL if values is None else None
+        self._study.tell(number, values, state)
+        if self._study is not self._stored and number in self._stored_numbers:
+            self._stored.tell(self._stored_numbers[number], values, state)
 
     def add(self, parameters: Mapping[str, Any], index: int | None = None) -> int:
         """Add parameters that the sampler did not propose."""
         attributes = {_ADDED: True} | ({} if index is None else {INDEX: index})
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING,
-                params={name: parameters[name] for name in self._domains},
-                distributions=self._domains,
-                user_attrs=attributes,
-                system_attrs=self.attributes_of_added(),
-            )
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params={name: parameters[name] for name in self._domains},
+            distributions=self._domains,
+            user_attrs=attributes,
+            system_attrs=self.attributes_of_added(),
         )
+        self._study.add_trial(trial)
         number = self._trials()[-1].number
+        self._store(number)
         if index is not None:
             self._numbers[index] = number
         return number
+
+    def _store(self, number: int) -> None:
+        """Add a trial to the journal if it is not written there anyway."""
+        if self._study is not self._stored:
+            self._stored.add_trial(self._trials()[number])
+            self._stored_numbers[number] = self._stored.get_trials(deepcopy=False)[-1].number
 
     def assign(self, number: int, index: int) -> None:
         """Note which model of the space a proposal became."""
         self._asked[number].set_user_attr(INDEX, index)
         self._numbers[index] = number
+        self._store(number)
 
     @property
     def numbers(self) -> dict[int, int]:
@@ -252,8 +266,11 @@ class OptunaStrategy(Strategy):
 class TPE(OptunaStrategy):
     """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate for one objective (Falkner et al. 2018).
 
-    Trials without a result count as bad, so parallel workers explore different regions.
+    Trials without a result count as bad, so parallel workers explore different regions. An ask takes time in proportion
+    to the trials, so rejected ones are not stored.
     """
+
+    stores_rejected = False
 
     def sampler(self, added: Sequence[FrozenTrial]) -> BaseSampler:
         """The sampler."""
