@@ -278,7 +278,7 @@ def _row_sentence(row: Mapping[Any, Any], level: float) -> str:
             f"Random search needs about {row['needed']:,.0f} models for this error (at least "
             f"{row['needed_lower']:,.0f})."
         )
-    chance = f"with a probability of {row['chance']:.0%} (at most {row['chance_upper']:.0%})"
+    chance = f"with a probability of {100 * row['chance']:.0f} % (at most {100 * row['chance_upper']:.0f} %)"
     if row["chance_upper"] <= level:
         text.append(f"Search beats random search at this budget, which does as well {chance}.")
     elif row["chance"] <= level:

@@ -164,9 +164,10 @@ OWN_PRIOR = 20
 """Minimum number of models of a space (in a regime) for its own prior. Smaller spaces share one.
 
 The proposals of a search share the prior of their space. The prior is the distribution of the true errors of the models
-that were trained, however they were chosen. On NAS-Bench-Macro (three strategies, 60 and 200 models, 15 repetitions each),
-the error of a second training is in the 95 % prediction interval in 99 % of the cases. The random draws alone are a wrong
-prior: they are more diverse than the proposals, so the luckiest of many similar proposals would hardly be corrected."""
+that were trained, however they were chosen. On NAS-Bench-Macro (three strategies, 60 and 200 models, 15 repetitions
+each), the error of a second training is in the 95 % prediction interval in 99 % of the cases. The random draws alone
+are a wrong prior: they are more diverse than the proposals, so the luckiest of many similar proposals would hardly be
+corrected."""
 
 ESTIMATES = ("estimate", "estimate_lower", "estimate_upper", "retrained_lower", "retrained_upper")
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.search run ../shared/data/nas-bench-macro.csv    # a quarter of an hour on one core
     python -m benchmarks.search store runs/tpe-0 runs/random-0            # studies of experiment=study_search
+    python -m benchmarks.search retrained runs/again                      # their best networks with other seeds
     python -m benchmarks.search page
 
 NAS-Bench-Macro (Su et al. 2021, arXiv 2103.11922) has 6,561 networks: one of three operations in each of 8 layers,
@@ -29,6 +30,7 @@ from scipy import stats
 
 from analysis import load, search_efficiency
 from analysis.display import columns, search_table
+from analysis.formatting import si_format
 from analysis.plots import plot_search
 from analysis.plots.style import WIDTH, group_styles, legend_above, tidy
 from analysis.search import LEVEL, search_sentences
@@ -40,7 +42,8 @@ from designspace.distributions import Choice, Distribution, Uniform
 from designspace.figures import figure_bytes
 
 FOLDER = Path(__file__).parents[1] / "docs" / "studies" / "search"
-TABLE, REFERENCE, TRAINED = "searches.parquet", "reference.parquet", "trained.parquet"
+TABLE, REFERENCE = "searches.parquet", "reference.parquet"
+TRAINED, RETRAINED = "trained.parquet", "retrained.parquet"
 DISCUSSION, PAGE = "discussion.md", "README.md"
 
 LAYERS, OPERATIONS = 8, 3
@@ -270,13 +273,16 @@ class Stored(NamedTuple):
     runs: pd.DataFrame
     reference: pd.DataFrame
     trained: pd.DataFrame | None
+    retrained: pd.DataFrame | None
 
     @classmethod
     def read(cls, folder: Path) -> Stored:
         """Read the tables of a folder."""
         runs = pd.read_parquet(folder / TABLE)
-        trained = pd.read_parquet(folder / TRAINED) if (folder / TRAINED).exists() else None
-        return cls(runs.astype({"strategy": str}), pd.read_parquet(folder / REFERENCE), trained)
+        trained, retrained = (
+            pd.read_parquet(folder / name) if (folder / name).exists() else None for name in (TRAINED, RETRAINED)
+        )
+        return cls(runs.astype({"strategy": str}), pd.read_parquet(folder / REFERENCE), trained, retrained)
 
     def kinds(self, objectives: int) -> dict[str, pd.DataFrame]:
         """Runs of each strategy, with its number of workers if there are several."""
@@ -459,10 +465,9 @@ STORED_COLUMNS = (
 )
 
 
-def store(paths: list[Path], folder: Path) -> None:
+def store(paths: list[Path], file: Path) -> None:
     """Store the columns of trained studies that the page needs."""
-    frame = load(*paths).frame[list(STORED_COLUMNS)]
-    frame.to_parquet(folder / TRAINED, index=False)
+    load(*paths).frame[list(STORED_COLUMNS)].to_parquet(file, index=False)
 
 
 def _trained_section(stored: Stored, folder: Path) -> list[str]:
@@ -484,6 +489,30 @@ def _trained_section(stored: Stored, folder: Path) -> list[str]:
         "random draws, with its simultaneous 95 % band.*",
         markdown_table([column.name for column in columns(shown)], rows),
         "\n".join(f"- {sentence}" for sentence in search_sentences(efficiency.summary)),
+        *_retrained_section(stored),
+    ]
+
+
+def _retrained_section(stored: Stored) -> list[str]:
+    """The best network of every run, trained again."""
+    if stored.retrained is None or stored.trained is None:
+        return []
+    rows = []
+    finished = stored.trained[stored.trained["status"] == "ok"]
+    for study in sorted(finished["study"].unique()):
+        # The random draws of two studies with one seed are listed once.
+        run = finished[(finished["study"] == study) & (finished["proposed_by"] != "")]
+        stream = run["draw_id"].iloc[0].rpartition("/")[0]
+        start = finished[(finished["proposed_by"] == "") & finished["draw_id"].str.startswith(f"{stream}/")]
+        best = pd.concat([start, run]).nsmallest(1, "error_percent").iloc[0]
+        errors = stored.retrained.loc[stored.retrained["spec_id"] == best["spec_id"], "error_percent"]
+        if len(errors) > 1:
+            half = stats.t.ppf(0.975, len(errors) - 1) * errors.std() / np.sqrt(len(errors))
+            mean = f"{errors.mean():.2f} ± {half:.2f}"
+            rows.append((study, f"{best['error_percent']:.2f}", mean, len(errors), si_format(best["macs"])))
+    return [
+        "The best network of each run, trained again with other seeds (mean with its 95 % interval):",
+        markdown_table(("run", "measured error %", "retrained error %", "seeds", "macs"), rows),
     ]
 
 
@@ -498,8 +527,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=("run", "store", "page"))
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="run: the table; store: study folders")
+    parser.add_argument("command", choices=("run", "store", "retrained", "page"))
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="run: the table; others: study folders")
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="run: default all cores"
     )
@@ -509,8 +538,8 @@ def main() -> None:
         parser.error(f"{arguments.command}: PATH required")
     if arguments.command == "run":
         run_all(arguments.paths[0], arguments.out, arguments.processes)
-    elif arguments.command == "store":
-        store(arguments.paths, arguments.out)
+    elif arguments.command != "page":
+        store(arguments.paths, arguments.out / {"store": TRAINED, "retrained": RETRAINED}[arguments.command])
     write_page(arguments.out)
 
 
