@@ -183,6 +183,7 @@ CHECKED: tuple[tuple[str, str, Callable[[str], None]], ...] = (
     (r"\s*(nohup )?designspace sweep (?!.*--cfg)", "trains or measures", check_config),
     (r"designspace \w+ .*--watch", "runs until interrupted", check_options),
     (r"designspace latency ", "takes a minute", check_options),
+    (r"designspace (search|scores|predict) |designspace scale .*--from ", "needs a larger study", check_options),
     (r"designspace track .*--to (mlflow|wandb)", "needs a server or writes to an account", check_options),
     (r"make ", "runs everything", check_target),
     (r"pip install ", "changes the environment", check_extras),
@@ -190,7 +191,7 @@ CHECKED: tuple[tuple[str, str, Callable[[str], None]], ...] = (
     (r"python -m venv |fresh/bin/", "makes an environment", check_nothing),
     (r"ssh |git ", "needs another machine or a repository", check_nothing),
     (r"(docker|apptainer|sbatch|qsub|bsub) ", "needs a cluster or a container runtime", check_nothing),
-    (r"tensorboard |for |done|cd ", "belongs to another program or the shell", check_nothing),
+    (r"tensorboard |optuna-dashboard |for |done|cd ", "belongs to another program or the shell", check_nothing),
 )
 
 
