@@ -54,7 +54,7 @@ ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
 }
 COPIES = {
-    "smoke": ("runs/demo", "runs/mine", "runs/study", "runs/probed", "shared/study"),
+    "smoke": ("runs/demo", "runs/mine", "runs/study", "runs/search", "runs/probed", "shared/study"),
     "epochs-1": ("shared/epochs/1",),
     "epochs-6": ("runs/epochs-12", "shared/epochs/4"),
 }
