@@ -353,7 +353,8 @@ def predictions_table(frame: pd.DataFrame) -> pd.DataFrame:
     if frame.empty:
         return frame
     shown = frame.drop(columns=["spec"]).assign(spec_id=frame["spec_id"].str[:8])
-    counts = {name: as_integer(shown[name]) for name in shown.select_dtypes("number") if name != "predicted_percent"}
+    numbers = map(str, shown.select_dtypes("number"))
+    counts = {name: as_integer(shown[name]) for name in numbers if name != "predicted_percent"}
     return shown.assign(**counts).rename(columns={"spec_id": "name", "predicted_percent": "predicted error %"})
 
 

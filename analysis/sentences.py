@@ -531,9 +531,9 @@ def score_sentences(agreement: pd.DataFrame) -> list[str]:
         better, worse = (
             [label(name) for name in scores.loc[scores["verdict"] == verdict, "measure"]] for verdict in (BETTER, WORSE)
         )
-        best = scores.loc[scores["agreement"].idxmax()]
+        best = scores.nlargest(1, "agreement").iloc[0]
         baseline = part[part["measure"] == best["baseline"]].iloc[0]
-        text = f"{', '.join(better)}" if better else "no score"
+        text = ", ".join(better) if better else "no score"
         verb = "rank" if len(better) > 1 else "ranks"
         text = f"{space}: {text} {verb} the networks significantly better than macs, params and acts"
         text += f" (rank agreement {signed(best['agreement'])} for {label(best['measure'])}, the highest score, and "

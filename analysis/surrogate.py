@@ -230,7 +230,8 @@ def predict_space(
     population = space.sample(count, seed, on_progress)
     quantities = Quantities(population.networks, population.parameters, len(population), lambda: population.complexity)
     predicted = surrogate.predict(quantities)
-    seen, rows = set(models["spec_id"]), []
+    seen = set(models["spec_id"])
+    rows: list[dict[str, Any]] = []
     names = ["depth", *COMPLEXITIES, *(name for name in parameters if name in quantities)]
     for position in np.argsort(predicted, kind="stable"):
         if len(rows) == top:
