@@ -201,22 +201,20 @@ def space_figures(findings: Findings) -> Iterator[ReportFigure]:
 
 
 def _searches(findings: Findings, search: Efficiency) -> Iterator[ReportFigure]:
-    order = list(dict.fromkeys(search.curves["strategy"]))
     spaces = search.curves["space"].unique()
     for number, space in enumerate(spaces, start=1):
-        curves, reference = (part[part["space"] == space] for part in (search.curves, search.reference))
-        caption = (
-            "Smallest error so far by number of trained models, in the order of the proposals. Gray: median of random "
-            f"search, estimated from {int(reference['n'].iloc[0])} random draws, with its 95 % band as far as the "
-            "draws give one."
-        )
-        yield ReportFigure(
-            "search",
-            f"search-{number}" if len(spaces) > 1 else "search",
-            f"Search in {space}",
-            caption,
-            _single(findings, lambda ax, c=curves, r=reference: plots.plot_search(c, r, order=order, ax=ax)),
-        )
+        yield _search(findings, search, space, f"search-{number}" if len(spaces) > 1 else "search")
+
+
+def _search(findings: Findings, search: Efficiency, space: str, name: str) -> ReportFigure:
+    order = list(dict.fromkeys(search.curves["strategy"]))
+    curves, reference = (part[part["space"] == space] for part in (search.curves, search.reference))
+    caption = (
+        "Smallest error so far by number of trained models, in the order of the proposals. Gray: median of random "
+        f"search, estimated from {int(reference['n'].iloc[0])} random draws, with its 95 % band as far as the draws give one."
+    )
+    figure = _single(findings, lambda ax: plots.plot_search(curves, reference, order=order, ax=ax))
+    return ReportFigure("search", name, f"Search in {space}", caption, figure)
 
 
 def _forest(findings: Findings) -> pd.DataFrame:
