@@ -289,11 +289,12 @@ def test_wrong_settings_are_one_line_before_anything_is_written(tmp_path, capsys
 
 
 def test_a_budget_above_the_number_of_networks_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling, "PATIENCE", 1 << 15)
-    monkeypatch.setattr(sampling, "CHUNK", 1 << 10)
-    few = {"base": "regnetx", "parameters": {"w_0": {"low": 24, "high": 24}}, "constraints": {"macs": [2.9e6, 3e6]}}
-    with pytest.raises(ValueError, match=r"^budget = 5000: must be at most the \d+ networks .*reduce budget"):
-        freeze(config("budget=5000") | {"spaces": {"few": few}}, tmp_path / "study")
+    monkeypatch.setattr(sampling, "PATIENCE", 1)
+    fixed = {"w_0": 24, "w_a": 21.3, "w_m": 2.466, "bottleneck_ratio": 1, "group_width": 16}
+    choices = {name: {"distribution": "choice", "options": [value]} for name, value in fixed.items()}
+    choices["depth"] = {"distribution": "choice", "options": [22, 23]}
+    with pytest.raises(ValueError, match=r"^budget = 8: must be at most the 2 networks .*reduce budget"):
+        freeze(config("n=2") | {"spaces": {"two": {"base": "regnetx", "parameters": choices}}}, tmp_path / "study")
     assert not (tmp_path / "study").exists()
 
 
