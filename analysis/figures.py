@@ -211,8 +211,8 @@ def _search(findings: Findings, search: Efficiency, space: str, name: str) -> Re
     curves, reference = (part[part["space"] == space] for part in (search.curves, search.reference))
     caption = (
         "Smallest error so far by number of trained models, in the order of the proposals. Gray: median of random "
-        f"search, estimated from {int(reference['n'].iloc[0])} random draws, with its 95 % band as far as the draws "
-        "give one."
+        f"search, estimated from {int(reference['n'].iloc[0])} random draws, with its 95 % band as far as the "
+        "draws give one."
     )
     figure = _single(findings, lambda ax: plots.plot_search(curves, reference, order=order, ax=ax))
     return ReportFigure("search", name, f"Search in {space}", caption, figure)
