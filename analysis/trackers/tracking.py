@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis.trackers.runs import study_name, tracked_run
 from analysis.trackers.tracker import Tracker, open_tracker
-from designspace.study import Study, StudyPaths, damaged_text, trainings
+from designspace.study import Study, damaged_text, trainings
 
 FOLLOW_SECONDS = 2.0
 """Pause of `Tracking.follow` between updates."""
@@ -92,8 +92,8 @@ class _TrackedStudy:
         self._open()
 
     def _open(self) -> None:
-        self._version = StudyPaths(self.root).manifest_version()
         self._set(Study.open(self.root))
+        self._version = self._study.paths.manifest_version()
 
     def _set(self, study: Study) -> None:
         self._study = study
