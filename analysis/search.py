@@ -270,7 +270,7 @@ def _row_sentence(row: Mapping[Any, Any], level: float) -> str:
         ]
     if math.isinf(row["needed"]):
         text.append(
-            f"None of the {row['draws']} random draws has this error. Random search needs at least "
+            f"None of the {row['draws']} random draws reaches this error. Random search needs at least "
             f"{row['needed_lower']:,.0f} models for it."
         )
     else:
@@ -283,8 +283,8 @@ def _row_sentence(row: Mapping[Any, Any], level: float) -> str:
         text.append(f"Search beats random search at this budget, which does as well {chance}.")
     elif row["chance"] <= level:
         text.append(
-            f"Random search does as well {chance} at this budget. The {row['draws']} random draws are too few to show "
-            "that search beats it."
+            f"The {row['draws']} random draws are too few to show that search beats random search: at this budget, "
+            f"random search may do as well with a probability of up to {100 * row['chance_upper']:.0f} %."
         )
     else:
         text.append(f"Search does not beat random search at this budget, which does as well {chance}.")

@@ -162,7 +162,7 @@ def test_a_search_that_is_better_is_called_better():
 def test_few_random_draws_cannot_show_that_search_beats_random_search(searched):
     sentences = searched.search().sentences
     assert all("Search beats random search" not in sentence for sentence in sentences)
-    assert any("None of the 24 random draws has this error" in sentence for sentence in sentences)
+    assert any("None of the 24 random draws reaches this error" in sentence for sentence in sentences)
 
 
 def test_the_figure_needs_one_space(searched):
