@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RESULTS = "calibration.csv"
 RECOMMENDED = "recipe.yaml"
 RANKING = "ranking.csv"
-NO_SEARCH = ("search=null", "budget=null", "objectives=[error]")
+NO_SEARCH = ("search=null", "budget=null", "objectives=[error]")  # of an experiment
 
 LONG_EPOCHS = 12
 """Least epochs of the reference training."""
@@ -133,7 +133,7 @@ def _train(overrides: Sequence[str], run: Path, config_dir: str | None) -> Sweep
     from sweeps.multirun import run_override
 
     options = [f"--config-dir={config_dir}"] if config_dir else []
-    [trained] = sweep([*options, *overrides, *NO_SEARCH, run_override(run)])
+    [trained] = sweep([*options, *NO_SEARCH, *overrides, run_override(run)])
     return trained
 
 
