@@ -109,6 +109,16 @@ def test_studies_with_one_seed_have_the_same_random_draws(tmp_path, make_study):
     assert len(random_draws(load(tmp_path / "a", tmp_path / "b", tmp_path / "c").frame)) == 40
 
 
+def test_a_network_that_one_study_draws_and_another_proposes_stays_a_random_draw(tmp_path, make_study):
+    make_study(tmp_path / "searched", n=10, spaces=ONE, search="random", budget=30)  # its proposals are draws 10 to 29
+    make_study(tmp_path / "drawn", n=30, spaces=ONE)
+    for order in (("searched", "drawn"), ("drawn", "searched")):
+        table = load(*(tmp_path / name for name in order))
+        models = table.models()
+        assert sorted(models["index"]) == list(range(30))
+        assert len(random_draws(table.frame)) == 30
+
+
 def test_the_chance_of_random_search_is_that_of_the_best_of_m_draws():
     # Errors 1 to 100 %: a tenth of the space has an error of at most 10 %.
     draws = pd.DataFrame({"error_percent": np.arange(1.0, 101), "proposed_by": ""})
