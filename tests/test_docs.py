@@ -54,7 +54,8 @@ ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
 }
 COPIES = {
-    "smoke": ("runs/demo", "runs/mine", "runs/study", "runs/search", "runs/probed", "shared/study"),
+    "smoke": ("runs/demo", "runs/mine", "runs/probed", "shared/study"),
+    "searched": ("runs/study", "runs/search", "runs/scored", "runs/tpe-0", "runs/random-0"),
     "epochs-1": ("shared/epochs/1",),
     "epochs-6": ("runs/epochs-12", "shared/epochs/4"),
 }
@@ -183,7 +184,8 @@ CHECKED: tuple[tuple[str, str, Callable[[str], None]], ...] = (
     (r"\s*(nohup )?designspace sweep (?!.*--cfg)", "trains or measures", check_config),
     (r"designspace \w+ .*--watch", "runs until interrupted", check_options),
     (r"designspace latency ", "takes a minute", check_options),
-    (r"designspace (search|scores|predict) |designspace scale .*--from ", "needs a larger study", check_options),
+    (r"designspace predict .*--count 100000", "takes a minute", check_options),
+    (r"designspace scale .*--from ", "needs a study of coefficients", check_options),
     (r"designspace track .*--to (mlflow|wandb)", "needs a server or writes to an account", check_options),
     (r"make ", "runs everything", check_target),
     (r"pip install ", "changes the environment", check_extras),

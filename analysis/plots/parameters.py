@@ -310,6 +310,6 @@ def plot_scores(frame: pd.DataFrame, *, order: Sequence[str] | None = None, ax: 
     ax.axvline(0, color=NEUTRAL, linewidth=1)
     ax.set_yticks(range(len(measures)), [label(name) for name in measures])
     ax.invert_yaxis()
-    ax.set(xlabel="rank agreement with the error (1: a larger value always has a smaller error)", xlim=(-1, 1))
+    ax.set(xlabel="rank agreement (1: larger value, smaller error)", xlim=(-1, 1))
     legend_above(ax)
     return ax

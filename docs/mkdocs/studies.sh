@@ -20,6 +20,7 @@ designspace sweep 'spaces=[anynetx_a]' n=60 "${small[@]}" recipe.epochs=3 run=ru
 designspace sweep 'spaces=[regnetx]' n=30 "${small[@]}" recipe.epochs=3 run=runs/regnetx
 designspace sweep 'spaces=[anynetx_a]' n=20 "${small[@]}" recipe.epochs=1 run=runs/epochs-1
 designspace sweep 'spaces=[anynetx_a]' n=20 "${small[@]}" recipe.epochs=6 'training_seeds=[1]' run=runs/epochs-6
+designspace sweep 'spaces=[regnetx]' n=24 search=tpe budget=48 scores=true "${small[@]}" recipe.epochs=2 run=runs/searched
 
 tar --sort=name --owner=0 --group=0 --numeric-owner -cJf "$out" \
-  runs/*/manifest.json runs/*/models.jsonl runs/*/records runs/*/times
+  runs/*/manifest.json runs/*/models.jsonl runs/*/records runs/*/times runs/*/proposals
