@@ -349,8 +349,10 @@ def test_plots_return_the_given_axes(findings):
         "plot_embedding",
         "plot_kept",
         "plot_manifold",
+        "plot_predictions",
         "plot_recipes",
         "plot_restrictions",
+        "plot_scores",
         "plot_search",
     }
     assert len(draws) == len(set(plots.__all__) - of_other_tests)

@@ -283,7 +283,7 @@ def test_a_study_becomes_a_search(tmp_path):
 def test_wrong_settings_are_one_line_before_anything_is_written(tmp_path, capsys, overrides, message):
     run = tmp_path / "study"
     assert main(["sweep", "experiment=smoke", "n=16", f"run={run}", *overrides]) != 0
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("only ")]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("designspace sweep: ")]
     assert message in line
     assert not run.exists()
 
