@@ -13,7 +13,7 @@ from analysis.formatting import interval
 from analysis.plots import plot_predictions
 from analysis.refine import source_space
 from analysis.results import Result
-from analysis.rows import FailurePolicy, Trainings, apply_failure_policy, average_seeds
+from analysis.rows import MISSING, FailurePolicy, Trainings, apply_failure_policy, average_seeds
 from analysis.surrogate import FEWEST, Validation, network_ids, predict_space, validate_spaces
 from designspace.spaces import DesignSpace
 from designspace.validated import check_integer
@@ -41,6 +41,8 @@ def predict_table(
         raise ValueError(
             f"networks = {most}: must be at least {FEWEST} trained ones of a space, with different features"
         )
+    # Proposals of a search, which are left out above, and failed models are trained, too.
+    trained = set(table.frame.loc[table.frame["status"] != MISSING, "spec_id"]) if "spec_id" in table.frame else set()
     sentences, frames = [], []
     for space in table.space_order:
         part = models[models["space"] == space]
@@ -54,7 +56,9 @@ def predict_table(
             sentences.append(f"The design space of {space} is unknown, so no networks are drawn from it.")
             continue
         design, seed = source
-        ranked = predict_space(part, parameters, design, count=count, top=top, seed=seed, on_progress=on_progress)
+        ranked = predict_space(
+            part, parameters, design, count=count, top=top, trained=trained, seed=seed, on_progress=on_progress
+        )
         ranked.insert(0, "space", space)
         frames.append(ranked)
     if frames:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import stats
 
 from analysis.parameters import LARGEST, rank_trend, varies
 from analysis.rows import COMPLEXITIES, distinct_models
-from designspace.population import Quantities
+from designspace.population import Population, Quantities, leaves
 from designspace.spaces import DesignSpace
 from designspace.surrogate import Columns, fit_surrogate
 
@@ -208,17 +208,20 @@ def predict_space(
     *,
     count: int,
     top: int,
+    trained: Collection[str] = (),
     seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
-    """The networks with the smallest predicted error among the first `count` draws of a space.
+    """The untrained networks with the smallest predicted error among the first `count` draws of a space.
 
     Args:
         models: trained models of the space, as in `validate_spaces`.
         parameters: names of the parameters.
         space: the space.
-        count: number of draws.
+        count: number of draws. A network may be drawn several times, also in a space without duplicates, which may
+            have fewer networks than this.
         top: number of networks to return; fewer if the draws have fewer that are distinct and not trained yet.
+        trained: spec_ids of trained networks that are not among `models`, such as the proposals of a search.
         seed: of the draws. With that of the study, `index` is the position of a network in the study's population.
         on_progress: called repeatedly with the number of networks drawn so far.
 
@@ -227,10 +230,13 @@ def predict_space(
         first.
     """
     surrogate = fit_surrogate(feature_columns(models, parameters), models["error_percent"])
-    population = space.sample(count, seed, on_progress)
+    population = space.changed(duplicates="keep").sample(count, seed, on_progress)
+    if space.duplicates == "drop":
+        first = _first_draws(population, space.rates)
+        population = replace(population[first], index=np.arange(len(first)))
     quantities = Quantities(population.networks, population.parameters, len(population), lambda: population.complexity)
     predicted = surrogate.predict(quantities)
-    seen = set(models["spec_id"])
+    seen = {*models["spec_id"], *trained}
     rows: list[dict[str, Any]] = []
     names = ["depth", *COMPLEXITIES, *(name for name in parameters if name in quantities)]
     for position in np.argsort(predicted, kind="stable"):
@@ -245,3 +251,10 @@ def predict_space(
         row |= {name: quantities[name][position].item() for name in dict.fromkeys(names)}
         rows.append(row | {"spec": spec.to_mapping()})
     return pd.DataFrame(rows, columns=None if rows else ["rank", "index", "spec_id", "predicted_percent", "spec"])
+
+
+def _first_draws(population: Population, rates: Sequence[str]) -> NDArray[np.int64]:
+    """Positions of the networks, with their rates, that no earlier draw repeats."""
+    arrays = [*leaves(population.networks), *(population.parameters[name] for name in rates)]
+    numbered = [np.unique(array, return_inverse=True)[1] for array in arrays]
+    return np.sort(np.unique(np.stack(numbered, axis=1), axis=0, return_index=True)[1])

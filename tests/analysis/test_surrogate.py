@@ -63,15 +63,25 @@ def test_few_networks_are_rejected() -> None:
 
 
 @pytest.fixture
-def table(make_study, tmp_path):
-    """A study of one space whose manifest has the complete space."""
-    folder = make_study(tmp_path / "study", n=24, spaces={"bottleneck": (1.0, (2e6, 20e6))})
-    manifest = json.loads((folder / "manifest.json").read_text())
-    mappings = manifest["config"]["spaces"]
-    complete = {label: space_from_config(one | {"template": TEMPLATE}) for label, one in mappings.items()}
-    manifest["spaces"] = {label: space.to_mapping() for label, space in complete.items()}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return load(folder)
+def make_table(make_study, tmp_path):
+    """Write a study of one space whose manifest has the complete space, and load it."""
+
+    def make(duplicates="keep", **settings):
+        folder = make_study(tmp_path / "study", n=24, spaces={"bottleneck": (1.0, (2e6, 20e6))}, **settings)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        mappings = manifest["config"]["spaces"]
+        more = {"template": TEMPLATE, "duplicates": duplicates}
+        complete = {label: space_from_config(one | more) for label, one in mappings.items()}
+        manifest["spaces"] = {label: space.to_mapping() for label, space in complete.items()}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        return load(folder)
+
+    return make
+
+
+@pytest.fixture
+def table(make_table):
+    return make_table()
 
 
 def test_untrained_networks_are_ranked_by_predicted_error(table) -> None:
@@ -85,6 +95,19 @@ def test_untrained_networks_are_ranked_by_predicted_error(table) -> None:
     assert result.plot().get_xlabel() == "predicted error (%), cross-validated"
 
     population = source_space(table).sample(300, seed=0)
+    assert [population[int(index)].spec_id for index in frame["index"]] == frame["spec_id"].tolist()
+
+
+def test_proposals_of_a_search_are_not_untrained(make_table) -> None:
+    table = make_table(search="tpe", budget=40)
+    frame = table.predict(top=30, count=60).frame
+    assert len(frame) and not set(frame["spec_id"]) & set(table["spec_id"])
+
+
+def test_the_index_in_a_space_without_duplicates_counts_distinct_networks(make_table) -> None:
+    table = make_table(duplicates="drop")
+    frame = table.predict(top=300, count=300).frame
+    population = source_space(table).sample(int(frame["index"].max()) + 1, seed=0)
     assert [population[int(index)].spec_id for index in frame["index"]] == frame["spec_id"].tolist()
 
 
