@@ -13,6 +13,9 @@ computed that hold for one run as well as for several:
   models before it, than a random draw, the test is valid even though the proposals depend on each other: each can be
   coupled with an independent random draw that is at least as good.
 
+If trainings were stopped early, all errors are those after the last epoch that every training reached
+(`analysis.early_stopping`).
+
 All errors are measured errors. The smallest is optimistic because it was selected, for a search as for random search.
 """
 
@@ -27,6 +30,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from analysis.early_stopping import at_common_epoch
 from analysis.formatting import p_text
 from analysis.random_search import draws_needed, random_search_curve, share_within
 from analysis.rows import MISSING, OK, FailurePolicy, apply_failure_policy
@@ -91,7 +95,7 @@ def search_runs(frame: pd.DataFrame) -> pd.DataFrame:
         Columns of RUN_COLUMNS, one row per run and model; empty without proposals. A run starts with the random draws
         of its study, also if they are listed under another study with the same draws.
     """
-    trained = frame[frame["status"] != MISSING]
+    trained, _ = at_common_epoch(frame[frame["status"] != MISSING])
     models = _models(trained.assign(error_percent=trained["error_percent"].where(trained["status"] == OK, math.inf)))
     runs = []
     for (space, study), own in models[models["proposed"]].groupby(["space", "study"], sort=False):
@@ -141,6 +145,7 @@ def search_efficiency(frame: pd.DataFrame, failures: FailurePolicy | str = "wors
     Raises:
         ValueError: no proposal was trained.
     """
+    frame, _ = at_common_epoch(frame[frame["status"] != MISSING])  # of draws and proposals
     runs = search_runs(frame)
     if runs.empty:
         raise ValueError("no model was proposed by a search; start one with designspace sweep … search=tpe budget=N")
@@ -244,7 +249,7 @@ def search_sentences(summary: pd.DataFrame) -> list[str]:
         summary: of `search_efficiency`.
     """
     if summary.empty:
-        return []
+        return ["All proposals are random draws, which are the reference, so there is no search to compare with it."]
     sentences = [_row_sentence(row, LEVEL / len(summary)) for row in summary.to_dict("records")]
     if (summary["runs"] == 1).any():
         sentences.append(

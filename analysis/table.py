@@ -285,6 +285,7 @@ class Table(Trainings):
         from analysis.search import search_efficiency, search_sentences
 
         curves, reference, summary = search_efficiency(self.frame, failures)
+        stopped = apply_failure_policy(self.frame, failures).stopped_sentence
 
         def draw(ax: Axes | None) -> Axes:
             spaces = curves["space"].unique()
@@ -297,7 +298,7 @@ class Table(Trainings):
         return Result(
             "Search efficiency",
             curves.merge(columns, on=["space", "models"]),
-            (*search_sentences(summary), *self.notes),
+            (*search_sentences(summary), *filter(None, [stopped]), *self.notes),
             (("", search_table(summary)),),
             draw,
         )

@@ -100,6 +100,18 @@ def test_random_proposals_are_random_draws(tmp_path, make_study):
     assert efficiency.reference["n"].unique().tolist() == [40]
     assert efficiency.summary.empty
     assert efficiency.curves["strategy"].unique().tolist() == ["random"]
+    assert load(study).search().sentences[0].startswith("All proposals are random draws")
+
+
+def test_all_errors_are_those_of_the_same_epoch_if_trainings_were_stopped(tmp_path, make_study):
+    # Two epochs; the second lowers every error by 6 points. Only a proposal was stopped.
+    path = make_study(tmp_path / "s", n=10, spaces=ONE, search="tpe", budget=20, failures={15: "stopped"})
+    complete = make_study(tmp_path / "complete", n=10, spaces=ONE, search="tpe", budget=20)
+    table = load(path)
+    pd.testing.assert_series_equal(search_runs(table.frame)["best"], search_runs(load(complete).frame)["best"] + 6)
+    efficiency = search_efficiency(table.frame)
+    assert efficiency.reference["lower"].iloc[0] >= table.models()["error_percent"].min()
+    assert any("after epoch 1 of 2" in sentence for sentence in table.search().sentences)
 
 
 def test_studies_with_one_seed_have_the_same_random_draws(tmp_path, make_study):

@@ -101,7 +101,8 @@ def test_untrained_networks_are_ranked_by_predicted_error(table) -> None:
 def test_proposals_of_a_search_are_not_untrained(make_table) -> None:
     table = make_table(search="tpe", budget=40)
     frame = table.predict(top=30, count=60).frame
-    assert len(frame) and not set(frame["spec_id"]) & set(table["spec_id"])
+    assert len(frame)
+    assert not set(frame["spec_id"]) & set(table["spec_id"])
 
 
 def test_the_index_in_a_space_without_duplicates_counts_distinct_networks(make_table) -> None:
