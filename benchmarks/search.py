@@ -344,8 +344,8 @@ def write_page(folder: Path) -> None:
         "*Error of the selected network by number of trained models: median and quartiles over 30 repetitions. Gray: "
         "median of random search and the range of 95 % of random searches.*",
         "Regret is the error of the selected network minus the error of the best network in the table, in points. "
-        f"Cells: median over {REPETITIONS} repetitions with its 95 % interval. Last column: number of repetitions with a "
-        "smaller regret than the median of random search. **Bold**: different from random search (sign test, "
+        f"Cells: median over {REPETITIONS} repetitions with its 95 % interval. Last column: number of repetitions with "
+        "a smaller regret than the median of random search. **Bold**: different from random search (sign test, "
         f"{100 * LEVEL:g} % level, Holm's adjustment over all cells).",
         _regret_table(stored),
         "Number of models that random search needs to match the median regret of each strategy, and the ends of its "
