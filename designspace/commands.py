@@ -170,7 +170,7 @@ def scale(argv: list[str]) -> int:
     before = find_spec(arguments.model)
     scaling = Scaling.from_study(arguments.run) if arguments.run is not None else Scaling(**given or {"rule": "dWr"})
     scaled = [(scaling.at(before, size), size) if key == "phi" else scaling.to(before, size) for size in sizes]
-    print(f"{scaling.text}, phi = 1 multiplies macs by {scaling.base:.4g}")
+    print(f"{scaling.text}: phi = 1 multiplies macs by {scaling.base:.4g}")
     for spec in (before, *(spec for spec, _ in scaled)):
         print_table(spec_table(spec))
     counts = complexity(before)
