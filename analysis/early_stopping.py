@@ -1,4 +1,4 @@
-"""Trainings that a rule stopped early: errors after an epoch that all trainings reached, and the epochs saved."""
+"""Trainings stopped early: errors after the last epoch that all trainings reached, and the epochs saved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CURVE = "epoch_validation_error_percent"
 
 @dataclass(frozen=True)
 class CommonEpoch:
-    """The epoch whose errors count for the trainings with one recipe and data set, some of which were stopped early.
+    """The epoch whose errors are used for all trainings with one recipe and data set, if some were stopped early.
 
     Attributes:
         studies: names of the studies.
@@ -34,28 +34,28 @@ class CommonEpoch:
 
     @property
     def sentence(self) -> str:
-        """The epoch and its meaning."""
+        """A sentence that states the epoch and the number of trainings stopped early."""
         of = f" of {self.epochs}" if self.epochs else ""
         return (
             f"{self.stopped:,} of {self.trainings:,} trainings {was_were(self.stopped)} stopped early, so all errors "
-            f"are those after epoch {self.epoch}{of}, the last that every training reached."
+            f"are from epoch {self.epoch}{of}, the last epoch that every training reached."
         )
 
 
 def at_common_epoch(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[CommonEpoch, ...]]:
-    """Treat trainings as if all had ended after the last epoch that each of them reached, if some were stopped early.
+    """If some trainings were stopped early, cut all of them after the last epoch that every training reached.
 
-    The error of a stopped training is that in the middle of the schedule, and complete trainings are those that the
-    rule kept, so neither is comparable with the other. Errors after the same epoch are. Only trainings with the same
-    recipe and data as a stopped one change. Failed trainings stay as they are.
+    A stopped training ends in the middle of the schedule, and complete trainings are the ones that the rule kept, so
+    their final errors are not comparable. Errors after the same epoch are comparable. Only trainings with the same
+    recipe and data as a stopped training change. Failed trainings do not change.
 
     Args:
         frame: columns `status`, `error_percent` and `epoch_validation_error_percent`, and optionally `study`,
             `recipe_id`, `data_id`, `epochs_done`, `updates` and other curves; one row per training.
 
     Returns:
-        The frame with status "ok" for stopped trainings, and error, curves, epochs and updates of the common epoch; and
-        the epochs, one for each recipe and data set with stopped trainings.
+        The frame with status "ok" for stopped trainings, and with errors, curves, epochs and updates up to the common
+        epoch; and one `CommonEpoch` for each recipe and data set with stopped trainings.
 
     Raises:
         ValueError: a training has no error after the common epoch.
@@ -96,7 +96,7 @@ def _cut(frame: pd.DataFrame, rows: pd.Index, epoch: int) -> None:
     errors = [curve[epoch - 1] for curve in frame.loc[rows, CURVE]] if epoch else [None] * len(rows)
     if missing := sum(error is None or not np.isfinite(error) for error in errors):
         raise ValueError(
-            f"{CURVE}: required because trainings were stopped early, and missing for {missing:,} of {len(rows):,} "
+            f"{CURVE}: required because trainings were stopped early, but missing for {missing:,} of {len(rows):,} "
             "trainings"
         )
     if {"updates", "epochs_done"} <= set(frame):  # every epoch has the same number of updates
@@ -115,12 +115,11 @@ def epochs_saved(frame: pd.DataFrame, epochs: Mapping[str, int]) -> pd.DataFrame
     """Epochs saved by early stopping in each space.
 
     Args:
-        frame: columns `study`, `space`, `status`, `epochs_done`, each training once.
-        epochs: epochs of a complete training by study; others are left out.
+        frame: columns `study`, `space`, `status`, `epochs_done`, one row per training.
+        epochs: epochs of a complete training by study. Other studies are excluded.
 
     Returns:
-        One row per space: space, trainings (complete or stopped), stopped, epochs (of these trainings if none had been
-        stopped), saved.
+        One row per space: space, trainings (complete or stopped), stopped, epochs (planned for these trainings), saved.
     """
     frame = frame.reindex(columns=["study", "space", "status", "epochs_done"])
     planned = frame["study"].map(dict(epochs))
@@ -133,7 +132,7 @@ def epochs_saved(frame: pd.DataFrame, epochs: Mapping[str, int]) -> pd.DataFrame
 
 
 def saved_sentence(saved: pd.DataFrame) -> str:
-    """The epochs saved in all spaces; "" if no training was stopped early.
+    """A sentence with the epochs saved in all spaces; "" if no training was stopped early.
 
     Args:
         saved: from `epochs_saved`.

@@ -1,4 +1,4 @@
-"""Result of predicting untrained networks: the cross-validated error of the predictions, and the best predicted."""
+"""Predictions for untrained networks: cross-validated error, and the networks with the smallest predicted errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def predict_table(
     if not validations:
         most = int(network_ids(models).groupby(models["space"]).nunique().max())
         raise ValueError(
-            f"networks = {most}: must be at least {FEWEST} trained ones of a space, with different features"
+            f"networks = {most}: must be at least {FEWEST} trained networks in one space, with different features"
         )
     # Proposals of a search, which are left out above, and failed models are trained, too.
     trained = set(table.frame.loc[table.frame["status"] != MISSING, "spec_id"]) if "spec_id" in table.frame else set()
@@ -48,12 +48,12 @@ def predict_table(
         part = models[models["space"] == space]
         if space not in validations:
             if len(part):
-                sentences.append(f"{space} has fewer than the {FEWEST} trained networks that a surrogate needs.")
+                sentences.append(f"{space} has fewer than {FEWEST} trained networks, too few for a surrogate.")
             continue
         sentences.append(f"{space}: {_sentence(validations[space][1])}")
         source = _space(table, space)
         if source is None:
-            sentences.append(f"The design space of {space} is unknown, so no networks are drawn from it.")
+            sentences.append(f"The design space of {space} is unknown, so no networks were drawn.")
             continue
         design, seed = source
         ranked = predict_space(
@@ -63,7 +63,8 @@ def predict_table(
         frames.append(ranked)
     if frames:
         sentences.append(
-            f"The best of {count:,} predictions are optimistic: some rank first because their prediction is too low."
+            f"The best of {count:,} predictions are optimistic: some networks rank first because their predictions are "
+            "too low."
         )
     fields = [name for name in Validation.__dataclass_fields__ if name != "predicted"]
     rows = [{"space": space} | {name: getattr(one, name) for name in fields} for space, (_, one) in validations.items()]
@@ -110,8 +111,8 @@ def _sentence(validation: Validation) -> str:
         )
     text = (
         f"the surrogate predicts the error of a network within {v.rmse:.2f} points (root mean square, "
-        f"cross-validated), and the mean of the {v.n:,} networks within {v.rmse_mean:.2f} ({reduction})"
+        f"cross-validated). The mean of the {v.n:,} networks predicts it within {v.rmse_mean:.2f} points ({reduction})"
     )
     if v.over_macs_lower > 0 or v.over_macs != v.over_macs:
         return f"{text}."
-    return f"{text}. A line in log macs is not distinguishable from it ({v.rmse_macs:.2f} points)."
+    return f"{text}. The surrogate is not distinguishable from a line in log macs ({v.rmse_macs:.2f} points)."

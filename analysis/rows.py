@@ -253,7 +253,7 @@ class Resolved:
         were = "model was" if len(models) == 1 else "models were"
         return (
             f"{len(models):,} more {were} proposed by a search and {is_are(len(models))} not a sample of the space, "
-            f"so this statistic leaves {'it' if len(models) == 1 else 'them'} out: {', '.join(parts)}."
+            f"so this statistic excludes {'it' if len(models) == 1 else 'them'}: {', '.join(parts)}."
         )
 
 

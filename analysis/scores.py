@@ -1,4 +1,4 @@
-"""Rank agreement of zero-cost scores with the error, next to that of multiply-adds, parameters and activations."""
+"""Rank agreement of zero-cost scores with the error, compared with multiply-adds, parameters and activations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.rows import COMPLEXITIES, distinct_models
 from designspace.study import SCORES
 
 FEWEST = 8
-"""Networks of a space for which agreements are compared."""
+"""Fewest networks of a space to compare agreements."""
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
 
@@ -30,13 +30,13 @@ def score_agreement(models: pd.DataFrame, *, confidence: float = 0.95) -> pd.Dat
         One row per space and measure:
 
         - space, measure, n: number of distinct networks with this measure.
-        - agreement, lower, upper: Spearman's rho of the measure and the negative error, with its interval. 1: a larger
-          value always has a smaller error.
+        - agreement, lower, upper: Spearman's rho of the measure and the negative error, with its interval. At 1, a
+          larger value always has a smaller error.
         - kendall: Kendall's tau-b of the same.
-        - verdict: of a score. "better" if its agreement is higher than that of macs, params and acts, "worse" if it is
-          lower than that of one of them, in each case by the interval of `correlation_difference` of the ranks, and
-          else "not distinguishable"; "" for macs, params and acts.
-        - baseline: of a score, the one of macs, params and acts with the highest agreement.
+        - verdict: for a score, "better" if its agreement is higher than that of macs, params and acts, "worse" if it is
+          lower than that of any of them, and "not distinguishable" otherwise, by the intervals of
+          `correlation_difference` of the ranks; "" for macs, params and acts.
+        - baseline: for a score, the one of macs, params and acts with the highest agreement.
     """
     parts = []
     for space, part in models.groupby("space", sort=False):

@@ -1,22 +1,23 @@
 """Efficiency of searches within a space, compared with random search.
 
-A search starts with random draws of its space and then proposes models. Its curve is the smallest error so far against
-the number of trained models. The reference is random search: the random draws of the same space give the distribution
-of the best of m models in closed form (`analysis.random_search`).
+A search starts with random draws of its space and then proposes models. Its curve is the smallest error so far by
+number of trained models. The reference is random search: the random draws of the same space give the distribution of
+the best of m models in closed form (`analysis.random_search`).
 
-One run of a search is one draw. Even a random search is below its own median half of the time, so two statements are
-computed that hold for one run as well as for several:
+One run of a search is one draw. Even a random search is below its own median half of the time. Two results are
+therefore computed that hold for a single run as well as for several:
 
-- the chance that random search with the same number of models does as well, with the bounds of the EDF's simultaneous
-  band;
-- whether the proposals are better than random draws, by the Mann-Whitney test. If no proposal is better, given the
-  models before it, than a random draw, the test is valid even though the proposals depend on each other: each can be
-  coupled with an independent random draw that is at least as good.
+- the probability that random search with the same number of models does as well, with the bounds of the EDF's
+  simultaneous band;
+- whether the proposals are better than random draws, by the Mann-Whitney test. The test is valid even though
+  proposals depend on each other: if no proposal is better than a random draw, given the models before it, each
+  proposal can be coupled with an independent random draw that is at least as good.
 
-If trainings were stopped early, all errors are those after the last epoch that every training reached
+If trainings were stopped early, all errors are from the last epoch that every training reached
 (`analysis.early_stopping`).
 
-All errors are measured errors. The smallest is optimistic because it was selected, for a search as for random search.
+All errors are measured errors. The smallest is optimistic because it was selected, both in a search and in random
+search.
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ RUN_COLUMNS = {
 SEARCH_COLUMNS = {
     "space, strategy": "the runs of one strategy in one space",
     "runs": "number of runs",
-    "models": "models of each run, random draws included; of the shortest run if they differ",
+    "models": "number of models per run, random draws included; of the shortest run if runs differ",
     "best, best_quarter, best_three_quarters": "median and quartiles over the runs of the smallest error, percent",
     "draws": "number of random draws of the space, the reference",
     "proposals": "number of proposals of all runs",
-    "random_median, random_lower, random_upper": "median error of the best of as many random models with its 95 % "
-    "band; NaN where the draws are too few to estimate it",
+    "random_median, random_lower, random_upper": "median error of the best of as many random models, with its 95 % "
+    "band; NaN if there are too few draws to estimate it",
     "needed, needed_lower": "number of random models whose best has a median error as small as `best`, with the lower "
-    "end of its 95 % interval; infinite if no random draw has that error",
+    "end of its 95 % interval; infinite if no random draw reaches this error",
     "chance, chance_upper": "probability that the median over as many random searches is at least as good, with the "
     "upper end of its 95 % interval",
     "better": "probability that a proposal has a smaller error than a random draw",
@@ -93,13 +94,13 @@ def search_runs(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns of RUN_COLUMNS, one row per run and model; empty without proposals. A run starts with the random draws
-        of its study, also if they are listed under another study with the same draws.
+        of its study, even if they are listed under another study with the same draws.
     """
     trained, _ = at_common_epoch(frame[frame["status"] != MISSING])
     models = _models(trained.assign(error_percent=trained["error_percent"].where(trained["status"] == OK, math.inf)))
     runs = []
     for (space, study), own in models[models["proposed"]].groupby(["space", "study"], sort=False):
-        # The first draws of studies with one seed are the same and are listed once.
+        # Studies with the same seed share their first draws, which are listed once.
         shared = models["stream"].isin(own["stream"].dropna()) & (models["index"] < own["index"].min())
         start = models[~models["proposed"] & (models["space"] == space) & ((models["study"] == study) | shared)]
         run = pd.concat([start, own]).sort_values("index", kind="stable")
@@ -116,7 +117,7 @@ def search_runs(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def random_draws(frame: pd.DataFrame, failures: FailurePolicy | str = "worst") -> pd.DataFrame:
-    """All random draws of the spaces: those that are no proposals, and the proposals of the strategy `random`.
+    """All random draws of the spaces: the models that are not proposals, and the proposals of the strategy `random`.
 
     Args:
         frame: rows of a table, one per training.
@@ -129,7 +130,7 @@ def random_draws(frame: pd.DataFrame, failures: FailurePolicy | str = "worst") -
     draws = frame[names.isin(["", RANDOM])].assign(proposed_by="", proposed=names == RANDOM)
     trained = apply_failure_policy(draws, failures).frame
     models = _models(trained.assign(proposed_by=np.where(trained["proposed"], RANDOM, "")))
-    # Studies with one seed have the same random draws, of which the proposals are the next ones.
+    # Studies with the same seed share their random draws. The proposals of `random` continue them.
     models = models.sort_values("proposed", kind="stable")
     repeated = models["proposed"] & models["stream"].notna() & models.duplicated(["space", "stream", "spec_id"])
     return models.loc[~repeated, ["space", "error_percent"]].reset_index(drop=True)
@@ -148,7 +149,7 @@ def search_efficiency(frame: pd.DataFrame, failures: FailurePolicy | str = "wors
     frame, _ = at_common_epoch(frame[frame["status"] != MISSING])  # of draws and proposals
     runs = search_runs(frame)
     if runs.empty:
-        raise ValueError("no model was proposed by a search; start one with designspace sweep … search=tpe budget=N")
+        raise ValueError("no model was proposed by a search: start one with designspace sweep … search=tpe budget=N")
     draws = random_draws(frame, failures)
     curves, references, rows = [], [], []
     for space, part in runs.groupby("space", sort=False):
@@ -243,21 +244,21 @@ def _summary(best: pd.DataFrame, runs: pd.DataFrame, errors: pd.Series, referenc
 
 
 def search_sentences(summary: pd.DataFrame) -> list[str]:
-    """What the runs of each strategy show, and what they do not.
+    """Conclusions from the runs of each strategy.
 
     Args:
-        summary: of `search_efficiency`.
+        summary: from `search_efficiency`.
     """
     if summary.empty:
         return ["All proposals are random draws, which are the reference, so there is no search to compare with it."]
     sentences = [_row_sentence(row, LEVEL / len(summary)) for row in summary.to_dict("records")]
     if (summary["runs"] == 1).any():
         sentences.append(
-            "One run is one draw: random search is below its own median half of the time. Repeat a search with other "
-            "seeds before preferring it."
+            "One run is one draw: random search is below its own median half of the time. Before you prefer a search, "
+            "repeat it with other seeds."
         )
     sentences.append(
-        "The smallest error is optimistic because it was selected, for a search as for random search. The expected "
+        "The smallest error is optimistic because it was selected, both in a search and in random search. The expected "
         "error on retraining (designspace select) corrects for this."
     )
     return sentences
@@ -276,23 +277,23 @@ def _row_sentence(row: Mapping[Any, Any], level: float) -> str:
     if math.isinf(row["needed"]):
         text.append(
             f"None of the {row['draws']} random draws reaches this error. Random search needs at least "
-            f"{row['needed_lower']:,.0f} models for it."
+            f"{row['needed_lower']:,.0f} models to reach it."
         )
     else:
         text.append(
-            f"Random search needs about {row['needed']:,.0f} models for this error (at least "
+            f"Random search needs about {row['needed']:,.0f} models to reach this error (at least "
             f"{row['needed_lower']:,.0f})."
         )
     chance = f"with a probability of {100 * row['chance']:.0f} % (at most {100 * row['chance_upper']:.0f} %)"
     if row["chance_upper"] <= level:
-        text.append(f"Search beats random search at this budget, which does as well {chance}.")
+        text.append(f"Search beats random search at this budget. Random search does as well {chance}.")
     elif row["chance"] <= level:
         text.append(
-            f"The {row['draws']} random draws are too few to show that search beats random search: at this budget, "
-            f"random search may do as well with a probability of up to {100 * row['chance_upper']:.0f} %."
+            f"{row['draws']} random draws are too few to show that search beats random search: at this budget, random "
+            f"search may do as well with a probability of up to {100 * row['chance_upper']:.0f} %."
         )
     else:
-        text.append(f"Search does not beat random search at this budget, which does as well {chance}.")
+        text.append(f"Search does not beat random search at this budget. Random search does as well {chance}.")
     if not math.isnan(row["p_value"]):
         better = f"a proposal has the smaller error with a probability of {row['better']:.2f}, {p_text(row['p_value'])}"
         are = "better" if row["p_value"] <= LEVEL else "not significantly better"

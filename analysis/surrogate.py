@@ -1,4 +1,4 @@
-"""Errors of untrained networks, predicted by a surrogate, and the cross-validated error of the predictions."""
+"""Predicted errors of untrained networks, and the cross-validated error of the predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 FOLDS = 5
 REPEATS = 4
 FEWEST = 20
-"""Networks from which a surrogate is fitted."""
+"""Fewest networks for a surrogate."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Validation:
 
     Attributes:
         n: number of networks.
-        rmse: root of the mean squared difference between predicted and measured error, points.
-        rmse_mean: the same for the mean error of the training part as the prediction.
-        rmse_macs: the same for a line in log macs; NaN if macs are unknown or constant.
+        rmse: root mean squared difference between predicted and measured error, points.
+        rmse_mean: the same, with the mean error of the training part as the prediction.
+        rmse_macs: the same, for a line in log macs; NaN if macs are unknown or constant.
         explained, explained_lower, explained_upper: R², the reduction of the mean squared error relative to the mean,
             with its confidence interval. The surrogate beats the mean if the interval is above 0.
         over_macs, over_macs_lower, over_macs_upper: the same reduction relative to a line in log macs.
         spearman, spearman_lower, spearman_upper: rank correlation of predicted and measured error.
         kendall: Kendall's tau-b of the same.
-        predicted: shape (N,), mean prediction for each network while it was left out.
+        predicted: shape (N,), mean of the predictions for each network when it was held out.
     """
 
     n: int
@@ -68,18 +68,19 @@ def cross_validate(
     repeats: int = REPEATS,
     seed: int = 0,
 ) -> Validation:
-    """Cross-validate a surrogate: five folds, repeated with other folds.
+    """Cross-validate a surrogate: five folds, repeated with new partitions.
 
     Intervals of R² use the variance of Nadeau & Bengio (Machine Learning 52, 2003), which accounts for the overlap of
-    the training parts, with Student's t (Bouckaert & Frank 2004). That of the rank correlation is by Bonett & Wright.
+    the training parts, with Student's t (Bouckaert & Frank 2004). The interval of the rank correlation is by Bonett &
+    Wright.
 
     Args:
         columns: features as in `fit_surrogate`.
         errors: shape (N,), finite, percent.
-        networks: identity of each row's network, whose rows are always in the same fold; by default all differ.
-        confidence: of the intervals.
+        networks: identity of each row's network. All rows of a network are in the same fold. By default, all differ.
+        confidence: level of the intervals.
         repeats: number of partitions into folds.
-        seed: of the folds and the surrogate.
+        seed: seed of the folds and the surrogate.
 
     Raises:
         ValueError: fewer than 20 networks, or no feature that varies.
@@ -95,7 +96,7 @@ def cross_validate(
         train = ~test
         surrogate = fit_surrogate({name: array[train] for name, array in arrays.items()}, y[train], seed=seed)
         guess = surrogate.predict({name: array[test] for name, array in arrays.items()})
-        # Relative to the mean of the training part, which is the lower, the higher the errors of the test part.
+        # Relative to the mean of the training part, which is lower if the errors of the test part are higher.
         predicted[test] += y.mean() + guess - y[train].mean()
         guesses = (guess, np.full(test.sum(), y[train].mean()), _line(log_macs[train], y[train], log_macs[test]))
         losses.append([np.square(y[test] - each).sum() for each in guesses])
@@ -142,7 +143,7 @@ def _line(x: Array, y: Array, new: Array) -> Array:
 
 
 def _reduction(loss: Array, baseline: Array, confidence: float) -> tuple[float, float, float]:
-    """Relative reduction of the mean squared error of folds by that of a baseline, with its interval."""
+    """Reduction of the mean squared error relative to a baseline, with its interval."""
     total = baseline.mean()
     if total == 0:
         return np.nan, np.nan, np.nan
@@ -154,7 +155,7 @@ def _reduction(loss: Array, baseline: Array, confidence: float) -> tuple[float, 
 
 
 def feature_columns(models: pd.DataFrame, parameters: Sequence[str]) -> dict[str, np.ndarray]:
-    """The features of models: complexity and parameters that differ and that every model has."""
+    """Features of models: complexity and parameters that vary and that every model has."""
     names = dict.fromkeys([*COMPLEXITIES, *parameters])
     return {name: column.to_numpy() for name in names if (column := _feature(models, name)) is not None}
 
@@ -179,7 +180,7 @@ def validate_spaces(
         confidence: simultaneous over the spaces, by Bonferroni.
 
     Returns:
-        The distinct networks of each space, at most 1,500, and how well a surrogate predicts their errors.
+        For each space, its distinct networks (at most 1,500) and the cross-validation of the surrogate.
     """
     parts = {}
     for space, part in models.groupby("space", sort=False):
@@ -197,7 +198,7 @@ def _validation(networks: pd.DataFrame, parameters: Sequence[str], confidence: f
 
 
 def network_ids(models: pd.DataFrame) -> pd.Series:
-    """Identity of the network of each row; in a table without `spec_id`, every row is a network."""
+    """Identity of each row's network; in a table without `spec_id`, every row is a network of its own."""
     return models["spec_id"] if "spec_id" in models else models.index.to_series()
 
 
@@ -218,11 +219,11 @@ def predict_space(
         models: trained models of the space, as in `validate_spaces`.
         parameters: names of the parameters.
         space: the space.
-        count: number of draws. A network may be drawn several times, also in a space without duplicates, which may
-            have fewer networks than this.
-        top: number of networks to return; fewer if the draws have fewer that are distinct and not trained yet.
+        count: number of draws. A network may be drawn several times, even in a space without duplicates, which may have
+            fewer networks than this.
+        top: number of networks to return; fewer if the draws contain fewer distinct untrained networks.
         trained: spec_ids of trained networks that are not among `models`, such as the proposals of a search.
-        seed: of the draws. With that of the study, `index` is the position of a network in the study's population.
+        seed: seed of the draws. With the study's seed, `index` is the network's position in the study's population.
         on_progress: called repeatedly with the number of networks drawn so far.
 
     Returns:

@@ -6,9 +6,9 @@
     python -m benchmarks.search page
 
 NAS-Bench-Macro (Su et al. 2021, arXiv 2103.11922) has 6,561 networks: one of three operations in each of 8 layers,
-each network trained three times on CIFAR-10. A search sees the error of one of the three trainings, drawn at random
-once per network and repetition. Its result is the network with the smallest error that it saw, judged by the mean error
-of the three.
+each network trained three times on CIFAR-10. A search observes the error of one of the three trainings, drawn at random
+once per network and repetition. It selects the network with the smallest observed error. Its result is the mean error
+of that network's three trainings.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FRONT = ("tpe", "nsga2", "surrogate", "random")
 WORKERS = 4
 """Networks in training at once, in the runs with parallel workers."""
 ASKS = 20
-"""Most asks for a network that was not trained yet, after which the next random draw is trained."""
+"""Proposals of known networks in a row, after which the next random draw is trained."""
 WORST = 20.0
 """Error of the reference point of the hypervolume, percent; its multiply-adds are those of the largest network."""
 
@@ -199,7 +199,7 @@ def _run(arguments: tuple[Path, tuple[str, int, int, int]]) -> pd.DataFrame:
 
 
 def run_all(path: Path, folder: Path, processes: int) -> None:
-    """Run all strategies and store what they trained, with the closed form of random search."""
+    """Run all strategies, and store the networks they trained and the closed form of random search."""
     networks = Networks(path)
     with ProcessPoolExecutor(processes) as pool:
         frame = pd.concat(pool.map(_run, [(path, run) for run in runs()]), ignore_index=True)
@@ -226,7 +226,7 @@ def selected(runs: pd.DataFrame) -> pd.DataFrame:
     """The networks that searches with one objective select, by number of models.
 
     Args:
-        runs: of one strategy, sorted by repetition and model.
+        runs: runs of one strategy, sorted by repetition and model.
 
     Returns:
         Mean error of the selected network, percent, one row per number of models and one column per repetition.
@@ -240,10 +240,10 @@ def selected(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def hypervolumes(runs: pd.DataFrame, largest: float, best: float) -> pd.DataFrame:
-    """Hypervolume of the networks on the front that was seen, with their mean errors, as a fraction of the largest.
+    """Hypervolume of the mean errors of the networks on the observed front, as a fraction of that of the whole table.
 
     Args:
-        runs: of one strategy.
+        runs: runs of one strategy.
         largest, best: multiply-adds of the largest network, and hypervolume of the front of the whole table.
 
     Returns:
@@ -268,7 +268,7 @@ def median_interval(values: Array) -> tuple[float, float, float]:
 
 
 class Stored(NamedTuple):
-    """What the page follows from."""
+    """Tables behind the page."""
 
     runs: pd.DataFrame
     reference: pd.DataFrame
@@ -336,24 +336,26 @@ def write_page(folder: Path) -> None:
     discussion = folder / DISCUSSION
     parts = [
         "# Search within a space",
-        "Does a search find better networks than random search with the same number of trainings?",
+        "With the same number of trainings, does a search find better networks than random search?",
         discussion.read_text().strip() if discussion.exists() else "",
         "## NAS-Bench-Macro",
         PROTOCOL,
         "![Efficiency](efficiency.svg)",
         "*Error of the selected network by number of trained models: median and quartiles over 30 repetitions. Gray: "
         "median of random search and the range of 95 % of random searches.*",
-        "Regret is the error of the selected network minus that of the best network of the table, in points: median "
-        f"over {REPETITIONS} repetitions with its 95 % interval. Last column: repetitions with a smaller regret than "
-        f"the median of random search. **Bold**: different from random search (sign test, {100 * LEVEL:g} % level, "
-        "Holm's adjustment over all cells).",
+        "Regret is the error of the selected network minus the error of the best network in the table, in points. "
+        f"Cells: median over {REPETITIONS} repetitions with its 95 % interval. Last column: number of repetitions with "
+        "a smaller regret than the median of random search. **Bold**: different from random search (sign test, "
+        f"{100 * LEVEL:g} % level, Holm's adjustment over all cells).",
         _regret_table(stored),
-        "Models that random search needs for the median regret of each strategy, with the ends of the interval:",
+        "Number of models that random search needs to match the median regret of each strategy, and the ends of its "
+        "interval:",
         _needed_table(stored),
         "### Two objectives",
-        "Hypervolume of error and multiply-adds of the networks on the front that a search saw, judged by their mean "
-        f"errors, relative to the front of the whole table: median over {REPETITIONS} repetitions with its 95 % "
-        f"interval. The reference point is an error of {WORST:.0f} % and the multiply-adds of the largest network.",
+        "Hypervolume of error and multiply-adds, relative to the front of the whole table. It is computed from the "
+        "mean errors of the networks on the front that a search observed. Cells: median over "
+        f"{REPETITIONS} repetitions with its 95 % interval. The reference point is an error of {WORST:.0f} % and the "
+        "multiply-adds of the largest network.",
         _hypervolume_table(stored),
         "![Hypervolume](hypervolume.svg)",
         *_trained_section(stored, folder),
@@ -368,15 +370,15 @@ PROTOCOL = f"""The table has {OPERATIONS**LAYERS:,} networks with three training
 bottleneck with expansion 3 or 6.
 
 - A run trains {BUDGET} different networks, of which the first {START} are random draws. Repetitions differ in the seed.
-- A search sees the error of one of the three trainings, drawn at random for each network.
-- The network with the smallest error that the search saw is selected. It is judged by the mean error of its three
-  trainings, which removes most of the luck of a single one.
-- A proposal that was trained before costs nothing: the search gets its known error. After {ASKS} of these, the next
-  random draw is trained.
-- The operations are categorical. CMA-ES draws categorical parameters at random, so it gets them as numbers, ordered by
-  size.
-- With {WORKERS} workers, a result arrives {WORKERS - 1} proposals late.
-- Random search is exact: the distribution of its result follows from the table in closed form."""
+- A search observes the error of one of the three trainings, drawn at random for each network.
+- The network with the smallest observed error is selected. It is evaluated by the mean error of its three trainings,
+  which removes most of the luck of a single one.
+- A proposal of a known network costs nothing: the search receives its known error. After {ASKS} of these in a row, the
+  next random draw is trained.
+- The operations are categorical. CMA-ES draws categorical parameters at random, so it receives them as numbers, ordered
+  by size.
+- With {WORKERS} workers, each result arrives {WORKERS - 1} proposals late.
+- Random search is exact: the distribution of its result is computed from the table in closed form."""
 
 COMMANDS = """```sh
 python -m benchmarks.search run nas-bench-macro.csv
@@ -387,7 +389,7 @@ python -m benchmarks.search store runs/tpe-0 runs/random-0
 python -m benchmarks.search retrained runs/again
 ```
 
-Every number and figure of this page follows from the tables in this folder: `python -m benchmarks.search page`."""
+`python -m benchmarks.search page` computes every number and figure of this page from the tables in this folder."""
 
 
 def _regret_table(stored: Stored) -> str:
@@ -472,7 +474,7 @@ def store(paths: list[Path], file: Path) -> None:
 
 
 def _trained_section(stored: Stored, folder: Path) -> list[str]:
-    """The searches of trained networks."""
+    """The section on searches with real training."""
     if stored.trained is None:
         return []
     efficiency = search_efficiency(stored.trained)
@@ -483,8 +485,8 @@ def _trained_section(stored: Stored, folder: Path) -> list[str]:
         "## Training on Fashion-MNIST",
         "RegNetX networks of 1 to 2 million multiply-adds, 4,000 training images and 2 epochs, as in the other studies "
         "([study_search.yaml](../../../conf/experiment/study_search.yaml)). Every run has 20 random draws and 40 "
-        "proposals. Runs with the same seed share their random draws. The reference is all random draws, including the "
-        "proposals of the strategy random.",
+        "proposals. Runs with the same seed share their random draws. The reference uses all random draws, including "
+        "the proposals of the strategy random.",
         "![Efficiency](trained.svg)",
         "*Smallest measured error by number of trained models. Gray: median of random search, estimated from the "
         "random draws, with its simultaneous 95 % band.*",
@@ -495,13 +497,13 @@ def _trained_section(stored: Stored, folder: Path) -> list[str]:
 
 
 def _retrained_section(stored: Stored) -> list[str]:
-    """The best network of every run, trained again."""
+    """The best network of every run, retrained."""
     if stored.retrained is None or stored.trained is None:
         return []
     rows = []
     finished = stored.trained[stored.trained["status"] == "ok"]
     for study in sorted(finished["study"].unique()):
-        # The random draws of two studies with one seed are listed once.
+        # Random draws that two studies with the same seed share are listed once.
         run = finished[(finished["study"] == study) & (finished["proposed_by"] != "")]
         stream = run["draw_id"].iloc[0].rpartition("/")[0]
         start = finished[(finished["proposed_by"] == "") & finished["draw_id"].str.startswith(f"{stream}/")]
@@ -512,8 +514,8 @@ def _retrained_section(stored: Stored) -> list[str]:
             mean = f"{errors.mean():.2f} ± {half:.2f}"
             rows.append((study, f"{best['error_percent']:.2f}", mean, len(errors), si_format(best["macs"])))
     return [
-        "The best network of each run, trained again with seeds 11 to 14 (mean with its 95 % interval). The study has "
-        "one space per network, of family compound with growth 1.",
+        "The best network of each run, retrained with seeds 11 to 14 (mean with its 95 % interval). Each network is a "
+        "space of its own in that study, of family compound with growth 1.",
         markdown_table(("run", "measured error %", "retrained error %", "seeds", "macs"), rows),
     ]
 

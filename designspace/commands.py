@@ -119,7 +119,7 @@ def spaces(argv: list[str]) -> int:
 
 
 def scale(argv: list[str]) -> int:
-    """Scale a network to one or several sizes and print it before and after."""
+    """Scale a network to one or more sizes, and print it before and after."""
     from designspace import complexity, save_spec
     from designspace.files import SUFFIXES
     from designspace.scaling import RULES, Scaling
@@ -132,19 +132,21 @@ def scale(argv: list[str]) -> int:
         "base.yaml --from runs/scaling --macs 4e6,8e6,16e6 --out family    # coefficients of the best model of a study",
     )
     _add_model(parser)
-    parser.add_argument("--macs", metavar="N,…", help="target multiply-adds")
+    parser.add_argument("--macs", metavar="N,…", help="target multiply-adds, one per network")
     parser.add_argument(
         "--phi",
         metavar="PHI,…",
-        help="exponents instead of --macs; for 1, multiply-adds grow by alpha·beta²·gamma², or twofold",
+        help="scaling exponents, instead of --macs; phi = 1 multiplies macs by alpha·beta²·gamma², or by 2",
     )
-    parser.add_argument("--rule", help=f"one of {', '.join(RULES)}; default dWr")
+    parser.add_argument("--rule", help=f"scaling rule: {', '.join(RULES)} (default dWr)")
     for name, factor in (("alpha", "depth"), ("beta", "width"), ("gamma", "resolution")):
-        parser.add_argument(f"--{name}", type=float, metavar="X", help=f"EfficientNet's factor of the {factor}")
-    parser.add_argument("--width-exponent", type=float, metavar="X", help="exponent of the width, 0.8 in dWr")
+        parser.add_argument(f"--{name}", type=float, metavar="X", help=f"EfficientNet's {factor} factor")
+    parser.add_argument(
+        "--width-exponent", type=float, metavar="X", help="width exponent of fast compound scaling (0.8 in dWr)"
+    )
     parser.add_argument("--from", dest="run", metavar="RUN", help="use the coefficients of the best model of a study")
     parser.add_argument(
-        "--out", metavar="FILE|DIR", help="write the scaled spec (.yaml or .json), or one file per network to a folder"
+        "--out", metavar="FILE|DIR", help="spec file (.yaml or .json), or folder with one spec per network"
     )
     add_force(parser)
     arguments = parser.parse_args(argv)
@@ -153,7 +155,7 @@ def scale(argv: list[str]) -> int:
     if arguments.run is not None and given:
         raise ValueError(f"from = {arguments.run}: must be omitted with {next(iter(given)).replace('_', '-')}")
     if (arguments.macs is None) == (arguments.phi is None):
-        raise ValueError("macs: required, or phi" if arguments.macs is None else "phi: must be omitted with macs")
+        raise ValueError("macs: required without phi" if arguments.macs is None else "phi: must be omitted with macs")
     key = "phi" if arguments.macs is None else "macs"
     sizes = _numbers(key, getattr(arguments, key))
     out = None if arguments.out is None else Path(arguments.out)
@@ -168,7 +170,7 @@ def scale(argv: list[str]) -> int:
     before = find_spec(arguments.model)
     scaling = Scaling.from_study(arguments.run) if arguments.run is not None else Scaling(**given or {"rule": "dWr"})
     scaled = [(scaling.at(before, size), size) if key == "phi" else scaling.to(before, size) for size in sizes]
-    print(f"{scaling.text}, growth {scaling.base:.4g} of the multiply-adds for phi = 1")
+    print(f"{scaling.text}: phi = 1 multiplies macs by {scaling.base:.4g}")
     for spec in (before, *(spec for spec, _ in scaled)):
         print_table(spec_table(spec))
     counts = complexity(before)

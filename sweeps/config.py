@@ -338,7 +338,7 @@ class StudyConfig(TrainingConfig):
             return
         if self.budget is None:
             raise ValueError(
-                f"budget: required by search = {self.search}, the models per space with the n random draws"
+                f"budget: required with search = {self.search}: models per space, including the n random draws"
             )
         if self.budget <= self.n:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Rules that stop a training early if other models of the space have lower errors after the same epoch."""
+"""Rules for early stopping: end a training if other models of its space have lower errors after the same epoch."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ class _Rule(Validated):
 class MedianRule(_Rule):
     """Stop if the lowest error so far is above the median, over the other models, of their mean error up to this epoch.
 
-    The others are all models that have finished this epoch, including those stopped later. Golovin et al. compare with
-    completed models only. In a population these are the ones that the rule kept, so it would become ever stricter.
+    The other models are all that have finished this epoch, including models stopped later. Golovin et al. compare only
+    with complete models. In a population, these are the models that the rule kept, so it would become stricter and
+    stricter.
 
     Attributes:
-        min_epochs: epochs before the first decision; None: half of them, rounded up.
+        min_epochs: epochs before the first decision; None: half of the training, rounded up.
         min_models: other models that must have finished the epoch.
 
     Source: Golovin et al., "Google Vizier", KDD 2017, section 3.2.2.
@@ -54,11 +55,11 @@ class MedianRule(_Rule):
 class AshaRule(_Rule):
     """Stop all but the best of the models that have reached a rung; rungs are at min_epochs · reduction^k epochs.
 
-    Of N models at a rung, including this one, the best ⌊N / reduction⌋ continue, and so do the first
-    reduction − 1 models to reach it. A decision is final: a model that would be promoted later is not resumed.
+    Of N models at a rung, including this one, the best ⌊N / reduction⌋ continue, and the first reduction − 1 models to
+    reach it always continue. A decision is final: a model that would be promoted later is not resumed.
 
     Attributes:
-        min_epochs: epochs of the first rung (r); None: half of them, rounded up.
+        min_epochs: epochs before the first rung (r); None: half of the training, rounded up.
         reduction: reduction factor (η).
 
     Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020, arXiv 1810.05934. Decisions
@@ -92,5 +93,5 @@ _STOPPING: TypeAdapter[Rule | None] = TypeAdapter(Stopping | None)
 
 
 def stopping_rule(config: Mapping[str, Any]) -> Rule | None:
-    """The rule of a study's frozen config; None without early stopping, as in studies of earlier versions."""
+    """The rule in a study's frozen config; None without early stopping, as in studies of earlier versions."""
     return _STOPPING.validate_python(config.get("stopping"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def predict(argv: list[str]) -> int:
-    """Predict the error of untrained networks of a study's spaces, and list the best predicted."""
+    """Predict the errors of untrained networks, and list the networks with the smallest predicted errors."""
     parser = common.make_parser(
         "predict",
         predict.__doc__,
@@ -23,9 +23,9 @@ def predict(argv: list[str]) -> int:
     )
     common.add_by(parser)
     common.add_failures(parser)
-    parser.add_argument("--top", type=int, default=10, metavar="K", help="number of networks per space (default 10)")
+    parser.add_argument("--top", type=int, default=10, metavar="K", help="networks listed per space (default 10)")
     parser.add_argument("--count", type=int, default=10_000, metavar="N", help="draws per space (default 10000)")
-    parser.add_argument("--specs", metavar="DIR", help="write the networks as spec files, ROW-SPEC_ID.yaml")
+    parser.add_argument("--specs", metavar="DIR", help="write the listed networks as spec files, ROW-SPEC_ID.yaml")
     common.add_out(parser)
     arguments = parser.parse_args(argv)
     common.check_out(arguments)

@@ -66,7 +66,7 @@ def trends(argv: list[str]) -> int:
 
 
 def scores(argv: list[str]) -> int:
-    """Show how well zero-cost scores rank the models of each space, next to macs, params and acts."""
+    """Show how well zero-cost scores rank the models of each space, compared with macs, params and acts."""
     parser = common.make_parser("scores", scores.__doc__, "runs/scored    # trained with scores=true")
     common.add_by(parser)
     common.add_failures(parser)
@@ -77,7 +77,7 @@ def scores(argv: list[str]) -> int:
 
 
 def search(argv: list[str]) -> int:
-    """Compare searches with random search: smallest error against the number of trained models."""
+    """Compare searches with random search: smallest error by number of trained models."""
     parser = common.make_parser(
         "search", search.__doc__, "runs/tpe --out search.svg", "runs/tpe-0 runs/tpe-1 runs/tpe-2    # three repetitions"
     )

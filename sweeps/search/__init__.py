@@ -1,1 +1,1 @@
-"""Search within a space: strategies that propose parameters, and the proposals of a study."""
+"""Search within a space: strategies that propose parameters, and proposals in a study."""

@@ -1,7 +1,8 @@
 """Proposals of a study: report finished models to the strategy of a space, ask it for parameters, write the proposal.
 
-The files in proposals/ and records/ are the truth. The journal of a strategy follows them: what it lacks is added
-before the next proposal, so it may be lost, or be behind by a proposal whose worker was killed.
+The files in proposals/ and records/ are the source of truth. The journal of a strategy is derived from them: missing
+trials are added before the next proposal. The journal may therefore be deleted, or lack a proposal whose worker was
+killed.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from sweeps.study.freeze import distinct_draws, models_of
 log = logging.getLogger(__name__)
 
 MOST_ASKS = 100
-"""Settings that a strategy may propose for one model; if none is a new network of the space, a random draw is used."""
+"""Most settings proposed for one model; if none is a new network of the space, a random draw replaces the proposal."""
 
 ASK_SECONDS = 20.0
-"""The same in time: meanwhile the worker does not refresh its claims."""
+"""Most time for one proposal, during which the worker does not refresh its claims."""
 
 
 def flat_domains(space: DesignSpace) -> dict[str, Distribution]:
@@ -43,7 +44,7 @@ def flat_domains(space: DesignSpace) -> dict[str, Distribution]:
 
 
 def flat_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a network by the names of `flat_domains`."""
+    """Parameters of a network, with the names of `flat_domains`."""
     flat: dict[str, Any] = {}
     for name, value in parameters.items():
         flat |= (
@@ -78,9 +79,9 @@ class Proposer:
         self._draws: dict[tuple[str, int], list[dict[str, Any]]] = {}
 
     def propose(self, study: Study) -> Study:
-        """Make a proposal for the space that lacks most, and return the study with all proposals made so far.
+        """Make a proposal for the space with the most missing models, and return the study with all proposals so far.
 
-        Without effect if the budget is used up, or while another worker makes a proposal.
+        Has no effect if the budget is used up or another worker is making a proposal.
         """
         study.paths.search_lock.parent.mkdir(exist_ok=True)
         with _try_lock(study.paths.search_lock) as locked:
@@ -92,7 +93,7 @@ class Proposer:
         return study
 
     def report(self, study: Study) -> None:
-        """Report the models that ended since the last proposal, for readers of the journals."""
+        """Report the models that finished since the last proposal, for readers of the journals."""
         if study.search == "random":
             return
         with _try_lock(study.paths.search_lock) as locked:
@@ -120,9 +121,9 @@ class Proposer:
         return models_of({**row, "index": index}, label, self._recipe, data_id, seeds, proposed_by)
 
     def outcomes(self, study: Study, keys: set[str]) -> Mapping[str, float | None]:
-        """Errors in percent by key of the trainings that ended, None for those that failed.
+        """Errors of finished trainings by key, in percent; None for a failed training.
 
-        A training that was stopped early has the error of its last epoch, as the rule judged it.
+        A training that was stopped early has the error of its last epoch.
         """
         new = (keys & study.recorded_keys()) - self._errors.keys()
         records, _ = study.read_records(new)
@@ -160,7 +161,7 @@ class _SpaceSearch:
         strategy = self._open(name)
         self._update(strategy)
         proposal, number = self._ask(strategy, name)
-        # A killed worker leaves the proposal or nothing: `_update` adds a proposal that the journal lacks.
+        # If the worker is killed here, `_update` adds the proposal to the journal later.
         if self._study.write_proposal(proposal):
             if number is None:
                 strategy.add(flat_parameters(proposal.models[0].parameters), proposal.index)
@@ -177,7 +178,7 @@ class _SpaceSearch:
 
     def _open(self, name: str) -> Strategy:
         journal = self._study.paths.journal(self._label)
-        # Another seed for each proposal, the same for the same history.
+        # Each proposal has its own seed, which depends only on the study seed, the space and the index.
         text = f"{self._study.config['seed']} {self._label} {self._index}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
         domains, objectives = flat_domains(self._space), len(self._objectives)
@@ -186,13 +187,13 @@ class _SpaceSearch:
             return open_strategy(name, domains, objectives, seed, journal, pool)
         except Exception as error:  # whatever Optuna raises for damaged entries
             aside = _free_name(self._study.paths.set_aside / journal.name)
-            log.warning("%s: damaged (%s); moved to %s and built again from the records", journal, error, aside)
+            log.warning("%s: damaged (%s); moved to %s and rebuilt from the records", journal, error, aside)
             aside.parent.mkdir(exist_ok=True)
             journal.rename(aside)
             return open_strategy(name, domains, objectives, seed, journal, pool)
 
     def _update(self, strategy: Strategy) -> None:
-        """Add the models that the strategy does not know, and report those that ended."""
+        """Add the models that the strategy lacks, and report finished models."""
         numbers = strategy.numbers
         for index in sorted(self._indices.values()):
             models = self._members[index]
@@ -214,7 +215,7 @@ class _SpaceSearch:
         return [values[name] if name in values else float(getattr(models[0], name)) for name in self._objectives]
 
     def _ask(self, strategy: Strategy, name: str) -> tuple[Proposal, int | None]:
-        """A new network of the space and the number of its trial; a random draw without one after many asks."""
+        """A new network of the space and the number of its trial; after too many asks, a random draw and None."""
         rejected: Counter[str] = Counter()
         asked = repeated = 0
         until = time.monotonic() + ASK_SECONDS
@@ -257,7 +258,7 @@ def _free_name(path: Path) -> Path:
 def _try_lock(path: Path) -> Iterator[bool]:
     """Hold a lock unless another process does; yield False then.
 
-    Without locks, as on some network mounts, yields True: two proposals of one index cannot both be written.
+    Yields True where locks are not supported, as on some network mounts: only one proposal per index can be written.
     """
     lock = FileLock(path)
     try:

@@ -1,6 +1,6 @@
 """Search strategies: ask for parameters, tell the values of the objectives, all of which are minimized.
 
-A strategy knows neither networks nor studies. It also searches a table:
+A strategy does not depend on networks or studies, so it can also search a table:
 
     strategy = open_strategy("tpe", {"depth": PowerOfTwo(low=1, high=64)}, seed=0)
     for _ in range(50):
@@ -38,7 +38,7 @@ POPULATION = (10, 50)
 """Smallest and largest population of NSGA-II; between them, it is the number of added trials."""
 
 FEWEST_SOURCES = 10
-"""Added trials that CMA-ES needs to start at the best tenth of them instead of the center."""
+"""Fewest added trials for CMA-ES to start from the best tenth of them instead of the center."""
 
 INDEX = "index"
 """User attribute of a trial: the index of its model in the space."""
@@ -58,7 +58,7 @@ class Strategy(ABC):
     """Proposes parameters from the values of earlier ones."""
 
     counts_repeated = True
-    """Whether to report the known values of a network that it proposes again; otherwise, report none."""
+    """Whether to report the known values of a network that is proposed again."""
 
     @abstractmethod
     def ask(self) -> Proposal:
@@ -70,8 +70,8 @@ class Strategy(ABC):
 
         Args:
             number: of the proposal.
-            values: of the objectives; None if there are none, because the evaluation failed or was not allowed.
-            violation: by how much the parameters violate the constraints, greater than 0 if they do.
+            values: values of the objectives; None if the evaluation failed or was not allowed.
+            violation: size of the constraint violation, 0 if there is none.
         """
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def assign(self, number: int, index: int) -> None:
-        """Note which model of the space a proposal became."""
+        """Store the index of the model that a proposal became."""
 
     @property
     @abstractmethod
@@ -243,7 +243,7 @@ class OptunaStrategy(Strategy):
         return number
 
     def _store(self, number: int) -> None:
-        """Add a trial to the journal if it is not written there anyway."""
+        """Add a trial to the journal if the study does not write it."""
         if self._study is not self._stored:
             self._stored.add_trial(self._trials()[number])
             self._stored_numbers[number] = self._stored.get_trials(deepcopy=False)[-1].number
@@ -272,8 +272,8 @@ class OptunaStrategy(Strategy):
 class TPE(OptunaStrategy):
     """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate for one objective (Falkner et al. 2018).
 
-    Trials without a result count as bad, so parallel workers explore different regions. An ask takes time in proportion
-    to the trials, so rejected ones are not stored.
+    Trials without a result count as bad, so parallel workers explore different regions. The time of an ask is
+    proportional to the number of trials, so rejected trials are not stored.
     """
 
     stores_rejected = False
@@ -303,7 +303,7 @@ class NSGA2(OptunaStrategy):
 class CMAES(OptunaStrategy):
     """CMA-ES (Hansen & Ostermeier 2001) over the numeric parameters; values of a choice are drawn at random.
 
-    It starts at the best tenth of the added trials (Nomura et al. 2021) or, if they are few, at the center.
+    It starts from the best tenth of the added trials (Nomura et al. 2021) or, if there are few, from the center.
     """
 
     uses_constraints = False
@@ -392,10 +392,10 @@ def open_strategy(
         domains: the distribution of each parameter; `per_stage` is ignored.
         objectives: number of objectives, 1 for cmaes.
         seed: of the random numbers.
-        journal: file that stores the trials of an Optuna sampler and continues them if it exists.
-        pool: settings for surrogate to choose from, and their features; by default random draws, without features.
+        journal: file for the trials of an Optuna sampler, which continues an existing file.
+        pool: candidate settings and their features for `surrogate`; by default, random draws without features.
     Raises:
-        ValueError: there is no such strategy, or the journal is damaged.
+        ValueError: unknown strategy, or damaged journal.
     """
     if name not in STRATEGIES:
         raise ValueError(unknown("search", name, STRATEGIES))

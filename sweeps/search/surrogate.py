@@ -1,4 +1,4 @@
-"""The strategy "surrogate": of many random settings, propose the one with the smallest predicted error."""
+"""The strategy "surrogate": propose the random setting with the smallest predicted error."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ CANDIDATES = 20_000
 """Settings to rank."""
 
 MOST_DRAWS = 1 << 20
-"""Settings to draw if few of them are allowed; fewer candidates remain then."""
+"""Most settings to draw. If few of them are allowed, there are fewer candidates."""
 
 FEWEST_RESULTS = 10
-"""Results from which settings are ranked; before, they are drawn at random."""
+"""Fewest results to rank settings; with fewer, proposals are random."""
 
 REFIT = 10
-"""New results after which a surrogate is fitted again. In a study, every proposal has a new fit."""
+"""New results before the surrogate is refitted. In a study, it is refitted for every proposal."""
 
 MOST_COMPARED = 1000
-"""Candidates to compare with the trials, which takes milliseconds each; if all repeat one, so does the proposal."""
+"""Most candidates to compare with the trials, at milliseconds each. If all are repeats, the proposal is a repeat."""
 
 AUGMENTED = 0.05
 """Weight of the sum of the objectives in the augmented Chebyshev function (Knowles 2006)."""
@@ -113,16 +113,16 @@ class SpacePool:
 
 
 class SurrogateStrategy(OptunaStrategy):
-    """Proposes the best predicted of many random settings (`designspace.surrogate`), without exploration.
+    """The strategy that proposes the best predicted of many random settings (`designspace.surrogate`).
 
-    On NAS-Bench-Macro, exploration by random proposals, by the spread of the trees or by single trees found worse
-    networks (docs/surrogate.md). With several objectives, each proposal minimizes the augmented Chebyshev function of
-    the predicted objectives, scaled to [0, 1] by the results, with random weights, as in ParEGO (Knowles 2006). An
-    objective that equals a feature, such as macs, is not predicted but known.
+    It does not explore: docs/surrogate.md compares it with variants that explore. With several objectives, each
+    proposal minimizes the augmented Chebyshev function of the predicted objectives, scaled to [0, 1] by the results,
+    with random weights, as in ParEGO (Knowles 2006). An objective that equals a feature, such as macs, is not
+    predicted.
 
     Args:
         domains, objectives, seed, journal: as in `open_strategy`.
-        pool: source of the settings; by default independent draws from the domains.
+        pool: source of the settings; by default, independent draws from the domains.
     """
 
     def __init__(

@@ -17,8 +17,8 @@ READING_SHARE = 0.05
 class EarlyStopping:
     """Decides whether to stop a training, from the validation errors of the other models of its space.
 
-    Models of other spaces do not count: a rule over all spaces would stop most models of a worse space, and leave no
-    fair sample to compare.
+    Models of other spaces do not count: a rule over all spaces would stop most models of a worse space and leave no
+    fair sample of it.
 
     Args:
         study: the study.
@@ -51,7 +51,7 @@ class EarlyStopping:
         return self._rule.stops(own, [curves[key] for key in others if key in curves])
 
     def _read(self) -> None:
-        """Read new records, and the claims, of all models; not so often that it takes much of the time."""
+        """Read new records and all claims, within READING_SHARE of the time."""
         began = time.monotonic()
         if began < self._next_reading:
             return
@@ -73,7 +73,7 @@ class EarlyStopping:
 
 
 def _numbers(errors: Sequence[float | None]) -> tuple[float, ...]:
-    """The errors until the first that is missing."""
+    """The errors before the first missing one."""
     numbers: list[float] = []
     for error in errors:
         if error is None:

@@ -102,7 +102,7 @@ def search_line(group: Group) -> str:
     if repeated := sum(proposal.repeated for proposal in proposals):
         rejected["known network"] = repeated
     reasons = ", ".join(f"{name} {count / asked:.0%}" for name, count in rejected.most_common())
-    return f"{line}; of {asked:,} proposed settings rejected: {reasons or 'none'}"
+    return f"{line}; {asked:,} settings proposed, rejected: {reasons or 'none'}"
 
 
 def _counts(groups: Sequence[Group]) -> dict[str, list[str]]:

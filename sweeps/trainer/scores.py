@@ -35,8 +35,8 @@ def measure_scores(network: nn.Module, images: Tensor, labels: Tensor) -> dict[s
           have no linear regions, it is the same count by analogy. Undefined without an activation function, or if two
           images have the same code.
         - score_synflow: log of Σ |θ ∂R/∂θ|, where R is the sum of the outputs for an input of ones and weights |θ|
-          (SynFlow, arXiv 2006.05467), without normalization layers (arXiv 2101.08134). Activation functions are the
-          identity, as ReLU is for these positive signals. The other functions would saturate.
+          (SynFlow, arXiv 2006.05467), without normalization layers (arXiv 2101.08134). Activation functions are
+          replaced by the identity, which equals ReLU for these positive signals. Other functions would saturate.
         - score_grad_norm: sum over the layers of the L2 norm of the gradient of the loss (arXiv 2101.08134).
         - score_snip: Σ |θ ∂L/∂θ| (SNIP, arXiv 1810.02340).
 

@@ -53,7 +53,7 @@ def test_a_failed_model_counts_with_the_worst_error_of_the_common_epoch():
     assert (resolved.failures, resolved.filled_with) == ({"diverged": 1}, 30.0)
     assert resolved.sentence == (
         "Of 5 trainings, 1 failed (1 diverged) and counts with an error of 30.00 % (policy worst). 2 of 4 trainings "
-        "were stopped early, so all errors are those after epoch 1 of 4, the last that every training reached."
+        "were stopped early, so all errors are from epoch 1 of 4, the last epoch that every training reached."
     )
 
 
@@ -98,7 +98,7 @@ def test_every_statistic_equals_that_of_the_complete_study_at_the_same_epoch(stu
     early = load(study)
     errors = early.models().set_index(["space", "index"])["error_percent"].sort_index()
     pd.testing.assert_series_equal(errors, cut.set_index(["space", "index"])["error_percent"].sort_index())
-    sentence = "18 of 48 trainings were stopped early, so all errors are those after epoch 1 of 2"
+    sentence = "18 of 48 trainings were stopped early, so all errors are from epoch 1 of 2"
     for result in (early.edf(), early.compare(), early.trends(), early.fit_widths()):
         assert sum(sentence in note for note in result.sentences) == 1
     assert "not" not in repr(early).split("stopped early")[0]

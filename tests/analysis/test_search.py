@@ -38,10 +38,10 @@ def test_proposals_change_no_statistic_of_a_space(searched, name):
     pd.testing.assert_frame_equal(statistic(searched), statistic(without_proposals(searched)))
 
 
-def test_statistics_say_that_they_leave_out_proposals(searched):
+def test_statistics_report_the_proposals_that_they_exclude(searched):
     expected = (
-        "72 more models were proposed by a search and are not a sample of the space, so this statistic leaves them "
-        "out: 36 of bottleneck (tpe), 36 of inverted (tpe)."
+        "72 more models were proposed by a search and are not a sample of the space, so this statistic excludes them: "
+        "36 of bottleneck (tpe), 36 of inverted (tpe)."
     )
     assert any(expected in sentence for sentence in searched.edf().sentences)
     assert not any("proposed" in sentence for sentence in without_proposals(searched).edf().sentences)

@@ -148,5 +148,5 @@ def test_invalid_arguments(table, arguments, message) -> None:
 
 
 def test_a_study_that_is_too_small(make_study, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"^networks = 10: must be at least 20 trained ones of a space"):
+    with pytest.raises(ValueError, match=r"^networks = 10: must be at least 20 trained networks in one space"):
         load(make_study(tmp_path / "small", n=10)).predict()

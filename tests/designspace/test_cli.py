@@ -196,7 +196,7 @@ def test_sample_plots_the_complexity_and_replaces_only_its_own_files(
 def test_scale_writes_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "big.yaml"
     assert main(["scale", "RegNetX-200MF", "--macs", "400e6", "--out", str(out)]) == 0
-    assert "rule dWr, growth" in capsys.readouterr().out
+    assert "rule dWr: phi = 1 multiplies macs by 2" in capsys.readouterr().out
     assert main(["show", str(out)]) == 0
 
 

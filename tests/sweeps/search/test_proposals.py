@@ -267,7 +267,7 @@ def test_a_study_becomes_a_search(tmp_path):
     [
         (["budget=20"], "budget = 20: must be null without a search; add search=tpe"),
         (["objectives=[error,macs]"], "objectives = ['error', 'macs']: must be [error] without a search"),
-        (["search=tpe"], "budget: required by search = tpe"),
+        (["search=tpe"], "budget: required with search = tpe"),
         (["search=tpe", "budget=16"], "budget = 16: must be greater than n = 16"),
         (["search=tpee", "budget=20"], "search = 'tpee': must be one of tpe"),
         (["search=tpe", "budget=20", "objectives=[error,flops]"], "objectives"),
