@@ -193,7 +193,7 @@ class Findings:
         sampling: one row per study and space: asked, drawn, kept, acceptance, distinct, duplicates
             (`designspace.population.SamplingReport`), and the number of rejections by constraint.
         refinement: `refine_space` of a single space; None with several spaces or too few models.
-        search: `search_efficiency`; None without trained proposals.
+        search: `search_efficiency`; None without trained proposals in a space with random draws.
     """
 
     table: Trainings
@@ -276,8 +276,13 @@ def find(
         failures=_failures(table.frame[table.frame["status"] != STOPPED]),
         sampling=_sampling(table.sources),
         refinement=_refinement(models, table.parameters, match),
-        search=search_efficiency(table.frame, policy) if len(resolved.proposals) else None,
+        search=search_efficiency(table.frame, policy) if _has_reference(resolved) else None,
     )
+
+
+def _has_reference(resolved: Resolved) -> bool:
+    """Whether a space has proposals and random draws."""
+    return len(resolved.proposals) > 0 and bool(resolved.proposals["space"].isin(resolved.frame["space"]).any())
 
 
 def _all_models(resolved: Resolved) -> pd.DataFrame:

@@ -127,7 +127,10 @@ def random_draws(frame: pd.DataFrame, failures: FailurePolicy | str = "worst") -
         Columns `space` and `error_percent`, one row per draw.
     """
     names = frame["proposed_by"].fillna("")
-    draws = frame[names.isin(["", RANDOM])].assign(proposed_by="", proposed=names == RANDOM)
+    kept = names.isin(["", RANDOM])
+    if not kept.any():
+        return pd.DataFrame({"space": [], "error_percent": []})
+    draws = frame[kept].assign(proposed_by="", proposed=names == RANDOM)
     trained = apply_failure_policy(draws, failures).frame
     models = _models(trained.assign(proposed_by=np.where(trained["proposed"], RANDOM, "")))
     # Studies with the same seed share their random draws. The proposals of `random` continue them.
@@ -139,18 +142,24 @@ def random_draws(frame: pd.DataFrame, failures: FailurePolicy | str = "worst") -
 def search_efficiency(frame: pd.DataFrame, failures: FailurePolicy | str = "worst") -> Efficiency:
     """Curves of all searches of a table, and their comparison with random search.
 
+    A space without random draws, such as a table of proposals only, has no reference and is left out.
+
     Args:
         frame: rows of a table, one per training.
         failures: error of a failed random draw. A failed proposal is worse than every other model.
 
     Raises:
-        ValueError: no proposal was trained.
+        ValueError: no proposal was trained, or no space of the proposals has random draws.
     """
     frame, _ = at_common_epoch(frame[frame["status"] != MISSING])  # of draws and proposals
     runs = search_runs(frame)
     if runs.empty:
         raise ValueError("no model was proposed by a search: start one with designspace sweep … search=tpe budget=N")
     draws = random_draws(frame, failures)
+    if without := set(runs["space"]) - set(draws["space"]):
+        runs = runs[~runs["space"].isin(without)]
+        if runs.empty:
+            raise ValueError(f"space = {', '.join(sorted(without))}: must have random draws, the reference of a search")
     curves, references, rows = [], [], []
     for space, part in runs.groupby("space", sort=False):
         errors = draws.loc[draws["space"] == space, "error_percent"]

@@ -64,6 +64,17 @@ def test_a_table_file_may_name_proposals(tmp_path):
     assert runs == 25
 
 
+def test_a_space_without_random_draws_has_no_reference(tmp_path):
+    path = tmp_path / "nets.csv"
+    rows = [f"{30 + i % 7},{1000 + i},{'a' if i < 20 else 'b'},{'tpe' if i >= 10 else ''}" for i in range(30)]
+    path.write_text("\n".join(["error_percent,macs,space,proposed_by", *rows]))
+    table = load(path)
+    assert table.search().frame["space"].unique().tolist() == ["a"]
+    table.report(tmp_path / "report")
+    with pytest.raises(ValueError, match=r"^space = b: must have random draws, the reference of a search$"):
+        table.where("space=b").search()
+
+
 def test_a_run_is_the_random_draws_of_its_study_and_its_proposals(tmp_path, make_study):
     # Both studies have the same 10 first draws, which the table has once.
     make_study(tmp_path / "a", n=10, spaces=ONE, search="tpe", budget=20)
