@@ -287,7 +287,9 @@ def check_search(config: StudyConfig, label: str, space: DesignSpace) -> None:
     try:
         distinct_draws(space, config.budget, config.seed)
     except ValueError as error:
-        raise ValueError(str(error).replace("n = ", "budget = ", 1).replace("reduce n", "reduce budget")) from None
+        text = str(error).replace("n = ", "budget = ", 1).replace("reduce n", "reduce budget")
+        # Proposals are distinct networks also in a space that keeps duplicates.
+        raise ValueError(text.removesuffix(", or set duplicates = keep")) from None
 
 
 def distinct_draws(space: DesignSpace, budget: int, seed: int) -> Population:
