@@ -285,7 +285,11 @@ class Table(Trainings):
         from analysis.search import search_efficiency, search_sentences
 
         curves, reference, summary = search_efficiency(self.frame, failures)
-        stopped = apply_failure_policy(self.frame, failures).stopped_sentence
+        resolved = apply_failure_policy(self.frame, failures)
+        notes = [resolved.stopped_sentence] if resolved.stopped_sentence else []
+        if without := sorted(set(resolved.proposals["space"]) - set(curves["space"])):
+            names = ", ".join(without)
+            notes.append(f"Excluded, because a search is compared with the random draws of its space: {names}.")
 
         def draw(ax: Axes | None) -> Axes:
             spaces = curves["space"].unique()
@@ -293,12 +297,12 @@ class Table(Trainings):
                 raise ValueError(f"space = {', '.join(spaces)}: must be one for a figure; select it with where")
             return plot_search(curves, reference, ax=ax)
 
-        names = {"draws": "models", "median": "random_median", "lower": "random_lower", "upper": "random_upper"}
-        columns = reference.rename(columns=names)[["space", *names.values()]]
+        renamed = {"draws": "models", "median": "random_median", "lower": "random_lower", "upper": "random_upper"}
+        columns = reference.rename(columns=renamed)[["space", *renamed.values()]]
         return Result(
             "Search efficiency",
             curves.merge(columns, on=["space", "models"]),
-            (*search_sentences(summary), *filter(None, [stopped]), *self.notes),
+            (*search_sentences(summary), *notes, *self.notes),
             (("", search_table(summary)),),
             draw,
         )

@@ -69,7 +69,9 @@ def test_a_space_without_random_draws_has_no_reference(tmp_path):
     rows = [f"{30 + i % 7},{1000 + i},{'a' if i < 20 else 'b'},{'tpe' if i >= 10 else ''}" for i in range(30)]
     path.write_text("\n".join(["error_percent,macs,space,proposed_by", *rows]))
     table = load(path)
-    assert table.search().frame["space"].unique().tolist() == ["a"]
+    result = table.search()
+    assert result.frame["space"].unique().tolist() == ["a"]
+    assert any("random draws of its space: b." in sentence for sentence in result.sentences)
     table.report(tmp_path / "report")
     with pytest.raises(ValueError, match=r"^space = b: must have random draws, the reference of a search$"):
         table.where("space=b").search()
