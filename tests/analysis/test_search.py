@@ -124,7 +124,7 @@ def test_all_errors_are_those_of_the_same_epoch_if_trainings_were_stopped(tmp_pa
     pd.testing.assert_series_equal(search_runs(table.frame)["best"], search_runs(load(complete).frame)["best"] + 6)
     efficiency = search_efficiency(table.frame)
     assert efficiency.reference["lower"].iloc[0] >= table.models()["error_percent"].min()
-    assert any("after epoch 1 of 2" in sentence for sentence in table.search().sentences)
+    assert any("from epoch 1 of 2" in sentence for sentence in table.search().sentences)
 
 
 def test_studies_with_one_seed_have_the_same_random_draws(tmp_path, make_study):
