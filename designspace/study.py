@@ -106,7 +106,7 @@ class Record:
     """One trained model, or the failure to train it. Curves have one value per epoch.
 
     Fields of the probe (`probe: true`) have one value per block or per part (stem, stages, head), and are empty without
-    it. Zero-cost scores (`scores: true`) are null without it; a larger score predicts a smaller error.
+    it. Zero-cost scores (`scores: true`) are null without it; a larger score is meant to predict a smaller error.
     """
 
     __pydantic_config__ = STRICT

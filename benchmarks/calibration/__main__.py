@@ -10,6 +10,7 @@ refine       restrictions found, coverage and false verdicts on NAS-Bench-Macro 
 agreement    rank agreement of two trainings within the top 10 %, compared to theory
 recipes      coverage of the intervals of `compare_recipes`
 latency      coverage of the error of a latency predictor, and of the intervals of medians and correlations
+search       wrong verdicts on zero-cost scores, coverage of a surrogate's accuracy and of the best proposal's error
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.calibration import agreement, comparison, latency, recipes, refine, selection
+from benchmarks.calibration import agreement, comparison, latency, recipes, refine, search, selection
 
 SECTIONS = {
     "pairs": comparison.many_spaces,
@@ -31,6 +32,7 @@ SECTIONS = {
     "agreement": agreement.run,
     "recipes": recipes.run,
     "latency": latency.run,
+    "search": search.run,
 }
 
 

@@ -235,11 +235,11 @@ def probed(record: Record) -> dict[str, object]:
 TIMES = ("train_seconds", "images_per_second", "epoch_seconds", "epoch_cpu_seconds", "started_at", "ended_at")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_probe_changes_nothing_but_its_own_fields(splits: Splits, dtype: str) -> None:
+def with_and_without(option: str, splits: Splits, dtype: str) -> tuple[Record, Record]:
+    """The records of a training without and with an option, which must not change the weights."""
     networks: list[dict[str, Tensor]] = []
 
-    def train(probe: bool) -> Record:
+    def train(on: bool) -> Record:
         return train_model(
             spec(),
             splits,
@@ -247,11 +247,17 @@ def test_a_probe_changes_nothing_but_its_own_fields(splits: Splits, dtype: str) 
             new_record(spec(), splits, RECIPE, seed=5),
             device_config=DeviceConfig(device="cpu", dtype=dtype),  # type: ignore[arg-type]
             on_trained=lambda network, _: networks.append(network.state_dict()),
-            probe=probe,
+            **{option: on},  # type: ignore[arg-type]
         )
 
     plain, record = train(False), train(True)
     assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+    return plain, record
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_probe_changes_nothing_but_its_own_fields(splits: Splits, dtype: str) -> None:
+    plain, record = with_and_without("probe", splits, dtype)
     same = [name for name in vars(plain) if name not in (*TIMES, *probed(plain))]
     assert {name: getattr(record, name) for name in same} == {name: getattr(plain, name) for name in same}
     assert set(probed(plain).values()) == {(), None}
@@ -299,21 +305,7 @@ def test_gradient_norms_of_float16_do_not_depend_on_the_loss_scale(splits: Split
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_scores_change_nothing_but_their_own_fields(splits: Splits, dtype: str) -> None:
-    networks: list[dict[str, Tensor]] = []
-
-    def train(scores: bool) -> Record:
-        return train_model(
-            spec(),
-            splits,
-            RECIPE,
-            new_record(spec(), splits, RECIPE, seed=5),
-            device_config=DeviceConfig(device="cpu", dtype=dtype),  # type: ignore[arg-type]
-            on_trained=lambda network, _: networks.append(network.state_dict()),
-            scores=scores,
-        )
-
-    plain, record = train(False), train(True)
-    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+    plain, record = with_and_without("scores", splits, dtype)
     same = [name for name in vars(plain) if name not in (*TIMES, *SCORES)]
     assert {name: getattr(record, name) for name in same} == {name: getattr(plain, name) for name in same}
     assert all(getattr(plain, name) is None for name in SCORES)
